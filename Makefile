@@ -1,0 +1,50 @@
+# One vocabulary of tasks, for people and for CI.
+PYTHON ?= python3
+# The address of PyTorch's CPU wheels, where one has access to it: a tenth of the size. Empty: the ordinary build.
+TORCH_INDEX ?=
+BIN := .venv/bin
+DEMO := demo-wood
+
+.PHONY: help install demo test lint format bench ui sheet clean
+help: ## Show the tasks
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+install: .venv/installed ## Install everything into .venv
+.venv/installed: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 13))' \
+	  || { echo "Python 3.11 or 3.12 is needed: make PYTHON=python3.12 ..."; exit 1; }
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	test -z "$(TORCH_INDEX)" || $(BIN)/pip install -q -c constraints.txt --index-url $(TORCH_INDEX) torch torchvision
+	$(BIN)/pip install -q -c constraints.txt -e '.[dev]'
+	@touch $@
+
+demo: install ## Draw boards, train on them, inspect some: the main job in a few minutes
+	@$(BIN)/knotwatch data show $(DEMO) >/dev/null 2>&1 || $(BIN)/knotwatch data add $(DEMO) --layout procedural --seed 1
+	$(BIN)/knotwatch retrain $(DEMO) --profile quick
+	$(BIN)/knotwatch inspect $(DEMO) data/raw/$(DEMO)/source/images --out data/reports/$(DEMO)/inspect | tail -n 12
+	@echo "Look at: data/reports/$(DEMO)/ (report and marked boards); 'make ui' shows Prefect's and MLflow's pages"
+
+test: install ## Run all tests
+	$(BIN)/python -m pytest
+
+lint: install ## Style, types and import contracts
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+
+format: install ## Let ruff mend what it can
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: install ## Measure against plain anomalib, as ratios
+	$(BIN)/python -m tests.benchmarks
+
+ui: install ## Prefect's and MLflow's pages, and a worker
+	$(BIN)/knotwatch ui
+
+sheet: install ## Draw the README's contact sheet again
+	$(BIN)/python -m pipelines.reports.contact_sheet docs/surfaces.jpg
+
+clean: ## Remove caches, not data, models or .venv
+	rm -rf .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

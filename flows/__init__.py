@@ -1,0 +1,1 @@
+"""Prefect flows, the servers and the command line: wiring only."""

@@ -1,0 +1,55 @@
+"""What a flow leaves on its Prefect page."""
+
+from collections.abc import Sequence
+
+from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
+
+from flows.results import RetrainResult
+from pipelines.records import Quarantined, Verdict
+from pipelines.tracking.store import Tracking
+
+_SHOWN = 50
+
+
+def publish_verdict(surface: str, verdict: Verdict) -> None:
+    """Show what validation found, with the reason for each file that was left out."""
+    state = "accepted" if verdict.accepted else "**refused**: " + _plain("; ".join(verdict.reasons))
+    lines = [
+        f"# Validation of {surface}: {state}",
+        f"{verdict.images} images, {verdict.usable} usable, {len(verdict.quarantined)} quarantined, "
+        f"{len(verdict.duplicates)} duplicates",
+        *_table("Quarantined", verdict.quarantined),
+        *_table("Duplicates", verdict.duplicates),
+        *(f"- {_plain(warning)}" for warning in verdict.warnings),
+    ]
+    create_markdown_artifact("\n\n".join(lines), key=f"validation-{surface}", description="Great Expectations' verdict")
+
+
+def publish_result(result: RetrainResult, tracking: Tracking) -> None:
+    """Show the figures of the trained versions, and the way to their MLflow pages."""
+    rows = [
+        {"algorithm": m.algorithm, "version": m.version or "trial", **{k: round(v, 4) for k, v in m.metrics.items()}}
+        for m in result.models
+    ]
+    create_table_artifact(rows, key=f"models-{result.surface}", description=f"data version {result.data_version}")
+    for model in result.models:
+        page = tracking.page(result.surface, model.run_id)
+        if page:
+            create_link_artifact(page, key=f"mlflow-{result.surface}", link_text=f"MLflow run of {model.algorithm}")
+
+
+def _table(title: str, files: Sequence[Quarantined]) -> list[str]:
+    if not files:
+        return []
+    rows = [f"| {_plain(f.path)} | {_plain(f.reason)} |" for f in files[:_SHOWN]]
+    rest = f"and {len(files) - _SHOWN} more" if len(files) > _SHOWN else ""
+    return ["\n".join([f"| {title} | reason |", "| --- | --- |", *rows]), rest]
+
+
+def _plain(text: str) -> str:
+    """Keep a file's name from being read as Markdown or HTML."""
+    for character in "\\`*_{}[]<>|#":
+        text = text.replace(
+            character, f"\\{character}" if character not in "<>" else {"<": "&lt;", ">": "&gt;"}[character]
+        )
+    return text

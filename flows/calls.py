@@ -1,0 +1,94 @@
+"""What the commands call: each sets the stage (environment, logs, locks) and hands over to a flow or a stage."""
+
+import time
+from pathlib import Path
+
+from flows.environment import log_to_terminal, prepare_environment
+from flows.locks import surface_lock
+from flows.results import InspectResult, ModelLine, RetrainResult
+from pipelines.config import read_surface, resolve_run
+from pipelines.errors import ModelError
+from pipelines.paths import Project, find_project
+from pipelines.versions import data_version, is_current
+
+
+def call_retrain(surface: str, profile: str, assignments: list[str], trial: str | None, force: bool) -> RetrainResult:
+    """Retrain a surface; decide first, and cheaply, whether anything needs training."""
+    started = time.monotonic()
+    project = find_project()
+    log_to_terminal()
+    # Wrong settings stop here, before a server or a library is started.
+    resolve_run(project, read_surface(project, surface), profile, assignments)
+    prepare_environment(project)
+    if not force and trial is None:
+        unchanged = _find_unchanged(project, surface, profile, assignments)
+        if unchanged is not None:
+            return unchanged.model_copy(update={"seconds": time.monotonic() - started})
+    from flows.retrain import retrain
+
+    with surface_lock(project, surface, "retrain"):
+        found = retrain(surface, profile, assignments, trial, force, wait=0.0)
+    result = RetrainResult.model_validate(found)
+    return result.model_copy(update={"seconds": time.monotonic() - started})
+
+
+def _find_unchanged(project: Project, surface: str, profile: str, assignments: list[str]) -> RetrainResult | None:
+    version = data_version(project, surface)
+    if version is None or not is_current(project, surface):
+        return None
+    from flows.unchanged import find_unchanged
+    from pipelines.fingerprint import fingerprint
+    from pipelines.tracking.store import Tracking
+
+    own = read_surface(project, surface)
+    mark = fingerprint(version, resolve_run(project, own, profile, assignments), own.policy)
+    return find_unchanged(project, Tracking(project), surface, version, mark)
+
+
+def call_inspect(surface: str, paths: list[Path], out: Path | None, maps: Path | None) -> InspectResult:
+    """Inspect photographs with a surface's champion."""
+    from pipelines.inspection import find_photographs, inspect_photographs
+    from pipelines.loader import Detector
+    from pipelines.tracking.store import Tracking
+
+    started = time.monotonic()
+    project = find_project()
+    log_to_terminal()
+    prepare_environment(project)
+    photographs = find_photographs(paths)
+    tracking = Tracking(project)
+    champion = tracking.champion(surface)
+    if champion is None:
+        raise ModelError(f"'{surface}' has no champion", cure=f"knotwatch retrain {surface}")
+    detector = Detector(tracking.folder(surface, champion.version))
+    target = out or project.surface(surface).reports / "inspect"
+    results = inspect_photographs(detector, photographs, target, maps)
+    return InspectResult(
+        surface=surface,
+        model=f"{surface}/{champion.version} ({champion.algorithm})",
+        image_threshold=detector.info.image_threshold.threshold,
+        pixel_threshold=detector.info.pixel_threshold.threshold,
+        images=tuple(results),
+        out=str(target),
+        seconds=time.monotonic() - started,
+    )
+
+
+def list_models(surface: str) -> list[ModelLine]:
+    """List a surface's registered versions, newest first."""
+    from pipelines.tracking.store import Tracking
+
+    project = find_project()
+    prepare_environment(project)
+    tracking = Tracking(project)
+    return [
+        ModelLine(
+            version=v.version,
+            algorithm=v.algorithm,
+            aliases=v.aliases,
+            data_version=v.tags.get("data_version", ""),
+            run_id=v.run_id,
+            metrics=tracking.metrics(v.run_id),
+        )
+        for v in tracking.versions(surface)
+    ]

@@ -1,0 +1,136 @@
+"""`knotwatch` and its commands."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from flows.cli import data, serving
+from flows.cli.output import err, print_error, print_json, print_table, say
+from pipelines.errors import KnotwatchError
+
+app = typer.Typer(
+    name="knotwatch",
+    help="Keep anomaly detectors for a surface trained, compared, promoted and in use.",
+    epilog="Start with: knotwatch data add boards ~/photographs --layout unlabelled, then: knotwatch retrain boards",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+app.add_typer(data.app, name="data")
+
+Surface = Annotated[str, typer.Argument(help="The surface's name, as `knotwatch data list` shows it.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
+
+
+# typer carries its own copy of click; this is the public way to the root of its errors about a wrong call.
+_UsageError: Any = typer.BadParameter.__bases__[0]
+
+
+def run(words: list[str]) -> int:
+    """Run one command line and return its exit code."""
+    try:
+        return int(app(args=words, standalone_mode=False) or 0)
+    except KnotwatchError as error:
+        print_error(error, as_json="--json" in words)
+        return error.exit_code
+    except _UsageError as error:
+        error.show()
+        return 2
+    except (KeyboardInterrupt, typer.Abort):
+        err.print("knotwatch: stopped; nothing is left half written")
+        return 130
+
+
+@app.command(epilog="Example: knotwatch retrain wood-boards --profile quick --set padim.features=64 --json")
+def retrain(
+    surface: Surface,
+    profile: Annotated[str, typer.Option(help="quick or full: how much effort to spend.")] = "full",
+    assign: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a setting.")] = None,
+    trial: Annotated[str | None, typer.Option(help="Track the run under this name, never register it.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Train although nothing changed.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Validate, prepare, train, evaluate and register; the first good version becomes champion."""
+    from flows.calls import call_retrain
+
+    result = call_retrain(surface, profile, assign or [], trial, force)
+    if as_json:
+        print_json(result)
+        return
+    if result.skipped:
+        say(
+            f"{surface}: data, settings and code are as they were for version {result.models[0].version}, nothing trained"
+        )
+    else:
+        print_models(result.models)
+    if result.champion:
+        say(f"champion: version {result.champion.version} ({result.champion.algorithm})")
+    if result.report:
+        say(f"report: {result.report}")
+    say(f"{result.seconds:.1f} s")
+
+
+def print_models(models: "tuple[object, ...]") -> None:
+    """Print the figures of what was trained."""
+    from flows.results import ModelResult
+
+    shown = ("image_auroc", "image_f1", "false_alarm_rate", "pixel_auroc", "pixel_ap", "aupro")
+    rows = []
+    for model in models:
+        if isinstance(model, ModelResult):
+            figures = [f"{model.metrics[n]:.3f}" if n in model.metrics else "-" for n in shown]
+            rows.append([model.algorithm, model.version or "trial", *figures, f"{model.seconds:.0f} s"])
+    print_table(["algorithm", "version", *(n.replace("_", " ") for n in shown), "training"], rows)
+
+
+@app.command("inspect", epilog="Example: knotwatch inspect wood-boards new/ --out marked --maps maps --json")
+def inspect_command(
+    surface: Surface,
+    paths: Annotated[list[Path], typer.Argument(help="Photographs, or folders that hold some.")],
+    out: Annotated[
+        Path | None, typer.Option(help="Where the pictures go; default: data/reports/SURFACE/inspect.")
+    ] = None,
+    maps: Annotated[Path | None, typer.Option(help="Also write each anomaly map as a float32 TIFF.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Score new photographs with the champion and mark what is unusual on them."""
+    from flows.calls import call_inspect
+
+    result = call_inspect(surface, paths, out, maps)
+    if as_json:
+        print_json(result)
+    else:
+        rows = [
+            (i.path, "-" if i.score is None else f"{i.score:.3f}", i.error or ("ANOMALOUS" if i.anomalous else "sound"))
+            for i in result.images
+        ]
+        print_table(["photograph", "score", f"verdict (above {result.image_threshold:.3f})"], rows)
+        say(f"model: {result.model}; pictures: {result.out}; {result.seconds:.1f} s")
+    if any(image.error for image in result.images):
+        raise typer.Exit(1)
+
+
+@app.command(epilog="Example: knotwatch models wood-boards")
+def models(surface: Surface, as_json: Json = False) -> None:
+    """List a surface's registered versions, newest first."""
+    from flows.calls import list_models
+
+    found = list_models(surface)
+    if as_json:
+        print_json({"surface": surface, "models": [m.model_dump(mode="json") for m in found]})
+        return
+    rows = [
+        (m.version, m.algorithm, ", ".join(m.aliases), m.data_version,
+         *(f"{m.metrics[n]:.3f}" if n in m.metrics else "-" for n in ("image_auroc", "pixel_auroc", "aupro")))
+        for m in found
+    ]  # fmt: skip
+    print_table(["version", "algorithm", "aliases", "data", "image auroc", "pixel auroc", "aupro"], rows)
+
+
+app.command(epilog='Example: knotwatch schedule wood-boards --cron "0 2 * * 1" --timezone Europe/Berlin')(
+    serving.schedule
+)
+app.command(epilog="Example: knotwatch ui --prefect-port 4201 --mlflow-port 5001")(serving.ui)
+app.command(epilog="Example: knotwatch doctor")(serving.doctor)

@@ -1,0 +1,158 @@
+"""`knotwatch data`: surfaces and their photographs."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from flows.cli.output import print_json, print_table, print_verdict, say
+from flows.environment import log_to_terminal
+from pipelines.errors import CallError
+from pipelines.paths import find_project
+from pipelines.records import Layout
+
+app = typer.Typer(help="Add, update, show, share and bring back a surface's photographs.", no_args_is_help=True)
+
+Surface = Annotated[str, typer.Argument(help="The surface's name.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
+
+
+@app.command(
+    epilog="Examples: knotwatch data add boards ~/photographs --layout unlabelled; "
+    "knotwatch data add demo --layout procedural --seed 1 --normal 90 --defective 30"
+)
+def add(
+    surface: Surface,
+    path: Annotated[str | None, typer.Argument(help="The folder; with --from-git, the path inside it.")] = None,
+    layout: Annotated[Layout, typer.Option(help="How the data set lies on disk.")] = Layout.FOLDER,
+    from_git: Annotated[
+        str | None, typer.Option(metavar="URL", help="Take PATH from this git or DVC repository.")
+    ] = None,
+    material: Annotated[str, typer.Option(help="procedural: wood or fabric.")] = "wood",
+    seed: Annotated[int, typer.Option(help="procedural: the seed.")] = 0,
+    normal: Annotated[int, typer.Option(help="procedural: sound images.")] = 90,
+    defective: Annotated[int, typer.Option(help="procedural: images with defects.")] = 30,
+    size: Annotated[str, typer.Option(metavar="WxH", help="procedural: pixels.")] = "384x192",
+    as_json: Json = False,
+) -> None:
+    """Bring a data set under DVC, write its settings, validate and prepare it. The source is never changed."""
+    from flows.data import add_surface, check_source
+    from pipelines.config import SourceSettings, read_procedural_options
+
+    log_to_terminal()
+    project = find_project()
+    if layout == Layout.PROCEDURAL:
+        options = read_procedural_options(material, seed, normal, defective, size)
+        source = SourceSettings(layout=layout, procedural=options)
+    elif path is None:
+        raise CallError(f"layout {layout} needs a PATH", cure=f"knotwatch data add {surface} FOLDER --layout {layout}")
+    elif from_git:
+        source = SourceSettings(layout=layout, path=path, git_url=from_git)
+    else:
+        source = SourceSettings(layout=layout, path=str(check_source(Path(path))))
+    _show_change(add_surface(project, surface, source), as_json)
+    if not as_json:
+        say(f"settings: data/surfaces/{surface}.yaml; next: knotwatch retrain {surface}")
+
+
+@app.command(epilog="Example: knotwatch data update boards")
+def update(
+    surface: Surface,
+    prune: Annotated[bool, typer.Option("--prune", help="Also drop what vanished at the source.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Take in what is new at the remembered source; only that is measured and prepared."""
+    from flows.data import update_surface
+
+    log_to_terminal()
+    _show_change(update_surface(find_project(), surface, prune=prune), as_json)
+
+
+def _show_change(change: "object", as_json: bool) -> None:
+    from flows.data import DataChange
+
+    if not isinstance(change, DataChange):
+        raise TypeError(type(change))
+    if as_json:
+        print_json(change)
+        return
+    taken = change.intake
+    say(
+        f"{change.surface}: {taken.images} images, {taken.new} new, {taken.changed} changed, {change.prepared} prepared"
+    )
+    print_verdict(change.verdict)
+    say(f"data version {change.data_version}")
+
+
+@app.command("list", epilog="Example: knotwatch data list")
+def list_command(as_json: Json = False) -> None:
+    """List the surfaces."""
+    from flows.overview import describe_all
+
+    found = describe_all(find_project())
+    if as_json:
+        print_json({"surfaces": [s.model_dump(mode="json") for s in found]})
+        return
+    if not found:
+        say("no surface yet: knotwatch data add NAME PATH --layout LAYOUT")
+        return
+    rows = [(s.surface, s.layout, s.images, s.data_version or "not prepared", s.source) for s in found]
+    print_table(["surface", "layout", "images", "data version", "source"], rows)
+
+
+@app.command(epilog="Example: knotwatch data show boards")
+def show(surface: Surface, as_json: Json = False) -> None:
+    """Show a surface's parts, verdict, data versions and settings."""
+    from flows.overview import describe
+
+    found = describe(find_project(), surface)
+    if as_json:
+        print_json(found)
+        return
+    say(f"{found.surface}: layout {found.layout}, from {found.source}")
+    say(f"data version {found.data_version or 'not prepared'}; known: {', '.join(found.versions) or 'none'}")
+    rows = [
+        (part, *(counts.get(label, 0) for label in ("normal", "anomalous", "unknown")))
+        for part, counts in found.parts.items()
+    ]
+    print_table(["part", "normal", "anomalous", "unknown"], rows)
+    if found.verdict:
+        print_verdict(found.verdict)
+    say(f"settings: data/surfaces/{surface}.yaml; validation pages: {found.docs or 'not made yet'}")
+
+
+@app.command(epilog="Example: knotwatch data remove boards --yes")
+def remove(surface: Surface, yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False) -> None:
+    """Remove a surface's files from the project. The source and registered models stay."""
+    from flows.data import remove_surface
+
+    if not yes:
+        typer.confirm(f"Remove the project's copy of '{surface}'?", abort=True)
+    remove_surface(find_project(), surface)
+    say(f"{surface}: removed")
+
+
+@app.command(epilog="Example: knotwatch data push boards")
+def push(surfaces: Annotated[list[str] | None, typer.Argument(help="Surfaces; default: all.")] = None) -> None:
+    """Copy data to the DVC remote."""
+    from flows.data import share
+
+    say(share(find_project(), "push", surfaces or []).strip() or "pushed")
+
+
+@app.command(epilog="Example: knotwatch data pull boards")
+def pull(surfaces: Annotated[list[str] | None, typer.Argument(help="Surfaces; default: all.")] = None) -> None:
+    """Fetch data from the DVC remote."""
+    from flows.data import share
+
+    say(share(find_project(), "pull", surfaces or []).strip() or "pulled")
+
+
+@app.command(epilog="Example: knotwatch data checkout boards 3f2a")
+def checkout(
+    surface: Surface, version: Annotated[str, typer.Argument(help="A data version, or an unambiguous start of it.")]
+) -> None:
+    """Bring an old data version back exactly: raw files, settings, manifest and prepared images."""
+    from flows.data import checkout_version
+
+    say(f"{surface}: data version {checkout_version(find_project(), surface, version)}")

@@ -1,0 +1,184 @@
+"""Data under DVC: add, update, remove, share and bring back a surface's photographs."""
+
+import logging
+import shutil
+from pathlib import Path
+
+import yaml
+
+from flows.locks import data_lock, surface_lock
+from flows.stages import refuse_bad, run_preprocess, run_validate
+from pipelines.config import ProceduralSettings, SourceSettings, SurfaceSettings, read_surface, write_surface
+from pipelines.errors import CallError, SourceError
+from pipelines.files import write_whole
+from pipelines.paths import Project, SurfacePaths
+from pipelines.prepared import PreparedImage, read_index
+from pipelines.records import Layout, Record, Verdict
+from pipelines.sources import read_source
+from pipelines.sources.intake import Intake, note_arrivals, take_in
+from pipelines.versions import data_version, forget_lock_entries, read_kept, restore, run_dvc, stage_names
+
+log = logging.getLogger(__name__)
+
+
+class DataChange(Record):
+    """What a change of data came to. `measured` and `prepared` count the images that were new work."""
+
+    surface: str
+    data_version: str | None
+    intake: Intake
+    prepared: int
+    verdict: Verdict
+
+
+def add_surface(
+    project: Project, name: str, source: SourceSettings, *, overrides: SurfaceSettings | None = None
+) -> DataChange:
+    """Bring a data set under DVC, write the surface's YAML, then validate and prepare it.
+
+    Raises:
+        CallError: where the surface exists.
+        SourceError: where the data set does not lie as its layout says; nothing is copied then.
+        GateError: where too many images are bad; the surface stays, so that `data update` can mend it.
+    """
+    paths = project.surface(name)
+    if paths.settings.exists() or paths.raw.exists():
+        raise CallError(f"surface '{name}' exists", cure=f"`knotwatch data update {name}`, or choose another name")
+    settings = (overrides or SurfaceSettings(source=source)).model_copy(update={"source": source})
+    with surface_lock(project, name, "data add"):
+        try:
+            intake = _bring(project, paths, settings, prune=False)
+            write_surface(project, name, settings)
+            write_index(project)
+            _track(project, paths, settings)
+        except BaseException:
+            _forget(project, paths)
+            raise
+        return _reproduce(project, name, intake)
+
+
+def update_surface(project: Project, name: str, *, prune: bool = False) -> DataChange:
+    """Take in what is new at the remembered source, then measure and prepare what changed."""
+    settings = read_surface(project, name)
+    paths = project.surface(name)
+    with surface_lock(project, name, "data update"):
+        intake = _bring(project, paths, settings, prune=prune)
+        write_index(project)
+        _track(project, paths, settings)
+        return _reproduce(project, name, intake)
+
+
+def remove_surface(project: Project, name: str) -> None:
+    """Remove a surface's files from the project. DVC's cache, the source and registered models stay."""
+    read_surface(project, name)
+    with surface_lock(project, name, "data remove"), data_lock(project):
+        _forget(project, project.surface(name))
+
+
+def checkout_version(project: Project, name: str, version: str) -> str:
+    """Bring an old data version back exactly; return its full name.
+
+    Looks in the project's memory first, then in the runs that MLflow keeps.
+    """
+    kept = read_kept(project, name, version)
+    if kept is None:
+        from pipelines.tracking.data import find_data_version
+
+        kept = find_data_version(project, name, version)
+    with surface_lock(project, name, "data checkout"), data_lock(project):
+        restore(project, name, kept)
+        write_index(project)
+    return kept.version
+
+
+def share(project: Project, verb: str, names: list[str]) -> str:
+    """Push data to, or pull it from, the user's DVC remote: the named surfaces, or all."""
+    if not run_dvc(project, "remote", "list").strip():
+        raise CallError(
+            "no DVC remote is set", cure="`dvc remote add -d NAME URL`, for example a folder or s3://bucket"
+        )
+    targets = []
+    for name in names or project.surface_names():
+        paths = project.surface(name)
+        read_surface(project, name)
+        targets += [str(p.relative_to(project.root)) for p in sorted(paths.raw.glob("*.dvc"))]
+        targets += stage_names(name)
+    with data_lock(project):
+        return run_dvc(project, verb, *targets)
+
+
+def write_index(project: Project) -> None:
+    """List the surfaces for dvc.yaml, keeping the file's own words at the top."""
+    path = project.surfaces_index
+    head = [line for line in path.read_text("utf-8").splitlines() if line.startswith("#")] if path.is_file() else []
+    text = "\n".join([*head, yaml.safe_dump({"surfaces": project.surface_names()}, sort_keys=False)])
+    if not path.is_file() or path.read_text("utf-8") != text:
+        write_whole(path, text)
+
+
+def _bring(project: Project, paths: SurfacePaths, settings: SurfaceSettings, *, prune: bool) -> Intake:
+    source = settings.source
+    if source.layout == Layout.PROCEDURAL:
+        from pipelines.sources.procedural import write_procedural
+
+        write_procedural(source.procedural or ProceduralSettings(), paths.source)
+    elif source.git_url:
+        _import_from_git(project, paths, source)
+    else:
+        return take_in(source.layout, Path(source.path or ""), paths.source, paths.arrivals, prune=prune)
+    images = read_source(source.layout, paths.source)
+    fresh = note_arrivals(source.layout, paths.source, paths.arrivals)
+    return Intake(images=len(images), new=fresh, changed=0, removed=0)
+
+
+def _import_from_git(project: Project, paths: SurfacePaths, source: SourceSettings) -> None:
+    """Bring data of another git or DVC repository; its commit is kept in source.dvc as rev_lock."""
+    paths.raw.mkdir(parents=True, exist_ok=True)
+    pointer = paths.raw / "source.dvc"
+    with data_lock(project):
+        if pointer.is_file():
+            run_dvc(project, "update", str(pointer.relative_to(project.root)))
+        else:
+            target = str(paths.source.relative_to(project.root))
+            run_dvc(project, "import", "-o", target, str(source.git_url), str(source.path))
+
+
+def _track(project: Project, paths: SurfacePaths, settings: SurfaceSettings) -> None:
+    folders = [paths.ledger] if settings.source.git_url else [paths.source, paths.ledger]
+    with data_lock(project):
+        run_dvc(project, "add", *(str(p.relative_to(project.root)) for p in folders))
+
+
+def _reproduce(project: Project, name: str, intake: Intake) -> DataChange:
+    before = _keys(project, name)
+    verdict = run_validate(project, name)
+    refuse_bad(verdict, name)
+    run_preprocess(project, name)
+    made = _keys(project, name) - before
+    version = data_version(project, name)
+    return DataChange(surface=name, data_version=version, intake=intake, prepared=len(made), verdict=verdict)
+
+
+def _keys(project: Project, name: str) -> set[tuple[str, str]]:
+    return {(image.path, image.key) for image in prepared_images(project, name)}
+
+
+def prepared_images(project: Project, name: str) -> list[PreparedImage]:
+    """Read a surface's prepared images; empty before preprocessing has run."""
+    folder = project.surface(name).prepared
+    return read_index(folder) if (folder / "index.csv").is_file() else []
+
+
+def _forget(project: Project, paths: SurfacePaths) -> None:
+    for folder in (paths.raw, paths.work, paths.reports, project.state / "versions" / paths.name):
+        shutil.rmtree(folder, ignore_errors=True)
+    paths.settings.unlink(missing_ok=True)
+    forget_lock_entries(project, paths.name)
+    write_index(project)
+
+
+def check_source(path: Path) -> Path:
+    """Return the folder as an absolute path; raise SourceError where it is not there."""
+    if not path.is_dir():
+        raise SourceError(f"{path} is not a folder", cure="name the folder that holds the data set")
+    return path.resolve()

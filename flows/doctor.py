@@ -1,0 +1,91 @@
+"""`knotwatch doctor`: what this machine and this project lack."""
+
+import os
+import shutil
+import sys
+from collections.abc import Callable
+from importlib.metadata import version
+
+import psutil
+
+from pipelines.errors import KnotwatchError
+from pipelines.paths import Project
+from pipelines.records import Record
+
+
+class Check(Record):
+    name: str
+    good: bool
+    found: str
+
+
+def examine(project: Project) -> list[Check]:
+    """Check what the chain relies on; a check that fails says what to mend."""
+    checks: dict[str, Callable[[Project], tuple[bool, str]]] = {
+        "python": _python,
+        "git": _git,
+        "processor": _processor,
+        "memory": _memory,
+        "disk": _disk,
+        "libraries": _libraries,
+        "tracking": _tracking,
+        "champions": _champions,
+    }
+    return [_run(name, check, project) for name, check in checks.items()]
+
+
+def _run(name: str, check: Callable[[Project], tuple[bool, str]], project: Project) -> Check:
+    try:
+        good, found = check(project)
+    except KnotwatchError as error:
+        good, found = False, str(error)
+    return Check(name=name, good=good, found=found)
+
+
+def _python(_: Project) -> tuple[bool, str]:
+    return (3, 11) <= sys.version_info[:2] < (3, 13), sys.version.split()[0] + " (3.11 or 3.12 is needed)"
+
+
+def _git(_: Project) -> tuple[bool, str]:
+    found = shutil.which("git")
+    return found is not None, found or "not on PATH: install git"
+
+
+def _processor(_: Project) -> tuple[bool, str]:
+    return True, f"{len(os.sched_getaffinity(0))} cores may be used"
+
+
+def _memory(_: Project) -> tuple[bool, str]:
+    free = psutil.virtual_memory().available / 2**30
+    return free >= 4, f"{free:.1f} GB available (training wants 4)"
+
+
+def _disk(project: Project) -> tuple[bool, str]:
+    free = shutil.disk_usage(project.root).free / 2**30
+    return free >= 2, f"{free:.1f} GB free"
+
+
+def _libraries(_: Project) -> tuple[bool, str]:
+    names = ("anomalib", "torch", "openvino", "prefect", "dvc", "mlflow", "great-expectations")
+    return True, ", ".join(f"{name} {version(name)}" for name in names)
+
+
+def _tracking(project: Project) -> tuple[bool, str]:
+    from pipelines.tracking.store import Tracking
+
+    return True, Tracking(project).uri
+
+
+def _champions(project: Project) -> tuple[bool, str]:
+    """Load each champion and have it reproduce its reference tiles."""
+    from pipelines.loader import Detector
+    from pipelines.tracking.store import Tracking
+
+    tracking = Tracking(project)
+    found = []
+    for name in project.surface_names():
+        champion = tracking.champion(name)
+        if champion is not None:
+            Detector(tracking.folder(name, champion.version)).check_references()
+            found.append(f"{name}/{champion.version}")
+    return True, "reproduced: " + (", ".join(found) or "none yet")

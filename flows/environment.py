@@ -1,0 +1,66 @@
+"""What Prefect must be told before it is imported: where it keeps its things, and which server is ours."""
+
+import json
+import logging
+import os
+import sys
+from pathlib import Path
+
+import psutil
+
+from pipelines.paths import Project
+
+
+def prepare_environment(project: Project) -> None:
+    """Set Prefect's home inside the project and its log format; the user's own settings win.
+
+    A server that `knotwatch ui` started for this project is used while it runs. Otherwise each flow brings its own
+    for as long as it runs, on the same database, so that its runs are on the page later.
+    """
+    defaults = {
+        "PREFECT_HOME": str(project.state / "prefect"),
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        # What a flow returns is read from Prefect by nobody; if it ever is kept, then as JSON.
+        "PREFECT_RESULTS_DEFAULT_SERIALIZER": "json",
+        "PREFECT_LOGGING_EXTRA_LOGGERS": "flows,pipelines",
+        "PREFECT_LOGGING_LEVEL": "WARNING",
+        "PREFECT_SERVER_LOGGING_LEVEL": "ERROR",
+        "PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW": "ignore",
+        "PREFECT_CLI_PROMPT": "false",
+        "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
+    }
+    running = running_servers(project)
+    if running:
+        defaults["PREFECT_API_URL"] = running["prefect"]
+        defaults["MLFLOW_TRACKING_URI"] = running["mlflow"]
+    for name, value in defaults.items():
+        os.environ.setdefault(name, value)
+    (project.state / "prefect").mkdir(parents=True, exist_ok=True)
+
+
+def running_servers(project: Project) -> dict[str, str] | None:
+    """Return the addresses of the servers that `knotwatch ui` runs for this project, or None."""
+    note = state_file(project)
+    if not note.is_file():
+        return None
+    found = json.loads(note.read_text("utf-8"))
+    try:
+        alive = psutil.Process(found["pid"]).create_time() == found["started"]
+    except psutil.NoSuchProcess:
+        alive = False
+    return {"prefect": found["prefect"], "mlflow": found["mlflow"]} if alive else None
+
+
+def state_file(project: Project) -> Path:
+    return project.state / "ui.json"
+
+
+def log_to_terminal(*, verbose: bool = False) -> None:
+    """Write one line a stage to standard error; standard output is for results."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
+    for name in ("flows", "pipelines"):
+        logger = logging.getLogger(name)
+        logger.setLevel(logging.DEBUG if verbose else logging.INFO)
+        logger.handlers = [handler]
+        logger.propagate = False

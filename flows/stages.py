@@ -1,0 +1,54 @@
+"""DVC's stages as steps: run one, publish what it made. The flow, `data add` and `data update` share these."""
+
+import logging
+import sys
+
+from flows.locks import data_lock
+from pipelines.errors import GateError
+from pipelines.paths import Project
+from pipelines.records import Verdict
+from pipelines.versions import DataVersion, capture, run_dvc
+
+log = logging.getLogger(__name__)
+
+
+def run_validate(project: Project, surface: str) -> Verdict:
+    """Reproduce the surface's `validate` stage and return its verdict, good or bad."""
+    with data_lock(project):
+        run_dvc(project, "repro", f"validate@{surface}", quiet=not sys.stderr.isatty())
+    verdict = read_verdict(project, surface)
+    log.info(
+        "validate %s: %d images, %d quarantined, %d duplicates, %d warnings",
+        *(surface, verdict.images, len(verdict.quarantined), len(verdict.duplicates), len(verdict.warnings)),
+    )
+    return verdict
+
+
+def run_preprocess(project: Project, surface: str) -> DataVersion:
+    """Reproduce the surface's `preprocess` stage and return the data version that it made.
+
+    Raises:
+        GateError: where the verdict stops the run.
+    """
+    refuse_bad(read_verdict(project, surface), surface)
+    with data_lock(project):
+        run_dvc(project, "repro", f"preprocess@{surface}", quiet=not sys.stderr.isatty())
+    kept = capture(project, surface)
+    log.info("preprocess %s: data version %s", surface, kept.version)
+    return kept
+
+
+def read_verdict(project: Project, surface: str) -> Verdict:
+    return Verdict.model_validate_json(project.surface(surface).verdict.read_bytes())
+
+
+def refuse_bad(verdict: Verdict, surface: str) -> None:
+    """Raise GateError, with the list of files, for a verdict that stops the run."""
+    if verdict.accepted:
+        return
+    listed = "\n".join(f"  {q.path}: {q.reason}" for q in verdict.quarantined)
+    raise GateError(
+        f"validation stopped '{surface}': {'; '.join(verdict.reasons)}\n{listed}",
+        cure=f"mend or remove these files and run `knotwatch data update {surface}`, "
+        f"or raise validation.max_quarantined_share in data/surfaces/{surface}.yaml",
+    )

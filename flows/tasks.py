@@ -1,0 +1,100 @@
+"""Prefect tasks: each hands over to one stage. Only what reads or writes elsewhere is retried."""
+
+from pathlib import Path
+
+from prefect import task
+
+from flows import artifacts
+from flows.job import Candidate, Job
+from flows.stages import run_preprocess, run_validate
+from pipelines.calibrate import calibrate
+from pipelines.evaluate import evaluate
+from pipelines.loader import Detector
+from pipelines.paths import Project
+from pipelines.prepared import read_index, read_region
+from pipelines.promote import promote_first
+from pipelines.records import Trained, Verdict
+from pipelines.register import check_reproduction, log_version, model_card, register
+from pipelines.reports.retrain import describe_run, write_pages
+from pipelines.tracking.store import ModelVersion, Run, Tracking
+from pipelines.train import train_padim
+from pipelines.versions import DataVersion
+
+# Photographs that a registered version must give its evaluation's scores for, from their files.
+_REPRODUCED = 8
+
+
+@task(name="validate", task_run_name="validate {surface}", retries=1, retry_delay_seconds=5)
+def validate_task(project: Project, surface: str) -> Verdict:
+    verdict = run_validate(project, surface)
+    artifacts.publish_verdict(surface, verdict)
+    return verdict
+
+
+@task(name="preprocess", task_run_name="preprocess {surface}", retries=1, retry_delay_seconds=5)
+def preprocess_task(project: Project, surface: str) -> DataVersion:
+    return run_preprocess(project, surface)
+
+
+@task(name="train", task_run_name="train {job.surface}")
+def train_task(project: Project, job: Job, folder: Path) -> Trained:
+    prepared = project.surface(job.surface).prepared
+    return train_padim(prepared, read_index(prepared), job.settings, folder)
+
+
+@task(name="evaluate", task_run_name="evaluate {trained.algorithm}")
+def evaluate_task(project: Project, job: Job, trained: Trained, maps: Path) -> Candidate:
+    """Calibrate a fitted network and score the test part; the region maps stay in `maps`."""
+    prepared = project.surface(job.surface).prepared
+    images = read_index(prepared)
+    info = calibrate(trained, prepared, images, job.surface, job.own, job.data.version)
+    detector = Detector(Path(trained.folder))
+    found = evaluate(detector, prepared, images, job.settings.evaluation, job.settings.seed, maps)
+    return Candidate(trained=trained, info=info, evaluation=found)
+
+
+@task(name="report", task_run_name="report {candidate.info.algorithm}")
+def report_task(project: Project, job: Job, run: Run, verdict: Verdict, candidate: Candidate, maps: Path) -> Path:
+    """Write the pages of a run, put them and all figures on its MLflow run, and return the page."""
+    info = candidate.info
+    page = describe_run(
+        surface=job.surface,
+        data_version=job.data.version,
+        trained=candidate.trained,
+        evaluation=candidate.evaluation,
+        verdict=verdict,
+        promises=(info.image_threshold, info.pixel_threshold),
+        settings=job.settings.model_dump(mode="json"),
+        profile=job.profile,
+        commit=job.commit,
+    )
+    folder = write_pages(
+        project.surface(job.surface),
+        run.id,
+        page,
+        info.pixel_threshold.threshold,
+        maps,
+        job.settings.evaluation.pictures,
+    )
+    log_version(run, candidate.trained, info, candidate.evaluation, job.settings, folder)
+    return folder / "index.html"
+
+
+@task(name="register", task_run_name="register {candidate.info.algorithm}", retries=1, retry_delay_seconds=5)
+def register_task(project: Project, job: Job, tracking: Tracking, run: Run, candidate: Candidate) -> ModelVersion:
+    """Register a candidate, and see that the registered version gives its scores again."""
+    template = project.root / "mlflow/model_card.md.j2"
+    trained, info = candidate.trained, candidate.info
+    card = model_card(template, info, trained, candidate.evaluation, job.settings, job.profile, job.commit)
+    version = register(tracking, run, Path(trained.folder), info, job.tags(), card)
+    paths = project.surface(job.surface)
+    images = read_index(paths.prepared)[:_REPRODUCED]
+    detector = Detector(Path(trained.folder))
+    expected = [detector.scan_region(read_region(paths.prepared, image)).score for image in images]
+    check_reproduction(version, [paths.source / image.path for image in images], expected)
+    return version
+
+
+@task(name="promote", task_run_name="promote {version.surface}", retries=1, retry_delay_seconds=5)
+def promote_task(tracking: Tracking, version: ModelVersion) -> ModelVersion:
+    return promote_first(tracking, version)

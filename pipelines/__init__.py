@@ -1,0 +1,15 @@
+"""The stages of knotwatch and the rooms that they are built from."""
+
+import os
+
+# Set before any of these libraries is imported: each reads its switch at import.
+for _switch, _off in {
+    "DO_NOT_TRACK": "1",
+    "DVC_NO_ANALYTICS": "1",
+    "GX_ANALYTICS_ENABLED": "false",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "HF_HUB_OFFLINE": "1",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+}.items():
+    os.environ.setdefault(_switch, _off)

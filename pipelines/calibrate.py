@@ -1,0 +1,139 @@
+"""Stage: give a fitted network its scale, its thresholds and what they promise; write model.json."""
+
+import logging
+import shutil
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from pipelines.config import SurfaceSettings
+from pipelines.files import write_whole
+from pipelines.imaging.scoring import ScoreRule
+from pipelines.imaging.tiling import cut_tiles
+from pipelines.loader import Reference, RegionScan, VersionInfo, scan_region
+from pipelines.metrics.calibration import (
+    area_estimate,
+    conformal_threshold,
+    quantile_estimate,
+    risk_controlled_threshold,
+)
+from pipelines.metrics.histograms import choose_edges
+from pipelines.metrics.pixels import PixelHistograms
+from pipelines.metrics.scale import ScoreScale, fit_scale
+from pipelines.models.runtime import TileModel
+from pipelines.prepared import PreparedImage, read_region
+from pipelines.progress import track
+from pipelines.records import Part, Promise, Trained
+
+_REFERENCES = 4
+_SAMPLE = 4000  # pixels an image that the map's scale is fitted to
+
+log = logging.getLogger(__name__)
+
+
+class _Scales(NamedTuple):
+    map: ScoreScale
+    image: ScoreScale
+
+
+def calibrate(
+    trained: Trained,
+    prepared: Path,
+    images: Sequence[PreparedImage],
+    surface: str,
+    settings: SurfaceSettings,
+    data_version: str,
+) -> VersionInfo:
+    """Fit the scale on the select part, the thresholds on the calibrate part, and store reference tiles.
+
+    Both parts hold normals only. Where one is empty (all labels unknown, or too few images), the train part stands
+    in: a scale needs no promise, but thresholds taken from it are an estimate and marked as such.
+    """
+    started = time.monotonic()
+    folder = Path(trained.folder)
+    model = TileModel(folder)
+    rule = ScoreRule()
+    parts = {part: [i for i in images if i.part == part] for part in Part}
+    select = parts[Part.SELECT] or parts[Part.TRAIN]
+    scales = _fit_scales(_scan_all(model, trained, rule, prepared, select, "scale"))
+    estimate = not parts[Part.CALIBRATE]
+    held_out = parts[Part.CALIBRATE] or parts[Part.TRAIN]
+    scans = _scan_all(model, trained, rule, prepared, held_out, "calibrate")
+    image_threshold, pixel_threshold = _set_thresholds(scans, scales, settings, estimate)
+    info = VersionInfo(
+        surface=surface,
+        algorithm=trained.algorithm,
+        data_version=data_version,
+        region=settings.region,
+        plan=trained.plan,
+        score_rule=rule,
+        map_divisor=scales.map.divisor,
+        image_divisor=scales.image.divisor,
+        image_threshold=image_threshold,
+        pixel_threshold=pixel_threshold,
+        references=_store_references(model, trained, prepared, select, folder / "reference"),
+    )
+    write_whole(folder / "model.json", info.model_dump_json(indent=1) + "\n")
+    log.info("calibrate %s: %d images, %.1f s", trained.algorithm, len(held_out), time.monotonic() - started)
+    return info
+
+
+def _scan_all(
+    model: TileModel, trained: Trained, rule: ScoreRule, prepared: Path, images: Sequence[PreparedImage], label: str
+) -> Iterator[RegionScan]:
+    for image in track(images, len(images), label):
+        yield scan_region(model, trained.plan, rule, read_region(prepared, image))
+
+
+def _fit_scales(scans: Iterator[RegionScan]) -> _Scales:
+    """Fit both scales in one pass; the map's from an even sample of each image's pixels."""
+    scores, pixels = [], []
+    for scan in scans:
+        scores.append(scan.score)
+        flat = scan.map.ravel()
+        pixels.append(flat[np.linspace(0, flat.size - 1, min(_SAMPLE, flat.size)).astype(int)])
+    return _Scales(fit_scale(np.concatenate(pixels)), fit_scale(scores))
+
+
+def _set_thresholds(
+    scans: Iterator[RegionScan], scales: _Scales, settings: SurfaceSettings, estimate: bool
+) -> tuple[Promise, Promise]:
+    scores = []
+    histograms = PixelHistograms(choose_edges([], []))
+    for scan in scans:
+        scores.append(scan.score / scales.image.divisor)
+        everywhere = np.ones(scan.map.shape, dtype=bool)
+        histograms.add(scales.map.apply(scan.map), np.zeros(scan.map.shape, np.uint8), everywhere)
+    shares, levels = histograms.table().exceedance()
+    asked = settings.policy
+    if estimate:
+        return quantile_estimate(scores, asked.false_alarm_rate), area_estimate(shares, levels, asked.marked_area_rate)
+    return (
+        conformal_threshold(scores, asked.false_alarm_rate),
+        risk_controlled_threshold(shares, levels, asked.marked_area_rate),
+    )
+
+
+def _store_references(
+    model: TileModel, trained: Trained, prepared: Path, images: Sequence[PreparedImage], folder: Path
+) -> tuple[Reference, ...]:
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    stored = []
+    for number, image in enumerate(images[:_REFERENCES]):
+        tile = _first_tile(read_region(prepared, image), trained)
+        file = f"{number}.png"
+        Image.fromarray(tile).save(folder / file)
+        found = model.infer(tile[None])[0]
+        stored.append(Reference(file=file, mean=float(found.mean()), peak=float(found.max())))
+    return tuple(stored)
+
+
+def _first_tile(region: NDArray[np.uint8], trained: Trained) -> NDArray[np.uint8]:
+    tile, _ = next(iter(cut_tiles(region, trained.plan)))
+    return tile

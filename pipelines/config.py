@@ -1,0 +1,205 @@
+"""Settings: params.yaml, a surface's own YAML, and what one call changes. Read once, frozen, no unknown keys."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from pipelines.errors import SettingsError
+from pipelines.paths import Project
+from pipelines.records import Layout
+
+
+class Settings(BaseModel):
+    """Frozen settings that refuse unknown keys, so that a misspelt key stops before work starts."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class ProceduralSettings(Settings):
+    """What the drawn data set holds; the same values and seed draw the same files."""
+
+    seed: int = 0
+    material: Literal["wood", "fabric"] = "wood"
+    normal: int = Field(default=90, ge=1)
+    defective: int = Field(default=30, ge=0)
+    width: int = Field(default=384, ge=64, le=8192)
+    height: int = Field(default=192, ge=64, le=8192)
+
+
+class SourceSettings(Settings):
+    """Where a surface's photographs came from."""
+
+    layout: Layout
+    path: str | None = None
+    git_url: str | None = None
+    procedural: ProceduralSettings | None = None
+
+
+class ValidationSettings(Settings):
+    """What a good data set looks like. Shares are of the images, brightness is on 0 to 255."""
+
+    max_quarantined_share: float = Field(default=0.05, ge=0, le=1)
+    min_side: int = Field(default=32, ge=8)
+    max_megapixels: float = Field(default=200.0, gt=0)
+    min_brightness: float = 8.0
+    max_saturated_share: float = Field(default=0.5, gt=0, le=1)
+    near_duplicate_bits: int = Field(default=20, ge=0, le=64)
+
+
+class RegionSettings(Settings):
+    """The rule for the region of interest: found (`auto`), the whole photograph (`none`), or a fixed `box`."""
+
+    rule: Literal["auto", "none", "box"] = "auto"
+    box: tuple[int, int, int, int] | None = None
+
+    @model_validator(mode="after")
+    def _box_goes_with_its_rule(self) -> "RegionSettings":
+        if (self.rule == "box") != (self.box is not None):
+            raise ValueError("`box: [left, top, right, bottom]` goes with `rule: box`, and only with it")
+        return self
+
+
+class PartSettings(Settings):
+    """Shares of the normals. `test` counts all of them (where the layout brings no split), the rest what is left."""
+
+    seed: int = 0
+    test: float = Field(default=0.30, ge=0, lt=1)
+    train: float = Field(default=0.55, gt=0, le=1)
+    select: float = Field(default=0.10, ge=0, lt=1)
+
+
+class PolicySettings(Settings):
+    """What the surface promises: shares of sound photographs, and of sound area, that may be marked."""
+
+    false_alarm_rate: float = Field(default=0.01, gt=0, lt=1)
+    marked_area_rate: float = Field(default=0.01, gt=0, lt=1)
+
+
+class SurfaceSettings(Settings):
+    """One surface's YAML. `train` overrides params.yaml for this surface."""
+
+    source: SourceSettings
+    validation: ValidationSettings = ValidationSettings()
+    region: RegionSettings = RegionSettings()
+    parts: PartSettings = PartSettings()
+    policy: PolicySettings = PolicySettings()
+    train: dict[str, Any] = Field(default_factory=dict)
+
+
+class TileSettings(Settings):
+    """How the tile plan is chosen; see params.yaml."""
+
+    mode: Literal["auto", "fit", "grid"] = "auto"
+    tile: int = Field(default=256, ge=64, multiple_of=32)
+    overlap: float = Field(default=0.25, ge=0, le=0.75)
+    max_side: int = Field(default=1536, ge=256)
+
+
+class PadimSettings(Settings):
+    backbone: str = "lite0"
+    layers: tuple[int, ...] = (1, 2, 3)
+    features: int = Field(default=100, ge=1)
+    max_train_tiles: int = Field(default=2000, ge=1)
+
+
+class EvaluationSettings(Settings):
+    bootstrap: int = Field(default=1000, ge=0)
+    pictures: int = Field(default=8, ge=0)
+
+
+class RunSettings(Settings):
+    """The resolved settings of one training run."""
+
+    seed: int = 0
+    tiles: TileSettings = TileSettings()
+    padim: PadimSettings = PadimSettings()
+    evaluation: EvaluationSettings = EvaluationSettings()
+
+
+_Model = TypeVar("_Model", bound=Settings)
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    try:
+        found = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        raise SettingsError(f"{path} is not valid YAML: {error}", cure="mend the line it names") from error
+    if not isinstance(found, dict):
+        raise SettingsError(f"{path} holds no mapping of keys to values", cure="restore it from git")
+    return found
+
+
+def _check(model: type[_Model], values: Mapping[str, Any], where: str) -> _Model:
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        lines = [f"{'.'.join(str(k) for k in e['loc']) or '(top)'}: {e['msg']}" for e in error.errors()]
+        raise SettingsError(f"{where}: " + "; ".join(lines), cure="correct or remove these keys") from error
+
+
+def _merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """Lay `over` on `base`, mappings key by key."""
+    merged = dict(base)
+    for key, value in over.items():
+        both = isinstance(value, Mapping) and isinstance(merged.get(key), Mapping)
+        merged[key] = _merge(merged[key], value) if both else value
+    return merged
+
+
+def _parse_assignments(assignments: list[str]) -> dict[str, Any]:
+    """Read `a.b=value` words, the value as YAML."""
+    tree: dict[str, Any] = {}
+    for word in assignments:
+        key, found, text = word.partition("=")
+        if not found or not key:
+            raise SettingsError(f"--set {word}: expected KEY=VALUE", cure="write for example --set padim.features=64")
+        value: Any = yaml.safe_load(text)
+        for name in reversed(key.split(".")):
+            value = {name: value}
+        tree = _merge(tree, value)
+    return tree
+
+
+def read_surface(project: Project, name: str) -> SurfaceSettings:
+    """Read a surface's YAML; raise SettingsError where it is missing or holds an unknown key."""
+    path = project.surface(name).settings
+    if not path.is_file():
+        known = ", ".join(project.surface_names()) or "none yet"
+        raise SettingsError(
+            f"no surface '{name}' here ({known})", cure=f"knotwatch data add {name} PATH --layout LAYOUT"
+        )
+    return _check(SurfaceSettings, _read_yaml(path), str(path))
+
+
+def write_surface(project: Project, name: str, settings: SurfaceSettings) -> None:
+    """Write a surface's YAML with its defaults spelt out, so that a user sees what can be set."""
+    path = project.surface(name).settings
+    path.parent.mkdir(parents=True, exist_ok=True)
+    text = yaml.safe_dump(settings.model_dump(mode="json", exclude_none=True), sort_keys=False)
+    path.write_text(text, encoding="utf-8")
+
+
+def resolve_run(project: Project, surface: SurfaceSettings, profile: str, assignments: list[str]) -> RunSettings:
+    """Lay profile, surface and call on params.yaml, in this order.
+
+    Raises:
+        SettingsError: for an unknown profile or key, or a value out of range.
+    """
+    params = _read_yaml(project.params)
+    profiles = params.pop("profiles", {})
+    if profile not in profiles:
+        raise SettingsError(f"no profile '{profile}' in {project.params}", cure=f"choose one of {', '.join(profiles)}")
+    values = params
+    for layer in (profiles[profile], surface.train, _parse_assignments(assignments)):
+        values = _merge(values, layer)
+    return _check(RunSettings, values, f"{project.params}, profile {profile}, with this surface's and call's changes")
+
+
+def read_procedural_options(material: str, seed: int, normal: int, defective: int, size: str) -> ProceduralSettings:
+    """Check the options of `data add --layout procedural`; `size` is WIDTHxHEIGHT in pixels."""
+    width, _, height = size.partition("x")
+    values = {"material": material, "seed": seed, "normal": normal, "defective": defective}
+    return _check(ProceduralSettings, {**values, "width": width, "height": height}, "data add --layout procedural")

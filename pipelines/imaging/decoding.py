@@ -1,0 +1,159 @@
+"""From the bytes of a file to the photograph that a person sees, and to the mask that goes with it."""
+
+import io
+import threading
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import ExifTags, Image, ImageFile, UnidentifiedImageError
+
+from pipelines.errors import ImageError
+from pipelines.imaging.depth import depth_of, mask_values, stored_inverted, to_rgb
+
+_FORMATS = ("JPEG", "PNG", "TIFF", "BMP", "WEBP", "GIF", "PPM", "JPEG2000", "AVIF")
+_CURE = "replace the file with a whole photograph, or remove it"
+# Turns and flips that bring a stored image upright, by its EXIF orientation.
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+_SIDEWAYS = (5, 6, 7, 8)
+# Pillow's limit on size and the warnings module's filters are global: one thread at a time may change them.
+_GLOBALS = threading.Lock()
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """A photograph as a person sees it, and how it was stored.
+
+    image: uint8, (H, W, 3), RGB. `mode` is Pillow's word for the stored pixels, `stored_size` their (width, height)
+    before the EXIF orientation (1 to 8) turned them.
+    """
+
+    image: NDArray[np.uint8]
+    mode: str
+    bit_depth: int
+    orientation: int
+    stored_size: tuple[int, int]
+
+
+def decode_photograph(data: bytes | Path, max_megapixels: float) -> Decoded:
+    """Decode a photograph, upright and as 8-bit RGB.
+
+    16-bit samples are scaled by their own depth. Transparency is laid on white, as viewers and paper show it: on black
+    it would look like a hole. Of a multi-picture JPEG (MPO) the first picture is the photograph, the others are its
+    preview or depth; any other file of several frames is refused, since none of them is the photograph.
+
+    Raises:
+        ImageError: for a file that is empty, truncated, no image, too large (checked before decoding), of several
+            frames, or of samples without a fixed white.
+    """
+    with _opened(data) as file:
+        _check(file, max_megapixels)
+        mode, bit_depth, inverted = file.mode, depth_of(file), stored_inverted(file)
+        image, orientation = _upright(file)
+        stored = (image.height, image.width) if orientation in _SIDEWAYS else image.size
+        return Decoded(to_rgb(image, bit_depth, inverted=inverted), mode, bit_depth, orientation, stored)
+
+
+def decode_mask(data: bytes | Path, photograph: Decoded) -> NDArray[np.uint8]:
+    """Decode a mask to the photograph's (H, W), its values kept.
+
+    A mask in the stored size of a photograph that its EXIF orientation turns is turned with it.
+
+    Raises:
+        ImageError: for a mask that cannot be read, has another size, or holds values above 255.
+    """
+    height, width = photograph.image.shape[:2]
+    with _opened(data) as file:
+        found = file.size
+        if file.width * file.height == width * height:
+            _check(file, float("inf"))
+            lossy = file.format in {"JPEG", "MPO", "AVIF"}
+            image, _ = _upright(file)
+            found = image.size
+            if found != (width, height) and found == photograph.stored_size:
+                image = image.transpose(_TURNS[photograph.orientation])
+            if image.size == (width, height):
+                return mask_values(image, lossy=lossy)
+    raise ImageError(
+        f"mask is {found[0]} x {found[1]}, its photograph {width} x {height}",
+        cure="export the mask in the photograph's size",
+    )
+
+
+@contextmanager
+def _opened(data: bytes | Path) -> Iterator[ImageFile.ImageFile]:
+    """Open an image without decoding it; every way to fail becomes an ImageError, and Pillow stays as it was."""
+    content = data if isinstance(data, bytes) else _read(data)
+    if not content:
+        raise ImageError("file is empty (0 bytes)", cure=_CURE)
+    with _GLOBALS, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        limit, lenient = Image.MAX_IMAGE_PIXELS, ImageFile.LOAD_TRUNCATED_IMAGES
+        # Ours is checked instead, against the surface's own setting; a truncated photograph is never good enough.
+        Image.MAX_IMAGE_PIXELS, ImageFile.LOAD_TRUNCATED_IMAGES = None, False
+        try:
+            with Image.open(io.BytesIO(content), formats=_FORMATS) as file:
+                yield file
+        except ImageError:
+            raise
+        except UnidentifiedImageError as error:
+            raise ImageError("not an image", cure=_CURE) from error
+        except Exception as error:  # Pillow's decoders raise a dozen kinds for damaged files
+            raise ImageError(_reason(error), cure=_CURE) from error
+        finally:
+            Image.MAX_IMAGE_PIXELS, ImageFile.LOAD_TRUNCATED_IMAGES = limit, lenient
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ImageError(f"file cannot be read: {error.strerror}", cure=_CURE) from error
+
+
+def _reason(error: Exception) -> str:
+    text = str(error).lower()
+    if isinstance(error, EOFError) or any(word in text for word in ("truncated", "unexpected end", "not enough data")):
+        return "file is truncated"
+    return f"file is damaged ({type(error).__name__})"
+
+
+def _check(file: ImageFile.ImageFile, max_megapixels: float) -> None:
+    if file.width * file.height > max_megapixels * 1e6:
+        raise ImageError(
+            f"{file.width} x {file.height} pixels are more than {max_megapixels:g} megapixels",
+            cure="raise `validation.max_megapixels` in the surface's settings if it is a photograph",
+        )
+    frames = getattr(file, "n_frames", 1)
+    if frames > 1 and file.format != "MPO":
+        raise ImageError(f"holds {frames} frames, not one photograph", cure="export each frame as a file of its own")
+
+
+def _upright(file: ImageFile.ImageFile) -> tuple[Image.Image, int]:
+    """Decode, turn, and say by which EXIF orientation (1 where there is none, or none that can be read)."""
+    if file.format == "TIFF":
+        # Pillow turns a TIFF while loading it, and forgets the tag.
+        orientation = int(getattr(file, "tag_v2", {}).get(ExifTags.Base.Orientation, 1))
+        file.load()
+        return file, orientation if orientation in _TURNS else 1
+    # Before getexif: of a PNG that decodes too, and would hide why it failed.
+    file.load()
+    try:
+        orientation = file.getexif().get(ExifTags.Base.Orientation, 1)
+    except Exception:  # damaged EXIF says nothing of the pixels
+        orientation = 1
+    if orientation not in _TURNS:
+        return file, 1
+    return file.transpose(_TURNS[orientation]), orientation

@@ -1,0 +1,48 @@
+"""What a photograph measures: light, sharpness, and a hash of what it shows."""
+
+from dataclasses import dataclass
+
+import cv2
+import imagehash
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from pipelines.imaging.scaling import shrink
+
+# Sharpness depends on the scale that it is measured at; a large photograph's noise is not sharpness.
+_WORKING_SIDE = 1024
+# 256 bits. With 64, boards of one camera position come as near to each other (4 of 64) as copies do.
+HASH_SIDE = 16
+
+
+@dataclass(frozen=True)
+class Measures:
+    """Figures of one photograph, rounded so that they are stable as text.
+
+    Brightness is grey on 0 to 255, `sharpness` the variance of its Laplacian at a long side of at most 1024,
+    `saturated_share` the share of pixels of at least 250 in all channels, `phash` 64 hexadecimal digits.
+    """
+
+    brightness_mean: float
+    brightness_std: float
+    sharpness: float
+    saturated_share: float
+    phash: str
+
+
+def measure_photograph(rgb: NDArray[np.uint8]) -> Measures:
+    """Measure a photograph, (H, W, 3) RGB as a person sees it.
+
+    Sharpness: Pech-Pacheco et al., "Diatom autofocusing in brightfield microscopy" (2000). Hash: Zauner,
+    "Implementation and benchmarking of perceptual image hash functions" (2010), by the imagehash library.
+    """
+    grey = cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY)
+    small = shrink(grey, _WORKING_SIDE)
+    return Measures(
+        brightness_mean=round(float(grey.mean()), 2),
+        brightness_std=round(float(grey.std()), 2),
+        sharpness=round(float(cv2.Laplacian(small, cv2.CV_64F).var()), 2),
+        saturated_share=round(float(np.mean(rgb.min(axis=2) >= 250)), 4),
+        phash=str(imagehash.phash(Image.fromarray(grey), hash_size=HASH_SIDE)),
+    )

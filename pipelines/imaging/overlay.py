@@ -1,0 +1,126 @@
+"""An anomaly map made visible over its photograph: heat, outlines, and strips that a page can hold."""
+
+import base64
+import io
+from typing import Any, Literal
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from pipelines.errors import ImageError
+
+Photograph = NDArray[np.uint8]
+AnomalyMap = NDArray[np.float32]
+Region = NDArray[np.bool_]
+Colour = tuple[int, int, int]
+
+# Dark crimson and light sky blue: rare on wood and metal, and apart in lightness for those who see red and green alike.
+FOUND: Colour = (220, 20, 60)
+TRUE: Colour = (86, 180, 233)
+
+_MAX_OPACITY = 0.75
+_GAP = 6
+
+# Stands for a threshold of 0: every score above it is then far above.
+_SMALLEST = 1e-30
+
+
+def _check_same_size(photograph: Photograph, other: NDArray[Any], what: str) -> None:
+    if photograph.dtype != np.uint8 or photograph.ndim != 3 or photograph.shape[2] != 3:
+        raise ImageError(
+            f"expected a photograph as (height, width, 3) uint8, found {photograph.shape} {photograph.dtype}",
+            cure="decode it as 8-bit RGB",
+        )
+    if other.shape != photograph.shape[:2]:
+        raise ImageError(
+            f"expected a {what} of {photograph.shape[:2]}, the photograph's size, found {other.shape}",
+            cure=f"bring the {what} to the photograph's size",
+        )
+
+
+def fit_within(photograph: Photograph, max_side: int) -> Photograph:
+    """Shrink a picture so that its longer side has at most `max_side` pixels; smaller ones stay as they are."""
+    height, width = photograph.shape[:2]
+    scale = max_side / max(height, width)
+    if scale >= 1:
+        return photograph
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    return np.asarray(cv2.resize(photograph, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
+
+
+def heat_strength(anomaly_map: AnomalyMap, pixel_threshold: float) -> NDArray[np.float32]:
+    """Map scores to 0..1 by octaves: a quarter of the threshold and less is 0, the threshold 0.5, four times it 1.
+
+    The range is the same for every photograph, so that colours can be compared across a report.
+
+    >>> heat_strength(np.array([[0.0, 1.0, 2.0, 4.0, 99.0]], dtype=np.float32), 2.0).tolist()
+    [[0.0, 0.25, 0.5, 0.75, 1.0]]
+    """
+    ratio = anomaly_map / max(pixel_threshold, _SMALLEST)
+    return np.asarray((np.log2(np.clip(ratio, 0.25, 4)) + 2) / 4, dtype=np.float32)
+
+
+def heatmap(photograph: Photograph, anomaly_map: AnomalyMap, pixel_threshold: float) -> Photograph:
+    """Lay the map over the photograph in grey, in inferno, clear where it is low and dense where it is high.
+
+    (H, W, 3) uint8 and (H, W) on the version's scale to (H, W, 3) uint8. The photograph turns grey because wood
+    itself has inferno's colours; brightness rises with the score, which survives a print without colours.
+    """
+    _check_same_size(photograph, anomaly_map, "map")
+    strength = heat_strength(anomaly_map, pixel_threshold)
+    levels = np.round(strength * 255).astype(np.uint8)
+    colours = cv2.cvtColor(cv2.applyColorMap(levels, cv2.COLORMAP_INFERNO), cv2.COLOR_BGR2RGB).astype(np.float32)
+    grey = cv2.cvtColor(photograph, cv2.COLOR_RGB2GRAY).astype(np.float32)[..., np.newaxis]
+    opacity = _MAX_OPACITY * np.clip(strength * 2, 0, 1)[..., np.newaxis]
+    return np.asarray(np.round(grey * (1 - opacity) + colours * opacity), dtype=np.uint8)
+
+
+def outline(photograph: Photograph, region: Region, colour: Colour = FOUND, width: int = 1) -> Photograph:
+    """Draw the contours of (H, W) bool regions, holes included, `width` pixels wide on a copy."""
+    _check_same_size(photograph, region, "region")
+    contours, _ = cv2.findContours(region.astype(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
+    drawn = cv2.drawContours(photograph.copy(), contours, -1, colour, thickness=width)
+    return np.asarray(drawn, dtype=np.uint8)
+
+
+def strip(
+    photograph: Photograph,
+    anomaly_map: AnomalyMap,
+    pixel_threshold: float,
+    true_region: Region | None = None,
+    max_side: int = 480,
+) -> Photograph:
+    """Set photograph, heatmap and outlines beside each other; upright panels in a row, wide ones in a column.
+
+    Outlines are FOUND for regions above the threshold and TRUE for the labelled ones. Each panel's longer side has at
+    most `max_side` pixels; lines are drawn so wide before shrinking that they stay visible.
+    """
+    line = max(1, round(2 * max(photograph.shape[:2]) / max_side))
+    labelled = photograph if true_region is None else outline(photograph, true_region, TRUE, line)
+    outlined = outline(labelled, anomaly_map > pixel_threshold, FOUND, line)
+    panels = [
+        fit_within(p, max_side) for p in (photograph, heatmap(photograph, anomaly_map, pixel_threshold), outlined)
+    ]
+    height, width = panels[0].shape[:2]
+    axis = 0 if width > 1.5 * height else 1
+    gap = np.full((_GAP, width, 3) if axis == 0 else (height, _GAP, 3), 255, dtype=np.uint8)
+    return np.concatenate([panels[0], gap, panels[1], gap, panels[2]], axis=axis)
+
+
+def encode_picture(picture: Photograph, kind: Literal["png", "jpeg"] = "jpeg", quality: int = 85) -> bytes:
+    """Encode (H, W, 3) uint8 as a PNG, exact, or a JPEG, small, without any metadata."""
+    buffer = io.BytesIO()
+    options: dict[str, Any] = {"quality": quality} if kind == "jpeg" else {"optimize": True}
+    Image.fromarray(picture).save(buffer, format=kind.upper(), **options)
+    return buffer.getvalue()
+
+
+def data_uri(encoded: bytes, kind: Literal["png", "jpeg"] = "jpeg") -> str:
+    """Write encoded bytes as a data URI that an HTML page can hold.
+
+    >>> data_uri(b"abc", "png")
+    'data:image/png;base64,YWJj'
+    """
+    return f"data:image/{kind};base64,{base64.b64encode(encoded).decode('ascii')}"

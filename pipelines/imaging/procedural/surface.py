@@ -1,0 +1,64 @@
+"""Draw one photograph of a surface with the defects that are asked for."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipelines.imaging.procedural.board import paint_board, ring_width
+from pipelines.imaging.procedural.fabric import paint_fabric, yarn_width
+from pipelines.imaging.procedural.kinds import Material, number_defects
+from pipelines.imaging.procedural.light import choose_light, photograph
+from pipelines.imaging.procedural.noise import stream
+from pipelines.imaging.procedural.species import find_species
+from pipelines.imaging.procedural.weave import find_cloth
+
+DRAWING = 1  # raised whenever the same seed draws another picture
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A drawn photograph.
+
+    `image` is (H, W, 3) RGB; `mask` is (H, W), 0 = sound and k = the defect's number; `condition` names the light.
+    """
+
+    image: NDArray[np.uint8]
+    mask: NDArray[np.uint8]
+    condition: str
+
+
+def light_of(seed: int) -> str:
+    """Name the light that a seed's photograph is taken in, whatever it shows."""
+    return choose_light(stream(seed, 2))
+
+
+def draw(
+    material: Material,
+    seed: int,
+    height: int,
+    width: int,
+    defects: Sequence[str] = (),
+    *,
+    look: str | None = None,
+    scale: float | None = None,
+) -> Drawn:
+    """Draw a photograph of wood or fabric with the named defects, bit for bit the same for the same arguments.
+
+    The grain runs along the width. `look` is a species ("pine") or a cloth ("linen"); `scale` is the mean width in
+    pixels of a growth ring or of a yarn, by default what suits a photograph of that size.
+
+    Raises:
+        CallError: for a defect or a look that the material does not know.
+    """
+    numbers = number_defects(material, defects)
+    shape = (height, width)
+    if material == "wood":
+        ring = scale or ring_width(height, width)
+        painted = paint_board(seed, shape, numbers, find_species(look or "pine"), ring)
+    else:
+        yarn = scale or yarn_width(height, width)
+        painted = paint_fabric(seed, shape, numbers, find_cloth(look or "linen"), yarn)
+    light = light_of(seed)
+    return Drawn(photograph(stream(seed, 3), painted.surface, light), painted.mask, light)

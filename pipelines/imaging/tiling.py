@@ -1,0 +1,148 @@
+"""Tiles out of regions, and maps of tiles back into the region's map."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from pipelines.errors import ImageError, ModelError
+from pipelines.imaging.tile_plan import Position, choose_plan, plan_canvas, plan_offsets, plan_positions
+from pipelines.records import TilePlan
+
+__all__ = ["Position", "Stitcher", "TileSet", "choose_plan", "cut_tiles"]
+
+Tile = NDArray[np.uint8]
+Map = NDArray[np.float32]
+_Image = TypeVar("_Image", Tile, Map)
+
+
+def cut_tiles(region: Tile, plan: TilePlan) -> Iterator[tuple[Tile, Position]]:
+    """Cut a region (H, W, 3) into tiles (tile_height, tile_width, 3), row by row."""
+    canvas = _draw_canvas(region, plan)
+    for position in plan_positions(plan, *region.shape[:2]):
+        yield _cut(canvas, plan, position), position
+
+
+def _draw_canvas(region: Tile, plan: TilePlan) -> Tile:
+    """Bring a region to the model's scale and pad it by reflection to at least one tile."""
+    canvas = plan_canvas(plan, *region.shape[:2])
+    scaled = _resize(region, canvas.height, canvas.width)
+    below, right = canvas.padded_height - canvas.height, canvas.padded_width - canvas.width
+    if below or right:
+        return np.asarray(cv2.copyMakeBorder(scaled, 0, below, 0, right, cv2.BORDER_REFLECT_101), np.uint8)
+    return scaled
+
+
+def _cut(canvas: Tile, plan: TilePlan, position: Position) -> Tile:
+    top, left = position
+    return np.ascontiguousarray(canvas[top : top + plan.tile_height, left : left + plan.tile_width])
+
+
+def _resize(image: _Image, height: int, width: int) -> _Image:
+    if image.shape[:2] == (height, width):
+        return image
+    # Area averaging keeps a thin crack as a faint line where linear sampling would step over it.
+    shrinks = height * width < image.shape[0] * image.shape[1]
+    method = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+    resized: _Image = cv2.resize(image, (width, height), interpolation=method)
+    return resized
+
+
+class Stitcher:
+    """Blend the maps of a region's tiles; holds one map of the region's size at the model's scale."""
+
+    def __init__(self, plan: TilePlan, height: int, width: int) -> None:
+        self._plan = plan
+        self._size = (height, width)
+        self._canvas = plan_canvas(plan, height, width)
+        tops, lefts = plan_offsets(plan, height, width)
+        self._missing = {Position(top, left) for top in tops for left in lefts}
+        self._window = (_window(plan.tile_height), _window(plan.tile_width))
+        # The tiles are all pairs of tops and lefts, so the sum of their weights is a product of two rows of sums.
+        self._weights = (
+            _sum_windows(self._window[0], tops, self._canvas.padded_height),
+            _sum_windows(self._window[1], lefts, self._canvas.padded_width),
+        )
+        # float64: a constant map must come back as that constant.
+        self._sum = np.zeros((self._canvas.padded_height, self._canvas.padded_width))
+
+    def add(self, tile_map: Map, position: Position) -> None:
+        """Add the map (tile_height, tile_width) of the tile at `position`."""
+        top, left = position
+        rows, columns = slice(top, top + self._plan.tile_height), slice(left, left + self._plan.tile_width)
+        self._sum[rows, columns] += tile_map * self._window[0][:, None] * self._window[1]
+        self._missing.discard(Position(top, left))
+
+    def result(self) -> Map:
+        """Return the region's map (H, W) at its own size.
+
+        Raises:
+            ModelError: where a tile was not added.
+        """
+        if self._missing:
+            raise ModelError(f"{len(self._missing)} tiles have no map", cure="add the map of every tile of the plan")
+        blended = self._sum / self._weights[0][:, None] / self._weights[1]
+        inner = blended[: self._canvas.height, : self._canvas.width].astype(np.float32)
+        return _resize(inner, *self._size)
+
+
+def _window(length: int) -> NDArray[np.float64]:
+    """Return a Hann window that is positive everywhere, because a border pixel may lie in one tile only."""
+    window = np.hanning(length + 2)[1:-1]
+    return np.maximum(window, 1e-3)
+
+
+def _sum_windows(window: NDArray[np.float64], offsets: Sequence[int], length: int) -> NDArray[np.float64]:
+    total = np.zeros(length)
+    for offset in offsets:
+        total[offset : offset + len(window)] += window
+    return total
+
+
+class TileSet:
+    """The tiles of prepared images, cut on reading; at most `max_tiles`, drawn with `seed`, in the files' order."""
+
+    def __init__(self, files: Sequence[Path], plan: TilePlan, max_tiles: int | None = None, seed: int = 0) -> None:
+        self.plan = plan
+        tiles = [(file, position) for file in files for position in plan_positions(plan, *_read_size(file))]
+        if max_tiles is not None and len(tiles) > max_tiles:
+            drawn = np.random.default_rng(seed).choice(len(tiles), max_tiles, replace=False)
+            tiles = [tiles[i] for i in sorted(drawn)]
+        self._tiles = tiles
+        self._last: tuple[Path, Tile] | None = None
+
+    def __len__(self) -> int:
+        return len(self._tiles)
+
+    def __getitem__(self, index: int) -> Tile:
+        """Return tile `index` (tile_height, tile_width, 3), RGB."""
+        file, position = self._tiles[index]
+        last = self._last
+        if last is None or last[0] != file:
+            last = (file, _draw_canvas(_read(file), self.plan))
+            self._last = last
+        return _cut(last[1], self.plan, position)
+
+
+def _read_size(file: Path) -> tuple[int, int]:
+    try:
+        with Image.open(file) as image:
+            return image.height, image.width
+    except OSError as error:
+        raise _unreadable(file) from error
+
+
+def _read(file: Path) -> Tile:
+    try:
+        with Image.open(file) as image:
+            return np.asarray(image.convert("RGB"))
+    except OSError as error:
+        raise _unreadable(file) from error
+
+
+def _unreadable(file: Path) -> ImageError:
+    return ImageError(f"prepared image {file} cannot be read", cure="restore it with `dvc checkout`, or prepare again")

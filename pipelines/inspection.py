@@ -1,0 +1,105 @@
+"""Stage: look at new photographs with a registered version."""
+
+import logging
+import time
+from collections.abc import Sequence
+from pathlib import Path, PurePosixPath
+
+import tifffile
+
+from pipelines.errors import CallError, ImageError
+from pipelines.files import write_whole
+from pipelines.imaging.decoding import decode_photograph
+from pipelines.imaging.overlay import encode_picture, strip
+from pipelines.loader import MAX_MEGAPIXELS, Detector
+from pipelines.progress import track
+from pipelines.records import Inspected, Record
+
+_SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp"}
+
+_PANEL = 900  # longer side of each of the picture's three panels, pixels
+
+log = logging.getLogger(__name__)
+
+
+class Photograph(Record):
+    """A file to inspect, and the relative name that its results get."""
+
+    file: str
+    name: str
+
+
+def find_photographs(paths: Sequence[Path]) -> list[Photograph]:
+    """List files, and the photographs below folders; names are relative to the folder that was given.
+
+    Raises:
+        CallError: for a path that is not there, a folder without photographs, or two files of one name.
+    """
+    found: list[Photograph] = []
+    for path in paths:
+        if path.is_file():
+            found.append(Photograph(file=str(path), name=path.name))
+        elif path.is_dir():
+            files = sorted(p for p in path.rglob("*") if p.suffix.lower() in _SUFFIXES and p.is_file())
+            found += [Photograph(file=str(p), name=p.relative_to(path).as_posix()) for p in files]
+        else:
+            raise CallError(f"{path} is not there", cure="name photographs, or folders that hold some")
+    if not found:
+        raise CallError(
+            f"no photograph in {', '.join(map(str, paths))}", cure="name a folder with JPEG, PNG or TIFF files"
+        )
+    stems = [str(PurePosixPath(p.name).with_suffix("")) for p in found]
+    doubled = sorted({s for s in stems if stems.count(s) > 1}) if len(set(stems)) < len(stems) else []
+    if doubled:
+        raise CallError(
+            f"two files would have the results '{doubled[0]}'", cure="inspect their folders one by one, or their parent"
+        )
+    return found
+
+
+def inspect_photographs(
+    detector: Detector, photographs: Sequence[Photograph], out: Path | None, maps: Path | None
+) -> list[Inspected]:
+    """Score photographs; write an overlay picture and, with `maps`, a float32 TIFF for each.
+
+    A file that cannot be read is reported in its place and stops nothing.
+    """
+    started = time.monotonic()
+    results = [
+        _inspect_one(detector, photograph, out, maps) for photograph in track(photographs, len(photographs), "inspect")
+    ]
+    marked = sum(bool(r.anomalous) for r in results)
+    unread = sum(r.error is not None for r in results)
+    log.info(
+        "inspect %s: %d photographs, %d anomalous, %d unreadable, %.1f s",
+        *(detector.info.surface, len(results), marked, unread, time.monotonic() - started),
+    )
+    return results
+
+
+def _inspect_one(detector: Detector, photograph: Photograph, out: Path | None, maps: Path | None) -> Inspected:
+    try:
+        image = decode_photograph(Path(photograph.file), MAX_MEGAPIXELS).image
+    except ImageError as error:
+        return Inspected(path=photograph.file, error=error.problem)
+    scan = detector.scan(image)
+    stem = PurePosixPath(photograph.name).with_suffix("")
+    written_map = written_overlay = None
+    if maps is not None:
+        written_map = maps / f"{stem}.tiff"
+        written_map.parent.mkdir(parents=True, exist_ok=True)
+        tifffile.imwrite(written_map, scan.map, compression="zlib")
+    if out is not None:
+        written_overlay = out / f"{stem}.jpg"
+        picture = strip(image, scan.map, detector.info.pixel_threshold.threshold, max_side=_PANEL)
+        write_whole(written_overlay, encode_picture(picture))
+    height, width = image.shape[:2]
+    return Inspected(
+        path=photograph.file,
+        score=scan.score,
+        anomalous=scan.anomalous,
+        width=width,
+        height=height,
+        map=str(written_map) if written_map else None,
+        overlay=str(written_overlay) if written_overlay else None,
+    )

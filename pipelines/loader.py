@@ -1,0 +1,158 @@
+"""What a registered model names to be loaded by: inspection, serving and evaluation all go through this file.
+
+This module's name and the schema of model.json never break: registered models name both.
+"""
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from pydantic import ValidationError
+
+from pipelines.config import RegionSettings
+from pipelines.errors import ModelError
+from pipelines.imaging.decoding import decode_photograph
+from pipelines.imaging.region import find_region
+from pipelines.imaging.scoring import ScoreRule, image_score
+from pipelines.imaging.tiling import Stitcher, cut_tiles
+from pipelines.models.runtime import TileModel
+from pipelines.records import Box, Promise, Record, TilePlan
+
+SCHEMA = 1
+MAX_MEGAPIXELS = 200.0
+
+
+class Reference(Record):
+    """A tile stored with the version, and the mean and peak of its raw map: what any machine can check itself by."""
+
+    file: str
+    mean: float
+    peak: float
+
+
+class VersionInfo(Record):
+    """model.json: all of a version that is not its network."""
+
+    schema_version: int = SCHEMA
+    surface: str
+    algorithm: str
+    data_version: str
+    region: RegionSettings
+    plan: TilePlan
+    score_rule: ScoreRule
+    map_divisor: float
+    image_divisor: float
+    image_threshold: Promise
+    pixel_threshold: Promise
+    references: tuple[Reference, ...] = ()
+
+
+class RegionScan(NamedTuple):
+    """A region's map (H, W) float32 and its image score, raw or on the version's scale."""
+
+    map: NDArray[np.float32]
+    score: float
+
+
+class Scan(NamedTuple):
+    """A photograph's anomaly map (H, W) float32, 0 outside `region`; its score and verdict."""
+
+    map: NDArray[np.float32]
+    score: float
+    anomalous: bool
+    region: Box
+
+
+def scan_region(model: TileModel, plan: TilePlan, rule: ScoreRule, region: NDArray[np.uint8]) -> RegionScan:
+    """Scan a region of interest (H, W, 3) tile by tile; the result is raw, not on a version's scale."""
+    stitcher = Stitcher(plan, region.shape[0], region.shape[1])
+    for tile, position in cut_tiles(region, plan):
+        stitcher.add(model.infer(tile[None])[0], position)
+    stitched = stitcher.result()
+    return RegionScan(stitched, image_score(stitched, rule))
+
+
+class Detector:
+    """A registered version, ready to look at photographs."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.info = read_info(folder)
+        self._model = TileModel(folder)
+
+    def scan_region(self, region: NDArray[np.uint8]) -> RegionScan:
+        """Scan a prepared region; map and score are on the version's scale."""
+        raw = scan_region(self._model, self.info.plan, self.info.score_rule, region)
+        return RegionScan(raw.map / np.float32(self.info.map_divisor), raw.score / self.info.image_divisor)
+
+    def scan(self, photograph: NDArray[np.uint8]) -> Scan:
+        """Scan a photograph (H, W, 3) as a person sees it."""
+        box = find_region(photograph, self.info.region)
+        found = self.scan_region(photograph[box.top : box.bottom, box.left : box.right])
+        whole = np.zeros(photograph.shape[:2], np.float32)
+        whole[box.top : box.bottom, box.left : box.right] = found.map
+        return Scan(whole, found.score, self.is_anomalous(found.score), box)
+
+    def is_anomalous(self, score: float) -> bool:
+        """Give the verdict: the one function that calibration sets the threshold for."""
+        return score > self.info.image_threshold.threshold
+
+    def check_references(self, tolerance: float = 1e-3) -> None:
+        """Score the stored reference tiles again.
+
+        `tolerance` is relative: another processor adds up in another order.
+
+        Raises:
+            ModelError: where a tile's raw map does not come out as it did when the version was made.
+        """
+        for reference in self.info.references:
+            with Image.open(self.folder / "reference" / reference.file) as file:
+                tile = np.asarray(file.convert("RGB"))
+            found = self._model.infer(tile[None])[0]
+            for name, value, stored in (
+                ("mean", float(found.mean()), reference.mean),
+                ("peak", float(found.max()), reference.peak),
+            ):
+                if not abs(value - stored) <= tolerance * max(abs(stored), 1e-6):
+                    raise ModelError(
+                        f"{self.folder}: tile {reference.file} has a {name} of {value:.6g}, stored was {stored:.6g}",
+                        cure="its files were changed or this machine computes otherwise: do not use this version",
+                    )
+
+
+def read_info(folder: Path) -> VersionInfo:
+    """Read model.json; raise ModelError where it is missing, damaged or of a newer schema."""
+    path = folder / "model.json"
+    if not path.is_file():
+        raise ModelError(f"no model.json in {folder}", cure="retrain, or restore the model's folder")
+    try:
+        return VersionInfo.model_validate_json(path.read_bytes())
+    except ValidationError as error:
+        raise ModelError(
+            f"{path} is not a model of schema {SCHEMA}: {error.errors()[0]['loc']} {error.errors()[0]['msg']}",
+            cure="upgrade knotwatch if the model is newer, else retrain",
+        ) from error
+
+
+class _PyFunc:
+    """The face that MLflow calls: a table with a column `image` of encoded files in, one row each out."""
+
+    def __init__(self, detector: Detector) -> None:
+        self.detector = detector
+
+    def predict(self, model_input: Any, params: dict[str, Any] | None = None) -> Any:  # noqa: ARG002 - MLflow's signature
+        import pandas as pd
+
+        rows = []
+        for data in model_input["image"]:
+            photograph = decode_photograph(bytes(data), MAX_MEGAPIXELS)
+            scan = self.detector.scan(photograph.image)
+            rows.append({"score": scan.score, "anomalous": scan.anomalous})
+        return pd.DataFrame(rows, columns=["score", "anomalous"])
+
+
+def _load_pyfunc(data_path: str) -> _PyFunc:
+    """Load a model folder; MLflow's name for a loader module's entry."""
+    return _PyFunc(Detector(Path(data_path)))

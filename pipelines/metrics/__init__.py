@@ -1,0 +1,1 @@
+"""Figures of merit, intervals and thresholds: arrays in, numbers out."""

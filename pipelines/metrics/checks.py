@@ -1,0 +1,58 @@
+"""What may enter a metric, and what is refused."""
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from pipelines.errors import KnotwatchError
+
+Mask = NDArray[np.uint8] | NDArray[np.bool_]
+
+
+class MetricError(KnotwatchError):
+    """Scores, labels or maps that no metric can be computed from."""
+
+
+def check_scores(scores: ArrayLike) -> NDArray[np.float64]:
+    """Return image scores as (n,) float64; raise MetricError where they are not finite or not one a row."""
+    found = np.asarray(scores, dtype=np.float64)
+    if found.ndim != 1:
+        raise MetricError(
+            f"expected one score an image, found an array of shape {found.shape}", cure="pass (n,) scores"
+        )
+    bad = int(np.count_nonzero(~np.isfinite(found)))
+    if bad:
+        raise MetricError(
+            f"{bad} of {found.size} scores are not finite",
+            cure="look at the version's maps: it overflowed or was trained on NaN",
+        )
+    return found
+
+
+def check_labels(anomalous: ArrayLike, images: int) -> NDArray[np.bool_]:
+    """Return labels as (images,) bool; raise MetricError where their number differs."""
+    found = np.asarray(anomalous, dtype=bool)
+    if found.shape != (images,):
+        raise MetricError(f"expected {images} labels, found shape {found.shape}", cure="pass one label a score")
+    return found
+
+
+def check_map(anomaly_map: NDArray[np.float32], mask: Mask, valid: NDArray[np.bool_]) -> None:
+    """Raise MetricError unless map, mask and valid are one (H, W) shape and the map is finite and >= 0."""
+    shapes = (anomaly_map.shape, mask.shape, valid.shape)
+    if anomaly_map.ndim != 2 or len(set(shapes)) != 1:
+        raise MetricError(
+            f"expected one (height, width) for map, mask and valid, found {shapes}",
+            cure="bring the map to the photograph's size before it is counted",
+        )
+    if anomaly_map.size and not (np.isfinite(anomaly_map).all() and anomaly_map.min() >= 0):
+        raise MetricError(
+            "an anomaly map holds NaN, infinite or negative values; expected finite and >= 0",
+            cure="check the version's scale and its training: such a map cannot be compared",
+        )
+
+
+def check_rate(rate: float) -> float:
+    """Return the rate; raise MetricError unless it lies between 0 and 1."""
+    if not 0 < rate < 1:
+        raise MetricError(f"expected a rate between 0 and 1, found {rate}", cure="write 0.01 for 1 %")
+    return rate

@@ -1,0 +1,138 @@
+"""95 % intervals: how far a figure could lie from what other test photographs of the same kind would give."""
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.sparse import csr_array
+from scipy.stats import binomtest
+
+from pipelines.metrics import image
+from pipelines.metrics.checks import check_labels, check_scores
+from pipelines.metrics.curves import auroc, average_precision, best_f1
+from pipelines.metrics.histograms import ANY_DEFECT
+from pipelines.metrics.pixels import PIXEL_METRICS, PixelTable
+from pipelines.records import Interval
+
+Floats = NDArray[np.float64]
+_TAILS = (0.025, 0.975)
+
+# Histograms of one block of resamples stay below about 100 MB.
+_BLOCK_CELLS = 2_000_000
+
+
+def resample_weights(anomalous: ArrayLike, rounds: int, seed: int) -> NDArray[np.int64]:
+    """Draw how often each image appears in each bootstrap resample: (images,) labels to (rounds, images) counts.
+
+    Both classes keep their number, so that a resample never loses one. Efron, Tibshirani 1993, chapter 13.
+
+    >>> resample_weights([False, False, True], 4, seed=0).sum(axis=1).tolist()
+    [3, 3, 3, 3]
+    """
+    labels = np.asarray(anomalous, dtype=bool)
+    generator = np.random.default_rng(seed)
+    weights = np.zeros((rounds, labels.size), dtype=np.int64)
+    for members in (np.flatnonzero(~labels), np.flatnonzero(labels)):
+        if members.size:
+            even = np.full(members.size, 1 / members.size)
+            weights[:, members] = generator.multinomial(members.size, even, size=rounds)
+    return weights
+
+
+def wilson_interval(hits: int, trials: int) -> Interval | None:
+    """Compute a rate with its Wilson score interval; None without trials.
+
+    >>> wilson_interval(0, 100).high < 0.04
+    True
+    """
+    if not trials:
+        return None
+    bounds = binomtest(hits, trials).proportion_ci(confidence_level=0.95, method="wilson")
+    return Interval(value=hits / trials, low=float(bounds.low), high=float(bounds.high))
+
+
+def image_intervals(
+    scores: ArrayLike, anomalous: ArrayLike, threshold: float, rounds: int, seed: int
+) -> dict[str, Interval]:
+    """Compute every image metric with its interval, under the names of `Evaluation.metrics`.
+
+    Absent are metrics that need a class which is absent. Bounds are None with `rounds` 0 or fewer than two images of a
+    class. Scores that separate the classes perfectly give an interval of width 0: the bootstrap knows nothing else.
+    """
+    found = check_scores(scores)
+    labels = check_labels(anomalous, found.size)
+    values = {
+        "image_auroc": image.image_auroc(found, labels),
+        "image_ap": image.image_ap(found, labels),
+        "image_f1": image.image_f1(found, labels, threshold),
+        "image_f1_max": image.image_f1_max(found, labels),
+    }
+    draws = _draw(_image_kernel(found, labels, threshold), labels, rounds, seed, int(found.size))
+    intervals = {n: _percentiles(v, draws.get(n)) for n, v in values.items() if v is not None}
+    counts = image.confusion(found, labels, threshold)
+    alarms = wilson_interval(counts.false_positive, counts.false_positive + counts.true_negative)
+    return intervals if alarms is None else {**intervals, "false_alarm_rate": alarms}
+
+
+def pixel_intervals(
+    table: PixelTable, rounds: int, seed: int, defect: int = ANY_DEFECT, images: ArrayLike | None = None
+) -> dict[str, Interval]:
+    """Compute pixel_auroc, pixel_ap and aupro with their intervals over whole photographs.
+
+    `images` (images,) bool selects photographs, for example those of one condition. With a `defect`, photographs that
+    hold other defects only are left out. Resamples keep the number of photographs with and without the defect.
+    Empty where the selection holds no sound or no such defective pixel.
+    """
+    weights = table.images_for(defect)
+    chosen = np.flatnonzero(weights if images is None else weights * np.asarray(images, dtype=bool))
+    selected = table.select(chosen)
+    values = {name: float(value) for name, value in selected.metrics(defect=defect).items()}
+    draws = _draw(lambda w: selected.metrics(w, defect), selected.holds(defect), rounds, seed, int(selected.edges.size))
+    return {n: _percentiles(values[n], draws.get(n)) for n in PIXEL_METRICS if not np.isnan(values[n])}
+
+
+def _image_kernel(
+    scores: Floats, labels: NDArray[np.bool_], threshold: float
+) -> Callable[[NDArray[np.int64]], dict[str, Floats]]:
+    """Build the function that computes image metrics of (resamples, images) weights: each score's rank is a bin."""
+    ranks = np.unique(scores, return_inverse=True)[1]
+    rows = np.arange(scores.size)
+    one_hot = csr_array((np.ones(scores.size), (rows, ranks)), shape=(scores.size, int(ranks.max(initial=-1)) + 1))
+    marked = scores > threshold
+
+    def compute(weights: NDArray[np.int64]) -> dict[str, Floats]:
+        sound, defective = (weights * ~labels) @ one_hot, (weights * labels) @ one_hot
+        found = 2 * (weights @ (marked & labels))
+        missed_or_false = weights @ (marked != labels)
+        return {
+            "image_auroc": auroc(sound, defective),
+            "image_ap": average_precision(sound, defective),
+            "image_f1": found / np.maximum(found + missed_or_false, 1),
+            "image_f1_max": best_f1(sound, defective),
+        }
+
+    return compute
+
+
+def _draw(
+    compute: Callable[[NDArray[np.int64]], dict[str, Floats]],
+    labels: NDArray[np.bool_],
+    rounds: int,
+    seed: int,
+    bins: int,
+) -> dict[str, Floats]:
+    """Compute the metrics of every resample, block by block; empty where no interval can be given."""
+    classes = np.bincount(labels.astype(int), minlength=2)
+    if not rounds or (classes == 1).any() or not classes.any():
+        return {}
+    weights = resample_weights(labels, rounds, seed)
+    block = max(1, _BLOCK_CELLS // max(bins, 1))
+    parts = [compute(weights[start : start + block]) for start in range(0, rounds, block)]
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+def _percentiles(value: float, draws: Floats | None) -> Interval:
+    if draws is None or np.isnan(draws).any():
+        return Interval(value=value)
+    low, high = np.quantile(draws, _TAILS)
+    return Interval(value=value, low=float(low), high=float(high))

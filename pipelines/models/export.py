@@ -1,0 +1,50 @@
+"""From a fitted torch model to the OpenVINO IR that a version carries."""
+
+import tempfile
+from pathlib import Path
+
+import openvino
+import torch
+from torch import nn
+
+from pipelines.errors import ModelError
+from pipelines.models.runtime import BIN, XML
+
+
+class _OnBytes(nn.Module):
+    """Take tiles as they are cut, uint8 (n, h, w, 3), and return only the map, float32 (n, h, w)."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, tiles: torch.Tensor) -> torch.Tensor:
+        scaled = tiles.permute(0, 3, 1, 2).float() / 255
+        found: torch.Tensor = self.model(scaled).anomaly_map[:, 0]
+        return found
+
+
+def export_openvino(model: nn.Module, tile_height: int, tile_width: int, folder: Path) -> None:
+    """Write model.xml and model.bin for tiles of one size, in batches of any.
+
+    Input: uint8 (n, tile_height, tile_width, 3), RGB. Output: raw anomaly maps, float32 (n, tile_height, tile_width).
+    Constants are stored as float16 and computed with as float32.
+
+    Raises:
+        ModelError: where the model cannot be converted for such a tile.
+    """
+    on_bytes = _OnBytes(model).eval()
+    example = torch.zeros(1, tile_height, tile_width, 3, dtype=torch.uint8)
+    try:
+        with torch.no_grad():
+            converted = openvino.convert_model(on_bytes, example_input=example, input=[-1, tile_height, tile_width, 3])
+    except Exception as error:  # the converter raises a dozen kinds
+        raise ModelError(
+            f"the model cannot be exported for tiles of {tile_height} x {tile_width}: {error}",
+            cure="train with the tile plan that the model is exported for",
+        ) from error
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder) as unfinished:
+        openvino.save_model(converted, Path(unfinished) / XML, compress_to_fp16=True)
+        for name in (BIN, XML):
+            (Path(unfinished) / name).replace(folder / name)

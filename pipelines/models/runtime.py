@@ -1,0 +1,54 @@
+"""Inference on tiles with OpenVINO. No torch here: an inspection must start at once."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import openvino
+from numpy.typing import NDArray
+
+from pipelines.errors import ModelError
+
+XML, BIN = "model.xml", "model.bin"
+
+
+class TileModel:
+    """An exported model, compiled for this machine's processor."""
+
+    def __init__(self, folder: Path) -> None:
+        for name in (XML, BIN):
+            if not (folder / name).is_file():
+                raise ModelError(f"no {name} in {folder}", cure="retrain, or restore the model's folder")
+        core = openvino.Core()
+        try:
+            model = core.read_model(folder / XML, folder / BIN)
+            self._compiled = core.compile_model(model, "CPU", _properties())
+        except RuntimeError as error:
+            raise ModelError(
+                f"{folder / XML} cannot be loaded: {error}", cure="retrain, or restore the model's folder"
+            ) from error
+        shape = self._compiled.input(0).get_partial_shape()
+        self._tile = (int(shape[1].get_length()), int(shape[2].get_length()), 3)
+
+    def infer(self, tiles: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Return the raw anomaly maps (n, h, w) of RGB tiles (n, h, w, 3).
+
+        Raises:
+            ModelError: for tiles of another size or type than the model's.
+        """
+        if tiles.ndim != 4 or tiles.shape[1:] != self._tile or tiles.dtype != np.uint8:
+            raise ModelError(
+                f"tiles are {tiles.dtype} {tiles.shape}, expected uint8 (n, {', '.join(map(str, self._tile))})",
+                cure="cut the tiles by the tile plan of the version",
+            )
+        # A copy: OpenVINO uses the memory again for the next call.
+        return np.array(self._compiled(tiles)[0], np.float32)
+
+
+def _properties() -> dict[str, str | int]:
+    return {
+        # Its own default is bf16 where the processor has it: scores would depend on the machine.
+        "INFERENCE_PRECISION_HINT": "f32",
+        "INFERENCE_NUM_THREADS": len(os.sched_getaffinity(0)),
+        "PERFORMANCE_HINT": "LATENCY",
+    }

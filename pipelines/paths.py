@@ -1,0 +1,114 @@
+"""The one place that knows where things lie inside a project folder."""
+
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipelines.errors import CallError
+
+_NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
+
+
+@dataclass(frozen=True)
+class SurfacePaths:
+    """Where one surface's files lie. Built by `Project.surface`, which checks the name."""
+
+    root: Path
+    name: str
+
+    @property
+    def settings(self) -> Path:
+        return self.root / "data/surfaces" / f"{self.name}.yaml"
+
+    @property
+    def raw(self) -> Path:
+        return self.root / "data/raw" / self.name
+
+    @property
+    def source(self) -> Path:
+        """The mirror of the user's folder, tracked by DVC."""
+        return self.raw / "source"
+
+    @property
+    def ledger(self) -> Path:
+        """What knotwatch knows of the source beyond its files: the order of arrival. Tracked by DVC."""
+        return self.raw / "ledger"
+
+    @property
+    def arrivals(self) -> Path:
+        return self.ledger / "arrivals.csv"
+
+    @property
+    def work(self) -> Path:
+        return self.root / "data/work" / self.name
+
+    @property
+    def manifest(self) -> Path:
+        return self.work / "manifest.csv"
+
+    @property
+    def verdict(self) -> Path:
+        return self.work / "verdict.json"
+
+    @property
+    def prepared(self) -> Path:
+        return self.work / "prepared"
+
+    @property
+    def reports(self) -> Path:
+        return self.root / "data/reports" / self.name
+
+
+@dataclass(frozen=True)
+class Project:
+    """A project folder: the clone that holds dvc.yaml and params.yaml."""
+
+    root: Path
+
+    @property
+    def params(self) -> Path:
+        return self.root / "params.yaml"
+
+    @property
+    def dvc_lock(self) -> Path:
+        return self.root / "dvc.lock"
+
+    @property
+    def surfaces_dir(self) -> Path:
+        return self.root / "data/surfaces"
+
+    @property
+    def surfaces_index(self) -> Path:
+        """The names that dvc.yaml makes its stages for."""
+        return self.surfaces_dir / "index.yaml"
+
+    @property
+    def state(self) -> Path:
+        """What knotwatch and its servers keep for themselves; git ignores it."""
+        return self.root / ".knotwatch"
+
+    def surface(self, name: str) -> SurfacePaths:
+        """Name a surface's paths; raise CallError where the name could leave its folder."""
+        if not _NAME.fullmatch(name) or name == "index":
+            raise CallError(
+                f"'{name}' cannot name a surface: expected up to 63 of a-z, 0-9 and inner '-', not 'index'",
+                cure="choose a name such as wood-boards",
+            )
+        return SurfacePaths(self.root, name)
+
+    def surface_names(self) -> list[str]:
+        return sorted(p.stem for p in self.surfaces_dir.glob("*.yaml") if p.name != "index.yaml")
+
+
+def find_project(start: Path | None = None) -> Project:
+    """Find the project around `start` (the current folder), or the one that KNOTWATCH_PROJECT names."""
+    named = os.environ.get("KNOTWATCH_PROJECT")
+    here = Path(named) if named else (start or Path.cwd())
+    for folder in [here.resolve(), *here.resolve().parents]:
+        if (folder / "dvc.yaml").is_file() and (folder / "params.yaml").is_file():
+            return Project(folder)
+    raise CallError(
+        f"no knotwatch project at {here}: expected dvc.yaml and params.yaml there or in a folder above",
+        cure="change into the project's folder, or set KNOTWATCH_PROJECT to it",
+    )

@@ -1,0 +1,88 @@
+"""The prepared images of a surface: what later stages read instead of photographs."""
+
+import json
+from collections.abc import Hashable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from PIL import Image
+
+from pipelines.errors import ToolError
+from pipelines.files import write_whole
+from pipelines.records import Box, Label, Part, Record
+
+
+class PreparedImage(Record):
+    """One image cut to its region of interest.
+
+    `file` and `mask` are relative to the prepared folder; the mask keeps the photograph's own size. `width` and
+    `height` are the photograph's. `defects` maps the mask's values to types. `key` changes with anything that
+    the prepared file depends on.
+    """
+
+    path: str
+    file: str
+    mask: str | None
+    left: int
+    top: int
+    right: int
+    bottom: int
+    width: int
+    height: int
+    part: Part
+    label: Label
+    defects: dict[int, str]
+    condition: str | None
+    group: str
+    key: str
+
+    @property
+    def box(self) -> Box:
+        return Box(self.left, self.top, self.right, self.bottom)
+
+
+def write_index(folder: Path, images: Sequence[PreparedImage]) -> None:
+    """Write index.csv, one row an image, in the order of paths."""
+    rows = [
+        {**image.model_dump(mode="json"), "defects": json.dumps(image.defects, sort_keys=True)}
+        for image in sorted(images, key=lambda i: i.path)
+    ]
+    frame = pd.DataFrame(rows, columns=list(PreparedImage.model_fields))
+    write_whole(folder / "index.csv", frame.to_csv(index=False, lineterminator="\n"))
+
+
+def read_index(folder: Path) -> list[PreparedImage]:
+    """Read index.csv back; raise ToolError where preprocessing has not run."""
+    if not (folder / "index.csv").is_file():
+        raise ToolError(f"no prepared images at {folder}", cure="run `dvc repro`, or `knotwatch retrain SURFACE`")
+    frame = pd.read_csv(folder / "index.csv", dtype=str, keep_default_na=False)
+    return [_as_image(row) for row in frame.to_dict(orient="records")]
+
+
+def _as_image(row: Mapping[Hashable, Any]) -> PreparedImage:
+    known = {k: v for k, v in row.items() if k in PreparedImage.model_fields}
+    return PreparedImage.model_validate(
+        {
+            **known,
+            "mask": row["mask"] or None,
+            "condition": row["condition"] or None,
+            "defects": json.loads(row["defects"]),
+        }
+    )
+
+
+def read_region(folder: Path, image: PreparedImage) -> NDArray[np.uint8]:
+    """Read the region of interest, (H, W, 3) RGB."""
+    with Image.open(folder / image.file) as file:
+        return np.asarray(file.convert("RGB"))
+
+
+def read_mask(folder: Path, image: PreparedImage) -> NDArray[np.uint8]:
+    """Read the mask in the photograph's own size, all zero where there is none."""
+    if image.mask is None:
+        return np.zeros((image.height, image.width), np.uint8)
+    with Image.open(folder / image.mask) as file:
+        return np.asarray(file)

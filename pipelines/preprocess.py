@@ -1,0 +1,148 @@
+"""Stage: prepared images from the usable photographs of a manifest."""
+
+import hashlib
+import io
+import json
+import logging
+import sys
+import time
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from PIL import Image
+
+from pipelines.config import RegionSettings, read_surface
+from pipelines.errors import GateError, KnotwatchError
+from pipelines.files import write_whole
+from pipelines.imaging.decoding import decode_mask, decode_photograph
+from pipelines.imaging.region import find_region
+from pipelines.paths import find_project
+from pipelines.prepared import PreparedImage, read_index, write_index
+from pipelines.progress import track
+from pipelines.records import Label, Record, Verdict
+from pipelines.sources.manifest import read_manifest
+
+# Raise when a prepared file would come out otherwise than before: it is part of every image's key.
+_VERSION = 1
+
+log = logging.getLogger(__name__)
+
+
+class Preprocessed(Record):
+    """What one run of the stage did."""
+
+    images: int
+    prepared: int
+    removed: int
+    seconds: float
+
+
+def preprocess(
+    manifest: pd.DataFrame, verdict: Verdict, source: Path, region: RegionSettings, max_megapixels: float, out: Path
+) -> Preprocessed:
+    """Cut, convert and write each usable image; reuse what is there, delete what the manifest no longer names.
+
+    Raises:
+        GateError: where the verdict stops the run.
+    """
+    if not verdict.accepted:
+        raise GateError(
+            "validation stopped this data: " + "; ".join(verdict.reasons),
+            cure="mend or remove the files listed by `knotwatch data show`, then `knotwatch data update`",
+        )
+    started = time.monotonic()
+    left_out = {q.path for q in (*verdict.quarantined, *verdict.duplicates)}
+    rows = [row for row in manifest.to_dict(orient="records") if row["path"] not in left_out]
+    known = {i.path: i for i in read_index(out)} if (out / "index.csv").is_file() else {}
+    made = 0
+    images = []
+    with ThreadPoolExecutor(2) as pool:
+        work = pool.map(lambda row: _prepare(row, source, region, max_megapixels, out, known.get(row["path"])), rows)
+        for image in track(work, len(rows), "prepare"):
+            images.append(image)
+            made += image is not known.get(image.path)
+    write_index(out, images)
+    removed = _remove_unnamed(out, images)
+    return Preprocessed(images=len(images), prepared=made, removed=removed, seconds=time.monotonic() - started)
+
+
+def _prepare(
+    row: dict[str, str],
+    source: Path,
+    region: RegionSettings,
+    max_megapixels: float,
+    out: Path,
+    known: PreparedImage | None,
+) -> PreparedImage:
+    mask = row["mask"] if row["mask"] and row["label"] == Label.ANOMALOUS else ""
+    recipe = [_VERSION, row["sha256"], row["mask_sha256"] if mask else "", row["typed_mask"], region.model_dump()]
+    key = hashlib.sha256(json.dumps(recipe, default=str).encode()).hexdigest()[:16]
+    facts = {
+        "path": row["path"],
+        "part": row["part"],
+        "label": row["label"],
+        "defects": json.loads(row["defects"] or "{}"),
+        "condition": row["condition"] or None,
+        "group": row["group"],
+        "key": key,
+    }
+    if known is not None and known.key == key and (out / known.file).is_file():
+        current = PreparedImage.model_validate({**known.model_dump(), **facts})
+        return known if current == known else current
+    photograph = decode_photograph(source / row["path"], max_megapixels)
+    box = find_region(photograph.image, region)
+    file = f"images/{row['path']}.png"
+    write_whole(out / file, _png(photograph.image[box.top : box.bottom, box.left : box.right]))
+    mask_file = None
+    if mask:
+        mask_file = f"masks/{row['path']}.png"
+        values = decode_mask(source / mask, photograph)
+        write_whole(out / mask_file, _png(values if bool(row["typed_mask"]) else (values > 0).astype(np.uint8)))
+    height, width = photograph.image.shape[:2]
+    place = {"left": box.left, "top": box.top, "right": box.right, "bottom": box.bottom}
+    return PreparedImage.model_validate(
+        {**facts, **place, "file": file, "mask": mask_file, "width": width, "height": height}
+    )
+
+
+def _png(pixels: NDArray[np.uint8]) -> bytes:
+    buffer = io.BytesIO()
+    # Level 1 is three times faster than the default and a tenth larger.
+    Image.fromarray(pixels).save(buffer, "PNG", compress_level=1)
+    return buffer.getvalue()
+
+
+def _remove_unnamed(out: Path, images: Iterable[PreparedImage]) -> int:
+    named = {out / "index.csv"} | {out / i.file for i in images} | {out / i.mask for i in images if i.mask}
+    stale = [path for path in out.rglob("*") if path.is_file() and path not in named]
+    for path in stale:
+        path.unlink()
+    return len(stale)
+
+
+def main(name: str) -> None:
+    """Run the stage for one surface, as dvc.yaml does."""
+    project = find_project()
+    paths = project.surface(name)
+    settings = read_surface(project, name)
+    done = preprocess(
+        read_manifest(paths.manifest),
+        Verdict.model_validate_json(paths.verdict.read_text("utf-8")),
+        paths.source,
+        settings.region,
+        settings.validation.max_megapixels,
+        paths.prepared,
+    )
+    log.info("preprocess %s: %d images, %d prepared, %.1f s", name, done.images, done.prepared, done.seconds)
+
+
+if __name__ == "__main__":
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    try:
+        main(sys.argv[1])
+    except KnotwatchError as error:
+        sys.exit(f"{error}")

@@ -1,0 +1,185 @@
+"""What stages hand to each other: frozen records, and the manifest's columns."""
+
+from enum import StrEnum
+from typing import Literal, NamedTuple
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class Record(BaseModel):
+    """A frozen record that refuses unknown fields."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Layout(StrEnum):
+    """How a data set lies on disk."""
+
+    VSB = "vsb"
+    MAGNETIC_TILE = "magnetic-tile"
+    MVTEC = "mvtec"
+    FOLDER = "folder"
+    UNLABELLED = "unlabelled"
+    PROCEDURAL = "procedural"
+
+
+class Label(StrEnum):
+    NORMAL = "normal"
+    ANOMALOUS = "anomalous"
+    UNKNOWN = "unknown"
+
+
+class Part(StrEnum):
+    TRAIN = "train"
+    SELECT = "select"
+    CALIBRATE = "calibrate"
+    TEST = "test"
+
+
+class SourceRow(Record):
+    """One image as its layout describes it, before anything was measured.
+
+    `path` and `mask` are POSIX paths relative to the source folder. `defects` maps a mask's pixel value to the
+    name of its type; with `typed_mask` false every value above 0 means the one type named under 1.
+    """
+
+    path: str
+    label: Label
+    mask: str | None = None
+    typed_mask: bool = False
+    defects: dict[int, str] = Field(default_factory=dict)
+    group: str | None = None
+    condition: str | None = None
+    split: Literal["train", "test"] | None = None
+
+
+class Box(NamedTuple):
+    """A rectangle in pixels of the photograph as a person sees it; right and bottom are exclusive."""
+
+    left: int
+    top: int
+    right: int
+    bottom: int
+
+    @property
+    def width(self) -> int:
+        return self.right - self.left
+
+    @property
+    def height(self) -> int:
+        return self.bottom - self.top
+
+
+class TilePlan(Record):
+    """How a photograph's region of interest becomes model input, and the maps a map again.
+
+    `fit`: the region is resized to one tile. `grid`: the region is resized by `scale`, padded by reflection to at
+    least one tile and cut into overlapping tiles; maps are blended with a Hann window.
+    """
+
+    mode: Literal["fit", "grid"]
+    tile_height: int
+    tile_width: int
+    scale: float = 1.0
+    stride_height: int = 0
+    stride_width: int = 0
+
+
+class Quarantined(Record):
+    path: str
+    reason: str
+
+
+class Verdict(Record):
+    """What validation found. `accepted` false stops a run before training."""
+
+    accepted: bool
+    images: int
+    usable: int
+    quarantined: tuple[Quarantined, ...] = ()
+    duplicates: tuple[Quarantined, ...] = ()
+    warnings: tuple[str, ...] = ()
+    reasons: tuple[str, ...] = ()
+
+
+class Interval(Record):
+    """A figure with its 95 % interval; bounds are None where none can be given."""
+
+    value: float
+    low: float | None = None
+    high: float | None = None
+
+
+class Promise(Record):
+    """A threshold, the rate it was set for, and what stands behind it.
+
+    `rate` is the rate that holds (`asked` where enough images were there). `images` counts the calibration images.
+    An `estimate` promises nothing: it was taken from scores of images that were trained on.
+    """
+
+    threshold: float
+    asked: float
+    rate: float
+    images: int
+    estimate: bool = False
+
+
+class ScoredImage(Record):
+    """One photograph's verdict in an evaluation; `score` is on the version's own scale."""
+
+    path: str
+    label: Label
+    score: float
+    anomalous: bool
+    condition: str | None = None
+    defects: tuple[str, ...] = ()
+
+
+class Confusion(Record):
+    """Verdicts against labels at the image threshold."""
+
+    true_positive: int
+    false_positive: int
+    true_negative: int
+    false_negative: int
+
+
+class Evaluation(Record):
+    """What the test part says of a version. Metrics that cannot be computed are absent, not zero.
+
+    `metrics` has image_auroc, image_ap, image_f1 (at the threshold), image_f1_max, pixel_auroc, pixel_ap, aupro,
+    false_alarm_rate. `per_defect` and `per_condition` hold the same names for a subset: each defect type against
+    all normals, each condition by itself.
+    """
+
+    metrics: dict[str, Interval] = Field(default_factory=dict)
+    per_defect: dict[str, dict[str, Interval]] = Field(default_factory=dict)
+    per_condition: dict[str, dict[str, Interval]] = Field(default_factory=dict)
+    confusion: Confusion | None = None
+    images: tuple[ScoredImage, ...] = ()
+    notes: tuple[str, ...] = ()
+    seconds: float = 0.0
+
+
+class Trained(Record):
+    """A fitted network in `folder`, and what it cost. `peak_rss_mb` is the process's, libraries included."""
+
+    algorithm: str
+    folder: str
+    plan: TilePlan
+    tiles: int
+    seconds: float
+    peak_rss_mb: float
+
+
+class Inspected(Record):
+    """One photograph's result; `error` says why there is none. `map` is where its anomaly map was written."""
+
+    path: str
+    score: float | None = None
+    anomalous: bool | None = None
+    width: int | None = None
+    height: int | None = None
+    map: str | None = None
+    overlay: str | None = None
+    error: str | None = None

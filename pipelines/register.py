@@ -1,0 +1,101 @@
+"""Stage: keep a version in the registry with all that explains it, and see that it gives its scores again."""
+
+import logging
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import jinja2
+import pandas as pd
+
+from pipelines.config import RunSettings
+from pipelines.errors import ModelError
+from pipelines.loader import VersionInfo
+from pipelines.records import Evaluation, Trained
+from pipelines.reports.run_page import flatten
+from pipelines.reports.wording import promise_in_words
+from pipelines.tracking.store import ModelVersion, Run, Tracking, load_pyfunc
+
+_TOLERANCE = 1e-6
+
+log = logging.getLogger(__name__)
+
+
+def log_version(
+    run: Run, trained: Trained, info: VersionInfo, evaluation: Evaluation, settings: RunSettings, pages: Path
+) -> None:
+    """Put parameters, figures, thresholds and pages on a run."""
+    run.params(
+        {**dict(flatten(settings.model_dump(mode="json"))), "tiles.count": trained.tiles, "plan": info.plan.mode}
+    )
+    figures = {name: figure.value for name, figure in evaluation.metrics.items()}
+    bounds = {f"{n}_{side}": b for n, f in evaluation.metrics.items() for side, b in (("low", f.low), ("high", f.high))}
+    for defect, metrics in evaluation.per_defect.items():
+        figures.update({f"{defect}/{name}": figure.value for name, figure in metrics.items()})
+    for condition, metrics in evaluation.per_condition.items():
+        figures.update({f"condition {condition}/{name}": figure.value for name, figure in metrics.items()})
+    figures.update({name: bound for name, bound in bounds.items() if bound is not None})
+    figures.update(
+        image_threshold=info.image_threshold.threshold,
+        pixel_threshold=info.pixel_threshold.threshold,
+        train_seconds=trained.seconds,
+        evaluate_seconds=evaluation.seconds,
+        peak_rss_mb=trained.peak_rss_mb,
+    )
+    run.metrics(figures)
+    run.text(evaluation.model_dump_json(indent=1), "evaluation.json")
+    run.text(info.model_dump_json(indent=1), "model.json")
+    run.files(pages)
+
+
+def register(
+    tracking: Tracking, run: Run, folder: Path, info: VersionInfo, tags: Mapping[str, str], card: str
+) -> ModelVersion:
+    """Register a model folder under its surface's name."""
+    started = time.monotonic()
+    version = tracking.register(run, info.surface, folder, {"algorithm": info.algorithm, **tags}, card)
+    log.info("register %s: version %d, %.1f s", info.surface, version.version, time.monotonic() - started)
+    return version
+
+
+def check_reproduction(version: ModelVersion, photographs: Sequence[Path], expected: Sequence[float]) -> None:
+    """Load a registered version as any client would, and score photographs again from their files.
+
+    Raises:
+        ModelError: where a score differs from the evaluation's by more than 1e-6 of it.
+    """
+    model = load_pyfunc(version.surface, version.version)
+    table = pd.DataFrame({"image": [path.read_bytes() for path in photographs]})
+    if not len(table):
+        return
+    for path, score, wanted in zip(photographs, model.predict(table)["score"], expected, strict=True):
+        if not abs(score - wanted) <= _TOLERANCE * max(1.0, abs(wanted)):
+            raise ModelError(
+                f"{version.surface} version {version.version} gives {path.name} a score of {score:.8f}, "
+                f"its evaluation gave {wanted:.8f}",
+                cure="the version stays registered without an alias; retrain, and report this if it comes again",
+            )
+
+
+def model_card(
+    template: Path,
+    info: VersionInfo,
+    trained: Trained,
+    evaluation: Evaluation,
+    settings: RunSettings,
+    profile: str,
+    commit: str,
+) -> str:
+    """Write a version's model card in Markdown."""
+    environment = jinja2.Environment(undefined=jinja2.StrictUndefined, trim_blocks=True)  # noqa: S701 - Markdown
+    page = environment.from_string(template.read_text("utf-8"))
+    return page.render(
+        info=info,
+        trained=trained,
+        evaluation=evaluation,
+        settings=settings,
+        profile=profile,
+        commit=commit,
+        image_promise=promise_in_words(info.image_threshold, "sound photographs"),
+        pixel_promise=promise_in_words(info.pixel_threshold, "the sound area"),
+    )

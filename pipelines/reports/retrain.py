@@ -1,0 +1,107 @@
+"""The pages of one retrain: which photographs are shown, and what is said of the run."""
+
+from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+
+from pipelines.imaging.overlay import data_uri, encode_picture, strip
+from pipelines.paths import SurfacePaths
+from pipelines.prepared import PreparedImage, read_index, read_mask, read_region
+from pipelines.records import Evaluation, Label, Promise, ScoredImage, Trained, Verdict
+from pipelines.reports.run_page import Picture, PictureGroup, RunPage, StageUse, write_run_page
+
+# A strip holds three panels of this longer side; twenty-four of them stay below 5 MB a page.
+_PANEL = 480
+
+
+def write_pages(
+    paths: SurfacePaths,
+    run_id: str,
+    page: RunPage,
+    pixel_threshold: float,
+    maps: Path,
+    pictures: int,
+) -> Path:
+    """Write a run's page and its pictures as files below the surface's reports; return their folder.
+
+    `maps` holds the evaluation's region maps, numbered as its images; `pictures` is how many a group shows.
+    """
+    folder = paths.reports / run_id
+    prepared = {image.path: image for image in read_index(paths.prepared)}
+    shown: list[Picture] = []
+    for group, number, scored in _choose(page.evaluation, pictures):
+        encoded = _draw(paths.prepared, prepared[scored.path], maps / f"{number}.npy", pixel_threshold)
+        name = f"{group.value.replace(' ', '-')}-{sum(p.group == group for p in shown) + 1}.jpg"
+        (folder / "pictures").mkdir(parents=True, exist_ok=True)
+        (folder / "pictures" / name).write_bytes(encoded)
+        uri = data_uri(encoded)
+        shown.append(Picture(group=group, path=scored.path, score=scored.score, data_uri=uri, defects=scored.defects))
+    write_run_page(page.model_copy(update={"pictures": tuple(shown)}), folder / "index.html")
+    return folder
+
+
+def describe_run(
+    *,
+    surface: str,
+    data_version: str,
+    trained: Trained,
+    evaluation: Evaluation,
+    verdict: Verdict,
+    promises: tuple[Promise, Promise],
+    settings: dict[str, object],
+    profile: str,
+    commit: str,
+) -> RunPage:
+    """Gather what a run's page says, pictures excepted; `promises` are the image's and the area's."""
+    return RunPage(
+        surface=surface,
+        algorithm=trained.algorithm,
+        data_version=data_version,
+        git_commit=commit or None,
+        profile=profile,
+        date=datetime.now(UTC).strftime("%d %B %Y, %H:%M UTC"),
+        verdict=verdict,
+        evaluation=evaluation,
+        image_promise=promises[0],
+        pixel_promise=promises[1],
+        stages=(
+            StageUse(stage="train", seconds=trained.seconds, peak_memory_mb=trained.peak_rss_mb),
+            StageUse(stage="evaluate", seconds=evaluation.seconds),
+        ),
+        settings=settings,
+        notes=evaluation.notes,
+    )
+
+
+def _choose(evaluation: Evaluation, pictures: int) -> Iterator[tuple[PictureGroup, int, ScoredImage]]:
+    """Choose the worst misses and false alarms, and hits from the middle of their scores."""
+    numbered = list(enumerate(evaluation.images))
+
+    def among(test: Callable[[ScoredImage], bool], *, rising: bool) -> list[tuple[int, ScoredImage]]:
+        return sorted((p for p in numbered if test(p[1])), key=lambda p: p[1].score if rising else -p[1].score)
+
+    misses = among(lambda s: s.label == Label.ANOMALOUS and not s.anomalous, rising=True)
+    alarms = among(lambda s: s.label == Label.NORMAL and s.anomalous, rising=False)
+    hits = among(lambda s: s.label == Label.ANOMALOUS and s.anomalous, rising=False)
+    groups = (
+        (PictureGroup.MISS, misses),
+        (PictureGroup.FALSE_ALARM, alarms),
+        (PictureGroup.HIT, _middle(hits, pictures)),
+    )
+    for group, found in groups:
+        for number, scored in found[:pictures]:
+            yield group, number, scored
+
+
+def _middle(found: Sequence[tuple[int, ScoredImage]], count: int) -> list[tuple[int, ScoredImage]]:
+    start = max(0, (len(found) - count) // 2)
+    return list(found[start : start + count])
+
+
+def _draw(prepared: Path, image: PreparedImage, spooled: Path, pixel_threshold: float) -> bytes:
+    box = image.box
+    mask = read_mask(prepared, image)[box.top : box.bottom, box.left : box.right] > 0
+    picture = strip(read_region(prepared, image), np.load(spooled), pixel_threshold, mask, _PANEL)
+    return encode_picture(picture)

@@ -1,0 +1,96 @@
+"""Copying a user's folder into the project: once, whole, and never touching the source."""
+
+import fcntl
+import shutil
+from pathlib import Path
+
+import pandas as pd
+
+from pipelines.errors import SourceError
+from pipelines.files import write_whole
+from pipelines.progress import track
+from pipelines.records import Layout, Record
+from pipelines.sources import read_source, source_files
+
+# linux/fs.h: share the file's blocks until one copy is written to.
+_FICLONE = 0x40049409
+
+
+class Intake(Record):
+    """What was taken in: images in all, new and changed, and files removed."""
+
+    images: int
+    new: int
+    changed: int
+    removed: int
+
+
+def take_in(layout: Layout, source: Path, mirror: Path, arrivals: Path, *, prune: bool = False) -> Intake:
+    """Copy what is new or changed at the source, and write down which batch each image came with.
+
+    The layout is checked before anything is copied. What vanished at the source is kept, unless `prune`.
+
+    Raises:
+        SourceError: where the folder does not lie as its layout says, or holds the project's own copy.
+    """
+    source = source.resolve()
+    if mirror.resolve().is_relative_to(source) or source.is_relative_to(mirror.resolve()):
+        raise SourceError(f"{source} holds the project's own copy {mirror}", cure="name a folder outside data/raw")
+    rows = read_source(layout, source)
+    files = source_files(layout, source, rows)
+    images = {row.path for row in rows}
+    stale = [name for name in files if _differs(source / name, mirror / name)]
+    new = sum(name in images and not (mirror / name).exists() for name in stale)
+    for name in track(stale, len(stale), "copy"):
+        _copy(source / name, mirror / name)
+    removed = _prune(mirror, set(files)) if prune else 0
+    note_arrivals(layout, mirror, arrivals)
+    changed = sum(name in images for name in stale) - new
+    return Intake(images=len(rows), new=new, changed=changed, removed=removed)
+
+
+def note_arrivals(layout: Layout, mirror: Path, arrivals: Path) -> int:
+    """Give the images that the ledger does not know the next batch number; return how many there were."""
+    known = pd.read_csv(arrivals, keep_default_na=False, dtype={"path": str}) if arrivals.is_file() else _empty()
+    named = set(known["path"])
+    fresh = [row.path for row in read_source(layout, mirror) if row.path not in named]
+    if fresh or not arrivals.is_file():
+        batch = int(known["arrival"].max()) + 1 if len(known) else 1
+        grown = pd.concat([known, pd.DataFrame({"path": fresh, "arrival": batch})], ignore_index=True)
+        write_whole(arrivals, grown.to_csv(index=False, lineterminator="\n"))
+    return len(fresh)
+
+
+def _empty() -> pd.DataFrame:
+    return pd.DataFrame({"path": pd.Series(dtype=str), "arrival": pd.Series(dtype=int)})
+
+
+def _differs(source: Path, copy: Path) -> bool:
+    if not copy.is_file():
+        return True
+    here, there = source.stat(), copy.stat()
+    return (here.st_size, here.st_mtime_ns) != (there.st_size, there.st_mtime_ns)
+
+
+def _copy(source: Path, target: Path) -> None:
+    """Copy through a temporary neighbour, sharing blocks where the file system can."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    part = target.with_name(f".{target.name[:200]}.part")
+    try:
+        with source.open("rb") as reader, part.open("wb") as writer:
+            try:
+                fcntl.ioctl(writer.fileno(), _FICLONE, reader.fileno())
+            except OSError:
+                shutil.copyfileobj(reader, writer, 1 << 20)
+        shutil.copystat(source, part)
+        part.chmod(0o644)
+        part.replace(target)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _prune(mirror: Path, files: set[str]) -> int:
+    gone = [p for p in mirror.rglob("*") if p.is_file() and p.relative_to(mirror).as_posix() not in files]
+    for path in gone:
+        path.unlink()
+    return len(gone)

@@ -1,0 +1,247 @@
+"""A project's MLflow store: runs, models and aliases."""
+
+import logging
+import os
+import re
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from importlib.metadata import version as installed_version
+from pathlib import Path
+from typing import Any
+
+import mlflow
+
+from pipelines.errors import ModelError, ToolError
+from pipelines.paths import Project
+from pipelines.records import Record
+from pipelines.tracking.artifacts import SCHEME
+
+LOADER = "pipelines.loader"
+_RUNTIME = ("numpy", "opencv-python-headless", "openvino", "pandas", "pillow", "pydantic", "imagehash")
+
+
+class ModelVersion(Record):
+    """A registered version as the registry knows it."""
+
+    surface: str
+    version: int
+    run_id: str
+    algorithm: str
+    tags: dict[str, str]
+    aliases: tuple[str, ...]
+
+
+class Run:
+    """An MLflow run that is being written."""
+
+    def __init__(self, client: "mlflow.MlflowClient", run_id: str) -> None:
+        self._client = client
+        self.id = run_id
+
+    def tag(self, **tags: str) -> None:
+        for key, value in tags.items():
+            self._client.set_tag(self.id, key, value)
+
+    def params(self, values: Mapping[str, Any]) -> None:
+        from mlflow.entities import Param
+
+        self._client.log_batch(self.id, params=[Param(key, str(value)) for key, value in values.items()])
+
+    def metrics(self, values: Mapping[str, float]) -> None:
+        """Log figures; what MLflow forbids in a name (a defect type is the user's word) becomes `_`."""
+        from mlflow.entities import Metric
+
+        now = int(time.time() * 1000)
+        named = {re.sub(r"[^\w. /-]", "_", key): value for key, value in values.items()}
+        self._client.log_batch(self.id, metrics=[Metric(key, value, now, 0) for key, value in named.items()])
+
+    def text(self, text: str, name: str) -> None:
+        self._client.log_text(self.id, text, name)
+
+    def files(self, folder: Path, name: str | None = None) -> None:
+        self._client.log_artifacts(self.id, str(folder), name)
+
+
+class Tracking:
+    """A project's MLflow store: the user's own server where MLFLOW_TRACKING_URI says so, else a local database."""
+
+    def __init__(self, project: Project) -> None:
+        # MLflow's and alembic's migration lines are of no use to a person who waits for a model.
+        for noisy in ("alembic", "mlflow"):
+            logging.getLogger(noisy).setLevel(logging.WARNING)
+        home = project.state / "mlflow"
+        self._local = "MLFLOW_TRACKING_URI" not in os.environ
+        self.uri = os.environ.get("MLFLOW_TRACKING_URI") or local_uri(project)
+        if self._local:
+            home.mkdir(parents=True, exist_ok=True)
+        mlflow.set_tracking_uri(self.uri)
+        mlflow.set_registry_uri(self.uri)
+        try:
+            self._client = mlflow.MlflowClient(self.uri, self.uri)
+            self._client.search_experiments(max_results=1)
+        except Exception as error:
+            raise ToolError(
+                f"MLflow at {self.uri} does not answer: {error}",
+                cure="start that server, or unset MLFLOW_TRACKING_URI to use the project's own store",
+            ) from error
+
+    def experiment(self, surface: str) -> str:
+        """Return the id of the surface's experiment, made on first use."""
+        found = self._client.get_experiment_by_name(surface)
+        if found is not None:
+            return str(found.experiment_id)
+        location = f"{SCHEME}:/{surface}" if self._local else None
+        return str(self._client.create_experiment(surface, artifact_location=location))
+
+    @contextmanager
+    def run(self, surface: str, name: str, *, parent: str | None = None, tags: Mapping[str, str]) -> Iterator[Run]:
+        """Open a run and close it as what it became: finished, failed, or killed by Ctrl-C."""
+        nested = {"mlflow.parentRunId": parent} if parent else {}
+        made = self._client.create_run(self.experiment(surface), run_name=name, tags={**tags, **nested})
+        run = Run(self._client, made.info.run_id)
+        try:
+            yield run
+        except Exception:
+            self._client.set_terminated(run.id, "FAILED")
+            raise
+        except BaseException:
+            self._client.set_terminated(run.id, "KILLED")
+            raise
+        self._client.set_terminated(run.id, "FINISHED")
+
+    def log_input(self, run: Run, table: "Any", name: str, digest: str, context: str) -> None:
+        """Record a data set on a run: its table, and the data version as digest."""
+        from mlflow.entities import DatasetInput, InputTag
+
+        # MLflow's digest column holds 36 characters.
+        data = mlflow.data.from_pandas(table, source=f"{name}.csv", name=name, digest=digest[:36])
+        tagged = DatasetInput(data._to_mlflow_entity(), [InputTag("mlflow.data.context", context)])
+        self._client.log_inputs(run.id, [tagged])
+
+    def register(self, run: Run, surface: str, folder: Path, tags: Mapping[str, str], card: str) -> ModelVersion:
+        """Store a model folder as data only and register it under the surface's name."""
+        with mlflow.start_run(run_id=run.id, log_system_metrics=False):
+            logged = mlflow.pyfunc.log_model(
+                name="model",
+                loader_module=LOADER,
+                data_path=str(folder),
+                signature=_signature(),
+                pip_requirements=[f"{name}=={installed_version(name)}" for name in ("knotwatch", *_RUNTIME)],
+            )
+        if not self._client.search_registered_models(f"name = '{surface}'"):
+            self._client.create_registered_model(surface)
+        made = self._client.create_model_version(
+            surface, source=logged.model_uri, run_id=run.id, tags=dict(tags), description=card, model_id=logged.model_id
+        )
+        return self.version(surface, int(made.version))
+
+    def version(self, surface: str, version: int) -> ModelVersion:
+        """Look a version up; raise ModelError where there is none."""
+        from mlflow.exceptions import MlflowException
+
+        try:
+            found = self._client.get_model_version(surface, str(version))
+        except MlflowException as error:
+            raise ModelError(
+                f"'{surface}' has no version {version}", cure=f"knotwatch models {surface} lists what there is"
+            ) from error
+        return _as_version(found)
+
+    def versions(self, surface: str) -> list[ModelVersion]:
+        """List a surface's versions, newest first. Aliases are filled in."""
+        found = self._client.search_model_versions(f"name = '{surface}'")
+        aliases: dict[str, list[str]] = {}
+        if found:
+            for alias, number in self._client.get_registered_model(surface).aliases.items():
+                aliases.setdefault(str(number), []).append(alias)
+        listed = [_as_version(v, tuple(sorted(aliases.get(str(v.version), ())))) for v in found]
+        return sorted(listed, key=lambda v: -v.version)
+
+    def champion(self, surface: str) -> ModelVersion | None:
+        """Return the version in use, or None."""
+        return next((v for v in self.versions(surface) if "champion" in v.aliases), None)
+
+    def set_alias(self, surface: str, alias: str, version: int) -> None:
+        self._client.set_registered_model_alias(surface, alias, str(version))
+
+    def folder(self, surface: str, version: int) -> Path:
+        """Return a version's model folder, fetched into MLflow's cache where the store is remote."""
+        uri = self._client.get_model_version_download_uri(surface, str(version))
+        local = Path(mlflow.artifacts.download_artifacts(uri))
+        data = local / "data"
+        inner = [p for p in data.iterdir() if (p / "model.json").is_file()] if data.is_dir() else []
+        if not inner:
+            raise ModelError(f"{surface} version {version} holds no model.json under {data}", cure="retrain")
+        return inner[0]
+
+    def metrics(self, run_id: str) -> dict[str, float]:
+        return dict(self._client.get_run(run_id).data.metrics)
+
+    def run_exists(self, run_id: str) -> bool:
+        from mlflow.exceptions import MlflowException
+
+        try:
+            return str(self._client.get_run(run_id).info.lifecycle_stage) == "active"
+        except MlflowException:
+            return False
+
+    def find_finished(self, surface: str, tags: Mapping[str, str], *, like: str = "") -> str | None:
+        """Return the newest finished run of a surface with these tags, or None; `like` names one given by its start."""
+        found = self._client.get_experiment_by_name(surface)
+        if found is None:
+            return None
+        wanted = " and ".join(
+            f"tags.`{k}` LIKE '{_plain(v)}%'" if k == like else f"tags.`{k}` = '{_plain(v)}'" for k, v in tags.items()
+        )
+        runs = self._client.search_runs(
+            [found.experiment_id], f"attributes.status = 'FINISHED' and {wanted}", max_results=1
+        )
+        return str(runs[0].info.run_id) if runs else None
+
+    def read_text(self, run_id: str, name: str) -> str:
+        return Path(mlflow.artifacts.download_artifacts(run_id=run_id, artifact_path=name)).read_text("utf-8")
+
+    def page(self, surface: str, run_id: str) -> str | None:
+        """Return the address of a run's page, where the store is a server."""
+        if not self.uri.startswith("http"):
+            return None
+        return f"{self.uri.rstrip('/')}/#/experiments/{self.experiment(surface)}/runs/{run_id}"
+
+
+def _plain(value: str) -> str:
+    """Refuse what could end a quoted value in MLflow's filter language."""
+    if not re.fullmatch(r"[\w.-]+", value):
+        raise ToolError(f"'{value}' cannot be searched for", cure="give letters, digits, '.', '_' and '-' only")
+    return value
+
+
+def local_uri(project: Project) -> str:
+    """Name the project's own tracking database."""
+    return f"sqlite:///{project.state / 'mlflow' / 'mlflow.db'}"
+
+
+def load_pyfunc(surface: str, version: int) -> Any:
+    """Load a registered version the way any MLflow client would."""
+    return mlflow.pyfunc.load_model(f"models:/{surface}/{version}")
+
+
+def _signature() -> Any:
+    from mlflow.models import ModelSignature
+    from mlflow.types import ColSpec, DataType, Schema
+
+    return ModelSignature(
+        inputs=Schema([ColSpec(DataType.binary, "image")]),
+        outputs=Schema([ColSpec(DataType.double, "score"), ColSpec(DataType.boolean, "anomalous")]),
+    )
+
+
+def _as_version(found: Any, aliases: tuple[str, ...] | None = None) -> ModelVersion:
+    return ModelVersion(
+        surface=found.name,
+        version=int(found.version),
+        run_id=found.run_id or "",
+        algorithm=found.tags.get("algorithm", ""),
+        tags=dict(found.tags),
+        aliases=tuple(sorted(found.aliases)) if aliases is None else aliases,
+    )

@@ -1,0 +1,68 @@
+"""Stage: measure every photograph of a surface once, and judge the manifest."""
+
+import logging
+import sys
+import time
+from pathlib import Path
+
+import pandas as pd
+
+from pipelines.config import SurfaceSettings, read_surface
+from pipelines.errors import KnotwatchError
+from pipelines.expectations import judge
+from pipelines.files import write_whole
+from pipelines.paths import find_project
+from pipelines.records import Verdict
+from pipelines.sources import read_source
+from pipelines.sources.manifest import assign_groups, assign_parts, measure_rows, read_manifest, write_manifest
+
+log = logging.getLogger(__name__)
+
+
+def build_manifest(
+    source: Path, arrivals: dict[str, int], settings: SurfaceSettings, known: pd.DataFrame | None
+) -> pd.DataFrame:
+    """Measure what is new, then group and part the images. `arrivals` maps a path to the number of its batch."""
+    rows = read_source(settings.source.layout, source)
+    frame = measure_rows(rows, source, settings.validation, known)
+    frame = frame.assign(arrival=[arrivals.get(path, 0) for path in frame["path"]])
+    frame = assign_groups(frame, settings.validation.near_duplicate_bits)
+    return assign_parts(frame, settings.parts)
+
+
+def validate(manifest: pd.DataFrame, settings: SurfaceSettings, docs: Path | None) -> Verdict:
+    """Judge a manifest. A verdict is always left, also a bad one."""
+    return judge(manifest, settings.validation, docs)
+
+
+def read_arrivals(path: Path) -> dict[str, int]:
+    """Read the ledger: which batch each file came with."""
+    if not path.is_file():
+        return {}
+    frame = pd.read_csv(path, dtype={"path": str, "arrival": int}, keep_default_na=False)
+    return dict(zip(frame["path"], frame["arrival"], strict=True))
+
+
+def main(name: str) -> None:
+    """Run the stage for one surface, as dvc.yaml does."""
+    started = time.monotonic()
+    project = find_project()
+    paths = project.surface(name)
+    settings = read_surface(project, name)
+    known = read_manifest(paths.manifest) if paths.manifest.is_file() else None
+    manifest = build_manifest(paths.source, read_arrivals(paths.arrivals), settings, known)
+    verdict = validate(manifest, settings, paths.reports / "validation")
+    write_manifest(manifest, paths.manifest)
+    write_whole(paths.verdict, verdict.model_dump_json(indent=1) + "\n")
+    log.info(
+        "validate %s: %d images, %d quarantined, %d duplicates, %.1f s",
+        *(name, verdict.images, len(verdict.quarantined), len(verdict.duplicates), time.monotonic() - started),
+    )
+
+
+if __name__ == "__main__":
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    try:
+        main(sys.argv[1])
+    except KnotwatchError as error:
+        sys.exit(f"{error}")

@@ -1,0 +1,151 @@
+"""Data versions: DVC's stages for one surface, what they made, and how to bring it back."""
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from pipelines.errors import BusyError, ToolError
+from pipelines.files import write_whole
+from pipelines.paths import Project, SurfacePaths
+from pipelines.records import Record
+
+STAGES = ("validate", "preprocess")
+
+
+class DataVersion(Record):
+    """A surface's data at one time: DVC's lock entries, the pointers to its raw files, and its settings.
+
+    `version` is the hash of what the stages made, and of nothing else: two ways to the same data have one version.
+    """
+
+    version: str
+    lock: dict[str, Any]
+    pointers: dict[str, str]
+    settings: str
+
+
+def run_dvc(project: Project, *words: str, quiet: bool = True) -> str:
+    """Run a DVC command in the project's folder and return its output.
+
+    Raises:
+        BusyError: where another DVC command holds the project.
+        ToolError: with DVC's own last words.
+    """
+    # dvc.yaml says `python`: it must be this one, also where the environment was not activated.
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+    done = subprocess.run(  # noqa: S603 - our own interpreter; words are checked names
+        [sys.executable, "-m", "dvc", *words],
+        cwd=project.root,
+        env={**os.environ, "PATH": path},
+        stdout=subprocess.PIPE if quiet else sys.stderr,
+        stderr=subprocess.PIPE if quiet else None,
+        text=True,
+        check=False,
+    )
+    said = f"{done.stdout or ''}{done.stderr or ''}".strip()
+    if done.returncode == 0:
+        return done.stdout or ""
+    if "Unable to acquire lock" in said:
+        raise BusyError(
+            "another DVC command is running in this project", cure="wait until it ends, then run this again"
+        )
+    raise ToolError(f"`dvc {' '.join(words)}` failed: {said[-1500:]}", cure="mend what it names, then run this again")
+
+
+def stage_names(surface: str) -> list[str]:
+    return [f"{stage}@{surface}" for stage in STAGES]
+
+
+def is_current(project: Project, surface: str) -> bool:
+    """Tell whether the surface's stages are up to date with its raw files, settings and code."""
+    if data_version(project, surface) is None:
+        return False
+    return not json.loads(run_dvc(project, "status", "--json", *stage_names(surface)))
+
+
+def _read_lock(project: Project) -> dict[str, Any]:
+    if not project.dvc_lock.is_file():
+        return {"schema": "2.0"}
+    return yaml.safe_load(project.dvc_lock.read_text("utf-8")) or {"schema": "2.0"}
+
+
+def _lock_entries(project: Project, surface: str) -> dict[str, Any]:
+    stages = _read_lock(project).get("stages", {})
+    return {name: stages[name] for name in stage_names(surface) if name in stages}
+
+
+def data_version(project: Project, surface: str) -> str | None:
+    """Return the hash of the surface's own stage outputs, 16 hex digits; None before they were made."""
+    entries = _lock_entries(project, surface)
+    if len(entries) < len(STAGES):
+        return None
+    outs = sorted((out["path"], out["md5"]) for entry in entries.values() for out in entry["outs"])
+    return hashlib.sha256(json.dumps(outs).encode()).hexdigest()[:16]
+
+
+def capture(project: Project, surface: str) -> DataVersion:
+    """Take down what brings the current data back, and keep a copy in the project."""
+    version = data_version(project, surface)
+    if version is None:
+        raise ToolError(f"the stages of '{surface}' have not run", cure="run `dvc repro`")
+    paths = project.surface(surface)
+    kept = DataVersion(
+        version=version,
+        lock=_lock_entries(project, surface),
+        pointers={p.name: p.read_text("utf-8") for p in _pointers(paths)},
+        settings=paths.settings.read_text("utf-8"),
+    )
+    write_whole(_kept(project, surface, version), kept.model_dump_json(indent=1))
+    return kept
+
+
+def kept_versions(project: Project, surface: str) -> list[str]:
+    """List the data versions that this project remembers, oldest first."""
+    folder = _kept(project, surface, "x").parent
+    return [p.stem for p in sorted(folder.glob("*.json"), key=lambda p: p.stat().st_mtime)]
+
+
+def read_kept(project: Project, surface: str, version: str) -> DataVersion | None:
+    """Read a remembered data version by its name or an unambiguous beginning of it."""
+    found = [v for v in kept_versions(project, surface) if v.startswith(version)]
+    if len(found) != 1:
+        return None
+    return DataVersion.model_validate_json(_kept(project, surface, found[0]).read_bytes())
+
+
+def restore(project: Project, surface: str, kept: DataVersion) -> None:
+    """Bring a data version back: raw files, settings, manifest and prepared images, byte for byte."""
+    paths = project.surface(surface)
+    for name, text in kept.pointers.items():
+        if name not in ("source.dvc", "ledger.dvc"):
+            raise ToolError(f"data version {kept.version} names a pointer '{name}'", cure="do not use this version")
+        write_whole(paths.raw / name, text)
+    write_whole(paths.settings, kept.settings)
+    lock = _read_lock(project)
+    stages = {**lock.get("stages", {}), **kept.lock}
+    write_whole(project.dvc_lock, yaml.safe_dump({**lock, "stages": stages}, sort_keys=False))
+    targets = [str((paths.raw / name).relative_to(project.root)) for name in kept.pointers]
+    run_dvc(project, "checkout", "--force", *targets, *stage_names(surface))
+
+
+def forget_lock_entries(project: Project, surface: str) -> None:
+    """Remove a surface's entries from dvc.lock."""
+    lock = _read_lock(project)
+    if not lock.get("stages"):
+        return
+    stages = {k: v for k, v in lock.get("stages", {}).items() if k not in stage_names(surface)}
+    write_whole(project.dvc_lock, yaml.safe_dump({**lock, "stages": stages}, sort_keys=False))
+
+
+def _pointers(paths: SurfacePaths) -> list[Path]:
+    return [p for p in (paths.raw / "source.dvc", paths.raw / "ledger.dvc") if p.is_file()]
+
+
+def _kept(project: Project, surface: str, version: str) -> Path:
+    return project.state / "versions" / surface / f"{version}.json"

@@ -1,0 +1,97 @@
+"""Fixtures: a project folder of its own for each test that needs one, tiny boards, and the real photographs."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipelines.paths import Project
+
+ROOT = Path(__file__).parents[1]
+REAL = ROOT.parent / "shared" / "data"
+SHIPPED = (
+    "dvc.yaml",
+    "params.yaml",
+    "mlflow",
+    "pipelines",
+    "flows",
+    ".dvcignore",
+    ".gitignore",
+    "data/surfaces/index.yaml",
+)
+
+
+def make_project(folder: Path) -> Project:
+    """Lay out what a clone holds in an empty folder, as a git and DVC project without a surface."""
+    for name in (*SHIPPED, ".dvc/config"):
+        target = folder / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if (ROOT / name).is_dir():
+            shutil.copytree(ROOT / name, target, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy2(ROOT / name, target)
+    for name in ("raw", "work"):
+        (folder / "data" / name).mkdir(parents=True)
+    subprocess.run(["git", "init", "-q", str(folder)], check=True)
+    return Project(folder)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_servers_of_the_user() -> None:
+    for name in ("MLFLOW_TRACKING_URI", "PREFECT_API_URL", "KNOTWATCH_PROJECT"):
+        os.environ.pop(name, None)
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
+    """An empty project, which is the current folder."""
+    made = make_project(tmp_path / "project")
+    monkeypatch.chdir(made.root)
+    return made
+
+
+class Finished:
+    """A command that ended."""
+
+    def __init__(self, done: "subprocess.CompletedProcess[str]") -> None:
+        self.code, self.out, self.err = done.returncode, done.stdout, done.stderr
+
+    @property
+    def json(self) -> Any:
+        """The one object on standard output; a second line is a fault."""
+        lines = self.out.splitlines()
+        assert len(lines) == 1, f"expected one JSON line, found {len(lines)}:\n{self.out}\n{self.err[-2000:]}"
+        return json.loads(lines[0])
+
+
+Knotwatch = Callable[..., Finished]
+
+
+def run_knotwatch(root: Path, *words: str, expect: int = 0, env: dict[str, str] | None = None) -> Finished:
+    """Run the real command in a project, as a user would."""
+    command = [sys.executable, "-c", "from flows.cli import main; main()", *words]
+    done = subprocess.run(
+        command, cwd=root, env={**os.environ, **(env or {})}, capture_output=True, text=True, timeout=600, check=False
+    )
+    assert done.returncode == expect, f"{words} ended with {done.returncode}:\n{done.stdout}\n{done.stderr[-4000:]}"
+    return Finished(done)
+
+
+@pytest.fixture
+def knotwatch(project: Project) -> Knotwatch:
+    """The command line in an empty project."""
+    return lambda *words, **options: run_knotwatch(project.root, *words, **options)
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """The folder with the real photographs; tests that need it are skipped where it is absent."""
+    if not REAL.is_dir():
+        pytest.skip("no ../shared/data beside the project: real photographs are not part of it")
+    return REAL
