@@ -1,5 +1,6 @@
 """What the commands call: each sets the stage (environment, logs, locks) and hands over to a flow or a stage."""
 
+import os
 import time
 from pathlib import Path
 
@@ -19,6 +20,8 @@ def call_retrain(surface: str, profile: str, assignments: list[str], trial: str 
     log_to_terminal()
     # Wrong settings stop here, before a server or a library is started.
     resolve_run(project, read_surface(project, surface), profile, assignments)
+    # The command prints an error itself, once and without a traceback.
+    os.environ.setdefault("PREFECT_LOGGING_LEVEL", "CRITICAL")
     prepare_environment(project)
     if not force and trial is None:
         unchanged = _find_unchanged(project, surface, profile, assignments)
@@ -55,13 +58,13 @@ def call_inspect(surface: str, paths: list[Path], out: Path | None, maps: Path |
     project = find_project()
     log_to_terminal()
     prepare_environment(project)
-    photographs = find_photographs(paths)
+    target = out or project.surface(surface).reports / "inspect"
+    photographs = find_photographs(paths, [target, maps] if maps else [target])
     tracking = Tracking(project)
     champion = tracking.champion(surface)
     if champion is None:
         raise ModelError(f"'{surface}' has no champion", cure=f"knotwatch retrain {surface}")
     detector = Detector(tracking.folder(surface, champion.version))
-    target = out or project.surface(surface).reports / "inspect"
     results = inspect_photographs(detector, photographs, target, maps)
     return InspectResult(
         surface=surface,

@@ -1,5 +1,7 @@
 """Schedules: Prefect deployments of `retrain`, one a surface, that a worker of this project runs."""
 
+import sys
+from contextlib import redirect_stdout
 from typing import Any
 from zoneinfo import available_timezones
 
@@ -35,19 +37,21 @@ def set_schedule(project: Project, surface: str, cron: str, timezone: str, profi
     when = _parse_schedule(cron, timezone)
     ensure_pool(project)
     deployed: Any = flow.from_source(source=str(project.root), entrypoint="flows/retrain.py:retrain")
-    deployed.deploy(
-        name=surface,
-        work_pool_name=POOL,
-        parameters={"surface": surface, "profile": profile},
-        schedule=when,
-        # A second run of the same surface waits in line; the surface's lock would make it wait anyway.
-        concurrency_limit=ConcurrencyLimitConfig(limit=1, collision_strategy=ConcurrencyLimitStrategy.ENQUEUE),
-        job_variables={"working_dir": str(project.root), "env": {"KNOTWATCH_PROJECT": str(project.root)}},
-        tags=["knotwatch", surface],
-        build=False,
-        print_next_steps=False,
-        ignore_warnings=True,
-    )
+    # Prefect prints a table of its own; standard output is for the command's answer.
+    with redirect_stdout(sys.stderr):
+        deployed.deploy(
+            name=surface,
+            work_pool_name=POOL,
+            parameters={"surface": surface, "profile": profile},
+            schedule=when,
+            # A second run of the same surface waits in line; the surface's lock would make it wait anyway.
+            concurrency_limit=ConcurrencyLimitConfig(limit=1, collision_strategy=ConcurrencyLimitStrategy.ENQUEUE),
+            job_variables={"working_dir": str(project.root), "env": {"KNOTWATCH_PROJECT": str(project.root)}},
+            tags=["knotwatch", surface],
+            build=False,
+            print_next_steps=False,
+            ignore_warnings=True,
+        )
     return Schedule(surface=surface, cron=cron, timezone=timezone, active=True, profile=profile)
 
 

@@ -10,6 +10,8 @@ import psutil
 
 from pipelines.paths import Project
 
+LOGGERS = ("flows", "pipelines")
+
 
 def prepare_environment(project: Project) -> None:
     """Set Prefect's home inside the project and its log format; the user's own settings win.
@@ -22,7 +24,7 @@ def prepare_environment(project: Project) -> None:
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         # What a flow returns is read from Prefect by nobody; if it ever is kept, then as JSON.
         "PREFECT_RESULTS_DEFAULT_SERIALIZER": "json",
-        "PREFECT_LOGGING_EXTRA_LOGGERS": "flows,pipelines",
+        "PREFECT_LOGGING_EXTRA_LOGGERS": ",".join(LOGGERS),
         "PREFECT_LOGGING_LEVEL": "WARNING",
         "PREFECT_SERVER_LOGGING_LEVEL": "ERROR",
         "PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW": "ignore",
@@ -55,12 +57,20 @@ def state_file(project: Project) -> Path:
     return project.state / "ui.json"
 
 
-def log_to_terminal(*, verbose: bool = False) -> None:
+def log_to_terminal() -> None:
     """Write one line a stage to standard error; standard output is for results."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
-    for name in ("flows", "pipelines"):
-        logger = logging.getLogger(name)
-        logger.setLevel(logging.DEBUG if verbose else logging.INFO)
-        logger.handlers = [handler]
-        logger.propagate = False
+    for name in LOGGERS:
+        logging.getLogger(name).handlers = [handler]
+        logging.getLogger(name).propagate = False
+    log_stages()
+
+
+def log_stages() -> None:
+    """Let the stages' own lines through, to the terminal and to Prefect's page, while Prefect's stay out.
+
+    Prefect adds its handler to these loggers when it is imported, and resets their level.
+    """
+    for name in LOGGERS:
+        logging.getLogger(name).setLevel(logging.INFO)

@@ -33,7 +33,7 @@ def _hold(project: Project, name: str, doing: str, wait: float) -> Iterator[None
     folder = project.state / "locks"
     folder.mkdir(parents=True, exist_ok=True)
     note = folder / f"{name}.json"
-    # A singleton can be taken again by the process that has it: a command holds what its flow asks for.
+    # A singleton can be taken again by the thread that has it: a command holds what its flow asks for.
     lock = FileLock(folder / f"{name}.lock", is_singleton=True)
     try:
         lock.acquire(timeout=wait)

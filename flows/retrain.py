@@ -6,10 +6,11 @@ import time
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 from prefect import flow
 
 from flows import artifacts
-from flows.environment import prepare_environment
+from flows.environment import log_stages, prepare_environment
 from flows.job import Job, resolve_job
 from flows.locks import surface_lock
 from flows.results import Champion, ModelResult, RetrainResult, ValidationCounts
@@ -25,9 +26,12 @@ from flows.tasks import (
 )
 from flows.unchanged import find_unchanged
 from pipelines.paths import Project, find_project
+from pipelines.prepared import read_index
 from pipelines.records import Verdict
+from pipelines.register import log_version
 from pipelines.tracking.data import ARTIFACT
-from pipelines.tracking.store import ModelVersion, Run, Tracking
+from pipelines.tracking.runs import Run
+from pipelines.tracking.store import ModelVersion, Tracking
 
 log = logging.getLogger(__name__)
 
@@ -53,6 +57,7 @@ def retrain(
     started = time.monotonic()
     project = find_project()
     prepare_environment(project)
+    log_stages()
     with surface_lock(project, surface, "retrain", wait=wait):
         verdict = validate_task(project, surface)
         refuse_bad(verdict, surface)
@@ -76,6 +81,7 @@ def _train(project: Project, tracking: Tracking, job: Job, verdict: Verdict) -> 
     with tracking.run(job.surface, name, tags=job.tags()) as parent:
         parent.text(job.data.model_dump_json(indent=1), ARTIFACT)
         parent.text(verdict.model_dump_json(indent=1), "verdict.json")
+        log_data(tracking, parent, project, job)
         with tempfile.TemporaryDirectory(prefix="knotwatch-") as scratch:
             model, page = _train_one(project, tracking, job, verdict, parent, Path(scratch))
     champion = tracking.champion(job.surface)
@@ -90,6 +96,13 @@ def _train(project: Project, tracking: Tracking, job: Job, verdict: Verdict) -> 
     )
 
 
+def log_data(tracking: Tracking, run: Run, project: Project, job: Job) -> None:
+    """Show on a run which images it saw, by part and label."""
+    images = read_index(project.surface(job.surface).prepared)
+    table = pd.DataFrame([{"path": i.path, "part": i.part.value, "label": i.label.value} for i in images])
+    tracking.log_input(run, table, job.surface, job.data.version, "training")
+
+
 def _train_one(
     project: Project, tracking: Tracking, job: Job, verdict: Verdict, parent: Run, scratch: Path
 ) -> tuple[ModelResult, Path]:
@@ -98,10 +111,12 @@ def _train_one(
     with tracking.run(job.surface, "padim", parent=parent.id, tags={**job.tags(), "algorithm": "padim"}) as run:
         trained = train_task(project, job, scratch / "model")
         candidate = evaluate_task(project, job, trained, scratch / "maps")
-        page = report_task(project, job, run, verdict, candidate, scratch / "maps")
+        log_version(run, candidate.trained, candidate.info, candidate.evaluation, job.settings)
         if not job.trial:
             version = register_task(project, job, tracking, run, candidate)
             promote_task(tracking, version)
+        number = version.version if version else None
+        page = report_task(project, job, run, verdict, candidate, scratch / "maps", number)
     figures = {name: figure.value for name, figure in candidate.evaluation.metrics.items()}
     model = ModelResult(
         algorithm=trained.algorithm,

@@ -57,6 +57,8 @@ def run_ui(project: Project, prefect_port: int, mlflow_port: int | None, ready: 
             os.environ["MLFLOW_TRACKING_URI"] = mlflow_url
             ensure_pool(project)
             servers.append(stack.enter_context(_server(project, "worker", _worker_command(), None)))
+            # All are told to end before the first is waited for.
+            stack.callback(_terminate_all, servers)
             ready(f"http://{HOST}:{prefect_port}", mlflow_url)
             _watch(project, servers)
     except KeyboardInterrupt:
@@ -111,6 +113,8 @@ def _server(
     # MLflow starts a bare `uvicorn`, which must be this environment's.
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
     environment = {k: v for k, v in os.environ.items() if k != "MLFLOW_TRACKING_URI" or name != "mlflow"}
+    # Seven idle processes of 240 MB each for jobs that knotwatch does not have.
+    environment["MLFLOW_SERVER_ENABLE_JOB_EXECUTION"] = "false"
     with (logs / f"{name}.log").open("ab") as output:
         process = subprocess.Popen(  # noqa: S603 - our own interpreter and fixed words
             command, cwd=project.root, env={**environment, "PATH": path}, stdin=subprocess.DEVNULL,
@@ -149,6 +153,11 @@ def _stop(process: "subprocess.Popen[bytes]") -> None:
     for member in alive:
         _signal(member.kill)
     process.wait()
+
+
+def _terminate_all(servers: list[tuple[str, "subprocess.Popen[bytes]"]]) -> None:
+    for _, process in servers:
+        _signal(process.terminate)
 
 
 def _signal(act: Callable[[], None]) -> None:

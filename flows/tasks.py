@@ -1,22 +1,25 @@
 """Prefect tasks: each hands over to one stage. Only what reads or writes elsewhere is retried."""
 
 from pathlib import Path
+from typing import Any
 
-from prefect import task
+from prefect import State, task
 
 from flows import artifacts
 from flows.job import Candidate, Job
 from flows.stages import run_preprocess, run_validate
 from pipelines.calibrate import calibrate
+from pipelines.errors import KnotwatchError
 from pipelines.evaluate import evaluate
 from pipelines.loader import Detector
 from pipelines.paths import Project
 from pipelines.prepared import read_index, read_region
 from pipelines.promote import promote_first
 from pipelines.records import Trained, Verdict
-from pipelines.register import check_reproduction, log_version, model_card, register
+from pipelines.register import check_reproduction, model_card, register
 from pipelines.reports.retrain import describe_run, write_pages
-from pipelines.tracking.store import ModelVersion, Run, Tracking
+from pipelines.tracking.runs import Run
+from pipelines.tracking.store import ModelVersion, Tracking
 from pipelines.train import train_padim
 from pipelines.versions import DataVersion
 
@@ -24,14 +27,28 @@ from pipelines.versions import DataVersion
 _REPRODUCED = 8
 
 
-@task(name="validate", task_run_name="validate {surface}", retries=1, retry_delay_seconds=5)
+def _may_pass(_task: object, _run: object, state: State[object]) -> bool:
+    """Retry what may pass by itself; what knotwatch itself refuses will be refused again."""
+    try:
+        state.result()
+    except KnotwatchError:
+        return False
+    except Exception:
+        return True
+    return False
+
+
+_RETRY: Any = {"retries": 1, "retry_delay_seconds": 5, "retry_condition_fn": _may_pass}
+
+
+@task(name="validate", task_run_name="validate {surface}", **_RETRY)
 def validate_task(project: Project, surface: str) -> Verdict:
     verdict = run_validate(project, surface)
     artifacts.publish_verdict(surface, verdict)
     return verdict
 
 
-@task(name="preprocess", task_run_name="preprocess {surface}", retries=1, retry_delay_seconds=5)
+@task(name="preprocess", task_run_name="preprocess {surface}", **_RETRY)
 def preprocess_task(project: Project, surface: str) -> DataVersion:
     return run_preprocess(project, surface)
 
@@ -54,11 +71,14 @@ def evaluate_task(project: Project, job: Job, trained: Trained, maps: Path) -> C
 
 
 @task(name="report", task_run_name="report {candidate.info.algorithm}")
-def report_task(project: Project, job: Job, run: Run, verdict: Verdict, candidate: Candidate, maps: Path) -> Path:
-    """Write the pages of a run, put them and all figures on its MLflow run, and return the page."""
+def report_task(
+    project: Project, job: Job, run: Run, verdict: Verdict, candidate: Candidate, maps: Path, version: int | None
+) -> Path:
+    """Write the pages of a run, put them on its MLflow run, and return the page."""
     info = candidate.info
     page = describe_run(
         surface=job.surface,
+        version=version,
         data_version=job.data.version,
         trained=candidate.trained,
         evaluation=candidate.evaluation,
@@ -76,11 +96,11 @@ def report_task(project: Project, job: Job, run: Run, verdict: Verdict, candidat
         maps,
         job.settings.evaluation.pictures,
     )
-    log_version(run, candidate.trained, info, candidate.evaluation, job.settings, folder)
+    run.files(folder)
     return folder / "index.html"
 
 
-@task(name="register", task_run_name="register {candidate.info.algorithm}", retries=1, retry_delay_seconds=5)
+@task(name="register", task_run_name="register {candidate.info.algorithm}", **_RETRY)
 def register_task(project: Project, job: Job, tracking: Tracking, run: Run, candidate: Candidate) -> ModelVersion:
     """Register a candidate, and see that the registered version gives its scores again."""
     template = project.root / "mlflow/model_card.md.j2"
@@ -95,6 +115,6 @@ def register_task(project: Project, job: Job, tracking: Tracking, run: Run, cand
     return version
 
 
-@task(name="promote", task_run_name="promote {version.surface}", retries=1, retry_delay_seconds=5)
+@task(name="promote", task_run_name="promote {version.surface}", **_RETRY)
 def promote_task(tracking: Tracking, version: ModelVersion) -> ModelVersion:
     return promote_first(tracking, version)

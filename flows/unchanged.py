@@ -11,10 +11,10 @@ def find_unchanged(
 ) -> RetrainResult | None:
     """Return what the last run with this fingerprint came to, or None where there is none that counts.
 
-    A trial does not count, nor a run whose versions are gone from the registry.
+    A trial does not count, nor a run that failed or whose versions are gone from the registry.
     """
     versions = tracking.versions(surface)
-    same = [v for v in versions if v.tags.get("fingerprint") == fingerprint and tracking.run_exists(v.run_id)]
+    same = [v for v in versions if v.tags.get("fingerprint") == fingerprint and tracking.is_finished(v.run_id)]
     if not same:
         return None
     verdict = read_verdict(project, surface)

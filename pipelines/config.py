@@ -125,7 +125,7 @@ _Model = TypeVar("_Model", bound=Settings)
 def _read_yaml(path: Path) -> dict[str, Any]:
     try:
         found = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise SettingsError(f"{path} is not valid YAML: {error}", cure="mend the line it names") from error
     if not isinstance(found, dict):
         raise SettingsError(f"{path} holds no mapping of keys to values", cure="restore it from git")
@@ -156,7 +156,10 @@ def _parse_assignments(assignments: list[str]) -> dict[str, Any]:
         key, found, text = word.partition("=")
         if not found or not key:
             raise SettingsError(f"--set {word}: expected KEY=VALUE", cure="write for example --set padim.features=64")
-        value: Any = yaml.safe_load(text)
+        try:
+            value: Any = yaml.safe_load(text)
+        except yaml.YAMLError as error:
+            raise SettingsError(f"--set {word}: the value is not valid YAML", cure="quote it, or close it") from error
         for name in reversed(key.split(".")):
             value = {name: value}
         tree = _merge(tree, value)
@@ -193,7 +196,7 @@ def resolve_run(project: Project, surface: SurfaceSettings, profile: str, assign
     if profile not in profiles:
         raise SettingsError(f"no profile '{profile}' in {project.params}", cure=f"choose one of {', '.join(profiles)}")
     values = params
-    for layer in (profiles[profile], surface.train, _parse_assignments(assignments)):
+    for layer in (profiles[profile] or {}, surface.train, _parse_assignments(assignments)):
         values = _merge(values, layer)
     return _check(RunSettings, values, f"{project.params}, profile {profile}, with this surface's and call's changes")
 

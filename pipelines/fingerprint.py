@@ -39,5 +39,8 @@ def code_hash(package: Path) -> str:
 def git_commit(root: Path) -> str:
     """Return the commit of a project folder, with `-dirty` where files differ from it; empty without git."""
     command = ["git", "-C", str(root), "describe", "--always", "--abbrev=40", "--dirty", "--exclude=*"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - fixed words
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - fixed words
+    except FileNotFoundError:
+        return ""
     return done.stdout.strip() if done.returncode == 0 else ""

@@ -1,5 +1,6 @@
 """Stage: look at new photographs with a registered version."""
 
+import io
 import logging
 import time
 from collections.abc import Sequence
@@ -29,8 +30,10 @@ class Photograph(Record):
     name: str
 
 
-def find_photographs(paths: Sequence[Path]) -> list[Photograph]:
+def find_photographs(paths: Sequence[Path], results: Sequence[Path] = ()) -> list[Photograph]:
     """List files, and the photographs below folders; names are relative to the folder that was given.
+
+    What lies below one of the `results` folders was made by an inspection and is passed over.
 
     Raises:
         CallError: for a path that is not there, a folder without photographs, or two files of one name.
@@ -40,7 +43,7 @@ def find_photographs(paths: Sequence[Path]) -> list[Photograph]:
         if path.is_file():
             found.append(Photograph(file=str(path), name=path.name))
         elif path.is_dir():
-            files = sorted(p for p in path.rglob("*") if p.suffix.lower() in _SUFFIXES and p.is_file())
+            files = [p for p in sorted(path.rglob("*")) if _is_photograph(p, results)]
             found += [Photograph(file=str(p), name=p.relative_to(path).as_posix()) for p in files]
         else:
             raise CallError(f"{path} is not there", cure="name photographs, or folders that hold some")
@@ -57,12 +60,17 @@ def find_photographs(paths: Sequence[Path]) -> list[Photograph]:
     return found
 
 
+def _is_photograph(path: Path, results: Sequence[Path]) -> bool:
+    made = any(path.resolve().is_relative_to(folder.resolve()) for folder in results)
+    return path.suffix.lower() in _SUFFIXES and path.is_file() and not made
+
+
 def inspect_photographs(
     detector: Detector, photographs: Sequence[Photograph], out: Path | None, maps: Path | None
 ) -> list[Inspected]:
     """Score photographs; write an overlay picture and, with `maps`, a float32 TIFF for each.
 
-    A file that cannot be read is reported in its place and stops nothing.
+    A file that cannot be read, or scanned, is reported in its place and stops nothing.
     """
     started = time.monotonic()
     results = [
@@ -80,15 +88,17 @@ def inspect_photographs(
 def _inspect_one(detector: Detector, photograph: Photograph, out: Path | None, maps: Path | None) -> Inspected:
     try:
         image = decode_photograph(Path(photograph.file), MAX_MEGAPIXELS).image
+        # Also here: a fixed region of interest may lie outside of one photograph.
+        scan = detector.scan(image)
     except ImageError as error:
         return Inspected(path=photograph.file, error=error.problem)
-    scan = detector.scan(image)
     stem = PurePosixPath(photograph.name).with_suffix("")
     written_map = written_overlay = None
     if maps is not None:
         written_map = maps / f"{stem}.tiff"
-        written_map.parent.mkdir(parents=True, exist_ok=True)
-        tifffile.imwrite(written_map, scan.map, compression="zlib")
+        encoded = io.BytesIO()
+        tifffile.imwrite(encoded, scan.map, compression="zlib")
+        write_whole(written_map, encoded.getvalue())
     if out is not None:
         written_overlay = out / f"{stem}.jpg"
         picture = strip(image, scan.map, detector.info.pixel_threshold.threshold, max_side=_PANEL)

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from pipelines.config import RegionSettings
 from pipelines.errors import ModelError
@@ -35,7 +35,7 @@ class Reference(Record):
 class VersionInfo(Record):
     """model.json: all of a version that is not its network."""
 
-    schema_version: int = SCHEMA
+    schema_version: int = Field(default=SCHEMA, le=SCHEMA)
     surface: str
     algorithm: str
     data_version: str

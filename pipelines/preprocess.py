@@ -6,9 +6,10 @@ import json
 import logging
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -24,10 +25,13 @@ from pipelines.paths import find_project
 from pipelines.prepared import PreparedImage, read_index, write_index
 from pipelines.progress import track
 from pipelines.records import Label, Record, Verdict
+from pipelines.reuse import hash_modules, keep_for_reuse, may_reuse
 from pipelines.sources.manifest import read_manifest
 
-# Raise when a prepared file would come out otherwise than before: it is part of every image's key.
-_VERSION = 1
+_CODE = hash_modules(
+    "pipelines.preprocess",
+    *(f"pipelines.imaging.{name}" for name in ("decoding", "depth", "region", "scaling")),
+)
 
 log = logging.getLogger(__name__)
 
@@ -57,30 +61,63 @@ def preprocess(
     started = time.monotonic()
     left_out = {q.path for q in (*verdict.quarantined, *verdict.duplicates)}
     rows = [row for row in manifest.to_dict(orient="records") if row["path"] not in left_out]
-    known = {i.path: i for i in read_index(out)} if (out / "index.csv").is_file() else {}
-    made = 0
-    images = []
+    current = _keep_current(out, {row["path"]: _key(row, region) for row in rows})
     with ThreadPoolExecutor(2) as pool:
-        work = pool.map(lambda row: _prepare(row, source, region, max_megapixels, out, known.get(row["path"])), rows)
-        for image in track(work, len(rows), "prepare"):
-            images.append(image)
-            made += image is not known.get(image.path)
-    write_index(out, images)
+        work = pool.map(lambda row: _prepare(row, source, region, max_megapixels, out, current.get(row["path"])), rows)
+        images = list(track(work, len(rows), "prepare"))
+    _write_index(out, images)
     removed = _remove_unnamed(out, images)
-    return Preprocessed(images=len(images), prepared=made, removed=removed, seconds=time.monotonic() - started)
+    return Preprocessed(
+        images=len(images),
+        prepared=len(images) - len(current),
+        removed=removed,
+        seconds=time.monotonic() - started,
+    )
+
+
+def _keep_current(out: Path, keys: Mapping[str, str]) -> dict[str, PreparedImage]:
+    """Return the prepared images that are still right, and take the others out of the index.
+
+    Before any file is overwritten: else a run that is killed would leave an index that names other pixels.
+    """
+    known = read_index(out) if may_reuse(out / "index.csv", _note(out), _CODE) else []
+    current = [i for i in known if i.key == keys.get(i.path) and _is_whole(out, i)]
+    _write_index(out, current)
+    return {i.path: i for i in current}
+
+
+def _write_index(out: Path, images: Sequence[PreparedImage]) -> None:
+    write_index(out, images)
+    keep_for_reuse(out / "index.csv", _note(out), _CODE)
+
+
+def _note(out: Path) -> Path:
+    return out.with_name(f"{out.name}.made-by.json")
+
+
+def _is_whole(out: Path, image: PreparedImage) -> bool:
+    return (out / image.file).is_file() and (image.mask is None or (out / image.mask).is_file())
+
+
+def _key(row: Mapping[Hashable, Any], region: RegionSettings) -> str:
+    """Hash what the prepared files of a row depend on."""
+    recipe = [row["sha256"], row["mask_sha256"] if _mask(row) else "", row["typed_mask"], region.model_dump()]
+    return hashlib.sha256(json.dumps(recipe, default=str).encode()).hexdigest()[:16]
+
+
+def _mask(row: Mapping[Hashable, Any]) -> str:
+    """Name the mask of an anomalous photograph, relative to the source; empty where there is none."""
+    return str(row["mask"]) if row["label"] == Label.ANOMALOUS else ""
 
 
 def _prepare(
-    row: dict[str, str],
+    row: Mapping[Hashable, Any],
     source: Path,
     region: RegionSettings,
     max_megapixels: float,
     out: Path,
-    known: PreparedImage | None,
+    current: PreparedImage | None,
 ) -> PreparedImage:
-    mask = row["mask"] if row["mask"] and row["label"] == Label.ANOMALOUS else ""
-    recipe = [_VERSION, row["sha256"], row["mask_sha256"] if mask else "", row["typed_mask"], region.model_dump()]
-    key = hashlib.sha256(json.dumps(recipe, default=str).encode()).hexdigest()[:16]
     facts = {
         "path": row["path"],
         "part": row["part"],
@@ -88,17 +125,16 @@ def _prepare(
         "defects": json.loads(row["defects"] or "{}"),
         "condition": row["condition"] or None,
         "group": row["group"],
-        "key": key,
+        "key": _key(row, region),
     }
-    if known is not None and known.key == key and (out / known.file).is_file():
-        current = PreparedImage.model_validate({**known.model_dump(), **facts})
-        return known if current == known else current
+    if current is not None:
+        return PreparedImage.model_validate({**current.model_dump(), **facts})
     photograph = decode_photograph(source / row["path"], max_megapixels)
     box = find_region(photograph.image, region)
     file = f"images/{row['path']}.png"
     write_whole(out / file, _png(photograph.image[box.top : box.bottom, box.left : box.right]))
     mask_file = None
-    if mask:
+    if mask := _mask(row):
         mask_file = f"masks/{row['path']}.png"
         values = decode_mask(source / mask, photograph)
         write_whole(out / mask_file, _png(values if bool(row["typed_mask"]) else (values > 0).astype(np.uint8)))

@@ -14,17 +14,16 @@ from pipelines.loader import VersionInfo
 from pipelines.records import Evaluation, Trained
 from pipelines.reports.run_page import flatten
 from pipelines.reports.wording import promise_in_words
-from pipelines.tracking.store import ModelVersion, Run, Tracking, load_pyfunc
+from pipelines.tracking.runs import Run
+from pipelines.tracking.store import ModelVersion, Tracking, load_pyfunc
 
 _TOLERANCE = 1e-6
 
 log = logging.getLogger(__name__)
 
 
-def log_version(
-    run: Run, trained: Trained, info: VersionInfo, evaluation: Evaluation, settings: RunSettings, pages: Path
-) -> None:
-    """Put parameters, figures, thresholds and pages on a run."""
+def log_version(run: Run, trained: Trained, info: VersionInfo, evaluation: Evaluation, settings: RunSettings) -> None:
+    """Put parameters, figures and thresholds on a run."""
     run.params(
         {**dict(flatten(settings.model_dump(mode="json"))), "tiles.count": trained.tiles, "plan": info.plan.mode}
     )
@@ -45,7 +44,6 @@ def log_version(
     run.metrics(figures)
     run.text(evaluation.model_dump_json(indent=1), "evaluation.json")
     run.text(info.model_dump_json(indent=1), "model.json")
-    run.files(pages)
 
 
 def register(

@@ -13,8 +13,15 @@ from pipelines.expectations import judge
 from pipelines.files import write_whole
 from pipelines.paths import find_project
 from pipelines.records import Verdict
+from pipelines.reuse import hash_modules, keep_for_reuse, may_reuse
 from pipelines.sources import read_source
 from pipelines.sources.manifest import assign_groups, assign_parts, measure_rows, read_manifest, write_manifest
+
+_CODE = hash_modules(
+    "pipelines.sources.manifest",
+    "pipelines.sources.table",
+    *(f"pipelines.imaging.{name}" for name in ("decoding", "depth", "measures", "scaling")),
+)
 
 log = logging.getLogger(__name__)
 
@@ -49,10 +56,12 @@ def main(name: str) -> None:
     project = find_project()
     paths = project.surface(name)
     settings = read_surface(project, name)
-    known = read_manifest(paths.manifest) if paths.manifest.is_file() else None
+    note = paths.manifest.with_name("manifest.made-by.json")
+    known = read_manifest(paths.manifest) if may_reuse(paths.manifest, note, _CODE) else None
     manifest = build_manifest(paths.source, read_arrivals(paths.arrivals), settings, known)
     verdict = validate(manifest, settings, paths.reports / "validation")
     write_manifest(manifest, paths.manifest)
+    keep_for_reuse(paths.manifest, note, _CODE)
     write_whole(paths.verdict, verdict.model_dump_json(indent=1) + "\n")
     log.info(
         "validate %s: %d images, %d quarantined, %d duplicates, %.1f s",

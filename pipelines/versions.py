@@ -16,6 +16,7 @@ from pipelines.paths import Project, SurfacePaths
 from pipelines.records import Record
 
 STAGES = ("validate", "preprocess")
+_POINTERS = ("source.dvc", "ledger.dvc")
 
 
 class DataVersion(Record):
@@ -122,9 +123,14 @@ def read_kept(project: Project, surface: str, version: str) -> DataVersion | Non
 def restore(project: Project, surface: str, kept: DataVersion) -> None:
     """Bring a data version back: raw files, settings, manifest and prepared images, byte for byte."""
     paths = project.surface(surface)
+    # A version may come from a shared MLflow server: nothing outside the surface's own files is written.
+    foreign = sorted(set(kept.pointers) - set(_POINTERS)) + sorted(set(kept.lock) - set(stage_names(surface)))
+    if foreign:
+        raise ToolError(
+            f"data version {kept.version} names '{foreign[0]}', which is not of '{surface}'",
+            cure="do not use this version",
+        )
     for name, text in kept.pointers.items():
-        if name not in ("source.dvc", "ledger.dvc"):
-            raise ToolError(f"data version {kept.version} names a pointer '{name}'", cure="do not use this version")
         write_whole(paths.raw / name, text)
     write_whole(paths.settings, kept.settings)
     lock = _read_lock(project)
@@ -144,7 +150,7 @@ def forget_lock_entries(project: Project, surface: str) -> None:
 
 
 def _pointers(paths: SurfacePaths) -> list[Path]:
-    return [p for p in (paths.raw / "source.dvc", paths.raw / "ledger.dvc") if p.is_file()]
+    return [paths.raw / name for name in _POINTERS if (paths.raw / name).is_file()]
 
 
 def _kept(project: Project, surface: str, version: str) -> Path:

@@ -60,9 +60,7 @@ def retrain(
         print_json(result)
         return
     if result.skipped:
-        say(
-            f"{surface}: data, settings and code are as they were for version {result.models[0].version}, nothing trained"
-        )
+        say(f"{surface}: nothing changed since version {result.models[0].version} was trained, so nothing was trained")
     else:
         print_models(result.models)
     if result.champion:

@@ -1,6 +1,7 @@
 """What commands print: one JSON object for machines, tables and sentences for people."""
 
 import json
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 
 from rich.console import Console
@@ -10,7 +11,8 @@ from rich.text import Text
 from pipelines.errors import KnotwatchError
 from pipelines.records import Record, Verdict
 
-out = Console(highlight=False, soft_wrap=True)
+# In a pipe or a file there is no width to keep to: a cut-off path would be of no use to anyone.
+out = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 240)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
@@ -24,7 +26,7 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Non
     """Print a table; cells are text, not markup."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in columns:
-        table.add_column(column)
+        table.add_column(column, overflow="fold")
     for row in rows:
         table.add_row(*(Text("" if cell is None else str(cell)) for cell in row))
     out.print(table)

@@ -13,14 +13,12 @@ class ScoreRule(Record):
     """How a map becomes an image score; stored with a version, so that an old version keeps its rule.
 
     `border_share` of the shorter side is left out on every side, because convolutions see padding there. `top_share`
-    of the remaining pixels is averaged (0: the maximum alone). `contrast` is how much of the map's median is taken
-    off: a rough but sound board lifts the whole map, a defect only a part of it.
+    of the remaining pixels is averaged (0: the maximum alone), so that one pixel does not decide.
     """
 
     kind: Literal["top"] = "top"
     border_share: float = Field(default=0.07, ge=0, lt=0.4)
-    top_share: float = Field(default=0.002, ge=0, le=1)
-    contrast: float = Field(default=0.5, ge=0, le=1)
+    top_share: float = Field(default=0.005, ge=0, le=1)
 
 
 def image_score(region_map: NDArray[np.float32], rule: ScoreRule) -> float:
@@ -35,4 +33,4 @@ def image_score(region_map: NDArray[np.float32], rule: ScoreRule) -> float:
     inner = region_map[border : region_map.shape[0] - border, border : region_map.shape[1] - border].ravel()
     kept = max(1, round(rule.top_share * inner.size))
     top = np.partition(inner, inner.size - kept)[-kept:]
-    return float(top.mean(dtype=np.float64) - rule.contrast * float(np.median(inner)))
+    return float(top.mean(dtype=np.float64))

@@ -1,6 +1,7 @@
 """From a fitted torch model to the OpenVINO IR that a version carries."""
 
 import tempfile
+import warnings
 from pathlib import Path
 
 import openvino
@@ -36,7 +37,9 @@ def export_openvino(model: nn.Module, tile_height: int, tile_width: int, folder:
     on_bytes = _OnBytes(model).eval()
     example = torch.zeros(1, tile_height, tile_width, 3, dtype=torch.uint8)
     try:
-        with torch.no_grad():
+        with torch.no_grad(), warnings.catch_warnings():
+            # OpenVINO traces this way; it is not ours to change.
+            warnings.filterwarnings("ignore", "`torch.jit.")
             converted = openvino.convert_model(on_bytes, example_input=example, input=[-1, tile_height, tile_width, 3])
     except Exception as error:  # the converter raises a dozen kinds
         raise ModelError(

@@ -1,27 +1,18 @@
 """PaDiM on tiles: anomalib's algorithm and training loop with a bundled backbone and steadier statistics."""
 
-import sys
-import tempfile
-from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import torch
 import torch.nn.functional as F
-from anomalib.callbacks import ModelCheckpoint
-from anomalib.data import ImageBatch, ImageItem, InferenceBatch
-from anomalib.engine import Engine
-from anomalib.models import Padim
-from anomalib.models.image.padim.anomaly_map import AnomalyMapGenerator
-from anomalib.models.image.padim.torch_model import PadimModel
 from torch import nn
-from torch.utils.data import DataLoader, Dataset
 
 from pipelines.config import PadimSettings
 from pipelines.errors import ModelError
 from pipelines.imaging.tiling import TileSet
+from pipelines.models.anomalib_api import AnomalyMapGenerator, InferenceBatch, Padim, PadimModel
 from pipelines.models.backbone import find_backbone, load_imagenet
 from pipelines.models.gaussian import SteadyGaussian
+from pipelines.models.training import train_on_tiles
 
 # Statistics are kept at this stride: at 4 they take four times the room and rank no better.
 _GRID_STRIDE = 8
@@ -40,35 +31,8 @@ def fit_padim(tiles: TileSet, settings: PadimSettings, seed: int) -> nn.Module:
     if not len(tiles):
         raise ModelError("no tile to fit PaDiM to", cure="add normal photographs to the surface")
     module = _TilePadim(settings, seed)
-    loader = DataLoader(_Tiles(tiles), batch_size=_BATCH, collate_fn=_collate)
-    with tempfile.TemporaryDirectory() as folder:
-        engine = Engine(
-            default_root_dir=folder,
-            logger=False,
-            accelerator="auto",
-            # anomalib adds a checkpoint callback where it finds none; this one saves nothing.
-            callbacks=[ModelCheckpoint(dirpath=folder, save_top_k=0)],
-            enable_progress_bar=sys.stderr.isatty(),
-            enable_model_summary=False,
-        )
-        engine.fit(module, train_dataloaders=loader)
+    train_on_tiles(module, tiles, _BATCH)
     return module.model.cpu().eval()
-
-
-class _Tiles(Dataset[Any]):
-    def __init__(self, tiles: TileSet) -> None:
-        self._tiles = tiles
-
-    def __len__(self) -> int:
-        return len(self._tiles)
-
-    def __getitem__(self, index: int) -> Any:
-        pixels = torch.from_numpy(np.array(self._tiles[index])).permute(2, 0, 1)
-        return ImageItem(image=pixels.float() / 255)
-
-
-def _collate(items: Sequence[Any]) -> Any:
-    return ImageBatch.collate(list(items))
 
 
 class _TilePadim(Padim):

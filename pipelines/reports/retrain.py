@@ -42,9 +42,10 @@ def write_pages(
     return folder
 
 
-def describe_run(
+def describe_run(  # noqa: PLR0913 - one page says all of these, and every one is named
     *,
     surface: str,
+    version: int | None,
     data_version: str,
     trained: Trained,
     evaluation: Evaluation,
@@ -58,6 +59,7 @@ def describe_run(
     return RunPage(
         surface=surface,
         algorithm=trained.algorithm,
+        version=None if version is None else str(version),
         data_version=data_version,
         git_commit=commit or None,
         profile=profile,

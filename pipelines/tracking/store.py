@@ -3,7 +3,7 @@
 import logging
 import os
 import re
-import time
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib.metadata import version as installed_version
@@ -16,6 +16,7 @@ from pipelines.errors import ModelError, ToolError
 from pipelines.paths import Project
 from pipelines.records import Record
 from pipelines.tracking.artifacts import SCHEME
+from pipelines.tracking.runs import Run
 
 LOADER = "pipelines.loader"
 _RUNTIME = ("numpy", "opencv-python-headless", "openvino", "pandas", "pillow", "pydantic", "imagehash")
@@ -32,37 +33,6 @@ class ModelVersion(Record):
     aliases: tuple[str, ...]
 
 
-class Run:
-    """An MLflow run that is being written."""
-
-    def __init__(self, client: "mlflow.MlflowClient", run_id: str) -> None:
-        self._client = client
-        self.id = run_id
-
-    def tag(self, **tags: str) -> None:
-        for key, value in tags.items():
-            self._client.set_tag(self.id, key, value)
-
-    def params(self, values: Mapping[str, Any]) -> None:
-        from mlflow.entities import Param
-
-        self._client.log_batch(self.id, params=[Param(key, str(value)) for key, value in values.items()])
-
-    def metrics(self, values: Mapping[str, float]) -> None:
-        """Log figures; what MLflow forbids in a name (a defect type is the user's word) becomes `_`."""
-        from mlflow.entities import Metric
-
-        now = int(time.time() * 1000)
-        named = {re.sub(r"[^\w. /-]", "_", key): value for key, value in values.items()}
-        self._client.log_batch(self.id, metrics=[Metric(key, value, now, 0) for key, value in named.items()])
-
-    def text(self, text: str, name: str) -> None:
-        self._client.log_text(self.id, text, name)
-
-    def files(self, folder: Path, name: str | None = None) -> None:
-        self._client.log_artifacts(self.id, str(folder), name)
-
-
 class Tracking:
     """A project's MLflow store: the user's own server where MLFLOW_TRACKING_URI says so, else a local database."""
 
@@ -71,8 +41,9 @@ class Tracking:
         for noisy in ("alembic", "mlflow"):
             logging.getLogger(noisy).setLevel(logging.WARNING)
         home = project.state / "mlflow"
-        self._local = "MLFLOW_TRACKING_URI" not in os.environ
+        # MLflow itself writes the variable when an address is set, so its presence alone says nothing.
         self.uri = os.environ.get("MLFLOW_TRACKING_URI") or local_uri(project)
+        self._local = self.uri == local_uri(project)
         if self._local:
             home.mkdir(parents=True, exist_ok=True)
         mlflow.set_tracking_uri(self.uri)
@@ -112,16 +83,21 @@ class Tracking:
 
     def log_input(self, run: Run, table: "Any", name: str, digest: str, context: str) -> None:
         """Record a data set on a run: its table, and the data version as digest."""
+        from mlflow.data.sources import LocalArtifactDatasetSource
         from mlflow.entities import DatasetInput, InputTag
 
         # MLflow's digest column holds 36 characters.
-        data = mlflow.data.from_pandas(table, source=f"{name}.csv", name=name, digest=digest[:36])
+        source = LocalArtifactDatasetSource(f"{name}.csv")  # a plain name fits two kinds, and MLflow warns
+        data = mlflow.data.from_pandas(table, source=source, name=name, digest=digest[:36])
         tagged = DatasetInput(data._to_mlflow_entity(), [InputTag("mlflow.data.context", context)])
         self._client.log_inputs(run.id, [tagged])
 
     def register(self, run: Run, surface: str, folder: Path, tags: Mapping[str, str], card: str) -> ModelVersion:
         """Store a model folder as data only and register it under the surface's name."""
-        with mlflow.start_run(run_id=run.id, log_system_metrics=False):
+        with mlflow.start_run(run_id=run.id, log_system_metrics=False), warnings.catch_warnings():
+            # An example input would be a photograph of the user's, kept a second time; the signature is explicit.
+            warnings.filterwarnings("ignore", ".*An input example was not provided", UserWarning)
+            warnings.filterwarnings("ignore", ".*Any type hint is inferred as AnyType", UserWarning)
             logged = mlflow.pyfunc.log_model(
                 name="model",
                 loader_module=LOADER,
@@ -129,6 +105,8 @@ class Tracking:
                 signature=_signature(),
                 pip_requirements=[f"{name}=={installed_version(name)}" for name in ("knotwatch", *_RUNTIME)],
             )
+        # Leaving the block above has ended the run, which goes on.
+        self._client.update_run(run.id, status="RUNNING")
         if not self._client.search_registered_models(f"name = '{surface}'"):
             self._client.create_registered_model(surface)
         made = self._client.create_model_version(
@@ -178,13 +156,15 @@ class Tracking:
     def metrics(self, run_id: str) -> dict[str, float]:
         return dict(self._client.get_run(run_id).data.metrics)
 
-    def run_exists(self, run_id: str) -> bool:
+    def is_finished(self, run_id: str) -> bool:
+        """Tell whether a run came to its end and was not deleted."""
         from mlflow.exceptions import MlflowException
 
         try:
-            return str(self._client.get_run(run_id).info.lifecycle_stage) == "active"
+            found = self._client.get_run(run_id).info
         except MlflowException:
             return False
+        return str(found.lifecycle_stage) == "active" and str(found.status) == "FINISHED"
 
     def find_finished(self, surface: str, tags: Mapping[str, str], *, like: str = "") -> str | None:
         """Return the newest finished run of a surface with these tags, or None; `like` names one given by its start."""

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from pipelines.paths import Project
 from tests.conftest import Knotwatch
 
 NORMAL = 24
@@ -35,12 +36,17 @@ def draw_board(path: Path, seed: int, *, knot: bool = False) -> None:
     Image.fromarray(pixels.astype(np.uint8)).save(path)
 
 
+def dvc(project: Project, *words: str) -> str:
+    command = [sys.executable, "-m", "dvc", *words]
+    return subprocess.run(command, cwd=project.root, capture_output=True, text=True, check=True).stdout
+
+
 def tree(folder: Path) -> dict[str, bytes]:
     return {p.relative_to(folder).as_posix(): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
 
 
 def test_update_prepares_only_what_is_new_and_equals_a_clean_run(
-    knotwatch: Knotwatch, boards: Path, project, tmp_path: Path
+    knotwatch: Knotwatch, boards: Path, project: Project, tmp_path: Path
 ) -> None:
     before = tree(boards)
     first = knotwatch("data", "add", "oak", str(boards), "--layout", "folder", "--json").json
@@ -66,21 +72,22 @@ def test_update_prepares_only_what_is_new_and_equals_a_clean_run(
     assert tree(boards) == before, "the source was changed"
 
 
-def test_a_second_surface_leaves_the_first_one_as_it_was(knotwatch: Knotwatch, boards: Path, project) -> None:
+def test_a_second_surface_leaves_the_first_one_as_it_was(knotwatch: Knotwatch, boards: Path, project: Project) -> None:
     first = knotwatch("data", "add", "oak", str(boards), "--layout", "folder", "--json").json
     words = ("--layout", "procedural", "--normal", "8", "--defective", "2", "--size", "96x64")
     knotwatch("data", "add", "drawn", *words)
     assert knotwatch("data", "show", "oak", "--json").json["data_version"] == first["data_version"]
     listed = knotwatch("data", "list", "--json").json["surfaces"]
     assert [s["surface"] for s in listed] == ["drawn", "oak"]
-    dvc = subprocess.run([sys.executable, "-m", "dvc", "status"], cwd=project.root, capture_output=True, text=True, check=True)
-    assert "up to date" in dvc.stdout, "`dvc repro` would do something that the command did not"
+    assert "up to date" in dvc(project, "status"), "`dvc repro` would do something that the command did not"
     knotwatch("data", "remove", "drawn", "--yes")
     assert not project.surface("drawn").raw.exists()
     assert "drawn" not in project.dvc_lock.read_text()
 
 
-def test_bad_files_are_quarantined_and_too_many_stop_with_3(knotwatch: Knotwatch, boards: Path, project) -> None:
+def test_bad_files_are_quarantined_and_too_many_stop_with_3(
+    knotwatch: Knotwatch, boards: Path, project: Project
+) -> None:
     (boards / "good" / "board 00.png").write_bytes((boards / "good" / "board 00.png").read_bytes()[:300])
     one = knotwatch("data", "add", "oak", str(boards), "--layout", "folder", "--json").json
     assert [q["path"] for q in one["verdict"]["quarantined"]] == ["good/board 00.png"]
@@ -92,7 +99,7 @@ def test_bad_files_are_quarantined_and_too_many_stop_with_3(knotwatch: Knotwatch
     assert project.surface("oak").verdict.is_file(), "a bad verdict must be left as well"
 
 
-def test_wrong_calls_name_the_cure_and_copy_nothing(knotwatch: Knotwatch, tmp_path: Path, project) -> None:
+def test_wrong_calls_name_the_cure_and_copy_nothing(knotwatch: Knotwatch, tmp_path: Path, project: Project) -> None:
     empty = tmp_path / "empty"
     empty.mkdir()
     for words, said in (
@@ -108,9 +115,11 @@ def test_wrong_calls_name_the_cure_and_copy_nothing(knotwatch: Knotwatch, tmp_pa
     assert project.surface_names() == []
 
 
-def test_push_and_pull_bring_the_files_back(knotwatch: Knotwatch, boards: Path, project, tmp_path: Path) -> None:
+def test_push_and_pull_bring_the_files_back(
+    knotwatch: Knotwatch, boards: Path, project: Project, tmp_path: Path
+) -> None:
     knotwatch("data", "add", "oak", str(boards), "--layout", "folder")
-    subprocess.run([sys.executable, "-m", "dvc", "remote", "add", "-d", "store", str(tmp_path / "store")], cwd=project.root, check=True)
+    dvc(project, "remote", "add", "-d", "store", str(tmp_path / "store"))
     knotwatch("data", "push", "oak")
     paths = project.surface("oak")
     wanted = tree(paths.source), tree(paths.prepared)
@@ -121,7 +130,7 @@ def test_push_and_pull_bring_the_files_back(knotwatch: Knotwatch, boards: Path, 
     assert (tree(paths.source), tree(paths.prepared)) == wanted
 
 
-def test_data_of_another_repository_records_its_commit(knotwatch: Knotwatch, boards: Path, project) -> None:
+def test_data_of_another_repository_records_its_commit(knotwatch: Knotwatch, boards: Path, project: Project) -> None:
     def git(*words: str) -> str:
         identity = ("-c", "user.name=t", "-c", "user.email=t@example.invalid")
         done = subprocess.run(["git", *identity, *words], cwd=boards.parent, capture_output=True, text=True, check=True)

@@ -1,0 +1,93 @@
+"""What makes training again worth while, and what does not."""
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from pipelines import fingerprint as fingerprint_module
+from pipelines.config import EvaluationSettings, PadimSettings, PolicySettings, RunSettings
+from pipelines.fingerprint import code_hash, fingerprint, git_commit
+
+PACKAGE = Path(fingerprint_module.__file__).parent
+
+
+@pytest.fixture
+def package(tmp_path: Path) -> Path:
+    shutil.copytree(PACKAGE, tmp_path / "pipelines", ignore=shutil.ignore_patterns("__pycache__"))
+    return tmp_path / "pipelines"
+
+
+def test_data_and_every_setting_count() -> None:
+    plain = fingerprint("0" * 16, RunSettings(), PolicySettings())
+    assert plain == fingerprint("0" * 16, RunSettings(), PolicySettings())
+    changed = [
+        fingerprint("1" * 16, RunSettings(), PolicySettings()),
+        fingerprint("0" * 16, RunSettings(seed=1), PolicySettings()),
+        fingerprint("0" * 16, RunSettings(padim=PadimSettings(layers=(2, 3))), PolicySettings()),
+        fingerprint("0" * 16, RunSettings(evaluation=EvaluationSettings(bootstrap=7)), PolicySettings()),
+        fingerprint("0" * 16, RunSettings(), PolicySettings(false_alarm_rate=0.02)),
+    ]
+    assert len({plain, *changed}) == 6
+
+
+def test_a_library_that_computes_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    plain = fingerprint("0" * 16, RunSettings(), PolicySettings())
+    monkeypatch.setattr(fingerprint_module, "version", lambda name: f"{name} {9 if name == 'torch' else 1}.0")
+    one = fingerprint("0" * 16, RunSettings(), PolicySettings())
+    monkeypatch.setattr(fingerprint_module, "version", "{} 1.0".format)
+    assert len({plain, one, fingerprint("0" * 16, RunSettings(), PolicySettings())}) == 3
+
+
+@pytest.mark.parametrize(
+    "name", ["train.py", "calibrate.py", "evaluate.py", "models/padim.py", "imaging/tiling.py", "metrics/scale.py"]
+)
+def test_a_source_that_trains_or_evaluates_counts(package: Path, name: str) -> None:
+    before = code_hash(package)
+    assert before == code_hash(PACKAGE)
+    with (package / name).open("a") as file:
+        file.write("\n")
+    assert code_hash(package) != before
+
+
+def test_a_new_file_and_a_renamed_one_count(package: Path) -> None:
+    before = code_hash(package)
+    (package / "models/other.py").touch()
+    added = code_hash(package)
+    (package / "models/other.py").rename(package / "models/another.py")
+    assert len({before, added, code_hash(package)}) == 3
+
+
+def test_reports_and_caches_do_not_count(package: Path) -> None:
+    before = code_hash(package)
+    (package / "reports/run_page.py").write_text("PAGE = 2\n")
+    (package / "inspection.py").unlink()
+    (package / "models/__pycache__").mkdir()
+    (package / "models/__pycache__/padim.cpython-311.pyc").touch()
+    assert code_hash(package) == before
+
+
+def git(folder: Path, *words: str) -> str:
+    identity = ("-c", "user.name=t", "-c", "user.email=t@example.invalid")
+    done = subprocess.run(["git", *identity, *words], cwd=folder, capture_output=True, text=True, check=True)
+    return done.stdout.strip()
+
+
+def test_a_commit_is_named_and_a_change_to_it_flagged(tmp_path: Path) -> None:
+    git(tmp_path, "init", "-q", ".")
+    assert git_commit(tmp_path) == "", "a repository without a commit has none"
+    (tmp_path / "params.yaml").write_text("seed: 0\n")
+    git(tmp_path, "add", ".")
+    git(tmp_path, "commit", "-q", "-m", "first")
+    git(tmp_path, "tag", "v1")
+    commit = git(tmp_path, "rev-parse", "HEAD")
+    assert git_commit(tmp_path) == commit
+    (tmp_path / "params.yaml").write_text("seed: 1\n")
+    assert git_commit(tmp_path) == f"{commit}-dirty"
+
+
+def test_without_git_there_is_no_commit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert git_commit(tmp_path) == ""
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert git_commit(tmp_path) == "", "git is not installed"
