@@ -4,7 +4,9 @@ from collections.abc import Sequence
 
 from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
 
+from flows.environment import running_servers
 from flows.results import RetrainResult
+from pipelines.paths import Project
 from pipelines.records import Quarantined, Verdict
 from pipelines.tracking.store import Tracking
 
@@ -25,16 +27,18 @@ def publish_verdict(surface: str, verdict: Verdict) -> None:
     create_markdown_artifact("\n\n".join(lines), key=f"validation-{surface}", description="Great Expectations' verdict")
 
 
-def publish_result(result: RetrainResult, tracking: Tracking) -> None:
+def publish_result(project: Project, result: RetrainResult, tracking: Tracking) -> None:
     """Show the figures of the trained versions, and the way to their MLflow pages."""
     rows = [
         {"algorithm": m.algorithm, "version": m.version or "trial", **{k: round(v, 4) for k, v in m.metrics.items()}}
         for m in result.models
     ]
     create_table_artifact(rows, key=f"models-{result.surface}", description=f"data version {result.data_version}")
+    running = running_servers(project)
+    server = tracking.uri if tracking.uri.startswith("http") else running["mlflow"] if running else None
     for model in result.models:
-        page = tracking.page(result.surface, model.run_id)
-        if page:
+        if server:
+            page = f"{server.rstrip('/')}/#/experiments/{tracking.experiment(result.surface)}/runs/{model.run_id}"
             create_link_artifact(page, key=f"mlflow-{result.surface}", link_text=f"MLflow run of {model.algorithm}")
 
 

@@ -33,8 +33,8 @@ def prepare_environment(project: Project) -> None:
     }
     running = running_servers(project)
     if running:
+        # MLflow's database is used directly, beside its server: artefacts keep locations that move with the folder.
         defaults["PREFECT_API_URL"] = running["prefect"]
-        defaults["MLFLOW_TRACKING_URI"] = running["mlflow"]
     for name, value in defaults.items():
         os.environ.setdefault(name, value)
     (project.state / "prefect").mkdir(parents=True, exist_ok=True)

@@ -71,7 +71,7 @@ def retrain(
             log.info("retrain %s: data, settings and code are unchanged, nothing to train", surface)
         result = unchanged or _train(project, tracking, job, verdict)
     result = result.model_copy(update={"seconds": time.monotonic() - started})
-    artifacts.publish_result(result, tracking)
+    artifacts.publish_result(project, result, tracking)
     return result.model_dump(mode="json")
 
 

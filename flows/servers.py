@@ -54,7 +54,6 @@ def run_ui(project: Project, prefect_port: int, mlflow_port: int | None, ready: 
             ]
             _write_state(project, prefect_url, mlflow_url)
             stack.callback(state_file(project).unlink, missing_ok=True)
-            os.environ["MLFLOW_TRACKING_URI"] = mlflow_url
             ensure_pool(project)
             servers.append(stack.enter_context(_server(project, "worker", _worker_command(), None)))
             # All are told to end before the first is waited for.
@@ -82,8 +81,9 @@ def _mlflow_command(project: Project, port: int) -> list[str]:
     return [
         *(sys.executable, "-m", "mlflow", "server", "--host", HOST, "--port", str(port)),
         *("--workers", str(settings["workers"]), "--backend-store-uri", f"sqlite:///{home / 'mlflow.db'}"),
-        # Locations without a path of this machine; see pipelines/tracking/artifacts.py.
-        *("--default-artifact-root", "knotwatch:/"),
+        # For clients elsewhere, who send their artefacts through the server. This project's own commands store them
+        # at `knotwatch:/…`, see pipelines/tracking/artifacts.py.
+        *("--artifacts-destination", str(home / "artifacts")),
     ]
 
 
@@ -112,7 +112,7 @@ def _server(
     logs.mkdir(parents=True, exist_ok=True)
     # MLflow starts a bare `uvicorn`, which must be this environment's.
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
-    environment = {k: v for k, v in os.environ.items() if k != "MLFLOW_TRACKING_URI" or name != "mlflow"}
+    environment = dict(os.environ)
     # Seven idle processes of 240 MB each for jobs that knotwatch does not have.
     environment["MLFLOW_SERVER_ENABLE_JOB_EXECUTION"] = "false"
     with (logs / f"{name}.log").open("ab") as output:

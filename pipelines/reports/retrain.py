@@ -73,7 +73,6 @@ def describe_run(  # noqa: PLR0913 - one page says all of these, and every one i
             StageUse(stage="evaluate", seconds=evaluation.seconds),
         ),
         settings=settings,
-        notes=evaluation.notes,
     )
 
 

@@ -182,12 +182,6 @@ class Tracking:
     def read_text(self, run_id: str, name: str) -> str:
         return Path(mlflow.artifacts.download_artifacts(run_id=run_id, artifact_path=name)).read_text("utf-8")
 
-    def page(self, surface: str, run_id: str) -> str | None:
-        """Return the address of a run's page, where the store is a server."""
-        if not self.uri.startswith("http"):
-            return None
-        return f"{self.uri.rstrip('/')}/#/experiments/{self.experiment(surface)}/runs/{run_id}"
-
 
 def _plain(value: str) -> str:
     """Refuse what could end a quoted value in MLflow's filter language."""

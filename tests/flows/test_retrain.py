@@ -1,0 +1,176 @@
+"""`retrain` and `inspect` end to end on drawn boards: the real command, DVC, Prefect, MLflow and anomalib."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+import tifffile
+from PIL import Image
+from sklearn.metrics import roc_auc_score
+
+from pipelines.paths import Project
+from tests.conftest import make_project, run_knotwatch
+
+METRICS = {"image_auroc", "image_ap", "image_f1", "pixel_auroc", "pixel_ap", "aupro", "false_alarm_rate"}
+
+
+class Trained(NamedTuple):
+    project: Project
+    result: Any
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    """A project with small drawn boards and one retrain."""
+    project = make_project(tmp_path_factory.mktemp("retrain") / "project")
+    words = ("--layout", "procedural", "--normal", "40", "--defective", "8", "--size", "192x128")
+    run_knotwatch(project.root, "data", "add", "drawn", *words)
+    result = run_knotwatch(project.root, "retrain", "drawn", "--profile", "quick", "--json").json
+    return Trained(project, result)
+
+
+def in_python(folder: Path, code: str) -> str:
+    """Run code in a fresh interpreter with `folder` as the current one, as a script of a user's would be."""
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", code], cwd=folder, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip().splitlines()[-1]
+
+
+def test_the_answer_says_what_was_trained(trained: Trained) -> None:
+    found = trained.result
+    (model,) = found["models"]
+    assert (found["surface"], found["skipped"], found["validation"]) == (
+        *("drawn", False),
+        {"images": 48, "quarantined": 0},
+    )
+    assert model["metrics"].keys() >= METRICS
+    assert model["metrics"]["image_auroc"] > 0.6, "worse than the least that PaDiM gives on drawn boards"
+    assert found["champion"] == {"algorithm": "padim", "version": model["version"]}
+    assert model["peak_rss_mb"] < 4000
+    page = (trained.project.root / found["report"]).read_text()
+    assert "data:image/jpeg" in page
+    assert "http" not in page.replace("http-equiv", "").replace("http://www.w3.org/2000/svg", "")
+
+
+def test_a_second_retrain_trains_nothing(trained: Trained) -> None:
+    again = run_knotwatch(trained.project.root, "retrain", "drawn", "--profile", "quick", "--json").json
+    assert again["skipped"]
+    assert again["models"][0]["run_id"] == trained.result["models"][0]["run_id"]
+    assert again["models"][0]["metrics"] == trained.result["models"][0]["metrics"]
+    listed = run_knotwatch(trained.project.root, "models", "drawn", "--json").json["models"]
+    assert [m["version"] for m in listed] == [1]
+
+
+def test_the_run_carries_what_explains_it(trained: Trained) -> None:
+    code = f"""
+import json, mlflow
+mlflow.set_tracking_uri("sqlite:///{trained.project.state}/mlflow/mlflow.db")
+client = mlflow.MlflowClient()
+run = client.get_run("{trained.result["models"][0]["run_id"]}")
+parent = client.get_run(run.data.tags["mlflow.parentRunId"])
+version = client.get_model_version_by_alias("drawn", "champion")
+files = sorted(f.path for f in client.list_artifacts(run.info.run_id))
+kept = mlflow.artifacts.load_text(parent.info.artifact_uri + "/data_version.json")
+print(json.dumps([run.data.tags, run.data.params, files, json.loads(kept), version.description, parent.info.status]))
+"""
+    tags, params, files, kept, card, status = json.loads(in_python(trained.project.root, code))
+    assert tags["data_version"] == trained.result["data_version"] == kept["version"]
+    assert tags["prefect_flow_run"]
+    assert params["padim.features"] == "100"
+    assert {"index.html", "pictures", "evaluation.json", "model.json"} <= set(files)
+    assert set(kept["lock"]) == {"validate@drawn", "preprocess@drawn"}
+    assert "At most" in card
+    assert status == "FINISHED"
+
+
+def test_inspect_gives_the_scores_of_mlflow_also_after_a_move(trained: Trained, tmp_path: Path) -> None:
+    moved = Project(tmp_path / "moved")
+    shutil.copytree(trained.project.root, moved.root, symlinks=True)
+    hidden = trained.project.root.with_name("not-here")
+    trained.project.root.rename(hidden)
+    try:
+        photographs = moved.surface("drawn").source / "images"
+        words = ("inspect", "drawn", str(photographs), "--out", "marked", "--maps", "maps", "--json")
+        found = run_knotwatch(moved.root, *words).json
+        code = f"""
+import json, mlflow, pandas as pd
+from pathlib import Path
+mlflow.set_tracking_uri("sqlite:///{moved.state}/mlflow/mlflow.db")
+files = sorted(Path("{photographs}").iterdir())
+model = mlflow.pyfunc.load_model("models:/drawn@champion")
+table = model.predict(pd.DataFrame({{"image": [f.read_bytes() for f in files]}}))
+print(json.dumps(dict(zip([f.name for f in files], table["score"]))))
+"""
+        scores = json.loads(in_python(tmp_path, code))
+    finally:
+        hidden.rename(trained.project.root)
+    assert len(found["images"]) == 48
+    assert set(found) >= {"surface", "model", "image_threshold", "pixel_threshold", "images", "seconds"}
+    for image in found["images"]:
+        name = Path(image["path"]).name
+        assert image["score"] == pytest.approx(scores[name], rel=1e-6)
+        assert image["anomalous"] == (image["score"] > found["image_threshold"])
+        anomaly_map = tifffile.imread(moved.root / image["map"])
+        assert Path(image["map"]).stem == Path(name).stem
+        assert anomaly_map.dtype == np.float32
+        assert anomaly_map.shape == (image["height"], image["width"]) == (128, 192)
+        assert np.isfinite(anomaly_map).all()
+        assert anomaly_map.min() >= 0
+        with Image.open(moved.root / image["overlay"]) as overlay:
+            assert overlay.size[0] > 100
+
+
+def test_reported_figures_follow_from_the_scores(trained: Trained) -> None:
+    """Inspect the test photographs' own files and compute the image AUROC again."""
+    root = trained.project.root
+    table = (trained.project.surface("drawn").prepared / "index.csv").read_text().splitlines()
+    head = table[0].split(",")
+    rows = [dict(zip(head, line.split(","), strict=False)) for line in table[1:]]
+    test = [trained.project.surface("drawn").source / r["path"] for r in rows if ",test," in table[1 + rows.index(r)]]
+    found = run_knotwatch(root, "inspect", "drawn", *map(str, test), "--out", "again", "--json").json
+    scores = [i["score"] for i in found["images"]]
+    anomalous = ["defect" in Path(i["path"]).name for i in found["images"]]
+    wanted = trained.result["models"][0]["metrics"]
+    assert roc_auc_score(anomalous, scores) == pytest.approx(wanted["image_auroc"], abs=1e-9)
+    marked = [i["anomalous"] for i, a in zip(found["images"], anomalous, strict=True) if not a]
+    assert np.mean(marked) == pytest.approx(wanted["false_alarm_rate"])
+
+
+def test_a_trial_is_tracked_and_never_registered(trained: Trained) -> None:
+    words = ("--profile", "quick", "--trial", "fewer", "--set", "padim.features=20", "--json")
+    found = run_knotwatch(trained.project.root, "retrain", "drawn", *words).json
+    assert found["models"][0]["version"] is None
+    assert found["champion"]["version"] == 1
+    listed = run_knotwatch(trained.project.root, "models", "drawn", "--json").json["models"]
+    assert [m["version"] for m in listed] == [1]
+
+
+def test_wrong_settings_stop_before_anything_starts(trained: Trained) -> None:
+    for words, said in (
+        (("--set", "padim.featurs=3"), "featurs"),
+        (("--profile", "fast"), "quick"),
+        (("--set", "nonsense"), "KEY=VALUE"),
+    ):
+        assert said in run_knotwatch(trained.project.root, "retrain", "drawn", *words, expect=2).err
+
+
+def test_bad_data_stops_the_run_before_training(trained: Trained) -> None:
+    source = trained.project.surface("drawn").source / "images"
+    for name in ("wood-0001.png", "wood-0002.png", "wood-0003.png"):
+        (source / name).write_bytes(b"not an image")
+    subprocess.run(
+        [sys.executable, "-m", "dvc", "add", "-q", "data/raw/drawn/source"], cwd=trained.project.root, check=True
+    )
+    refused = run_knotwatch(trained.project.root, "retrain", "drawn", "--profile", "quick", "--json", expect=3)
+    assert json.loads(refused.out)["exit_code"] == 3
+    assert "wood-0002.png" in refused.err
+    assert "Traceback" not in refused.err
+    listed = run_knotwatch(trained.project.root, "models", "drawn", "--json").json["models"]
+    assert [m["version"] for m in listed] == [1], "something was trained on refused data"
