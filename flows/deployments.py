@@ -15,7 +15,7 @@ _FLOW = "retrain"
 
 
 class Schedule(Record):
-    """One surface's schedule. `next` is None while it is paused or no worker's server has planned it."""
+    """One surface's schedule; runs start while it is active and a worker runs."""
 
     surface: str
     cron: str
@@ -58,13 +58,19 @@ def set_schedule(project: Project, surface: str, cron: str, timezone: str, profi
 def list_schedules(project: Project) -> list[Schedule]:
     """List the schedules of all surfaces."""
     prepare_environment(project)
+    return [schedule for deployment in _deployments() for schedule in _as_schedules(deployment)]
+
+
+def _deployments() -> list[Any]:
     from prefect.client.orchestration import get_client
     from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterTags
 
+    tagged = DeploymentFilter(tags=DeploymentFilterTags(all_=["knotwatch"]))
     with get_client(sync_client=True) as client:
-        found = client.read_deployments(
-            deployment_filter=DeploymentFilter(tags=DeploymentFilterTags(all_=["knotwatch"]))
-        )
+        return sorted(client.read_deployments(deployment_filter=tagged), key=lambda d: str(d.name))
+
+
+def _as_schedules(deployment: Any) -> list[Schedule]:
     return [
         Schedule(
             surface=deployment.name,
@@ -73,9 +79,25 @@ def list_schedules(project: Project) -> list[Schedule]:
             active=schedule.active and not deployment.paused,
             profile=str(deployment.parameters.get("profile", "full")),
         )
-        for deployment in sorted(found, key=lambda d: d.name)
         for schedule in deployment.schedules
     ]
+
+
+def refresh_after_move(project: Project) -> list[str]:
+    """Deploy again what was deployed from another folder, as after a move; return the surfaces.
+
+    A deployment holds the folder that its runs start in, and nothing else that could go stale.
+    """
+    moved = []
+    for deployment in _deployments():
+        if (deployment.job_variables or {}).get("working_dir") == str(project.root):
+            continue
+        for found in _as_schedules(deployment):
+            set_schedule(project, found.surface, found.cron, found.timezone, found.profile)
+            if not found.active:
+                set_active(project, found.surface, active=False)
+            moved.append(found.surface)
+    return moved
 
 
 def set_active(project: Project, surface: str, *, active: bool) -> None:

@@ -16,7 +16,7 @@ from pathlib import Path
 import psutil
 import yaml
 
-from flows.deployments import POOL, ensure_pool
+from flows.deployments import POOL, ensure_pool, refresh_after_move
 from flows.environment import prepare_environment, running_servers, state_file
 from pipelines.errors import BusyError, ToolError
 from pipelines.files import write_whole
@@ -55,6 +55,8 @@ def run_ui(project: Project, prefect_port: int, mlflow_port: int | None, ready: 
             _write_state(project, prefect_url, mlflow_url)
             stack.callback(state_file(project).unlink, missing_ok=True)
             ensure_pool(project)
+            for surface in refresh_after_move(project):
+                log.info("schedule of %s: the project was moved, deployed again", surface)
             servers.append(stack.enter_context(_server(project, "worker", _worker_command(), None)))
             # All are told to end before the first is waited for.
             stack.callback(_terminate_all, servers)

@@ -24,6 +24,7 @@ Surface = Annotated[str, typer.Argument(help="The surface's name, as `knotwatch 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
 
 
+_STOPPED = 130  # what typer, too, answers to Ctrl-C
 # typer carries its own copy of click; this is the public way to the root of its errors about a wrong call.
 _UsageError: Any = typer.BadParameter.__bases__[0]
 
@@ -31,7 +32,7 @@ _UsageError: Any = typer.BadParameter.__bases__[0]
 def run(words: list[str]) -> int:
     """Run one command line and return its exit code."""
     try:
-        return int(app(args=words, standalone_mode=False) or 0)
+        code = int(app(args=words, standalone_mode=False) or 0)
     except KnotwatchError as error:
         print_error(error, as_json="--json" in words)
         return error.exit_code
@@ -39,8 +40,10 @@ def run(words: list[str]) -> int:
         error.show()
         return 2
     except (KeyboardInterrupt, typer.Abort):
+        code = _STOPPED
+    if code == _STOPPED:
         err.print("knotwatch: stopped; nothing is left half written")
-        return 130
+    return code
 
 
 @app.command(epilog="Example: knotwatch retrain wood-boards --profile quick --set padim.features=64 --json")

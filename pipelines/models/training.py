@@ -40,7 +40,11 @@ def train_on_tiles(module: nn.Module, tiles: TileSet, batch_size: int) -> None:
             enable_progress_bar=sys.stderr.isatty(),
             enable_model_summary=False,
         )
-        engine.fit(module, train_dataloaders=loader)
+        try:
+            engine.fit(module, train_dataloaders=loader)
+        except SystemExit as stop:
+            # Lightning answers Ctrl-C with an exit of its own, which would look like a failure to all who wait.
+            raise KeyboardInterrupt from stop
 
 
 class _Tiles(Dataset[Any]):

@@ -1,0 +1,88 @@
+"""The command line itself: help, exit codes, Ctrl-C."""
+
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from pipelines.paths import Project
+from tests.conftest import Knotwatch, run_knotwatch
+
+COMMANDS = ("retrain", "inspect", "models", "schedule", "ui", "doctor", "data add", "data update", "data checkout")
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help_with_an_example(project: Project, command: str) -> None:
+    assert "Example" in run_knotwatch(project.root, *command.split(), "--help").out
+
+
+def test_help_needs_no_heavy_library(project: Project) -> None:
+    code = (
+        "import sys\nfrom flows.cli.app import run\nrun(['--help'])\n"
+        "heavy = {'torch', 'mlflow', 'prefect', 'dvc', 'pandas', 'numpy', 'great_expectations'} & set(sys.modules)\n"
+        "sys.exit(f'imported {heavy}' if heavy else 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=project.root, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("words", [("retrain",), ("data", "add", "x", "--layout", "nonsense"), ("nonsense",)])
+def test_a_wrong_call_ends_with_2(project: Project, words: tuple[str, ...]) -> None:
+    assert "Usage" in run_knotwatch(project.root, *words, expect=2).err
+
+
+def test_outside_a_project_the_cure_is_named(tmp_path: Path) -> None:
+    assert "KNOTWATCH_PROJECT" in run_knotwatch(tmp_path, "data", "list", expect=2).err
+
+
+def test_doctor_finds_a_champion_that_was_tampered_with(knotwatch: Knotwatch, project: Project) -> None:
+    words = ("--layout", "procedural", "--normal", "20", "--defective", "2", "--size", "128x128")
+    knotwatch("data", "add", "drawn", *words)
+    knotwatch("retrain", "drawn", "--profile", "quick")
+    assert all(c["good"] for c in knotwatch("doctor", "--json").json["checks"])
+    (weights,) = (project.state / "mlflow").rglob("model.bin")
+    data = bytearray(weights.read_bytes())
+    data[len(data) // 2 :: 97] = bytes(len(data[len(data) // 2 :: 97]))
+    weights.write_bytes(bytes(data))
+    assert "reference" in knotwatch("doctor", expect=1).out or "stored was" in knotwatch("doctor", expect=1).out
+
+
+def test_ctrl_c_closes_the_runs(knotwatch: Knotwatch, project: Project) -> None:
+    words = ("--layout", "procedural", "--normal", "20", "--defective", "2", "--size", "128x128")
+    knotwatch("data", "add", "drawn", *words)
+    process = subprocess.Popen(
+        [sys.executable, "-c", "from flows.cli import main; main()", "retrain", "drawn"],
+        cwd=project.root,
+        stderr=subprocess.PIPE,
+        text=True,
+        # A shell starts background commands deaf to Ctrl-C, and pytest may be one of them.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # noqa: PLW1509 - no threads yet
+    )
+    database = project.state / "mlflow" / "mlflow.db"
+    deadline = time.monotonic() + 120
+    while "RUNNING" not in _statuses(database):
+        assert time.monotonic() < deadline
+        assert process.poll() is None, process.stderr.read() if process.stderr else ""
+        time.sleep(0.2)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=120)
+    assert process.returncode == 130, said
+    assert "stopped" in said
+    assert set(_statuses(database)) == {"KILLED"}
+    assert knotwatch("retrain", "drawn", "--profile", "quick", "--json").json["champion"]["version"] == 1
+
+
+def _statuses(database: Path) -> list[str]:
+    import sqlite3
+    from contextlib import closing
+
+    if not database.is_file():
+        return []
+    with closing(sqlite3.connect(database)) as connection:
+        try:
+            return [row[0] for row in connection.execute("select status from runs")]
+        except sqlite3.OperationalError:
+            return []
