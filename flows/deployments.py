@@ -1,6 +1,6 @@
 """Schedules: Prefect deployments of `retrain`, one a surface, that a worker of this project runs."""
 
-import sys
+import io
 from contextlib import redirect_stdout
 from typing import Any
 from zoneinfo import available_timezones
@@ -38,7 +38,7 @@ def set_schedule(project: Project, surface: str, cron: str, timezone: str, profi
     ensure_pool(project)
     deployed: Any = flow.from_source(source=str(project.root), entrypoint="flows/retrain.py:retrain")
     # Prefect prints a table of its own; standard output is for the command's answer.
-    with redirect_stdout(sys.stderr):
+    with redirect_stdout(io.StringIO()):
         deployed.deploy(
             name=surface,
             work_pool_name=POOL,

@@ -79,9 +79,8 @@ def _train(project: Project, tracking: Tracking, job: Job, verdict: Verdict) -> 
     """Train under one parent run, which carries what brings the data back."""
     name = f"trial {job.trial}" if job.trial else f"retrain {job.profile}"
     with tracking.run(job.surface, name, tags=job.tags()) as parent:
-        parent.text(job.data.model_dump_json(indent=1), ARTIFACT)
+        _log_data(tracking, parent, project, job)
         parent.text(verdict.model_dump_json(indent=1), "verdict.json")
-        log_data(tracking, parent, project, job)
         with tempfile.TemporaryDirectory(prefix="knotwatch-") as scratch:
             model, page = _train_one(project, tracking, job, verdict, parent, Path(scratch))
     champion = tracking.champion(job.surface)
@@ -96,8 +95,9 @@ def _train(project: Project, tracking: Tracking, job: Job, verdict: Verdict) -> 
     )
 
 
-def log_data(tracking: Tracking, run: Run, project: Project, job: Job) -> None:
-    """Show on a run which images it saw, by part and label."""
+def _log_data(tracking: Tracking, run: Run, project: Project, job: Job) -> None:
+    """Put on a run what brings its data back, and which images it saw, by part and label."""
+    run.text(job.data.model_dump_json(indent=1), ARTIFACT)
     images = read_index(project.surface(job.surface).prepared)
     table = pd.DataFrame([{"path": i.path, "part": i.part.value, "label": i.label.value} for i in images])
     tracking.log_input(run, table, job.surface, job.data.version, "training")
@@ -109,6 +109,7 @@ def _train_one(
     """Take one algorithm from prepared images to the registry, under a run of its own."""
     version: ModelVersion | None = None
     with tracking.run(job.surface, "padim", parent=parent.id, tags={**job.tags(), "algorithm": "padim"}) as run:
+        _log_data(tracking, run, project, job)
         trained = train_task(project, job, scratch / "model")
         candidate = evaluate_task(project, job, trained, scratch / "maps")
         log_version(run, candidate.trained, candidate.info, candidate.evaluation, job.settings)

@@ -10,6 +10,7 @@ from pipelines.config import PolicySettings, RunSettings
 
 # What can change a model or its figures. Reports and wiring cannot.
 _SOURCES = ("models", "imaging", "metrics", "train.py", "calibrate.py", "evaluate.py", "loader.py", "prepared.py")
+_TRACKED = ("flows", "pipelines", "params.yaml", "dvc.yaml")
 _LIBRARIES = ("anomalib", "numpy", "opencv-python-headless", "openvino", "timm", "torch", "torchvision")
 
 
@@ -37,10 +38,18 @@ def code_hash(package: Path) -> str:
 
 
 def git_commit(root: Path) -> str:
-    """Return the commit of a project folder, with `-dirty` where files differ from it; empty without git."""
-    command = ["git", "-C", str(root), "describe", "--always", "--abbrev=40", "--dirty", "--exclude=*"]
+    """Return the commit of a project folder, with `-dirty` where its code differs from it; empty without git.
+
+    A surface's own files are not code: taking in photographs makes no commit dirty.
+    """
     try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - fixed words
+        commit = _git(root, "rev-parse", "HEAD")
+        return f"{commit}-dirty" if commit and _git(root, "status", "--porcelain", "--", *_TRACKED) else commit
     except FileNotFoundError:
         return ""
+
+
+def _git(root: Path, *words: str) -> str:
+    command = ["git", "-C", str(root), *words]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - fixed words
     return done.stdout.strip() if done.returncode == 0 else ""

@@ -152,6 +152,21 @@ def test_a_trial_is_tracked_and_never_registered(trained: Trained) -> None:
     assert [m["version"] for m in listed] == [1]
 
 
+def test_a_data_version_comes_back_from_what_mlflow_keeps(trained: Trained) -> None:
+    """The project forgot its versions, and the data changed since."""
+    project, version = trained.project, trained.result["data_version"]
+    words = (sys.executable, "-m", "dvc", "add", "-q", "data/raw/drawn/source")
+    (project.surface("drawn").source / "images" / "wood-0040.png").write_bytes(b"broken since")
+    subprocess.run(words, cwd=project.root, check=True)
+    changed = run_knotwatch(project.root, "retrain", "drawn", "--profile", "quick", "--trial", "since", "--json").json
+    assert changed["data_version"] != version
+    shutil.rmtree(project.state / "versions")
+    assert version in run_knotwatch(project.root, "data", "checkout", "drawn", version[:8]).out
+    again = run_knotwatch(project.root, "retrain", "drawn", "--profile", "quick", "--json").json
+    assert (again["data_version"], again["skipped"]) == (version, True)
+    assert "no data version" in run_knotwatch(project.root, "data", "checkout", "drawn", "0000", expect=2).err
+
+
 def test_wrong_settings_stop_before_anything_starts(trained: Trained) -> None:
     for words, said in (
         (("--set", "padim.featurs=3"), "featurs"),

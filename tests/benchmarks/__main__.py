@@ -1,0 +1,62 @@
+"""Measure knotwatch against plain anomalib, as ratios: `python -m tests.benchmarks`."""
+
+import sys
+import tempfile
+import time
+from enum import StrEnum
+from importlib import import_module
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from pipelines.errors import KnotwatchError
+from pipelines.paths import find_project
+from tests.benchmarks.bench_report import collect, make_table, write_json
+from tests.benchmarks.effort import choose_effort
+from tests.benchmarks.figures import Figure
+
+
+class Subject(StrEnum):
+    """What can be measured; each has the file of its name."""
+
+    PADIM_FIT = "padim-fit"
+    PADIM_FIT_MEMORY = "padim-fit-memory"
+    PADIM_INFERENCE = "padim-inference"
+    INSPECT_LARGE = "inspect-large"
+
+
+def bench(
+    only: Annotated[list[Subject] | None, typer.Option(help="Measure this subject alone; may be repeated.")] = None,
+    rounds: Annotated[int, typer.Option(min=5, help="Rounds of every timing; medians are reported.")] = 5,
+    full: Annotated[bool, typer.Option("--full", help="More tiles: takes about a quarter of an hour.")] = False,
+    out: Annotated[Path | None, typer.Option(help="Where the JSON goes; by default .knotwatch/bench.json.")] = None,
+) -> None:
+    """Measure against plain anomalib: a table here, JSON in a file.
+
+    Example: python -m tests.benchmarks --only padim-inference --rounds 9
+    """
+    started = time.monotonic()
+    progress = Console(stderr=True)
+    effort = choose_effort(rounds, full)
+    figures: list[Figure] = []
+    path = out or find_project().state / "bench.json"
+    for subject in dict.fromkeys(only or Subject):
+        progress.print(f"measuring {subject.value} ...")
+        with tempfile.TemporaryDirectory() as folder:
+            module = import_module(f"tests.benchmarks.{subject.value.replace('-', '_')}")
+            figures += module.measure(effort, Path(folder))
+    found = collect(figures, time.monotonic() - started)
+    write_json(found, path)
+    # A pipe or a log has no width: the table must not be cut to 80 columns there.
+    Console(width=None if sys.stdout.isatty() else 150).print(make_table(found))
+    progress.print(f"written to {path}")
+
+
+if __name__ == "__main__":
+    try:
+        typer.run(bench)
+    except KnotwatchError as error:
+        Console(stderr=True).print(f"Error: {error}", markup=False)
+        sys.exit(error.exit_code)

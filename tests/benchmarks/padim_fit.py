@@ -1,0 +1,36 @@
+"""Wall time of a PaDiM fit against plain anomalib's."""
+
+from pathlib import Path
+
+from pipelines.config import PadimSettings
+from tests.benchmarks.alternation import time_sides
+from tests.benchmarks.drawn_images import draw_tiles, repeat_tiles
+from tests.benchmarks.effort import Effort
+from tests.benchmarks.figures import Figure, ratio_figure
+
+SUBJECT = "padim-fit"
+
+
+def measure(effort: Effort, folder: Path) -> list[Figure]:
+    """Fit both to the same drawn tiles, reading included."""
+    from pipelines.models.padim import fit_padim
+    from tests.benchmarks.plain_anomalib import fit_plain
+
+    files = draw_tiles(folder, effort.fit_tiles)
+    tiles = repeat_tiles(files, effort.fit_tiles)
+    settings = PadimSettings()
+    few = repeat_tiles(files, 8)
+    # The first fit in a process also pays for what the libraries do once.
+    fit_padim(few, settings, 0)
+    fit_plain(few)
+    sides = {"ours": lambda: fit_padim(tiles, settings, 0), "anomalib": lambda: fit_plain(tiles)}
+    seconds = time_sides(sides, effort.rounds)
+    figure = ratio_figure(
+        SUBJECT,
+        f"anomalib's Engine().fit, {effort.fit_tiles} tiles",
+        "s",
+        ours=seconds["ours"],
+        reference=seconds["anomalib"],
+        note="ours keeps its statistics at stride 8, anomalib at the finest layer's stride, 4",
+    )
+    return [figure]

@@ -1,0 +1,45 @@
+"""Growth of a PaDiM fit's peak memory with the tiles against plain anomalib's."""
+
+from pathlib import Path
+
+from pipelines.config import PadimSettings
+from tests.benchmarks.drawn_images import draw_tiles, repeat_tiles
+from tests.benchmarks.effort import Effort
+from tests.benchmarks.figures import Figure, ratio_figure
+from tests.benchmarks.fresh_process import peak_mb
+
+SUBJECT = "padim-fit-memory"
+_DIFFERENT = 50
+
+
+def fit_ours(folder: str, count: int) -> None:
+    """Fit ours to the folder's tiles, repeated to `count`; runs in a process of its own."""
+    from pipelines.models.padim import fit_padim
+
+    fit_padim(repeat_tiles(sorted(Path(folder).glob("*.png")), count), PadimSettings(), 0)
+
+
+def fit_anomalib(folder: str, count: int) -> None:
+    """Fit plain anomalib likewise."""
+    from tests.benchmarks.plain_anomalib import fit_plain
+
+    fit_plain(repeat_tiles(sorted(Path(folder).glob("*.png")), count))
+
+
+def measure(effort: Effort, folder: Path) -> list[Figure]:
+    """Fit with few and with many tiles, each in a fresh process, once: peaks hardly vary."""
+    draw_tiles(folder, _DIFFERENT)
+    few, many = effort.memory_tiles
+    ours, anomalib = (
+        [peak_mb(f"{__name__}:{side.__name__}", str(folder), count) for count in (few, many)]
+        for side in (fit_ours, fit_anomalib)
+    )
+    figure = ratio_figure(
+        SUBJECT,
+        f"anomalib's growth, {few} to {many} tiles",
+        "MB",
+        ours=[ours[1] - ours[0]],
+        reference=[anomalib[1] - anomalib[0]],
+        note=f"peaks: ours {ours[0]:.0f} and {ours[1]:.0f} MB, anomalib {anomalib[0]:.0f} and {anomalib[1]:.0f} MB",
+    )
+    return [figure]

@@ -1,0 +1,78 @@
+"""Time of one tile's anomaly map against anomalib's, in torch and in OpenVINO."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pipelines.config import PadimSettings
+from pipelines.imaging.tiling import TileSet
+from tests.benchmarks.alternation import Side, time_sides
+from tests.benchmarks.drawn_images import SIDE, draw_tiles, repeat_tiles
+from tests.benchmarks.effort import Effort
+from tests.benchmarks.figures import Figure, ratio_figure
+
+SUBJECT = "padim-inference"
+# What a tile costs does not depend on how many were trained on.
+_TRAINED_ON = 16
+_CALLS, _SETTLING = 20, 3
+
+
+def measure(effort: Effort, folder: Path) -> list[Figure]:
+    """Score the same tile: ours from bytes to map with OpenVINO, anomalib's from floats."""
+    from tests.benchmarks.plain_anomalib import compile_plain, export_plain, fit_plain
+
+    tiles = repeat_tiles(draw_tiles(folder / "tiles", _TRAINED_ON), _TRAINED_ON)
+    module = fit_plain(tiles)
+    path, how = export_plain(module, folder)
+    default = compile_plain(path, None)
+    precision = default.get_property("INFERENCE_PRECISION_HINT").get_type_name()
+    references = {
+        "anomalib in torch, float32": _in_torch(module, tiles),
+        f"anomalib {how}, f32": _in_openvino(compile_plain(path, "f32"), tiles),
+        f"anomalib {how}, default ({precision})": _in_openvino(default, tiles),
+    }
+    return compare(_ours(tiles, folder / "ours"), references, effort.rounds)
+
+
+def compare(ours: Side, references: Mapping[str, Side], rounds: int) -> list[Figure]:
+    """Time our side once a round beside all references; a figure for each reference, in milliseconds."""
+    seconds = time_sides({"ours": ours, **references}, rounds, calls=_CALLS, settling=_SETTLING)
+    milliseconds = {name: [1000 * second for second in found] for name, found in seconds.items()}
+    note = f"one tile of {SIDE} x {SIDE}; ours: OpenVINO with hint f32 on any machine, statistics at stride 8"
+    return [
+        ratio_figure(SUBJECT, name, "ms", ours=milliseconds["ours"], reference=milliseconds[name], note=note)
+        for name in references
+    ]
+
+
+def _ours(tiles: TileSet, folder: Path) -> Side:
+    from pipelines.models.export import export_openvino
+    from pipelines.models.padim import fit_padim
+    from pipelines.models.runtime import TileModel
+
+    export_openvino(fit_padim(tiles, PadimSettings(), 0), SIDE, SIDE, folder)
+    model, tile = TileModel(folder), tiles[0][None]
+    return lambda: model.infer(tile)
+
+
+def _in_torch(module: Any, tiles: TileSet) -> Side:
+    import torch
+
+    tile = _float_tile(tiles)
+
+    def score() -> object:
+        with torch.no_grad():
+            return module(tile).anomaly_map
+
+    return score
+
+
+def _in_openvino(compiled: Any, tiles: TileSet) -> Side:
+    tile = _float_tile(tiles).numpy()
+    return lambda: compiled(tile)
+
+
+def _float_tile(tiles: TileSet) -> Any:
+    import torch
+
+    return (torch.tensor(tiles[0]).permute(2, 0, 1)[None].float() / 255).contiguous()

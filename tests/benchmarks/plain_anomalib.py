@@ -1,0 +1,140 @@
+"""anomalib's own PaDiM, as its documentation trains and exports it: the reference.
+
+Backbone, weights, layers, number of features, input scale, batch size and images are ours, so that only the
+algorithms differ. Neither side has a post-processor, an evaluator, a logger or checkpoints.
+"""
+
+import logging
+import os
+import tempfile
+import warnings
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from pipelines.config import PadimSettings
+from pipelines.imaging.tiling import TileSet
+from tests.benchmarks.drawn_images import SIDE
+
+_BATCH = 8
+
+
+def fit_plain(tiles: TileSet) -> Any:
+    """Fit anomalib's Padim with `Engine().fit`; return the module, which takes float tiles (n, 3, h, w) in [0, 1]."""
+    from pipelines.models.anomalib_api import Engine, ModelCheckpoint  # isort: skip - it hushes anomalib's imports
+    from torch.utils.data import DataLoader
+
+    module = _make_module()
+    images = DataLoader(_to_items(tiles), batch_size=_BATCH, collate_fn=_collate)
+    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
+    logging.getLogger("anomalib").setLevel(logging.ERROR)
+    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        engine = Engine(
+            default_root_dir=folder,
+            logger=False,
+            # anomalib adds a checkpoint callback where it finds none; this one saves nothing.
+            callbacks=[ModelCheckpoint(dirpath=folder, save_top_k=0)],
+            enable_progress_bar=False,
+            enable_model_summary=False,
+        )
+        engine.fit(module, train_dataloaders=images)
+    return module.cpu().eval()
+
+
+def _make_module() -> Any:
+    from pipelines.models.anomalib_api import Padim  # isort: skip
+    from anomalib.pre_processing import PreProcessor
+    from torchvision.transforms.v2 import Normalize
+
+    from pipelines.models.backbone import find_backbone, load_imagenet
+
+    ours = PadimSettings()
+    module = Padim(
+        backbone=find_backbone(ours.backbone).timm_name,
+        layers=list(ours.layers),
+        pre_trained=False,
+        n_features=ours.features,
+        pre_processor=PreProcessor(transform=Normalize([0.5] * 3, [0.5] * 3)),
+        post_processor=False,
+        evaluator=False,
+        visualizer=False,
+    )
+    load_imagenet(module.model.feature_extractor.feature_extractor, ours.backbone)
+    return module
+
+
+class _Items:
+    """Tiles as anomalib's items, read when asked for."""
+
+    def __init__(self, tiles: TileSet) -> None:
+        self._tiles = tiles
+
+    def __len__(self) -> int:
+        return len(self._tiles)
+
+    def __getitem__(self, index: int) -> Any:
+        import torch
+
+        from pipelines.models.anomalib_api import ImageItem
+
+        return ImageItem(image=torch.tensor(self._tiles[index]).permute(2, 0, 1).float() / 255)
+
+
+def _to_items(tiles: TileSet) -> Any:
+    return _Items(tiles)
+
+
+def _collate(items: list[Any]) -> Any:
+    from pipelines.models.anomalib_api import ImageBatch
+
+    return ImageBatch.collate(items)
+
+
+def export_plain(module: Any, folder: Path) -> tuple[Path, str]:
+    """Export to OpenVINO with float32 constants; return the .xml and how it was made.
+
+    anomalib's own export goes through ONNX and needs onnxscript, which knotwatch does not install; without it the
+    same module goes through OpenVINO's converter.
+    """
+    if find_spec("onnxscript") is not None:
+        return module.to_openvino(folder, input_size=(SIDE, SIDE)), "its own OpenVINO export"
+    import openvino
+    import torch
+
+    with torch.no_grad(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        example = torch.zeros(1, 3, SIDE, SIDE)
+        converted = openvino.convert_model(_two_outputs(module), example_input=example, input=list(example.shape))
+    path = folder / "model.xml"
+    openvino.save_model(converted, path, compress_to_fp16=False)
+    return path, "converted by OpenVINO (no onnxscript here)"
+
+
+def _two_outputs(module: Any) -> Any:
+    """Return score and map alone: the converter does not take the empty fields of an InferenceBatch."""
+    import torch
+
+    class Exported(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.module = module
+
+        def forward(self, tiles: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+            found = self.module(tiles)
+            return found.pred_score, found.anomaly_map
+
+    return Exported().eval()
+
+
+def compile_plain(path: Path, precision: str | None) -> Any:
+    """Compile for the processor with the properties of our own runtime, but for the precision hint (None: default)."""
+    import openvino
+
+    properties: dict[str, str | int] = {
+        "INFERENCE_NUM_THREADS": len(os.sched_getaffinity(0)),
+        "PERFORMANCE_HINT": "LATENCY",
+    }
+    if precision is not None:
+        properties["INFERENCE_PRECISION_HINT"] = precision
+    return openvino.Core().compile_model(str(path), "CPU", properties)
