@@ -102,6 +102,7 @@ class PadimSettings(Settings):
     backbone: str = "lite0"
     layers: tuple[int, ...] = (1, 2, 3)
     features: int = Field(default=100, ge=1)
+    gaussian: Literal["steady", "per-position", "shared"] = "steady"
     max_train_tiles: int = Field(default=2000, ge=1)
 
 

@@ -1,9 +1,12 @@
-"""One Gaussian for each position of the feature grid, steadied by what all positions have in common."""
+"""PaDiM's Gaussians from moments: one a position, one for all, and how they are steadied."""
+
+import logging
 
 import torch
 import torch.nn.functional as F
 
 from pipelines.models.anomalib_api import MultiVariateGaussian
+from pipelines.models.moments import Moments
 
 # The common Gaussian counts as this many images: with few images it carries the estimate, with many it only keeps
 # each position's covariance away from singular.
@@ -13,14 +16,17 @@ _RIDGE = 0.3
 # A position shares its moments with its neighbours: a board never lies twice in the same place, and nine times the
 # samples steady the covariance.
 _NEIGHBOURHOOD = 3
+# What anomalib adds to every variance, in two places.
+_PLAIN_RIDGE = 0.01 + 1e-5
+
+log = logging.getLogger(__name__)
 
 
-class SteadyGaussian(MultiVariateGaussian):
-    """PaDiM's Gaussians (Defard et al. 2021, section III-B) of small neighbourhoods, shrunk towards the common one.
+class WhiteningGaussian(MultiVariateGaussian):
+    """Means (c, hw) and whitening matrices (hw, c, c), or (c, 1) and (1, c, c) where all positions share one.
 
-    Mean and covariance are the posterior means under a normal-inverse-Wishart prior centred on the Gaussian of all
-    positions together. anomalib's own adds 0.01 to each variance and no prior, so that with fewer images than channels
-    most directions have a variance of 0.01.
+    (x - mean) @ whitening has unit covariance, so that its length is the Mahalanobis distance (Defard et al. 2021,
+    equation 2). anomalib keeps the inverse covariance instead, whose quadratic form can turn negative by rounding.
     """
 
     whitening: torch.Tensor
@@ -29,36 +35,58 @@ class SteadyGaussian(MultiVariateGaussian):
         super().__init__()
         self.register_buffer("whitening", torch.empty(0))
 
-    def forward(self, embedding: torch.Tensor) -> list[torch.Tensor]:
-        """Fit to embeddings (n, c, h, w); return means (c, hw) and whitening matrices (hw, c, c).
-
-        (x - mean) @ whitening has unit covariance, so that its length is the Mahalanobis distance.
-        """
-        images, channels, height, width = embedding.shape
-        points = embedding.flatten(2).permute(2, 0, 1)
-        centre = points.mean((0, 1))
-        deviations = points - centre
-        means = _pool(deviations.mean(1), height, width)
-        second = _pool((deviations.mT @ deviations / images).flatten(1), height, width)
-        local = second.reshape(-1, channels, channels) - means[:, :, None] * means[:, None, :]
-        weight = _PRIOR_IMAGES / (_PRIOR_IMAGES + images)
-        flat = deviations.reshape(-1, channels)
-        common = flat.T @ flat / len(flat)
-        prior = weight * common + _RIDGE * torch.eye(channels, device=embedding.device)
-        self.mean = (centre + (1 - weight) * means).T.contiguous()
-        self.whitening = _whiten(prior + (1 - weight) * local)
-        return [self.mean, self.whitening]
+    def set(self, mean: torch.Tensor, covariance: torch.Tensor) -> None:
+        """Take means (hw, c) and covariances (hw, c, c)."""
+        self.mean = mean.T.float().contiguous()
+        self.whitening = whiten(covariance).float()
 
 
-def _pool(moments: torch.Tensor, height: int, width: int) -> torch.Tensor:
-    """Average moments (hw, k) over each position and its neighbours; beyond the rim the rim is repeated."""
-    grid = moments.T.reshape(1, -1, height, width)
+def estimate_plain(moments: Moments) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return anomalib's estimate: means (hw, c), unbiased covariances (hw, c, c) with 0.01 + 1e-5 on the diagonal."""
+    if moments.images <= moments.channels:
+        log.warning(
+            "padim: %d images are fewer than %d dimensions, most directions have no variance but the ridge",
+            *(moments.images, moments.channels),
+        )
+    covariance = moments.scatter / max(1, moments.images - 1)
+    return moments.mean, covariance + _PLAIN_RIDGE * torch.eye(moments.channels, dtype=covariance.dtype)
+
+
+def estimate_shared(moments: Moments) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return one mean (1, c) and covariance (1, c, c) of all positions, for textures without fixed places."""
+    pooled = moments.pooled()
+    covariance = pooled.scatter / pooled.images
+    return pooled.mean, covariance + _RIDGE * torch.eye(moments.channels, dtype=covariance.dtype)
+
+
+def estimate_steady(moments: Moments) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return Gaussians of small neighbourhoods, shrunk towards the common one: means (hw, c), covariances (hw, c, c).
+
+    Mean and covariance are the posterior means under a normal-inverse-Wishart prior centred on the Gaussian of all
+    positions together (Gelman et al., Bayesian Data Analysis, section 3.6).
+    """
+    pooled = moments.pooled()
+    centre, common = pooled.mean[0], (pooled.scatter[0] / pooled.images).float()
+    offsets = (moments.mean - centre).float()
+    second = (moments.scatter / moments.images).float().baddbmm_(offsets[:, :, None], offsets[:, None, :])
+    means = _pool(offsets, moments)
+    local = (
+        _pool(second.flatten(1), moments).reshape(second.shape).baddbmm_(means[:, :, None], means[:, None, :], alpha=-1)
+    )
+    weight = _PRIOR_IMAGES / (_PRIOR_IMAGES + moments.images)
+    prior = weight * common + _RIDGE * torch.eye(moments.channels)
+    return centre.float() + (1 - weight) * means, local.mul_(1 - weight).add_(prior)
+
+
+def _pool(values: torch.Tensor, moments: Moments) -> torch.Tensor:
+    """Average (hw, k) over each position and its neighbours; beyond the rim the rim is repeated."""
+    grid = values.T.reshape(1, -1, moments.height, moments.width)
     reach = _NEIGHBOURHOOD // 2
     padded = F.pad(grid, (reach, reach, reach, reach), mode="replicate")
     return F.avg_pool2d(padded, _NEIGHBOURHOOD, stride=1).flatten(2)[0].T
 
 
-def _whiten(covariances: torch.Tensor) -> torch.Tensor:
+def whiten(covariances: torch.Tensor) -> torch.Tensor:
     """Return the transposed inverse Cholesky factors of (hw, c, c) covariances."""
     factors = torch.linalg.cholesky(covariances)
     identity = torch.eye(covariances.shape[-1], dtype=covariances.dtype, device=covariances.device)

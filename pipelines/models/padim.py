@@ -11,9 +11,11 @@ from pipelines.errors import ModelError
 from pipelines.imaging.tiling import TileSet
 from pipelines.models.anomalib_api import AnomalyMapGenerator, InferenceBatch, Padim, PadimModel
 from pipelines.models.backbone import find_backbone, load_imagenet
-from pipelines.models.gaussian import SteadyGaussian
+from pipelines.models.gaussian import WhiteningGaussian, estimate_plain, estimate_shared, estimate_steady
+from pipelines.models.moments import Moments
 from pipelines.models.training import train_on_tiles
 
+_ESTIMATES = {"steady": estimate_steady, "per-position": estimate_plain, "shared": estimate_shared}
 # Statistics are kept at this stride: at 4 they take four times the room and rank no better.
 _GRID_STRIDE = 8
 _BATCH = 8
@@ -65,16 +67,20 @@ class TilePadimModel(PadimModel):
         generator = torch.Generator().manual_seed(seed)
         drawn = torch.randperm(self.n_features_original, generator=generator)[: settings.features]
         self.idx = drawn.sort().values
-        self.gaussian = SteadyGaussian()
+        self.gaussian = WhiteningGaussian()
+        self.moments: Moments | None = None
+        self._estimate = _ESTIMATES[settings.gaussian]
         self.anomaly_map_generator = _DistanceMap()
         self._reductions = tuple(self.feature_extractor.reductions)
 
     def forward(self, input_tensor: torch.Tensor) -> Any:
-        """Score tiles (n, 3, h, w) in [0, 1]; in training, keep their embeddings for the fit instead."""
+        """Score tiles (n, 3, h, w) in [0, 1]; in training, take their embeddings into the moments instead."""
         with torch.no_grad():
             embedding = self.generate_embedding(self.feature_extractor((input_tensor - 0.5) / 0.5))
         if self.training:
-            self.memory_bank.append(embedding)
+            if self.moments is None:
+                self.moments = Moments(*embedding.shape[1:])
+            self.moments.update(embedding)
             return embedding
         anomaly_map = self.anomaly_map_generator(
             embedding=embedding,
@@ -83,6 +89,13 @@ class TilePadimModel(PadimModel):
             image_size=input_tensor.shape[-2:],
         )
         return InferenceBatch(pred_score=anomaly_map.amax(dim=(-2, -1)), anomaly_map=anomaly_map)
+
+    def fit(self) -> None:
+        """Estimate the Gaussians from the moments of all that was seen in training."""
+        if self.moments is None:
+            raise ModelError("PaDiM saw no tile", cure="train before fitting")
+        self.gaussian.set(*self._estimate(self.moments))
+        self.moments = None
 
     def generate_embedding(self, features: dict[Any, torch.Tensor]) -> torch.Tensor:
         """Bring all layers to one grid (finer ones averaged, coarser ones repeated) and keep the drawn channels."""

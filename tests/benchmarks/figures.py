@@ -25,7 +25,7 @@ class Figure(Record):
     note: str = ""
 
 
-def ratio_figure(  # noqa: PLR0913 - a figure has as many facts
+def ratio_figure(
     subject: str, against: str, unit: str, *, ours: Sequence[float], reference: Sequence[float], note: str = ""
 ) -> Figure:
     """Pair the rounds of both sides: two neighbours in time share what else the machine was doing.

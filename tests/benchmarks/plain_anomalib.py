@@ -8,6 +8,8 @@ import logging
 import os
 import tempfile
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -26,10 +28,7 @@ def fit_plain(tiles: TileSet) -> Any:
 
     module = _make_module()
     images = DataLoader(_to_items(tiles), batch_size=_BATCH, collate_fn=_collate)
-    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
-    logging.getLogger("anomalib").setLevel(logging.ERROR)
-    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with tempfile.TemporaryDirectory() as folder, _hushed():
         engine = Engine(
             default_root_dir=folder,
             logger=False,
@@ -40,6 +39,19 @@ def fit_plain(tiles: TileSet) -> Any:
         )
         engine.fit(module, train_dataloaders=images)
     return module.cpu().eval()
+
+
+@contextmanager
+def _hushed() -> Iterator[None]:
+    """Silence what the libraries say of their own defaults: no one can act on it here."""
+    disabled = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(disabled)
 
 
 def _make_module() -> Any:
@@ -102,8 +114,7 @@ def export_plain(module: Any, folder: Path) -> tuple[Path, str]:
     import openvino
     import torch
 
-    with torch.no_grad(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with torch.no_grad(), _hushed():
         example = torch.zeros(1, 3, SIDE, SIDE)
         converted = openvino.convert_model(_two_outputs(module), example_input=example, input=list(example.shape))
     path = folder / "model.xml"

@@ -1,0 +1,93 @@
+"""Mean and covariance of features in one pass and constant memory: mergeable sufficient statistics in float64."""
+
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+
+from pipelines.errors import ModelError
+
+
+class Moments:
+    """Count, mean and scatter of features at each position of a grid; no feature is kept.
+
+    Batches and other moments are merged by the pairwise update of Chan, Golub and LeVeque (1983, equation 2.1), in
+    place, because the scatter is the largest tensor of a run.
+    """
+
+    def __init__(self, channels: int, height: int, width: int) -> None:
+        self.images = 0
+        self.height, self.width = height, width
+        self.mean = torch.zeros(height * width, channels, dtype=torch.float64)
+        self.scatter = torch.zeros(height * width, channels, channels, dtype=torch.float64)
+
+    @property
+    def channels(self) -> int:
+        return int(self.mean.shape[1])
+
+    @property
+    def positions(self) -> int:
+        return int(self.mean.shape[0])
+
+    def update(self, embedding: torch.Tensor) -> None:
+        """Take in embeddings (n, c, h, w) of any floating type."""
+        points = embedding.detach().flatten(2).permute(2, 0, 1).to("cpu", torch.float64)
+        mean = points.mean(1)
+        self._shift_to(mean, points.shape[1])
+        deviations = points - mean[:, None]
+        self.scatter.baddbmm_(deviations.mT, deviations)
+
+    def merge(self, other: "Moments") -> None:
+        """Take in moments of other images of the same grid; raise ModelError for another grid."""
+        here, there = ((m.channels, m.height, m.width) for m in (self, other))
+        if here != there:
+            raise ModelError(
+                f"moments of {there} channels, rows and columns do not fit to those of {here}",
+                cure="merge statistics of one backbone, one choice of channels and one tile plan",
+            )
+        if other.images:
+            self._shift_to(other.mean, other.images)
+            self.scatter.add_(other.scatter)
+
+    def _shift_to(self, mean: torch.Tensor, images: int) -> None:
+        """Move count and mean, and give the scatter what lies between the two means."""
+        total = self.images + images
+        delta = mean - self.mean
+        self.scatter.baddbmm_(delta[:, :, None] * (self.images * images / total), delta[:, None, :])
+        self.mean.add_(delta, alpha=images / total)
+        self.images = total
+
+    def pooled(self) -> "Moments":
+        """Return the moments of all positions taken as one."""
+        found = Moments(self.channels, 1, 1)
+        centre = self.mean.mean(0)
+        between = self.mean - centre
+        found.images = self.images * self.positions
+        found.mean = centre[None]
+        found.scatter = (self.scatter.sum(0) + self.images * between.T @ between)[None]
+        return found
+
+    def save(self, path: Path) -> None:
+        """Write a safetensors file; of each symmetric scatter one triangle."""
+        rows, columns = torch.triu_indices(self.channels, self.channels)
+        tensors = {"mean": self.mean, "scatter": self.scatter[:, rows, columns].contiguous()}
+        facts = {name: str(getattr(self, name)) for name in ("images", "height", "width")}
+        save_file(tensors, str(path), facts)
+
+    @classmethod
+    def load(cls, path: Path) -> "Moments":
+        """Read what `save` wrote; raise ModelError for anything else."""
+        from safetensors import SafetensorError, safe_open
+
+        try:
+            with safe_open(str(path), "pt") as file:
+                facts = {name: int(value) for name, value in (file.metadata() or {}).items()}
+            tensors = load_file(str(path))
+            found = cls(tensors["mean"].shape[1], facts["height"], facts["width"])
+            found.images = facts["images"]
+            found.mean = tensors["mean"]
+            rows, columns = torch.triu_indices(found.channels, found.channels)
+            found.scatter[:, rows, columns] = found.scatter[:, columns, rows] = tensors["scatter"]
+        except (SafetensorError, OSError, KeyError, ValueError, RuntimeError) as error:
+            raise ModelError(f"{path} holds no moments: {error}", cure="restore the file, or retrain") from error
+        return found
