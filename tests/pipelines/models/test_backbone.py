@@ -22,6 +22,21 @@ def test_imagenet_weights_see_edges_where_random_ones_do_not() -> None:
     assert shapes == [(24, 16, 24), (40, 8, 12), (112, 4, 6)]
 
 
+@pytest.mark.parametrize("name", BACKBONES)
+def test_bundled_weights_name_what_a_photograph_shows(name: str) -> None:
+    """Weights in the wrong order still load where shapes repeat; they would not know a cat from a cup."""
+    import cv2
+    import timm
+    from skimage import data
+
+    network = timm.create_model(find_backbone(name).timm_name, pretrained=False).eval()
+    load_imagenet(network, name)
+    for photograph, number in ((data.chelsea(), 285), (data.coffee(), 967)):  # Egyptian cat, espresso
+        tile = torch.from_numpy(cv2.resize(photograph, (256, 256))).permute(2, 0, 1)[None].float() / 255
+        with torch.no_grad():
+            assert int(network((tile - 0.5) / 0.5).argmax()) == number
+
+
 def test_unknown_backbones_and_foreign_tensors_are_refused() -> None:
     with pytest.raises(ModelError, match="lite0"):
         find_backbone("resnet999")
