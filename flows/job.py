@@ -6,7 +6,7 @@ from pipelines.config import RunSettings, SurfaceSettings, read_surface, resolve
 from pipelines.fingerprint import fingerprint, git_commit
 from pipelines.loader import VersionInfo
 from pipelines.paths import Project
-from pipelines.records import Evaluation, Record, Trained
+from pipelines.records import Evaluation, Record, Selection, Trained
 from pipelines.versions import DataVersion
 
 
@@ -37,10 +37,11 @@ class Job(Record):
 
 
 class Candidate(Record):
-    """A version on its way into the registry: what was trained, how it is calibrated, what the test part says."""
+    """A version on its way into the registry: what was trained, its calibration, what the parts say."""
 
     trained: Trained
     info: VersionInfo
+    selection: Selection
     evaluation: Evaluation
 
 

@@ -112,13 +112,14 @@ def _train_one(
         _log_data(tracking, run, project, job)
         trained = train_task(project, job, scratch / "model")
         candidate = evaluate_task(project, job, trained, scratch / "maps")
-        log_version(run, candidate.trained, candidate.info, candidate.evaluation, job.settings)
+        log_version(run, candidate.trained, candidate.info, candidate.selection, candidate.evaluation, job.settings)
         if not job.trial:
             version = register_task(project, job, tracking, run, candidate)
             promote_task(tracking, version)
         number = version.version if version else None
         page = report_task(project, job, run, verdict, candidate, scratch / "maps", number)
     figures = {name: figure.value for name, figure in candidate.evaluation.metrics.items()}
+    figures |= {f"select_{name}": value for name, value in candidate.selection.metrics.items()}
     model = ModelResult(
         algorithm=trained.algorithm,
         version=version.version if version else None,

@@ -18,6 +18,7 @@ from pipelines.promote import promote_first
 from pipelines.records import Trained, Verdict
 from pipelines.register import check_reproduction, model_card, register
 from pipelines.reports.retrain import describe_run, write_pages
+from pipelines.selection import score_selection
 from pipelines.tracking.runs import Run
 from pipelines.tracking.store import ModelVersion, Tracking
 from pipelines.train import train_padim
@@ -61,13 +62,15 @@ def train_task(project: Project, job: Job, folder: Path) -> Trained:
 
 @task(name="evaluate", task_run_name="evaluate {trained.algorithm}")
 def evaluate_task(project: Project, job: Job, trained: Trained, maps: Path) -> Candidate:
-    """Calibrate a fitted network and score the test part; the region maps stay in `maps`."""
+    """Calibrate a fitted network, score the select and the test part; the test's region maps stay in `maps`."""
     prepared = project.surface(job.surface).prepared
     images = read_index(prepared)
     info = calibrate(trained, prepared, images, job.surface, job.own, job.data.version)
     detector = Detector(Path(trained.folder))
-    found = evaluate(detector, prepared, images, job.settings.evaluation, job.settings.seed, maps)
-    return Candidate(trained=trained, info=info, evaluation=found)
+    settings, seed = job.settings.evaluation, job.settings.seed
+    selection = score_selection(detector, prepared, images, settings.planted, seed)
+    found = evaluate(detector, prepared, images, settings, seed, maps)
+    return Candidate(trained=trained, info=info, selection=selection, evaluation=found)
 
 
 @task(name="report", task_run_name="report {candidate.info.algorithm}")
@@ -81,6 +84,7 @@ def report_task(
         version=version,
         data_version=job.data.version,
         trained=candidate.trained,
+        selection=candidate.selection,
         evaluation=candidate.evaluation,
         verdict=verdict,
         promises=(info.image_threshold, info.pixel_threshold),

@@ -48,4 +48,5 @@ def find_unchanged(
 _METRICS = {
     *("image_auroc", "image_ap", "image_f1", "image_f1_max", "pixel_auroc", "pixel_ap", "aupro"),
     "false_alarm_rate",
+    *(f"select_{name}" for name in ("image_auroc", "image_ap", "pixel_auroc", "pixel_ap", "aupro")),
 }

@@ -109,6 +109,7 @@ class PadimSettings(Settings):
 class EvaluationSettings(Settings):
     bootstrap: int = Field(default=1000, ge=0)
     pictures: int = Field(default=8, ge=0)
+    planted: int = Field(default=5, ge=0)
 
 
 class RunSettings(Settings):

@@ -9,7 +9,18 @@ from pathlib import Path
 from pipelines.config import PolicySettings, RunSettings
 
 # What can change a model or its figures. Reports and wiring cannot.
-_SOURCES = ("models", "imaging", "metrics", "train.py", "calibrate.py", "evaluate.py", "loader.py", "prepared.py")
+_SOURCES = (
+    "models",
+    "imaging",
+    "metrics",
+    "train.py",
+    "calibrate.py",
+    "evaluate.py",
+    "selection.py",
+    "defects",
+    "loader.py",
+    "prepared.py",
+)
 _TRACKED = ("flows", "pipelines", "params.yaml", "dvc.yaml")
 _LIBRARIES = ("anomalib", "numpy", "opencv-python-headless", "openvino", "timm", "torch", "torchvision")
 

@@ -161,6 +161,15 @@ class Evaluation(Record):
     seconds: float = 0.0
 
 
+class Selection(Record):
+    """Figures of sound regions against the same regions with a planted defect; empty without select normals."""
+
+    images: int
+    planted: int
+    metrics: dict[str, float] = Field(default_factory=dict)
+    seconds: float = 0.0
+
+
 class Trained(Record):
     """A fitted network in `folder`, and what it cost. `peak_rss_mb` is the process's, libraries included."""
 

@@ -11,7 +11,7 @@ import pandas as pd
 from pipelines.config import RunSettings
 from pipelines.errors import ModelError
 from pipelines.loader import VersionInfo
-from pipelines.records import Evaluation, Trained
+from pipelines.records import Evaluation, Selection, Trained
 from pipelines.reports.run_page import flatten
 from pipelines.reports.wording import promise_in_words
 from pipelines.tracking.runs import Run
@@ -22,12 +22,15 @@ _TOLERANCE = 1e-6
 log = logging.getLogger(__name__)
 
 
-def log_version(run: Run, trained: Trained, info: VersionInfo, evaluation: Evaluation, settings: RunSettings) -> None:
-    """Put parameters, figures and thresholds on a run."""
+def log_version(
+    run: Run, trained: Trained, info: VersionInfo, selection: Selection, evaluation: Evaluation, settings: RunSettings
+) -> None:
+    """Put parameters, figures and thresholds on a run; those of the select part begin with `select_`."""
     run.params(
         {**dict(flatten(settings.model_dump(mode="json"))), "tiles.count": trained.tiles, "plan": info.plan.mode}
     )
     figures = {name: figure.value for name, figure in evaluation.metrics.items()}
+    figures |= {f"select_{name}": value for name, value in selection.metrics.items()}
     bounds = {f"{n}_{side}": b for n, f in evaluation.metrics.items() for side, b in (("low", f.low), ("high", f.high))}
     for defect, metrics in evaluation.per_defect.items():
         figures.update({f"{defect}/{name}": figure.value for name, figure in metrics.items()})

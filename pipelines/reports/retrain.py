@@ -9,8 +9,9 @@ import numpy as np
 from pipelines.imaging.overlay import data_uri, encode_picture, strip
 from pipelines.paths import SurfacePaths
 from pipelines.prepared import PreparedImage, read_index, read_mask, read_region
-from pipelines.records import Evaluation, Label, Promise, ScoredImage, Trained, Verdict
+from pipelines.records import Evaluation, Label, Promise, ScoredImage, Selection, Trained, Verdict
 from pipelines.reports.run_page import Picture, PictureGroup, RunPage, StageUse, write_run_page
+from pipelines.reports.wording import METRIC_NAMES
 
 # A strip holds three panels of this longer side; twenty-four of them stay below 5 MB a page.
 _PANEL = 480
@@ -48,6 +49,7 @@ def describe_run(  # noqa: PLR0913 - one page says all of these, and every one i
     version: int | None,
     data_version: str,
     trained: Trained,
+    selection: Selection,
     evaluation: Evaluation,
     verdict: Verdict,
     promises: tuple[Promise, Promise],
@@ -70,10 +72,20 @@ def describe_run(  # noqa: PLR0913 - one page says all of these, and every one i
         pixel_promise=promises[1],
         stages=(
             StageUse(stage="train", seconds=trained.seconds, peak_memory_mb=trained.peak_rss_mb),
+            StageUse(stage="select", seconds=selection.seconds),
             StageUse(stage="evaluate", seconds=evaluation.seconds),
         ),
         settings=settings,
+        notes=_selection_in_words(selection),
     )
+
+
+def _selection_in_words(selection: Selection) -> tuple[str, ...]:
+    if not selection.metrics:
+        return ()
+    figures = ", ".join(f"{METRIC_NAMES[name]} {value:.3f}" for name, value in selection.metrics.items())
+    planted = f"{selection.planted} defects planted into {selection.images} sound photographs"
+    return (f"Choices are made on the select part: {planted} gave {figures}.",)
 
 
 def _choose(evaluation: Evaluation, pictures: int) -> Iterator[tuple[PictureGroup, int, ScoredImage]]:

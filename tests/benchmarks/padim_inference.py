@@ -4,6 +4,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from pipelines.config import PadimSettings
 from pipelines.imaging.tiling import TileSet
 from tests.benchmarks.alternation import Side, time_sides
@@ -19,17 +22,18 @@ _CALLS, _SETTLING = 20, 3
 
 def measure(effort: Effort, folder: Path) -> list[Figure]:
     """Score the same tile: ours from bytes to map with OpenVINO, anomalib's from floats."""
-    from tests.benchmarks.plain_anomalib import compile_plain, export_plain, fit_plain
+    from tests.benchmarks.plain_anomalib import compile_plain, export_plain, fit_plain, to_float
 
     tiles = repeat_tiles(draw_tiles(folder / "tiles", _TRAINED_ON), _TRAINED_ON)
     module = fit_plain(tiles)
     path, how = export_plain(module, folder)
     default = compile_plain(path, None)
+    tile = to_float(tiles[0])[None]
     precision = default.get_property("INFERENCE_PRECISION_HINT").get_type_name()
     references = {
-        "anomalib in torch, float32": _in_torch(module, tiles),
-        f"anomalib {how}, f32": _in_openvino(compile_plain(path, "f32"), tiles),
-        f"anomalib {how}, default ({precision})": _in_openvino(default, tiles),
+        "anomalib in torch, float32": _in_torch(module, tile),
+        f"anomalib {how}, f32": _in_openvino(compile_plain(path, "f32"), tile.numpy()),
+        f"anomalib {how}, default ({precision})": _in_openvino(default, tile.numpy()),
     }
     return compare(_ours(tiles, folder / "ours"), references, effort.rounds)
 
@@ -55,10 +59,8 @@ def _ours(tiles: TileSet, folder: Path) -> Side:
     return lambda: model.infer(tile)
 
 
-def _in_torch(module: Any, tiles: TileSet) -> Side:
+def _in_torch(module: Any, tile: Any) -> Side:
     import torch
-
-    tile = _float_tile(tiles)
 
     def score() -> object:
         with torch.no_grad():
@@ -67,12 +69,5 @@ def _in_torch(module: Any, tiles: TileSet) -> Side:
     return score
 
 
-def _in_openvino(compiled: Any, tiles: TileSet) -> Side:
-    tile = _float_tile(tiles).numpy()
+def _in_openvino(compiled: Any, tile: NDArray[np.float32]) -> Side:
     return lambda: compiled(tile)
-
-
-def _float_tile(tiles: TileSet) -> Any:
-    import torch
-
-    return (torch.tensor(tiles[0]).permute(2, 0, 1)[None].float() / 255).contiguous()

@@ -14,6 +14,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from pipelines.config import PadimSettings
 from pipelines.imaging.tiling import TileSet
 from tests.benchmarks.drawn_images import SIDE
@@ -23,12 +26,12 @@ _BATCH = 8
 
 def fit_plain(tiles: TileSet) -> Any:
     """Fit anomalib's Padim with `Engine().fit`; return the module, which takes float tiles (n, 3, h, w) in [0, 1]."""
-    from pipelines.models.anomalib_api import Engine, ModelCheckpoint  # isort: skip - it hushes anomalib's imports
-    from torch.utils.data import DataLoader
-
-    module = _make_module()
-    images = DataLoader(_to_items(tiles), batch_size=_BATCH, collate_fn=_collate)
     with tempfile.TemporaryDirectory() as folder, _hushed():
+        from anomalib.callbacks import ModelCheckpoint
+        from anomalib.engine import Engine
+        from torch.utils.data import DataLoader
+
+        module = _make_module()
         engine = Engine(
             default_root_dir=folder,
             logger=False,
@@ -37,7 +40,7 @@ def fit_plain(tiles: TileSet) -> Any:
             enable_progress_bar=False,
             enable_model_summary=False,
         )
-        engine.fit(module, train_dataloaders=images)
+        engine.fit(module, train_dataloaders=DataLoader(_Items(tiles), batch_size=_BATCH, collate_fn=_collate))
     return module.cpu().eval()
 
 
@@ -55,7 +58,7 @@ def _hushed() -> Iterator[None]:
 
 
 def _make_module() -> Any:
-    from pipelines.models.anomalib_api import Padim  # isort: skip
+    from anomalib.models import Padim
     from anomalib.pre_processing import PreProcessor
     from torchvision.transforms.v2 import Normalize
 
@@ -86,21 +89,22 @@ class _Items:
         return len(self._tiles)
 
     def __getitem__(self, index: int) -> Any:
-        import torch
+        from anomalib.data import ImageItem
 
-        from pipelines.models.anomalib_api import ImageItem
-
-        return ImageItem(image=torch.tensor(self._tiles[index]).permute(2, 0, 1).float() / 255)
-
-
-def _to_items(tiles: TileSet) -> Any:
-    return _Items(tiles)
+        return ImageItem(image=to_float(self._tiles[index]))
 
 
 def _collate(items: list[Any]) -> Any:
-    from pipelines.models.anomalib_api import ImageBatch
+    from anomalib.data import ImageBatch
 
     return ImageBatch.collate(items)
+
+
+def to_float(tile: NDArray[np.uint8]) -> Any:
+    """Turn a tile (h, w, 3) into a float tensor (3, h, w) in [0, 1]."""
+    import torch
+
+    return (torch.tensor(tile).permute(2, 0, 1).float() / 255).contiguous()
 
 
 def export_plain(module: Any, folder: Path) -> tuple[Path, str]:

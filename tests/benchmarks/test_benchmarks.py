@@ -1,0 +1,105 @@
+import json
+from io import StringIO
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from pipelines.errors import ToolError
+from tests.benchmarks.alternation import time_sides
+from tests.benchmarks.bench_report import Bench, collect, make_table, write_json
+from tests.benchmarks.figures import ratio_figure
+from tests.benchmarks.fresh_process import peak_mb
+from tests.benchmarks.padim_inference import compare
+
+
+class Clock:
+    """A clock that fake sides set forward."""
+
+    def __init__(self) -> None:
+        self.now, self.turns = 0.0, ""
+
+    def side(self, name: str, *seconds: float) -> "FakeSide":
+        return FakeSide(self, name, list(seconds))
+
+
+class FakeSide:
+    def __init__(self, clock: Clock, name: str, seconds: list[float]) -> None:
+        self.clock, self.name, self.seconds = clock, name, seconds
+
+    def __call__(self) -> None:
+        self.clock.now += self.seconds.pop(0)
+        self.clock.turns += self.name
+
+
+def test_sides_alternate_and_settling_calls_do_not_count() -> None:
+    clock = Clock()
+    sides = {"a": clock.side("a", 100, 1, 3, 100, 5, 7), "b": clock.side("b", 100, 2, 2, 100, 4, 4)}
+    found = time_sides(sides, 2, calls=2, settling=1, clock=lambda: clock.now)
+    assert found == {"a": [2, 6], "b": [2, 4]}
+    assert clock.turns == "aaabbb" + "bbbaaa"
+
+
+def test_the_ratio_is_of_neighbours_not_of_medians() -> None:
+    # The machine was busy in the last two rounds: each side's median lies in another round.
+    figure = ratio_figure("fit", "theirs", "s", ours=[1, 1, 1, 40, 50], reference=[2, 2, 30, 80, 100])
+    assert (figure.ours, figure.reference) == (1, 30)
+    assert (figure.ratio, figure.low, figure.high, figure.rounds) == (0.5, 1 / 30, 0.5, 5)
+    with pytest.raises(ValueError, match="shorter"):
+        ratio_figure("fit", "theirs", "s", ours=[1, 2], reference=[1])
+
+
+def test_each_reference_gets_a_figure_and_our_side_is_measured_once_a_round() -> None:
+    calls = {"ours": 0, "x": 0, "y": 0}
+
+    def count(name: str) -> None:
+        calls[name] += 1
+
+    figures = compare(lambda: count("ours"), {"x": lambda: count("x"), "y": lambda: count("y")}, 5)
+    assert [figure.against for figure in figures] == ["x", "y"]
+    assert {figure.rounds for figure in figures} == {5}
+    assert calls["ours"] == calls["x"] == calls["y"] > 5
+
+
+@pytest.fixture
+def bench() -> Bench:
+    figures = [
+        ratio_figure("padim-fit", "anomalib", "s", ours=[1.5, 1.5, 3], reference=[6, 6, 6], note="at stride 8"),
+        ratio_figure("padim-fit-memory", "anomalib's growth", "MB", ours=[1234.4], reference=[2468.8]),
+    ]
+    return collect(figures, 12.34)
+
+
+def test_the_table_shows_ratio_spread_and_absolute_figures(bench: Bench) -> None:
+    console = Console(width=150, record=True, file=StringIO())
+    console.print(make_table(bench))
+    lines = console.export_text().splitlines()
+    row = next(line for line in lines if "anomalib " in line and "padim-fit " in line)
+    assert [cell.strip() for cell in row.strip("│").split("│")][2:] == ["1.5 s", "6 s", "0.25", "0.25 to 0.50", "3"]
+    assert any("1234 MB" in line and "2469 MB" in line and "0.50" in line for line in lines)
+    assert sum("padim-fit: at stride 8" in line for line in lines) == 1
+
+
+def test_the_json_brings_back_every_figure_and_says_what_it_ran_on(bench: Bench, tmp_path: Path) -> None:
+    path = tmp_path / "new" / "bench.json"
+    write_json(bench, path)
+    assert Bench.model_validate_json(path.read_bytes()) == bench
+    found = json.loads(path.read_text())
+    assert found["figures"][0]["ratio"] == 0.25
+    assert found["processors"] >= 1
+    assert {"anomalib", "torch", "openvino"} <= found["libraries"].keys()
+
+
+def test_a_fresh_process_is_weighed_without_its_parent() -> None:
+    import numpy as np
+
+    held = np.ones(40_000_000)
+    idle, busy = peak_mb("builtins:len", "abc"), peak_mb("numpy:ones", 25_000_000)
+    # 320 MB are held here, 200 MB were filled there.
+    assert idle < 150 < held.nbytes / 2**20
+    assert 190 < busy < 290
+
+
+def test_a_call_that_fails_in_its_process_is_named() -> None:
+    with pytest.raises(ToolError, match="ZeroDivisionError"):
+        peak_mb("operator:truediv", 1, 0)
