@@ -21,7 +21,7 @@ install: .venv/installed ## Install everything into .venv
 demo: install ## Draw boards, train on them, inspect some: the main job in a few minutes
 	@$(BIN)/knotwatch data show $(DEMO) >/dev/null 2>&1 || $(BIN)/knotwatch data add $(DEMO) --layout procedural --seed 1
 	$(BIN)/knotwatch retrain $(DEMO) --profile quick
-	$(BIN)/knotwatch inspect $(DEMO) data/raw/$(DEMO)/source/images --out data/reports/$(DEMO)/inspect | tail -n 12
+	$(BIN)/knotwatch inspect $(DEMO) data/raw/$(DEMO)/source/images --out data/reports/$(DEMO)/inspect
 	@echo "Look at: data/reports/$(DEMO)/ (report and marked boards); 'make ui' shows Prefect's and MLflow's pages"
 
 test: install ## Run all tests

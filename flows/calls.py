@@ -5,7 +5,7 @@ import time
 from pathlib import Path
 
 from flows.environment import log_to_terminal, prepare_environment
-from flows.locks import surface_lock
+from flows.locks import data_lock, surface_lock
 from flows.results import InspectResult, ModelLine, RetrainResult
 from pipelines.config import read_surface, resolve_run
 from pipelines.errors import ModelError
@@ -37,8 +37,9 @@ def call_retrain(surface: str, profile: str, assignments: list[str], trial: str 
 
 def _find_unchanged(project: Project, surface: str, profile: str, assignments: list[str]) -> RetrainResult | None:
     version = data_version(project, surface)
-    if version is None or not is_current(project, surface):
-        return None
+    with data_lock(project):
+        if version is None or not is_current(project, surface):
+            return None
     from flows.unchanged import find_unchanged
     from pipelines.fingerprint import fingerprint
     from pipelines.tracking.store import Tracking

@@ -2,6 +2,7 @@
 
 import logging
 import shutil
+from contextlib import ExitStack
 from pathlib import Path
 
 import yaml
@@ -31,9 +32,7 @@ class DataChange(Record):
     verdict: Verdict
 
 
-def add_surface(
-    project: Project, name: str, source: SourceSettings, *, overrides: SurfaceSettings | None = None
-) -> DataChange:
+def add_surface(project: Project, name: str, source: SourceSettings) -> DataChange:
     """Bring a data set under DVC, write the surface's YAML, then validate and prepare it.
 
     Raises:
@@ -42,14 +41,15 @@ def add_surface(
         GateError: where too many images are bad; the surface stays, so that `data update` can mend it.
     """
     paths = project.surface(name)
-    if paths.settings.exists() or paths.raw.exists():
-        raise CallError(f"surface '{name}' exists", cure=f"`knotwatch data update {name}`, or choose another name")
-    settings = (overrides or SurfaceSettings(source=source)).model_copy(update={"source": source})
+    settings = SurfaceSettings(source=source)
     with surface_lock(project, name, "data add"):
+        if paths.settings.exists():
+            raise CallError(f"surface '{name}' exists", cure=f"`knotwatch data update {name}`, or choose another name")
+        # What a killed `data add` left: a surface without settings is none.
+        _forget(project, paths)
         try:
             intake = _bring(project, paths, settings, prune=False)
             write_surface(project, name, settings)
-            write_index(project)
             _track(project, paths, settings)
         except BaseException:
             _forget(project, paths)
@@ -63,7 +63,6 @@ def update_surface(project: Project, name: str, *, prune: bool = False) -> DataC
     paths = project.surface(name)
     with surface_lock(project, name, "data update"):
         intake = _bring(project, paths, settings, prune=prune)
-        write_index(project)
         _track(project, paths, settings)
         return _reproduce(project, name, intake)
 
@@ -71,7 +70,7 @@ def update_surface(project: Project, name: str, *, prune: bool = False) -> DataC
 def remove_surface(project: Project, name: str) -> None:
     """Remove a surface's files from the project. DVC's cache, the source and registered models stay."""
     read_surface(project, name)
-    with surface_lock(project, name, "data remove"), data_lock(project):
+    with surface_lock(project, name, "data remove"):
         _forget(project, project.surface(name))
 
 
@@ -86,8 +85,7 @@ def checkout_version(project: Project, name: str, version: str) -> str:
 
         kept = find_data_version(project, name, version)
     with surface_lock(project, name, "data checkout"), data_lock(project):
-        restore(project, name, kept)
-        write_index(project)
+        restore(project, name, kept, lambda: write_index(project))
     return kept.version
 
 
@@ -103,7 +101,10 @@ def share(project: Project, verb: str, names: list[str]) -> str:
         read_surface(project, name)
         targets += [str(p.relative_to(project.root)) for p in sorted(paths.raw.glob("*.dvc"))]
         targets += stage_names(name)
-    with data_lock(project):
+    with ExitStack() as locks:
+        for name in sorted(set(names or project.surface_names())):
+            locks.enter_context(surface_lock(project, name, f"data {verb}"))
+        locks.enter_context(data_lock(project))
         return run_dvc(project, verb, *targets)
 
 
@@ -146,6 +147,7 @@ def _import_from_git(project: Project, paths: SurfacePaths, source: SourceSettin
 def _track(project: Project, paths: SurfacePaths, settings: SurfaceSettings) -> None:
     folders = [paths.ledger] if settings.source.git_url else [paths.source, paths.ledger]
     with data_lock(project):
+        write_index(project)
         run_dvc(project, "add", *(str(p.relative_to(project.root)) for p in folders))
 
 
@@ -173,8 +175,9 @@ def _forget(project: Project, paths: SurfacePaths) -> None:
     for folder in (paths.raw, paths.work, paths.reports, project.state / "versions" / paths.name):
         shutil.rmtree(folder, ignore_errors=True)
     paths.settings.unlink(missing_ok=True)
-    forget_lock_entries(project, paths.name)
-    write_index(project)
+    with data_lock(project):
+        forget_lock_entries(project, paths.name)
+        write_index(project)
 
 
 def check_source(path: Path) -> Path:

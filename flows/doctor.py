@@ -8,7 +8,6 @@ from importlib.metadata import version
 
 import psutil
 
-from pipelines.errors import KnotwatchError
 from pipelines.paths import Project
 from pipelines.records import Record
 
@@ -37,8 +36,9 @@ def examine(project: Project) -> list[Check]:
 def _run(name: str, check: Callable[[Project], tuple[bool, str]], project: Project) -> Check:
     try:
         good, found = check(project)
-    except KnotwatchError as error:
-        good, found = False, str(error)
+    except Exception as error:
+        # Whatever a broken installation or store may raise: the other checks still run.
+        good, found = False, str(error) or type(error).__name__
     return Check(name=name, good=good, found=found)
 
 

@@ -25,6 +25,7 @@ from flows.tasks import (
     validate_task,
 )
 from flows.unchanged import find_unchanged
+from pipelines.config import read_surface
 from pipelines.paths import Project, find_project
 from pipelines.prepared import read_index
 from pipelines.records import Verdict
@@ -58,6 +59,7 @@ def retrain(
     project = find_project()
     prepare_environment(project)
     log_stages()
+    read_surface(project, surface)
     with surface_lock(project, surface, "retrain", wait=wait):
         verdict = validate_task(project, surface)
         refuse_bad(verdict, surface)
@@ -81,7 +83,7 @@ def _train(project: Project, tracking: Tracking, job: Job, verdict: Verdict) -> 
     with tracking.run(job.surface, name, tags=job.tags()) as parent:
         _log_data(tracking, parent, project, job)
         parent.text(verdict.model_dump_json(indent=1), "verdict.json")
-        with tempfile.TemporaryDirectory(prefix="knotwatch-") as scratch:
+        with tempfile.TemporaryDirectory(prefix="run-", dir=project.state) as scratch:
             model, page = _train_one(project, tracking, job, verdict, parent, Path(scratch))
     champion = tracking.champion(job.surface)
     return RetrainResult(

@@ -49,6 +49,6 @@ def refuse_bad(verdict: Verdict, surface: str) -> None:
     listed = "\n".join(f"  {q.path}: {q.reason}" for q in verdict.quarantined)
     raise GateError(
         f"validation stopped '{surface}': {'; '.join(verdict.reasons)}\n{listed}",
-        cure=f"mend or remove these files and run `knotwatch data update {surface}`, "
+        cure=f"mend or remove these files and run `knotwatch data update {surface}` (with --prune what vanished goes), "
         f"or raise validation.max_quarantined_share in data/surfaces/{surface}.yaml",
     )

@@ -70,6 +70,7 @@ def calibrate(
         algorithm=trained.algorithm,
         data_version=data_version,
         region=settings.region,
+        max_megapixels=settings.validation.max_megapixels,
         plan=trained.plan,
         score_rule=rule,
         map_divisor=scales.map.divisor,

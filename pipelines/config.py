@@ -46,7 +46,7 @@ class ValidationSettings(Settings):
     max_megapixels: float = Field(default=200.0, gt=0)
     min_brightness: float = 8.0
     max_saturated_share: float = Field(default=0.5, gt=0, le=1)
-    near_duplicate_bits: int = Field(default=20, ge=0, le=64)
+    near_duplicate_bits: int = Field(default=20, ge=0, le=256)
 
 
 class RegionSettings(Settings):
@@ -69,6 +69,12 @@ class PartSettings(Settings):
     test: float = Field(default=0.30, ge=0, lt=1)
     train: float = Field(default=0.55, gt=0, le=1)
     select: float = Field(default=0.10, ge=0, lt=1)
+
+    @model_validator(mode="after")
+    def _something_is_left(self) -> "PartSettings":
+        if self.train + self.select > 1:
+            raise ValueError("train and select together exceed 1; what they leave is calibrated on")
+        return self
 
 
 class PolicySettings(Settings):

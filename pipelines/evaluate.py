@@ -56,7 +56,7 @@ def evaluate(
     table = _count_pixels([(chosen[n], spool / f"{n}.npy") for n in with_masks], prepared, types)
     conditions = np.array([i.condition or "" for i in chosen])
     threshold = detector.info.image_threshold.threshold
-    report = _Reporter(scored, table, np.array(with_masks), threshold, settings.bootstrap, seed)
+    report = _Reporter(scored, table, np.array(with_masks, dtype=np.intp), threshold, settings.bootstrap, seed)
     groups = sorted(set(conditions)) if len(set(conditions)) > 1 else []
     result = Evaluation(
         metrics=report.overall(np.ones(len(chosen), dtype=bool)),

@@ -12,11 +12,10 @@ from pipelines.errors import CallError, ImageError
 from pipelines.files import write_whole
 from pipelines.imaging.decoding import decode_photograph
 from pipelines.imaging.overlay import encode_picture, strip
-from pipelines.loader import MAX_MEGAPIXELS, Detector
+from pipelines.loader import Detector
 from pipelines.progress import track
 from pipelines.records import Inspected, Record
-
-_SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp"}
+from pipelines.sources.listing import is_photograph
 
 _PANEL = 900  # longer side of each of the picture's three panels, pixels
 
@@ -43,7 +42,8 @@ def find_photographs(paths: Sequence[Path], results: Sequence[Path] = ()) -> lis
         if path.is_file():
             found.append(Photograph(file=str(path), name=path.name))
         elif path.is_dir():
-            files = [p for p in sorted(path.rglob("*")) if _is_photograph(p, results)]
+            made = [folder for folder in results if folder.resolve() != path.resolve()]
+            files = [p for p in sorted(path.rglob("*")) if _is_photograph(p, made)]
             found += [Photograph(file=str(p), name=p.relative_to(path).as_posix()) for p in files]
         else:
             raise CallError(f"{path} is not there", cure="name photographs, or folders that hold some")
@@ -62,7 +62,26 @@ def find_photographs(paths: Sequence[Path], results: Sequence[Path] = ()) -> lis
 
 def _is_photograph(path: Path, results: Sequence[Path]) -> bool:
     made = any(path.resolve().is_relative_to(folder.resolve()) for folder in results)
-    return path.suffix.lower() in _SUFFIXES and path.is_file() and not made
+    return path.is_file() and is_photograph(path) and not made
+
+
+def _spare_photographs(photographs: Sequence[Photograph], out: Path | None, maps: Path | None) -> None:
+    inputs = {Path(p.file).resolve() for p in photographs}
+    for photograph in photographs:
+        for target in (_overlay_file(out, photograph), _map_file(maps, photograph)):
+            if target is not None and target.resolve() in inputs:
+                raise CallError(
+                    f"the result {target} would be written over a photograph",
+                    cure="give --out and --maps other folders",
+                )
+
+
+def _overlay_file(out: Path | None, photograph: Photograph) -> Path | None:
+    return None if out is None else out / f"{PurePosixPath(photograph.name).with_suffix('')}.jpg"
+
+
+def _map_file(maps: Path | None, photograph: Photograph) -> Path | None:
+    return None if maps is None else maps / f"{PurePosixPath(photograph.name).with_suffix('')}.tiff"
 
 
 def inspect_photographs(
@@ -71,7 +90,11 @@ def inspect_photographs(
     """Score photographs; write an overlay picture and, with `maps`, a float32 TIFF for each.
 
     A file that cannot be read, or scanned, is reported in its place and stops nothing.
+
+    Raises:
+        CallError: where a result would be written over one of the photographs; nothing is inspected then.
     """
+    _spare_photographs(photographs, out, maps)
     started = time.monotonic()
     results = [
         _inspect_one(detector, photograph, out, maps) for photograph in track(photographs, len(photographs), "inspect")
@@ -87,20 +110,17 @@ def inspect_photographs(
 
 def _inspect_one(detector: Detector, photograph: Photograph, out: Path | None, maps: Path | None) -> Inspected:
     try:
-        image = decode_photograph(Path(photograph.file), MAX_MEGAPIXELS).image
+        image = decode_photograph(Path(photograph.file), detector.info.max_megapixels).image
         # Also here: a fixed region of interest may lie outside of one photograph.
         scan = detector.scan(image)
     except ImageError as error:
         return Inspected(path=photograph.file, error=error.problem)
-    stem = PurePosixPath(photograph.name).with_suffix("")
-    written_map = written_overlay = None
-    if maps is not None:
-        written_map = maps / f"{stem}.tiff"
+    written_map, written_overlay = _map_file(maps, photograph), _overlay_file(out, photograph)
+    if written_map is not None:
         encoded = io.BytesIO()
         tifffile.imwrite(encoded, scan.map, compression="zlib")
         write_whole(written_map, encoded.getvalue())
-    if out is not None:
-        written_overlay = out / f"{stem}.jpg"
+    if written_overlay is not None:
         picture = strip(image, scan.map, detector.info.pixel_threshold.threshold, max_side=_PANEL)
         write_whole(written_overlay, encode_picture(picture))
     height, width = image.shape[:2]

@@ -21,7 +21,6 @@ from pipelines.models.runtime import TileModel
 from pipelines.records import Box, Promise, Record, TilePlan
 
 SCHEMA = 1
-MAX_MEGAPIXELS = 200.0
 
 
 class Reference(Record):
@@ -40,6 +39,7 @@ class VersionInfo(Record):
     algorithm: str
     data_version: str
     region: RegionSettings
+    max_megapixels: float = 200.0
     plan: TilePlan
     score_rule: ScoreRule
     map_divisor: float
@@ -147,7 +147,7 @@ class _PyFunc:
 
         rows = []
         for data in model_input["image"]:
-            photograph = decode_photograph(bytes(data), MAX_MEGAPIXELS)
+            photograph = decode_photograph(bytes(data), self.detector.info.max_megapixels)
             scan = self.detector.scan(photograph.image)
             rows.append({"score": scan.score, "anomalous": scan.anomalous})
         return pd.DataFrame(rows, columns=["score", "anomalous"])

@@ -20,7 +20,7 @@ class PreparedImage(Record):
 
     `file` and `mask` are relative to the prepared folder; the mask keeps the photograph's own size. `width` and
     `height` are the photograph's. `defects` maps the mask's values to types. `key` changes with anything that
-    the prepared file depends on.
+    the prepared file depends on, `digest` is the hash of the prepared file and mask themselves.
     """
 
     path: str
@@ -38,6 +38,7 @@ class PreparedImage(Record):
     condition: str | None
     group: str
     key: str
+    digest: str = ""
 
     @property
     def box(self) -> Box:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from pipelines.config import RegionSettings, read_surface
-from pipelines.errors import GateError, KnotwatchError
+from pipelines.errors import GateError, ImageError, KnotwatchError
 from pipelines.files import write_whole
 from pipelines.imaging.decoding import decode_mask, decode_photograph
 from pipelines.imaging.region import find_region
@@ -96,7 +96,23 @@ def _note(out: Path) -> Path:
 
 
 def _is_whole(out: Path, image: PreparedImage) -> bool:
-    return (out / image.file).is_file() and (image.mask is None or (out / image.mask).is_file())
+    """Tell whether the prepared files are there and hold what was written: nobody edited them since."""
+    files = [out / name for name in (image.file, image.mask) if name]
+    return all(file.is_file() for file in files) and _digest(*(file.read_bytes() for file in files)) == image.digest
+
+
+def _digest(*files: bytes) -> str:
+    found = hashlib.sha256()
+    for data in files:
+        found.update(hashlib.sha256(data).digest())
+    return found.hexdigest()[:16]
+
+
+def _prepared_name(folder: str, path: str) -> str:
+    """Name a prepared file after its photograph; a name that would be too long for a file system becomes its hash."""
+    name = f"{folder}/{path}.png"
+    short = all(len(part.encode()) <= 255 for part in name.split("/"))
+    return name if short else f"{folder}/{hashlib.sha256(path.encode()).hexdigest()[:32]}.png"
 
 
 def _key(row: Mapping[Hashable, Any], region: RegionSettings) -> str:
@@ -130,19 +146,22 @@ def _prepare(
     if current is not None:
         return PreparedImage.model_validate({**current.model_dump(), **facts})
     photograph = decode_photograph(source / row["path"], max_megapixels)
-    box = find_region(photograph.image, region)
-    file = f"images/{row['path']}.png"
-    write_whole(out / file, _png(photograph.image[box.top : box.bottom, box.left : box.right]))
-    mask_file = None
-    if mask := _mask(row):
-        mask_file = f"masks/{row['path']}.png"
-        values = decode_mask(source / mask, photograph)
-        write_whole(out / mask_file, _png(values if bool(row["typed_mask"]) else (values > 0).astype(np.uint8)))
+    try:
+        box = find_region(photograph.image, region)
+    except ImageError as error:
+        raise ImageError(f"{row['path']}: {error.problem}", cure=error.cure) from error
     height, width = photograph.image.shape[:2]
+    files = {_prepared_name("images", row["path"]): photograph.image[box.top : box.bottom, box.left : box.right]}
+    if mask := _mask(row):
+        values = decode_mask(source / mask, photograph)
+        files[_prepared_name("masks", row["path"])] = values if row["typed_mask"] else (values > 0).astype(np.uint8)
+    encoded = {name: _png(pixels) for name, pixels in files.items()}
+    for name, data in encoded.items():
+        write_whole(out / name, data)
+    names = [*encoded, None][:2]
     place = {"left": box.left, "top": box.top, "right": box.right, "bottom": box.bottom}
-    return PreparedImage.model_validate(
-        {**facts, **place, "file": file, "mask": mask_file, "width": width, "height": height}
-    )
+    made = {"file": names[0], "mask": names[1], "width": width, "height": height, "digest": _digest(*encoded.values())}
+    return PreparedImage.model_validate({**facts, **place, **made})
 
 
 def _png(pixels: NDArray[np.uint8]) -> bytes:

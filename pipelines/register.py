@@ -33,9 +33,9 @@ def log_version(
     figures |= {f"select_{name}": value for name, value in selection.metrics.items()}
     bounds = {f"{n}_{side}": b for n, f in evaluation.metrics.items() for side, b in (("low", f.low), ("high", f.high))}
     for defect, metrics in evaluation.per_defect.items():
-        figures.update({f"{defect}/{name}": figure.value for name, figure in metrics.items()})
+        figures.update({f"{_word(defect)}/{name}": figure.value for name, figure in metrics.items()})
     for condition, metrics in evaluation.per_condition.items():
-        figures.update({f"condition {condition}/{name}": figure.value for name, figure in metrics.items()})
+        figures.update({f"condition {_word(condition)}/{name}": figure.value for name, figure in metrics.items()})
     figures.update({name: bound for name, bound in bounds.items() if bound is not None})
     figures.update(
         image_threshold=info.image_threshold.threshold,
@@ -47,6 +47,11 @@ def log_version(
     run.metrics(figures)
     run.text(evaluation.model_dump_json(indent=1), "evaluation.json")
     run.text(info.model_dump_json(indent=1), "model.json")
+
+
+def _word(name: str) -> str:
+    """Make a user's word for a defect or condition one step of a metric's name, of bounded length."""
+    return name.replace("/", "_").strip(". ")[:100] or "_"
 
 
 def register(

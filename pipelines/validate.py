@@ -32,7 +32,10 @@ def build_manifest(
     """Measure what is new, then group and part the images. `arrivals` maps a path to the number of its batch."""
     rows = read_source(settings.source.layout, source)
     frame = measure_rows(rows, source, settings.validation, known)
-    frame = frame.assign(arrival=[arrivals.get(path, 0) for path in frame["path"]])
+    # What the ledger does not know yet came last. The order decides groups and parts, and is not part of the data:
+    # the same images in the same parts are the same data version, however they came.
+    latest = max(arrivals.values(), default=0) + 1
+    frame = frame.assign(arrival=[arrivals.get(path, latest) for path in frame["path"]])
     frame = assign_groups(frame, settings.validation.near_duplicate_bits)
     return assign_parts(frame, settings.parts)
 

@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -82,9 +83,15 @@ def _lock_entries(project: Project, surface: str) -> dict[str, Any]:
 
 
 def data_version(project: Project, surface: str) -> str | None:
-    """Return the hash of the surface's own stage outputs, 16 hex digits; None before they were made."""
+    """Return the hash of the surface's own stage outputs, 16 hex digits; None before all were made of the same data."""
     entries = _lock_entries(project, surface)
     if len(entries) < len(STAGES):
+        return None
+    validate, preprocess = (entries[name] for name in stage_names(surface))
+    made = {out["path"]: out["md5"] for out in validate["outs"]}
+    read = {dep["path"]: dep["md5"] for dep in preprocess.get("deps", []) if dep["path"] in made}
+    if any(made[path] != md5 for path, md5 in read.items()):
+        # Validation ran again and stopped there: what is prepared belongs to an earlier manifest.
         return None
     outs = sorted((out["path"], out["md5"]) for entry in entries.values() for out in entry["outs"])
     return hashlib.sha256(json.dumps(outs).encode()).hexdigest()[:16]
@@ -107,7 +114,7 @@ def capture(project: Project, surface: str) -> DataVersion:
 
 
 def kept_versions(project: Project, surface: str) -> list[str]:
-    """List the data versions that this project remembers, oldest first."""
+    """List the data versions that this project remembers, the one used last at the end."""
     folder = _kept(project, surface, "x").parent
     return [p.stem for p in sorted(folder.glob("*.json"), key=lambda p: p.stat().st_mtime)]
 
@@ -120,16 +127,19 @@ def read_kept(project: Project, surface: str, version: str) -> DataVersion | Non
     return DataVersion.model_validate_json(_kept(project, surface, found[0]).read_bytes())
 
 
-def restore(project: Project, surface: str, kept: DataVersion) -> None:
-    """Bring a data version back: raw files, settings, manifest and prepared images, byte for byte."""
+def restore(project: Project, surface: str, kept: DataVersion, refresh: Callable[[], None]) -> None:
+    """Bring a data version back: raw files, settings, manifest and prepared images, byte for byte.
+
+    `refresh` lists the surfaces for dvc.yaml again once the settings are there. Where DVC lacks the files, all is put
+    back as it was.
+
+    Raises:
+        ToolError: where the version names files that are not the surface's, or DVC cannot bring its files.
+    """
     paths = project.surface(surface)
-    # A version may come from a shared MLflow server: nothing outside the surface's own files is written.
-    foreign = sorted(set(kept.pointers) - set(_POINTERS)) + sorted(set(kept.lock) - set(stage_names(surface)))
-    if foreign:
-        raise ToolError(
-            f"data version {kept.version} names '{foreign[0]}', which is not of '{surface}'",
-            cure="do not use this version",
-        )
+    _check_own(project, surface, kept)
+    files = [*(paths.raw / name for name in _POINTERS), paths.settings, project.dvc_lock]
+    before = {file: file.read_bytes() if file.is_file() else None for file in files}
     for name, text in kept.pointers.items():
         write_whole(paths.raw / name, text)
     write_whole(paths.settings, kept.settings)
@@ -137,7 +147,50 @@ def restore(project: Project, surface: str, kept: DataVersion) -> None:
     stages = {**lock.get("stages", {}), **kept.lock}
     write_whole(project.dvc_lock, yaml.safe_dump({**lock, "stages": stages}, sort_keys=False))
     targets = [str((paths.raw / name).relative_to(project.root)) for name in kept.pointers]
-    run_dvc(project, "checkout", "--force", *targets, *stage_names(surface))
+    targets += stage_names(surface)
+    try:
+        refresh()
+        _check_cached(project, surface)
+        run_dvc(project, "checkout", "--force", *targets)
+    except BaseException:
+        for file, data in before.items():
+            if data is None:
+                file.unlink(missing_ok=True)
+            else:
+                write_whole(file, data)
+        refresh()
+        raise
+
+
+def _check_cached(project: Project, surface: str) -> None:
+    """Raise ToolError where DVC's cache lacks something, before a checkout deletes what is there."""
+    status = json.loads(run_dvc(project, "data", "status", "--json", "--granular") or "{}")
+    own = (f"data/raw/{surface}/", f"data/work/{surface}/")
+    missing = [name for name in status.get("not_in_cache", []) if name.startswith(own)]
+    if missing:
+        raise ToolError(
+            f"DVC's cache here lacks {len(missing)} files of this version of '{surface}', e.g. {missing[0]}",
+            cure="fetch them from your DVC remote, where they were pushed",
+        )
+
+
+def _check_own(project: Project, surface: str, kept: DataVersion) -> None:
+    """Refuse a version that names files outside the surface: it may come from a shared MLflow server."""
+    foreign = sorted(set(kept.pointers) - set(_POINTERS)) + sorted(set(kept.lock) - set(stage_names(surface)))
+    for name, text in kept.pointers.items():
+        pointer = yaml.safe_load(text)
+        outs = pointer.get("outs", []) if isinstance(pointer, dict) else []
+        if "wdir" in (pointer or {}) or [out.get("path") for out in outs] != [name.removesuffix(".dvc")]:
+            foreign.append(f"{name}: {text[:80]!r}")
+    work = project.surface(surface).work.relative_to(project.root).as_posix()
+    for entry in kept.lock.values():
+        names = [str(out.get("path", "")) for out in entry.get("outs", [])]
+        foreign += [n for n in names if not n.startswith(f"{work}/") or ".." in n.split("/")]
+    if foreign:
+        raise ToolError(
+            f"data version {kept.version} names '{foreign[0]}', which is not of '{surface}'",
+            cure="do not use this version",
+        )
 
 
 def forget_lock_entries(project: Project, surface: str) -> None:

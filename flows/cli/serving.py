@@ -24,7 +24,7 @@ def schedule(
     The worker of `knotwatch ui` runs what is scheduled, one run at a time for each surface.
     """
     from flows import deployments
-    from pipelines.config import read_surface
+    from pipelines.config import read_surface, resolve_run
 
     project = find_project()
     wishes = [cron is not None, pause, resume, remove]
@@ -33,9 +33,9 @@ def schedule(
             "expected a surface and one of --cron, --pause, --resume, --remove",
             cure='knotwatch schedule wood-boards --cron "0 2 * * 1"',
         )
-    if surface is not None:
-        read_surface(project, surface)
     if surface is not None and cron is not None:
+        # A misspelt surface or profile would fail by the clock, at night.
+        resolve_run(project, read_surface(project, surface), profile, [])
         deployments.set_schedule(project, surface, cron, timezone, profile)
     elif surface is not None and (pause or resume):
         deployments.set_active(project, surface, active=resume)

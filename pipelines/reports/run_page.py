@@ -96,7 +96,7 @@ def render_run_page(page: RunPage) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"words": wording.interval_in_words, "share": wording.share_in_words}
+    environment.filters |= {"words": wording.interval_in_words}
     normal, anomalous = page.scores(Label.NORMAL), page.scores(Label.ANOMALOUS)
     shown = page.image_promise is not None and bool(normal or anomalous)
     chart = draw_score_chart(normal, anomalous, page.image_promise.threshold) if shown and page.image_promise else None

@@ -15,11 +15,11 @@ COLUMNS = (
     *("path", "sha256", "bytes", "error", "width", "height", "mode", "bit_depth", "orientation", "phash"),
     *("brightness_mean", "brightness_std", "sharpness", "saturated_share"),
     *("mask", "mask_sha256", "mask_error", "mask_area", "label", "defects", "typed_mask", "condition", "split"),
-    *("arrival", "duplicate_of", "near_duplicate_of", "group", "part"),
+    *("duplicate_of", "near_duplicate_of", "group", "part"),
 )
 _TYPES = {
     name: "int64" if name in _INTEGERS else "float64" if name in _FLOATS else "bool" if name == "typed_mask" else "str"
-    for name in COLUMNS
+    for name in (*COLUMNS, "arrival")  # which is not stored: how images came is not part of the data
 }
 
 

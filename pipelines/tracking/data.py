@@ -1,5 +1,7 @@
 """Data versions in MLflow: every run carries what brings its data back."""
 
+import re
+
 from pipelines.errors import CallError
 from pipelines.paths import Project
 from pipelines.tracking.store import Tracking
@@ -11,7 +13,12 @@ ARTIFACT = "data_version.json"
 def find_data_version(project: Project, surface: str, version: str) -> DataVersion:
     """Find a data version among a surface's runs; raise CallError, naming those that are known."""
     tracking = Tracking(project)
-    run_id = tracking.find_finished(surface, {"data_version": version}, like="data_version")
+    if not re.fullmatch("[0-9a-f]{1,16}", version):
+        raise CallError(f"'{version}' is no data version", cure="give the 4 to 16 hex digits that `data show` lists")
+    found = tracking.tag_values(surface, "data_version", version)
+    if len(found) > 1:
+        raise CallError(f"'{version}' begins {', '.join(sorted(found))}", cure="give more digits")
+    run_id = next(iter(found.values()), None)
     if run_id is None:
         known = ", ".join(kept_versions(project, surface)) or "none"
         raise CallError(

@@ -17,17 +17,13 @@ class Run:
         self._client = client
         self.id = run_id
 
-    def tag(self, **tags: str) -> None:
-        for key, value in tags.items():
-            self._client.set_tag(self.id, key, value)
-
     def params(self, values: Mapping[str, Any]) -> None:
         self._client.log_batch(self.id, params=[Param(key, str(value)) for key, value in values.items()])
 
     def metrics(self, values: Mapping[str, float]) -> None:
         """Log figures; what MLflow forbids in a name (a defect type is the user's word) becomes `_`."""
         now = int(time.time() * 1000)
-        named = {re.sub(r"[^\w. /-]", "_", key): value for key, value in values.items()}
+        named = {re.sub(r"[^\w. /-]", "_", key)[:250]: value for key, value in values.items()}
         self._client.log_batch(self.id, metrics=[Metric(key, value, now, 0) for key, value in named.items()])
 
     def text(self, text: str, name: str) -> None:

@@ -5,12 +5,13 @@ import os
 import re
 import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from importlib.metadata import version as installed_version
 from pathlib import Path
 from typing import Any
 
 import mlflow
+from filelock import FileLock
 
 from pipelines.errors import ModelError, ToolError
 from pipelines.paths import Project
@@ -50,7 +51,9 @@ class Tracking:
         mlflow.set_registry_uri(self.uri)
         try:
             self._client = mlflow.MlflowClient(self.uri, self.uri)
-            self._client.search_experiments(max_results=1)
+            # Two processes that both make the tables of a new database would fail.
+            with FileLock(home / "open.lock") if self._local else nullcontext():
+                self._client.search_experiments(max_results=1)
         except Exception as error:
             raise ToolError(
                 f"MLflow at {self.uri} does not answer: {error}",
@@ -145,8 +148,16 @@ class Tracking:
 
     def folder(self, surface: str, version: int) -> Path:
         """Return a version's model folder, fetched into MLflow's cache where the store is remote."""
-        uri = self._client.get_model_version_download_uri(surface, str(version))
-        local = Path(mlflow.artifacts.download_artifacts(uri))
+        from mlflow.exceptions import MlflowException
+
+        try:
+            uri = self._client.get_model_version_download_uri(surface, str(version))
+            local = Path(mlflow.artifacts.download_artifacts(uri))
+        except (MlflowException, OSError) as error:
+            raise ModelError(
+                f"the files of {surface} version {version} cannot be read: {error}",
+                cure="restore MLflow's artefacts, or retrain",
+            ) from error
         data = local / "data"
         inner = [p for p in data.iterdir() if (p / "model.json").is_file()] if data.is_dir() else []
         if not inner:
@@ -166,18 +177,15 @@ class Tracking:
             return False
         return str(found.lifecycle_stage) == "active" and str(found.status) == "FINISHED"
 
-    def find_finished(self, surface: str, tags: Mapping[str, str], *, like: str = "") -> str | None:
-        """Return the newest finished run of a surface with these tags, or None; `like` names one given by its start."""
+    def tag_values(self, surface: str, tag: str, start: str) -> dict[str, str]:
+        """Map the values of a tag that begin with `start`, among a surface's finished runs, to their newest run."""
         found = self._client.get_experiment_by_name(surface)
         if found is None:
-            return None
-        wanted = " and ".join(
-            f"tags.`{k}` LIKE '{_plain(v)}%'" if k == like else f"tags.`{k}` = '{_plain(v)}'" for k, v in tags.items()
-        )
+            return {}
         runs = self._client.search_runs(
-            [found.experiment_id], f"attributes.status = 'FINISHED' and {wanted}", max_results=1
+            [found.experiment_id], f"attributes.status = 'FINISHED' and tags.`{_plain(tag)}` LIKE '{_plain(start)}%'"
         )
-        return str(runs[0].info.run_id) if runs else None
+        return {run.data.tags[tag]: str(run.info.run_id) for run in reversed(runs)}
 
     def read_text(self, run_id: str, name: str) -> str:
         return Path(mlflow.artifacts.download_artifacts(run_id=run_id, artifact_path=name)).read_text("utf-8")
@@ -185,7 +193,7 @@ class Tracking:
 
 def _plain(value: str) -> str:
     """Refuse what could end a quoted value in MLflow's filter language."""
-    if not re.fullmatch(r"[\w.-]+", value):
+    if not re.fullmatch(r"[A-Za-z0-9-]+(_[a-z]+)?", value):
         raise ToolError(f"'{value}' cannot be searched for", cure="give letters, digits, '.', '_' and '-' only")
     return value
 

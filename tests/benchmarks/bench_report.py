@@ -56,8 +56,8 @@ def make_table(bench: Bench) -> Table:
             figure.against,
             _quantity(figure.ours, figure.unit),
             _quantity(figure.reference, figure.unit),
-            f"{figure.ratio:.2f}",
-            f"{figure.low:.2f} to {figure.high:.2f}",
+            _ratio(figure.ratio),
+            f"{_ratio(figure.low)} to {_ratio(figure.high)}",
             str(figure.rounds),
         )
     return table
@@ -70,6 +70,15 @@ def _quantity(value: float, unit: str) -> str:
     ('1234 MB', '0.0567 s')
     """
     return f"{value:.0f} {unit}" if abs(value) >= 100 else f"{value:.3g} {unit}"
+
+
+def _ratio(value: float) -> str:
+    """Write a ratio; a growth of nearly nothing may come out below zero.
+
+    >>> _ratio(0.654), _ratio(-0.003)
+    ('0.65', '0.00')
+    """
+    return f"{round(value, 2) + 0.0:.2f}"
 
 
 def _caption(bench: Bench) -> str:

@@ -10,7 +10,7 @@ from pipelines.config import PadimSettings
 from pipelines.imaging.decoding import decode_photograph
 from pipelines.imaging.scoring import ScoreRule
 from pipelines.imaging.tiling import cut_tiles
-from pipelines.loader import MAX_MEGAPIXELS, scan_region
+from pipelines.loader import scan_region
 from pipelines.models.runtime import TileModel
 from pipelines.records import TilePlan
 from tests.benchmarks.alternation import time_sides
@@ -21,11 +21,12 @@ from tests.benchmarks.fresh_process import peak_mb
 
 SUBJECT = "inspect-large"
 _TRAINED_ON = 16
+_MEGAPIXELS = 200.0
 
 
 def scan_file(model: str, plan: str, photograph: str) -> None:
     """Decode and scan a photograph; runs in a process of its own."""
-    image = decode_photograph(Path(photograph).read_bytes(), MAX_MEGAPIXELS).image
+    image = decode_photograph(Path(photograph).read_bytes(), _MEGAPIXELS).image
     scan_region(TileModel(Path(model)), TilePlan.model_validate_json(plan), ScoreRule(), image)
 
 

@@ -17,7 +17,7 @@ from tests.benchmarks.figures import Figure, ratio_figure
 SUBJECT = "padim-inference"
 # What a tile costs does not depend on how many were trained on.
 _TRAINED_ON = 16
-_CALLS, _SETTLING = 20, 3
+_CALLS, _SETTLING = 15, 3
 
 
 def measure(effort: Effort, folder: Path) -> list[Figure]:

@@ -1,5 +1,6 @@
 """Data under DVC, with the real command in a project of its own."""
 
+import os
 import shutil
 import subprocess
 import sys
@@ -37,8 +38,11 @@ def draw_board(path: Path, seed: int, *, knot: bool = False) -> None:
 
 
 def dvc(project: Project, *words: str) -> str:
+    """Run DVC as a person would who has activated the environment."""
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     command = [sys.executable, "-m", "dvc", *words]
-    return subprocess.run(command, cwd=project.root, capture_output=True, text=True, check=True).stdout
+    env = {**os.environ, "PATH": path}
+    return subprocess.run(command, cwd=project.root, env=env, capture_output=True, text=True, check=True).stdout
 
 
 def tree(folder: Path) -> dict[str, bytes]:
@@ -62,6 +66,16 @@ def test_update_prepares_only_what_is_new_and_equals_a_clean_run(
 
     shutil.rmtree(paths.work)
     knotwatch("data", "update", "oak")
+    assert knotwatch("data", "show", "oak", "--json").json["data_version"] == second["data_version"]
+    # Another way to the same images: all at once, under another name of the same length.
+    fresh = knotwatch("data", "add", "ash", str(boards), "--layout", "folder", "--json").json
+    assert tree(project.surface("ash").prepared) == tree(paths.prepared)
+    assert project.surface("ash").manifest.read_bytes() == paths.manifest.read_bytes()
+    assert fresh["prepared"] == NORMAL + 3
+
+    # A prepared file that somebody edited is made again.
+    old.write_bytes(old.read_bytes() + b"edited")
+    dvc(project, "repro", "-f", "preprocess@oak")
     assert knotwatch("data", "show", "oak", "--json").json["data_version"] == second["data_version"]
 
     back = knotwatch("data", "checkout", "oak", first["data_version"][:6])
@@ -97,6 +111,27 @@ def test_bad_files_are_quarantined_and_too_many_stop_with_3(
     assert "board 01.png" in refused.err
     assert "max_quarantined_share" in refused.err
     assert project.surface("oak").verdict.is_file(), "a bad verdict must be left as well"
+
+
+def test_what_a_killed_add_left_is_no_obstacle(knotwatch: Knotwatch, boards: Path, project: Project) -> None:
+    leftover = project.surface("oak").source / "good" / "half.png"
+    leftover.parent.mkdir(parents=True)
+    leftover.write_bytes(b"half a file")
+    knotwatch("data", "add", "oak", str(boards), "--layout", "folder")
+    assert not leftover.exists()
+    assert "exists" in knotwatch("data", "add", "oak", str(boards), "--layout", "folder", expect=2).err
+
+
+def test_a_checkout_that_lacks_files_changes_nothing(knotwatch: Knotwatch, boards: Path, project: Project) -> None:
+    first = knotwatch("data", "add", "oak", str(boards), "--layout", "folder", "--json").json
+    (boards / "good" / "board 01.png").unlink()
+    second = knotwatch("data", "update", "oak", "--prune", "--json").json
+    shutil.rmtree(project.root / ".dvc/cache")
+    paths = project.surface("oak")
+    before = tree(paths.raw), tree(paths.prepared), project.dvc_lock.read_bytes()
+    assert "lacks" in knotwatch("data", "checkout", "oak", first["data_version"], expect=1).err
+    assert (tree(paths.raw), tree(paths.prepared), project.dvc_lock.read_bytes()) == before
+    assert knotwatch("data", "show", "oak", "--json").json["data_version"] == second["data_version"]
 
 
 def test_wrong_calls_name_the_cure_and_copy_nothing(knotwatch: Knotwatch, tmp_path: Path, project: Project) -> None:

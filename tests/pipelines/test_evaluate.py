@@ -226,3 +226,12 @@ def test_without_masks_pixel_metrics_are_absent(tmp_path: Path) -> None:
     assert found.per_defect.keys() == {"knot"}
     assert not set(PIXEL) & found.per_defect["knot"].keys()
     assert "No masks" in found.notes[0]
+
+
+def test_defective_photographs_alone_without_masks_are_scored_all_the_same(tmp_path: Path) -> None:
+    boards = Boards(tmp_path / "prepared")
+    for _ in range(3):
+        boards.add(Label.ANOMALOUS, defects={1: "knot"})
+    found = boards.evaluate(tmp_path, rounds=10)
+    assert len(found.images) == 3
+    assert not (set(PIXEL) | {"image_auroc"}) & found.metrics.keys()

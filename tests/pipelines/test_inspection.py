@@ -19,7 +19,7 @@ from pipelines.records import Box, Inspected
 class Fake:
     """A detector whose map is the photograph's darkness, and whose score is its highest."""
 
-    info = SimpleNamespace(pixel_threshold=SimpleNamespace(threshold=0.5), surface="oak")
+    info = SimpleNamespace(pixel_threshold=SimpleNamespace(threshold=0.5), surface="oak", max_megapixels=200)
 
     def scan(self, photograph: NDArray[np.uint8]) -> Scan:
         if photograph.shape[1] < 20:
@@ -130,3 +130,16 @@ def test_an_interrupted_map_leaves_no_half_file(tmp_path: Path, monkeypatch: pyt
     with pytest.raises(KeyboardInterrupt):
         inspect([tmp_path / "a.png"], None, tmp_path / "maps")
     assert not list(tmp_path.glob("maps/*"))
+
+
+def test_no_result_is_written_over_a_photograph(tmp_path: Path) -> None:
+    photographs = [draw(tmp_path / "in/b.jpg"), draw(tmp_path / "in/c.tiff")]
+    before = [p.read_bytes() for p in photographs]
+    for paths, out, maps in (
+        (photographs, tmp_path / "in", None),
+        ([tmp_path / "in"], tmp_path / "in", None),
+        (photographs, None, tmp_path / "x/../in"),
+    ):
+        with pytest.raises(CallError, match="over a photograph"):
+            inspect(paths, out, maps)
+    assert [p.read_bytes() for p in photographs] == before

@@ -23,6 +23,8 @@ from pipelines.versions import (
     run_dvc,
 )
 
+POINTER = "outs:\n- md5: 1\n  path: source\n"
+
 
 def entry(stage: str, surface: str, md5: str) -> dict[str, Any]:
     return {
@@ -47,7 +49,7 @@ def bare(tmp_path: Path) -> Project:
     """A folder with one surface, `oak`, and a lock; no DVC project."""
     project = Project(tmp_path)
     paths = project.surface("oak")
-    for path, text in ((paths.settings, "source: {}\n"), (paths.raw / "source.dvc", "outs: 1\n")):
+    for path, text in ((paths.settings, "source: {}\n"), (paths.raw / "source.dvc", POINTER)):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
     lock(project, oak="a")
@@ -88,7 +90,7 @@ def test_a_captured_version_is_found_by_its_beginning(bare: Project) -> None:
     later = capture(bare, "oak")
     assert set(kept_versions(bare, "oak")) == {kept.version, later.version}
     assert read_kept(bare, "oak", kept.version[:8]) == kept
-    assert kept.pointers == {"source.dvc": "outs: 1\n"}
+    assert kept.pointers == {"source.dvc": POINTER}
     assert set(kept.lock) == {"validate@oak", "preprocess@oak"}
     assert read_kept(bare, "oak", "") is None, "two versions begin like this"
     assert read_kept(bare, "oak", "../oak") is None
@@ -100,24 +102,58 @@ def test_restoring_changes_one_surface_and_checks_out_no_other(bare: Project, mo
     lock(bare, oak="b", ash="d")
     paths = bare.surface("oak")
     paths.settings.write_text("source: {later: 1}\n")
-    (paths.raw / "source.dvc").write_text("outs: 2\n")
+    (paths.raw / "source.dvc").write_text(POINTER.replace("1", "2"))
     asked: list[tuple[str, ...]] = []
     monkeypatch.setattr(versions, "run_dvc", lambda _, *words: asked.append(words))
-    restore(bare, "oak", kept)
+    restore(bare, "oak", kept, lambda: None)
     assert data_version(bare, "oak") == kept.version
     assert yaml.safe_load(bare.dvc_lock.read_text())["stages"]["validate@ash"] == entry("validate", "ash", "d")
-    assert (paths.raw / "source.dvc").read_text() == "outs: 1\n"
+    assert (paths.raw / "source.dvc").read_text() == POINTER
     assert paths.settings.read_text() == "source: {}\n"
-    assert asked == [("checkout", "--force", "data/raw/oak/source.dvc", "validate@oak", "preprocess@oak")]
+    assert asked[-1:] == [("checkout", "--force", "data/raw/oak/source.dvc", "validate@oak", "preprocess@oak")]
 
 
 @pytest.mark.parametrize("name", ["../../../evil", "/evil.dvc", "source.dvc/../x", "oak.dvc", ""])
 def test_a_foreign_pointer_is_refused_before_anything_is_written(bare: Project, name: str) -> None:
     kept = capture(bare, "oak")
-    evil = kept.model_copy(update={"pointers": {"source.dvc": "outs: 9\n", name: "x"}, "settings": "changed"})
+    evil = kept.model_copy(update={"pointers": {"source.dvc": POINTER, name: "x"}, "settings": "changed"})
     before = {p: p.read_bytes() for p in bare.root.rglob("*") if p.is_file()}
     with pytest.raises(ToolError, match="is not of 'oak'"):
-        restore(bare, "oak", evil)
+        restore(bare, "oak", evil, lambda: None)
+    assert {p: p.read_bytes() for p in bare.root.rglob("*") if p.is_file()} == before
+
+
+@pytest.mark.parametrize(
+    "text", ["wdir: ../../..\nouts:\n- path: source\n", "outs:\n- path: ../../../flows\n", "outs: []\n", "just words"]
+)
+def test_a_pointer_that_leads_elsewhere_is_refused(bare: Project, text: str) -> None:
+    evil = capture(bare, "oak").model_copy(update={"pointers": {"source.dvc": text}})
+    with pytest.raises(ToolError, match="is not of 'oak'"):
+        restore(bare, "oak", evil, lambda: None)
+    assert (bare.surface("oak").raw / "source.dvc").read_text() == POINTER
+
+
+def test_outputs_outside_the_surfaces_folder_are_refused(bare: Project) -> None:
+    kept = capture(bare, "oak")
+    stolen = {
+        name: {**stage, "outs": [{"path": "data/work/oak/../../../flows", "md5": "1"}]}
+        for name, stage in kept.lock.items()
+    }
+    with pytest.raises(ToolError, match="is not of 'oak'"):
+        restore(bare, "oak", kept.model_copy(update={"lock": stolen}), lambda: None)
+
+
+def test_what_dvc_cannot_bring_leaves_everything_as_it_was(bare: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    kept = capture(bare, "oak")
+    lock(bare, oak="b")
+    bare.surface("oak").settings.write_text("source: {later: 1}\n")
+    before = {p: p.read_bytes() for p in bare.root.rglob("*") if p.is_file()}
+    lacking = json.dumps({"not_in_cache": ["data/raw/oak/source/a.png"]})
+    monkeypatch.setattr(
+        versions, "run_dvc", lambda _, *words: lacking if words[0] == "data" else pytest.fail("deleted")
+    )
+    with pytest.raises(ToolError, match="lacks 1 files"):
+        restore(bare, "oak", kept, lambda: None)
     assert {p: p.read_bytes() for p in bare.root.rglob("*") if p.is_file()} == before
 
 
@@ -130,7 +166,7 @@ def test_a_version_of_another_surface_is_refused(bare: Project) -> None:
     foreign = capture(bare, "ash")
     before = bare.dvc_lock.read_bytes()
     with pytest.raises(ToolError, match="@ash', which is not of 'oak'"):
-        restore(bare, "oak", foreign)
+        restore(bare, "oak", foreign, lambda: None)
     assert bare.dvc_lock.read_bytes() == before
 
 

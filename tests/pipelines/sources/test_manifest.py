@@ -66,7 +66,7 @@ def test_table_comes_back_as_it_was(tmp_path: Path, rows: list[SourceRow]) -> No
     path = tmp_path / "out/manifest.csv"
     write_manifest(frame, path)
     back = read_manifest(path)
-    pd.testing.assert_frame_equal(back, frame)
+    pd.testing.assert_frame_equal(back, frame.drop(columns="arrival"))
     before = path.read_bytes()
     write_manifest(back, path)
     assert path.read_bytes() == before

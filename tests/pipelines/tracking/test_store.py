@@ -91,7 +91,7 @@ def test_a_run_ends_as_what_it_became(store: Tracking, raised: type[BaseExceptio
     found = mlflow.MlflowClient(store.uri).get_run(run.id)
     assert found.info.status == status
     assert found.info.end_time is not None
-    assert store.find_finished("ash", {"mark": status}) is None
+    assert store.tag_values("ash", "mark", status) == {}
     assert not store.is_finished(run.id)
 
 
@@ -120,10 +120,12 @@ def test_finished_runs_are_found_by_their_tags(store: Tracking) -> None:
         with store.run("elm", "retrain", tags={"fingerprint": "00ff", "data_version": "abcd1234"}) as run:
             runs.append(run.id)
             run.text("what it said", "note.txt")
-    assert store.find_finished("elm", {"fingerprint": "00ff"}) == runs[1], "the newest counts"
-    assert store.find_finished("elm", {"fingerprint": "00ff", "data_version": "abcd"}) is None
-    assert store.find_finished("elm", {"data_version": "abcd"}, like="data_version") == runs[1]
-    assert store.find_finished("nosuch", {"fingerprint": "00ff"}) is None
+    with store.run("elm", "retrain", tags={"data_version": "abef"}):
+        pass
+    assert store.tag_values("elm", "fingerprint", "00") == {"00ff": runs[1]}, "the newest counts"
+    assert store.tag_values("elm", "data_version", "ab").keys() == {"abcd1234", "abef"}
+    assert store.tag_values("elm", "data_version", "ff") == {}
+    assert store.tag_values("nosuch", "fingerprint", "00ff") == {}
     assert store.read_text(runs[0], "note.txt") == "what it said"
     assert store.is_finished(runs[0])
     assert not store.is_finished("0" * 32)
@@ -133,7 +135,7 @@ def test_finished_runs_are_found_by_their_tags(store: Tracking) -> None:
 def test_a_value_that_could_end_its_quotes_is_refused(store: Tracking, value: str) -> None:
     store.experiment("elm")
     with pytest.raises(ToolError, match="cannot be searched for"):
-        store.find_finished("elm", {"fingerprint": value})
+        store.tag_values("elm", "fingerprint", value)
 
 
 def test_versions_are_listed_with_their_aliases(store: Tracking, versions: list[ModelVersion]) -> None:
