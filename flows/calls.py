@@ -2,13 +2,14 @@
 
 import os
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from flows.environment import log_to_terminal, prepare_environment
 from flows.locks import data_lock, surface_lock
 from flows.results import InspectResult, ModelLine, RetrainResult
 from pipelines.config import read_surface, resolve_run
-from pipelines.errors import ModelError
+from pipelines.errors import CallError, ModelError
 from pipelines.paths import Project, find_project
 from pipelines.versions import data_version, is_current
 
@@ -64,6 +65,7 @@ def call_inspect(surface: str, paths: list[Path], out: Path | None, maps: Path |
     tracking = Tracking(project)
     champion = tracking.champion(surface)
     if champion is None:
+        read_surface(project, surface)
         raise ModelError(f"'{surface}' has no champion", cure=f"knotwatch retrain {surface}")
     detector = Detector(tracking.folder(surface, champion.version))
     results = inspect_photographs(detector, photographs, target, maps)
@@ -85,6 +87,9 @@ def list_models(surface: str) -> list[ModelLine]:
     project = find_project()
     prepare_environment(project)
     tracking = Tracking(project)
+    found = tracking.versions(surface)
+    if not found:
+        read_surface(project, surface)
     return [
         ModelLine(
             version=v.version,
@@ -94,5 +99,15 @@ def list_models(surface: str) -> list[ModelLine]:
             run_id=v.run_id,
             metrics=tracking.metrics(v.run_id),
         )
-        for v in tracking.versions(surface)
+        for v in found
     ]
+
+
+def drop_schedule(project: Project, surface: str) -> None:
+    """Remove a surface's schedule, where Prefect was ever used here: else its runs would fail by the clock."""
+    if not (project.state / "prefect" / "prefect.db").is_file() and "PREFECT_API_URL" not in os.environ:
+        return
+    from flows.deployments import remove_schedule
+
+    with suppress(CallError):
+        remove_schedule(project, surface)

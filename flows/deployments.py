@@ -55,6 +55,13 @@ def set_schedule(project: Project, surface: str, cron: str, timezone: str, profi
     return Schedule(surface=surface, cron=cron, timezone=timezone, active=True, profile=profile)
 
 
+def change_schedule(project: Project, surface: str, cron: str, timezone: str | None, profile: str | None) -> Schedule:
+    """Set a surface's schedule; what is not said stays as it was."""
+    before = next((s for s in list_schedules(project) if s.surface == surface), None)
+    zone = timezone or (before.timezone if before else "UTC")
+    return set_schedule(project, surface, cron, zone, profile or (before.profile if before else "full"))
+
+
 def list_schedules(project: Project) -> list[Schedule]:
     """List the schedules of all surfaces."""
     prepare_environment(project)

@@ -8,6 +8,7 @@ from importlib.metadata import version
 
 import psutil
 
+from pipelines.config import read_surface, resolve_run
 from pipelines.paths import Project
 from pipelines.records import Record
 
@@ -27,6 +28,7 @@ def examine(project: Project) -> list[Check]:
         "memory": _memory,
         "disk": _disk,
         "libraries": _libraries,
+        "settings": _settings,
         "tracking": _tracking,
         "champions": _champions,
     }
@@ -68,6 +70,13 @@ def _disk(project: Project) -> tuple[bool, str]:
 def _libraries(_: Project) -> tuple[bool, str]:
     names = ("anomalib", "torch", "openvino", "prefect", "dvc", "mlflow", "great-expectations")
     return True, ", ".join(f"{name} {version(name)}" for name in names)
+
+
+def _settings(project: Project) -> tuple[bool, str]:
+    names = project.surface_names()
+    for name in names:
+        resolve_run(project, read_surface(project, name), "quick", [])
+    return True, f"{len(names)} surfaces read"
 
 
 def _tracking(project: Project) -> tuple[bool, str]:

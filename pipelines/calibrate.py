@@ -31,6 +31,7 @@ from pipelines.progress import track
 from pipelines.records import Part, Promise, Trained
 
 _REFERENCES = 4
+_FEW = 5  # fewer images than this make a shaky scale
 _SAMPLE = 4000  # pixels an image that the map's scale is fitted to
 
 log = logging.getLogger(__name__)
@@ -60,6 +61,8 @@ def calibrate(
     rule = ScoreRule()
     parts = {part: [i for i in images if i.part == part] for part in Part}
     select = parts[Part.SELECT] or parts[Part.TRAIN]
+    if len(select) < _FEW:
+        log.warning("calibrate %s: the scale rests on %d images; more normals steady it", surface, len(select))
     scales = _fit_scales(_scan_all(model, trained, rule, prepared, select, "scale"))
     estimate = not parts[Part.CALIBRATE]
     held_out = parts[Part.CALIBRATE] or parts[Part.TRAIN]

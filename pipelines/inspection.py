@@ -3,8 +3,9 @@
 import io
 import logging
 import time
+from collections import Counter
 from collections.abc import Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import Path, PurePath
 
 import tifffile
 
@@ -23,10 +24,15 @@ log = logging.getLogger(__name__)
 
 
 class Photograph(Record):
-    """A file to inspect, and the relative name that its results get."""
+    """A file to inspect, its name relative to what was given, and the relative name that its results get."""
 
     file: str
     name: str
+    stem: str
+
+    @classmethod
+    def of(cls, file: Path, name: PurePath) -> "Photograph":
+        return cls(file=str(file), name=name.as_posix(), stem=name.with_suffix("").as_posix())
 
 
 def find_photographs(paths: Sequence[Path], results: Sequence[Path] = ()) -> list[Photograph]:
@@ -40,23 +46,23 @@ def find_photographs(paths: Sequence[Path], results: Sequence[Path] = ()) -> lis
     found: list[Photograph] = []
     for path in paths:
         if path.is_file():
-            found.append(Photograph(file=str(path), name=path.name))
+            found.append(Photograph.of(path, PurePath(path.name)))
         elif path.is_dir():
             made = [folder for folder in results if folder.resolve() != path.resolve()]
             files = [p for p in sorted(path.rglob("*")) if _is_photograph(p, made)]
-            found += [Photograph(file=str(p), name=p.relative_to(path).as_posix()) for p in files]
+            found += [Photograph.of(p, p.relative_to(path)) for p in files]
         else:
             raise CallError(f"{path} is not there", cure="name photographs, or folders that hold some")
     if not found:
         raise CallError(
             f"no photograph in {', '.join(map(str, paths))}", cure="name a folder with JPEG, PNG or TIFF files"
         )
-    stems = [str(PurePosixPath(p.name).with_suffix("")) for p in found]
-    doubled = sorted({s for s in stems if stems.count(s) > 1}) if len(set(stems)) < len(stems) else []
-    if doubled:
-        raise CallError(
-            f"two files would have the results '{doubled[0]}'", cure="inspect their folders one by one, or their parent"
-        )
+    stems = Counter(p.stem for p in found)
+    # Two files that differ in their endings alone keep them in the names of their results.
+    found = [p if stems[p.stem] == 1 else p.model_copy(update={"stem": p.name}) for p in found]
+    twice = [stem for stem, count in Counter(p.stem for p in found).items() if count > 1]
+    if twice:
+        raise CallError(f"two files would have the results '{twice[0]}'", cure="inspect their folders one by one")
     return found
 
 
@@ -77,11 +83,11 @@ def _spare_photographs(photographs: Sequence[Photograph], out: Path | None, maps
 
 
 def _overlay_file(out: Path | None, photograph: Photograph) -> Path | None:
-    return None if out is None else out / f"{PurePosixPath(photograph.name).with_suffix('')}.jpg"
+    return None if out is None else out / f"{photograph.stem}.jpg"
 
 
 def _map_file(maps: Path | None, photograph: Photograph) -> Path | None:
-    return None if maps is None else maps / f"{PurePosixPath(photograph.name).with_suffix('')}.tiff"
+    return None if maps is None else maps / f"{photograph.stem}.tiff"
 
 
 def inspect_photographs(

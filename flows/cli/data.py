@@ -124,11 +124,14 @@ def show(surface: Surface, as_json: Json = False) -> None:
 @app.command(epilog="Example: knotwatch data remove boards --yes")
 def remove(surface: Surface, yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False) -> None:
     """Remove a surface's files from the project. The source and registered models stay."""
+    from flows.calls import drop_schedule
     from flows.data import remove_surface
 
     if not yes:
         typer.confirm(f"Remove the project's copy of '{surface}'?", abort=True)
-    remove_surface(find_project(), surface)
+    project = find_project()
+    remove_surface(project, surface)
+    drop_schedule(project, surface)
     say(f"{surface}: removed")
 
 

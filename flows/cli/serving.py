@@ -12,8 +12,8 @@ from pipelines.paths import find_project
 def schedule(
     surface: Annotated[str | None, typer.Argument(help="The surface; without one, all schedules are listed.")] = None,
     cron: Annotated[str | None, typer.Option(help='When, for example "0 2 * * 1": Mondays at two.')] = None,
-    timezone: Annotated[str, typer.Option(help="The time zone of --cron.")] = "UTC",
-    profile: Annotated[str, typer.Option(help="quick or full.")] = "full",
+    timezone: Annotated[str | None, typer.Option(help="The time zone of --cron; default: as before, or UTC.")] = None,
+    profile: Annotated[str | None, typer.Option(help="quick or full; default: as before, or full.")] = None,
     pause: Annotated[bool, typer.Option("--pause", help="Keep the schedule, run nothing.")] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Run again by the clock.")] = False,
     remove: Annotated[bool, typer.Option("--remove", help="Remove the schedule.")] = False,
@@ -35,8 +35,9 @@ def schedule(
         )
     if surface is not None and cron is not None:
         # A misspelt surface or profile would fail by the clock, at night.
-        resolve_run(project, read_surface(project, surface), profile, [])
-        deployments.set_schedule(project, surface, cron, timezone, profile)
+        own = read_surface(project, surface)
+        resolve_run(project, own, profile or "full", [])
+        deployments.change_schedule(project, surface, cron, timezone, profile)
     elif surface is not None and (pause or resume):
         deployments.set_active(project, surface, active=resume)
     elif surface is not None and remove:
