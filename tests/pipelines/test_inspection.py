@@ -59,7 +59,7 @@ def test_one_name_in_two_places_is_no_clash_but_one_result_is(tmp_path: Path) ->
     for name in ("a/x.png", "b/x.png"):
         draw(tmp_path / name)
     assert len(find_photographs([tmp_path])) == 2
-    with pytest.raises(CallError, match="the results 'x.png'"):
+    with pytest.raises(CallError, match=r"the results 'x\.png'"):
         find_photographs([tmp_path / "a", tmp_path / "b"])
     draw(tmp_path / "a/x.jpg")
     assert [p.stem for p in find_photographs([tmp_path])] == ["a/x.jpg", "a/x.png", "b/x"]
