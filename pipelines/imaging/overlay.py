@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from pipelines.errors import ImageError
+from pipelines.imaging.scaling import shrink
 
 Photograph = NDArray[np.uint8]
 AnomalyMap = NDArray[np.float32]
@@ -38,16 +39,6 @@ def _check_same_size(photograph: Photograph, other: NDArray[Any], what: str) -> 
             f"expected a {what} of {photograph.shape[:2]}, the photograph's size, found {other.shape}",
             cure=f"bring the {what} to the photograph's size",
         )
-
-
-def fit_within(photograph: Photograph, max_side: int) -> Photograph:
-    """Shrink a picture so that its longer side has at most `max_side` pixels; smaller ones stay as they are."""
-    height, width = photograph.shape[:2]
-    scale = max_side / max(height, width)
-    if scale >= 1:
-        return photograph
-    size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    return np.asarray(cv2.resize(photograph, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
 
 
 def heat_strength(anomaly_map: AnomalyMap, pixel_threshold: float) -> NDArray[np.float32]:
@@ -100,9 +91,7 @@ def strip(
     line = max(1, round(2 * max(photograph.shape[:2]) / max_side))
     labelled = photograph if true_region is None else outline(photograph, true_region, TRUE, line)
     outlined = outline(labelled, anomaly_map > pixel_threshold, FOUND, line)
-    panels = [
-        fit_within(p, max_side) for p in (photograph, heatmap(photograph, anomaly_map, pixel_threshold), outlined)
-    ]
+    panels = [shrink(p, max_side) for p in (photograph, heatmap(photograph, anomaly_map, pixel_threshold), outlined)]
     height, width = panels[0].shape[:2]
     axis = 0 if width > 1.5 * height else 1
     gap = np.full((_GAP, width, 3) if axis == 0 else (height, _GAP, 3), 255, dtype=np.uint8)

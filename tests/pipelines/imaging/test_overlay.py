@@ -13,7 +13,6 @@ from pipelines.imaging.overlay import (
     TRUE,
     data_uri,
     encode_picture,
-    fit_within,
     heat_strength,
     heatmap,
     outline,
@@ -87,12 +86,6 @@ def test_outlines_of_large_photographs_survive_shrinking() -> None:
     shown = strip(np.full((900, 1200, 3), 128, dtype=np.uint8), anomaly_map, 1.0, max_side=200)
     last = shown[:, -200:].astype(int)
     assert np.abs(last - FOUND).max(axis=2).min() < 40
-
-
-def test_fit_within_keeps_small_pictures_and_proportions(board: np.ndarray) -> None:
-    assert fit_within(board, 60) is board
-    assert fit_within(board, 30).shape == (20, 30, 3)
-    assert fit_within(np.zeros((1, 500, 3), dtype=np.uint8), 50).shape == (1, 50, 3)
 
 
 @pytest.mark.parametrize("kind", ["png", "jpeg"])
