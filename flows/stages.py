@@ -15,7 +15,7 @@ log = logging.getLogger(__name__)
 def run_validate(project: Project, surface: str) -> Verdict:
     """Reproduce the surface's `validate` stage and return its verdict, good or bad."""
     with data_lock(project):
-        run_dvc(project, "repro", f"validate@{surface}", quiet=not sys.stderr.isatty())
+        run_dvc(project, "repro", "--quiet", f"validate@{surface}", quiet=not sys.stderr.isatty())
     verdict = read_verdict(project, surface)
     log.info(
         "validate %s: %d images, %d quarantined, %d duplicates, %d warnings",
@@ -32,7 +32,7 @@ def run_preprocess(project: Project, surface: str) -> DataVersion:
     """
     refuse_bad(read_verdict(project, surface), surface)
     with data_lock(project):
-        run_dvc(project, "repro", f"preprocess@{surface}", quiet=not sys.stderr.isatty())
+        run_dvc(project, "repro", "--quiet", f"preprocess@{surface}", quiet=not sys.stderr.isatty())
     kept = capture(project, surface)
     log.info("preprocess %s: data version %s", surface, kept.version)
     return kept

@@ -73,7 +73,8 @@ def main(name: str) -> None:
 
 
 if __name__ == "__main__":
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    logging.basicConfig(format="%(message)s")
+    log.setLevel(logging.INFO)
     try:
         main(sys.argv[1])
     except KnotwatchError as error:

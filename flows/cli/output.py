@@ -26,7 +26,7 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Non
     """Print a table; cells are text, not markup."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in columns:
-        table.add_column(column, overflow="fold")
+        table.add_column(column, overflow="fold", min_width=max(map(len, column.split())))
     for row in rows:
         table.add_row(*(Text("" if cell is None else str(cell)) for cell in row))
     out.print(table)
