@@ -8,7 +8,7 @@ from pathlib import Path
 import yaml
 
 from flows.locks import data_lock, surface_lock
-from flows.stages import refuse_bad, run_preprocess, run_validate
+from flows.stages import run_preprocess, run_validate
 from pipelines.config import ProceduralSettings, SourceSettings, SurfaceSettings, read_surface, write_surface
 from pipelines.errors import CallError, SourceError
 from pipelines.files import write_whole
@@ -154,7 +154,6 @@ def _track(project: Project, paths: SurfacePaths, settings: SurfaceSettings) -> 
 def _reproduce(project: Project, name: str, intake: Intake) -> DataChange:
     before = _keys(project, name)
     verdict = run_validate(project, name)
-    refuse_bad(verdict, name)
     run_preprocess(project, name)
     made = _keys(project, name) - before
     version = data_version(project, name)

@@ -3,6 +3,7 @@
 from flows.results import Champion, ModelResult, RetrainResult, ValidationCounts
 from flows.stages import read_verdict
 from pipelines.paths import Project
+from pipelines.reports.wording import METRIC_NAMES
 from pipelines.tracking.store import Tracking
 
 
@@ -45,8 +46,4 @@ def find_unchanged(
     )
 
 
-_METRICS = {
-    *("image_auroc", "image_ap", "image_f1", "image_f1_max", "pixel_auroc", "pixel_ap", "aupro"),
-    "false_alarm_rate",
-    *(f"select_{name}" for name in ("image_auroc", "image_ap", "pixel_auroc", "pixel_ap", "aupro")),
-}
+_METRICS = {*METRIC_NAMES, *(f"select_{name}" for name in METRIC_NAMES)}
