@@ -28,18 +28,30 @@ def publish_verdict(surface: str, verdict: Verdict) -> None:
 
 
 def publish_result(project: Project, result: RetrainResult, tracking: Tracking) -> None:
-    """Show the figures of the trained versions, and the way to their MLflow pages."""
+    """Show the algorithms side by side, the proposal, and the way to their MLflow pages."""
     rows = [
-        {"algorithm": m.algorithm, "version": m.version or "trial", **{k: round(v, 4) for k, v in m.metrics.items()}}
+        {
+            "algorithm": m.algorithm,
+            "version": m.version or "trial",
+            **{name: round(value, 4) for name, value in m.metrics.items()},
+            "training seconds": round(m.seconds, 1),
+            "peak memory MB": round(m.peak_rss_mb),
+            "size MB": round(m.folder_mb, 1),
+        }
         for m in result.models
     ]
-    create_table_artifact(rows, key=f"models-{result.surface}", description=f"data version {result.data_version}")
+    rows += [{"algorithm": f.algorithm, "version": f"failed: {f.problem}"} for f in result.failed]
+    said = [f"data version {result.data_version}"]
+    if result.proposed:
+        said.append(f"proposed: {result.proposed.algorithm}, {_plain(result.proposed.reason)}")
+    create_table_artifact(rows, key=f"models-{result.surface}", description="; ".join(said))
     running = running_servers(project)
     server = tracking.uri if tracking.uri.startswith("http") else running["mlflow"] if running else None
     for model in result.models:
         if server:
             page = f"{server.rstrip('/')}/#/experiments/{tracking.experiment(result.surface)}/runs/{model.run_id}"
-            create_link_artifact(page, key=f"mlflow-{result.surface}", link_text=f"MLflow run of {model.algorithm}")
+            key = f"mlflow-{result.surface}-{model.algorithm}"
+            create_link_artifact(page, key=key, link_text=f"MLflow run of {model.algorithm}")
 
 
 def _table(title: str, files: Sequence[Quarantined]) -> list[str]:

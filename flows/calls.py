@@ -15,7 +15,11 @@ from pipelines.versions import data_version, is_current
 
 
 def call_retrain(surface: str, profile: str, assignments: list[str], trial: str | None, force: bool) -> RetrainResult:
-    """Retrain a surface; decide first, and cheaply, whether anything needs training."""
+    """Retrain a surface; decide first, and cheaply, whether anything needs training.
+
+    Raises:
+        SomeFailedError: with the result, where an algorithm failed; the others are registered.
+    """
     started = time.monotonic()
     project = find_project()
     log_to_terminal()
@@ -42,12 +46,12 @@ def _find_unchanged(project: Project, surface: str, profile: str, assignments: l
         if version is None or not is_current(project, surface):
             return None
     from flows.unchanged import find_unchanged
-    from pipelines.fingerprint import fingerprint
+    from pipelines.fingerprint import fingerprints
     from pipelines.tracking.store import Tracking
 
     own = read_surface(project, surface)
-    mark = fingerprint(version, resolve_run(project, own, profile, assignments), own.policy)
-    return find_unchanged(project, Tracking(project), surface, version, mark)
+    marks = fingerprints(version, resolve_run(project, own, profile, assignments), own.policy)
+    return find_unchanged(project, Tracking(project), surface, version, marks)
 
 
 def call_inspect(surface: str, paths: list[Path], out: Path | None, maps: Path | None) -> InspectResult:

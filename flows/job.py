@@ -3,10 +3,10 @@
 from prefect import runtime
 
 from pipelines.config import RunSettings, SurfaceSettings, read_surface, resolve_run
-from pipelines.fingerprint import fingerprint, git_commit
+from pipelines.fingerprint import fingerprints, git_commit
 from pipelines.loader import VersionInfo
 from pipelines.paths import Project
-from pipelines.records import Evaluation, Record, Selection, Trained
+from pipelines.records import Algorithm, Evaluation, Record, Selection, Trained
 from pipelines.versions import DataVersion
 
 
@@ -19,14 +19,15 @@ class Job(Record):
     settings: RunSettings
     own: SurfaceSettings
     data: DataVersion
-    fingerprint: str
+    fingerprints: dict[Algorithm, str]
     commit: str
 
-    def tags(self) -> dict[str, str]:
-        """Return what every MLflow run and version of this job carries; empty values are left out."""
+    def tags(self, algorithm: Algorithm | None = None) -> dict[str, str]:
+        """Return what an MLflow run or version of this job carries; empty values are left out."""
         tags = {
             "data_version": self.data.version,
-            "fingerprint": self.fingerprint,
+            "algorithm": algorithm or "",
+            "fingerprint": self.fingerprints[algorithm] if algorithm else "",
             "git_commit": self.commit,
             "profile": self.profile,
             "prefect_flow_run": str(runtime.flow_run.id or ""),
@@ -58,6 +59,6 @@ def resolve_job(
         settings=settings,
         own=own,
         data=data,
-        fingerprint=fingerprint(data.version, settings, own.policy),
+        fingerprints=fingerprints(data.version, settings, own.policy),
         commit=git_commit(project.root),
     )

@@ -1,6 +1,8 @@
 """What commands answer: the objects that `--json` prints."""
 
+from pipelines.errors import KnotwatchError
 from pipelines.records import Inspected, Record
+from pipelines.reports.comparison import Compared, Failure
 
 
 class ValidationCounts(Record):
@@ -9,12 +11,33 @@ class ValidationCounts(Record):
 
 
 class ModelResult(Record):
+    """One algorithm's version; `reused` where an earlier retrain had trained it.
+
+    Figures of the select part are named `select_NAME`.
+    """
+
     algorithm: str
     version: int | None
     run_id: str
     metrics: dict[str, float]
     seconds: float
     peak_rss_mb: float
+    precision: str
+    folder_mb: float
+    reused: bool = False
+
+    @classmethod
+    def of(cls, compared: Compared, *, reused: bool) -> "ModelResult":
+        same = {"algorithm", "version", "run_id", "seconds", "peak_rss_mb", "precision", "folder_mb"}
+        return cls(**compared.model_dump(include=same), metrics=compared.figures(), reused=reused)
+
+
+class Proposed(Record):
+    """The version that a retrain proposes; without a number in a trial."""
+
+    algorithm: str
+    version: int | None
+    reason: str
 
 
 class Champion(Record):
@@ -23,16 +46,36 @@ class Champion(Record):
 
 
 class RetrainResult(Record):
-    """One retrain. `skipped` means that data, settings and code were as they were before; `report` is relative."""
+    """One retrain. `skipped` means that data, settings and code were as they were before; `report` is relative.
+
+    `failed` names algorithms that came to no end; the other ones are registered all the same.
+    """
 
     surface: str
     data_version: str
     skipped: bool
     validation: ValidationCounts
     models: tuple[ModelResult, ...] = ()
+    failed: tuple[Failure, ...] = ()
+    proposed: Proposed | None = None
     champion: Champion | None = None
     report: str | None = None
     seconds: float = 0.0
+
+
+class SomeFailedError(KnotwatchError):
+    """An algorithm failed; `result` says what came of the others."""
+
+    def __init__(self, result: RetrainResult) -> None:
+        failed = result.failed
+        kept = ", ".join(f"{m.algorithm} version {m.version}" for m in result.models if m.version)
+        super().__init__(
+            "; ".join(f"{f.algorithm} failed: {f.problem}" for f in failed)
+            + (f". Registered all the same: {kept}" if kept else ""),
+            cure="; ".join(dict.fromkeys(f.cure for f in failed))
+            + ". Then retrain again: what is registered is not trained again",
+        )
+        self.result = result
 
 
 class InspectResult(Record):

@@ -1,38 +1,29 @@
-"""The flow `retrain`: validate -> preprocess -> train -> evaluate -> register -> promote."""
+"""The flow `retrain`: validate -> preprocess -> for each algorithm train -> evaluate -> register; then propose one."""
 
 import logging
-import tempfile
 import time
-from pathlib import Path
+from datetime import UTC, datetime
 from typing import Any
 
-import pandas as pd
 from prefect import flow
 
 from flows import artifacts
+from flows.algorithm import log_data, train_algorithm
 from flows.environment import log_stages, prepare_environment
 from flows.job import Job, resolve_job
 from flows.locks import surface_lock
-from flows.results import Champion, ModelResult, RetrainResult, ValidationCounts
+from flows.results import Champion, ModelResult, RetrainResult, SomeFailedError, ValidationCounts
 from flows.stages import refuse_bad
-from flows.tasks import (
-    evaluate_task,
-    preprocess_task,
-    promote_task,
-    register_task,
-    report_task,
-    train_task,
-    validate_task,
-)
-from flows.unchanged import find_unchanged
+from flows.tasks import compare_task, preprocess_task, propose_task, validate_task
+from flows.unchanged import find_registered, find_unchanged, propose_among
 from pipelines.config import read_surface
+from pipelines.errors import KnotwatchError
 from pipelines.paths import Project, find_project
-from pipelines.prepared import read_index
-from pipelines.records import Verdict
-from pipelines.register import log_version
-from pipelines.tracking.data import ARTIFACT
+from pipelines.records import Algorithm, Verdict
+from pipelines.reports.comparison import Compared, Comparison, Failure
+from pipelines.reports.run_page import flatten
 from pipelines.tracking.runs import Run
-from pipelines.tracking.store import ModelVersion, Tracking
+from pipelines.tracking.store import Tracking
 
 log = logging.getLogger(__name__)
 
@@ -49,11 +40,14 @@ def retrain(
     force: bool = False,
     wait: float = _WAIT,
 ) -> dict[str, Any]:
-    """Train a surface's models on its current data, evaluate and register them.
+    """Train a surface's algorithms on its current data, evaluate and register them, and propose one.
 
     `assignments` are KEY=VALUE words that change settings for this run. A `trial` is tracked and never registered.
-    Without `force`, nothing is trained where data, settings and code are as they were. `wait` is how many seconds
-    to wait for another change of the surface to end.
+    Without `force`, an algorithm whose data, settings and code are as they were is not trained again. `wait` is how
+    many seconds to wait for another change of the surface to end.
+
+    Raises:
+        SomeFailedError: where an algorithm failed, after the others were registered.
     """
     started = time.monotonic()
     project = find_project()
@@ -66,68 +60,90 @@ def retrain(
         data = preprocess_task(project, surface)
         tracking = Tracking(project)
         job = resolve_job(project, surface, profile, assignments or [], trial, data)
-        unchanged = (
-            None if force or trial else find_unchanged(project, tracking, surface, data.version, job.fingerprint)
-        )
+        fresh = force or trial is not None
+        unchanged = None if fresh else find_unchanged(project, tracking, surface, data.version, job.fingerprints)
         if unchanged is not None:
             log.info("retrain %s: data, settings and code are unchanged, nothing to train", surface)
-        result = unchanged or _train(project, tracking, job, verdict)
+        known = {} if fresh or unchanged else find_registered(tracking, surface, job.fingerprints)
+        result = unchanged or _train_all(project, tracking, job, verdict, known)
     result = result.model_copy(update={"seconds": time.monotonic() - started})
     artifacts.publish_result(project, result, tracking)
+    if result.failed:
+        raise SomeFailedError(result)
     return result.model_dump(mode="json")
 
 
-def _train(project: Project, tracking: Tracking, job: Job, verdict: Verdict) -> RetrainResult:
-    """Train under one parent run, which carries what brings the data back."""
+def _train_all(
+    project: Project, tracking: Tracking, job: Job, verdict: Verdict, known: dict[Algorithm, Compared]
+) -> RetrainResult:
+    """Train what is not `known` under one parent run, which carries what brings the data back, and propose one."""
     name = f"trial {job.trial}" if job.trial else f"retrain {job.profile}"
+    models: list[Compared] = []
+    failed: list[Failure] = []
     with tracking.run(job.surface, name, tags=job.tags()) as parent:
-        _log_data(tracking, parent, project, job)
+        log_data(tracking, parent, project, job)
+        parent.params(dict(flatten(job.settings.model_dump(mode="json"))))
         parent.text(verdict.model_dump_json(indent=1), "verdict.json")
-        with tempfile.TemporaryDirectory(prefix="run-", dir=project.state) as scratch:
-            model, page = _train_one(project, tracking, job, verdict, parent, Path(scratch))
-    champion = tracking.champion(job.surface)
-    return RetrainResult(
+        for algorithm in job.settings.algorithms:
+            if algorithm in known:
+                log.info("retrain %s: %s version %s is as wanted", job.surface, algorithm, known[algorithm].version)
+                models.append(known[algorithm])
+                continue
+            try:
+                models.append(train_algorithm(project, tracking, job, algorithm, verdict, parent))
+            except Exception as error:
+                failed.append(_describe(algorithm, error))
+        result = RetrainResult(
+            surface=job.surface,
+            data_version=job.data.version,
+            skipped=False,
+            validation=ValidationCounts(images=verdict.images, quarantined=len(verdict.quarantined)),
+            models=tuple(ModelResult.of(model, reused=model.algorithm in known) for model in models),
+            failed=tuple(failed),
+            proposed=propose_among(models),
+        )
+        return _conclude(project, tracking, job, parent, result, models)
+
+
+def _describe(algorithm: Algorithm, error: Exception) -> Failure:
+    """Log a failure at once, since the others take their time; where it is no refusal of ours, with its traceback."""
+    if isinstance(error, KnotwatchError):
+        log.error("%s failed: %s", algorithm, error)
+        return Failure(algorithm=algorithm, problem=error.problem, cure=error.cure)
+    log.error("%s failed", algorithm, exc_info=error)
+    problem = f"{type(error).__name__}: {error}"
+    return Failure(algorithm=algorithm, problem=problem, cure="read the log above; report it if it comes again")
+
+
+def _conclude(
+    project: Project, tracking: Tracking, job: Job, parent: Run, result: RetrainResult, models: list[Compared]
+) -> RetrainResult:
+    """Compare what was trained on one page, and mark the proposed version; the run fails where an algorithm did."""
+    proposed = result.proposed
+    page = Comparison(
         surface=job.surface,
         data_version=job.data.version,
-        skipped=False,
-        validation=ValidationCounts(images=verdict.images, quarantined=len(verdict.quarantined)),
-        models=(model,),
-        champion=Champion(algorithm=champion.algorithm, version=champion.version) if champion else None,
-        report=str(page.relative_to(project.root)),
+        git_commit=job.commit or None,
+        profile=job.profile,
+        date=datetime.now(UTC).strftime("%d %B %Y, %H:%M UTC"),
+        models=tuple(models),
+        failed=result.failed,
+        reused=tuple(model.algorithm for model, found in zip(models, result.models, strict=True) if found.reused),
+        proposed=Algorithm(proposed.algorithm) if proposed else None,
+        reason=proposed.reason if proposed else "",
     )
-
-
-def _log_data(tracking: Tracking, run: Run, project: Project, job: Job) -> None:
-    """Put on a run what brings its data back, and which images it saw, by part and label."""
-    run.text(job.data.model_dump_json(indent=1), ARTIFACT)
-    images = read_index(project.surface(job.surface).prepared)
-    table = pd.DataFrame([{"path": i.path, "part": i.part.value, "label": i.label.value} for i in images])
-    tracking.log_input(run, table, job.surface, job.data.version, "training")
-
-
-def _train_one(
-    project: Project, tracking: Tracking, job: Job, verdict: Verdict, parent: Run, scratch: Path
-) -> tuple[ModelResult, Path]:
-    """Take one algorithm from prepared images to the registry, under a run of its own."""
-    version: ModelVersion | None = None
-    with tracking.run(job.surface, "padim", parent=parent.id, tags={**job.tags(), "algorithm": "padim"}) as run:
-        _log_data(tracking, run, project, job)
-        trained = train_task(project, job, scratch / "model")
-        candidate = evaluate_task(project, job, trained, scratch / "maps")
-        log_version(run, candidate.trained, candidate.info, candidate.selection, candidate.evaluation, job.settings)
-        if not job.trial:
-            version = register_task(project, job, tracking, run, candidate)
-            promote_task(tracking, version)
-        number = version.version if version else None
-        page = report_task(project, job, run, verdict, candidate, scratch / "maps", number)
-    figures = {name: figure.value for name, figure in candidate.evaluation.metrics.items()}
-    figures |= {f"select_{name}": value for name, value in candidate.selection.metrics.items()}
-    model = ModelResult(
-        algorithm=trained.algorithm,
-        version=version.version if version else None,
-        run_id=run.id,
-        metrics=figures,
-        seconds=trained.seconds,
-        peak_rss_mb=trained.peak_rss_mb,
+    report = compare_task(project, parent, page)
+    if proposed:
+        parent.tags({"proposed": proposed.algorithm, "proposed_reason": proposed.reason})
+        if proposed.version is not None:
+            parent.tags({"proposed_version": str(proposed.version)})
+            propose_task(tracking, tracking.version(job.surface, proposed.version), proposed.reason)
+    if result.failed:
+        parent.fail("; ".join(f"{f.algorithm}: {f.problem}" for f in result.failed))
+    champion = tracking.champion(job.surface)
+    return result.model_copy(
+        update={
+            "champion": Champion(algorithm=champion.algorithm, version=champion.version) if champion else None,
+            "report": str(report.relative_to(project.root)),
+        }
     )
-    return model, page

@@ -1,5 +1,6 @@
 """Prefect tasks: each hands over to one stage. Only what reads or writes elsewhere is retried."""
 
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -9,23 +10,30 @@ from flows import artifacts
 from flows.job import Candidate, Job
 from flows.stages import run_preprocess, run_validate
 from pipelines.calibrate import calibrate
+from pipelines.config import RunSettings
 from pipelines.errors import KnotwatchError
+from pipelines.estimate import estimate_padim
 from pipelines.evaluate import evaluate
+from pipelines.imaging.tile_plan import choose_plan
 from pipelines.loader import Detector
+from pipelines.memory import reset_peak
 from pipelines.paths import Project
-from pipelines.prepared import read_index, read_region
-from pipelines.promote import promote_first
-from pipelines.records import Trained, Verdict
+from pipelines.prepared import PreparedImage, read_index, read_region
+from pipelines.promote import propose
+from pipelines.records import Algorithm, Part, Trained, Verdict
 from pipelines.register import check_reproduction, model_card, register
+from pipelines.reports.comparison import Comparison, write_comparison
 from pipelines.reports.retrain import describe_run, write_pages
 from pipelines.selection import score_selection
 from pipelines.tracking.runs import Run
 from pipelines.tracking.store import ModelVersion, Tracking
-from pipelines.train import train_padim
+from pipelines.train import LEAST_SIDES, train
 from pipelines.versions import DataVersion
 
 # Photographs that a registered version must give its evaluation's scores for, from their files.
 _REPRODUCED = 8
+
+log = logging.getLogger(__name__)
 
 
 def _may_pass(_task: object, _run: object, state: State[object]) -> bool:
@@ -54,10 +62,26 @@ def preprocess_task(project: Project, surface: str) -> DataVersion:
     return run_preprocess(project, surface)
 
 
-@task(name="train", task_run_name="train {job.surface}")
-def train_task(project: Project, job: Job, folder: Path) -> Trained:
+@task(name="train", task_run_name="train {algorithm}")
+def train_task(project: Project, job: Job, algorithm: Algorithm, folder: Path) -> Trained:
+    """Fit one algorithm; the peak memory that is measured is of this fit alone, where the system counts it anew."""
     prepared = project.surface(job.surface).prepared
-    return train_padim(prepared, read_index(prepared), job.settings, folder)
+    images = read_index(prepared)
+    if algorithm == Algorithm.PADIM:
+        _log_cost(images, job.settings)
+    reset_peak()
+    return train(algorithm, prepared, images, job.settings, folder)
+
+
+def _log_cost(images: list[PreparedImage], settings: RunSettings) -> None:
+    """Say before PaDiM's fit what it will take: settings can make it outgrow the machine."""
+    sizes = [(i.box.height, i.box.width) for i in images if i.part == Part.TRAIN]
+    if sizes:
+        cost = estimate_padim(choose_plan(settings.tiles, sizes, LEAST_SIDES[Algorithm.PADIM]), settings.padim)
+        log.info(
+            "train padim: %d positions, about %.0f MB of memory while fitting, %.0f MB a version",
+            *(cost.positions, cost.memory_mb, cost.version_mb),
+        )
 
 
 @task(name="evaluate", task_run_name="evaluate {trained.algorithm}")
@@ -65,7 +89,8 @@ def evaluate_task(project: Project, job: Job, trained: Trained, maps: Path) -> C
     """Calibrate a fitted network, score the select and the test part; the test's region maps stay in `maps`."""
     prepared = project.surface(job.surface).prepared
     images = read_index(prepared)
-    info = calibrate(trained, prepared, images, job.surface, job.own, job.data.version)
+    score = job.settings.of(trained.algorithm).score
+    info = calibrate(trained, prepared, images, job.surface, job.own, score, job.data.version)
     detector = Detector(Path(trained.folder))
     settings, seed = job.settings.evaluation, job.settings.seed
     selection = score_selection(detector, prepared, images, settings.planted, seed)
@@ -109,8 +134,8 @@ def register_task(project: Project, job: Job, tracking: Tracking, run: Run, cand
     """Register a candidate, and see that the registered version gives its scores again."""
     template = project.root / "mlflow/model_card.md.j2"
     trained, info = candidate.trained, candidate.info
-    card = model_card(template, info, trained, candidate.evaluation, job.settings, job.profile, job.commit)
-    version = register(tracking, run, Path(trained.folder), info, job.tags(), card)
+    card = model_card(template, info, trained, candidate.selection, candidate.evaluation, job.profile, job.commit)
+    version = register(tracking, run, Path(trained.folder), info, job.tags(trained.algorithm), card)
     paths = project.surface(job.surface)
     images = read_index(paths.prepared)[:_REPRODUCED]
     detector = Detector(Path(trained.folder))
@@ -119,6 +144,15 @@ def register_task(project: Project, job: Job, tracking: Tracking, run: Run, cand
     return version
 
 
-@task(name="promote", task_run_name="promote {version.surface}", **_RETRY)
-def promote_task(tracking: Tracking, version: ModelVersion) -> ModelVersion:
-    return promote_first(tracking, version)
+@task(name="compare", task_run_name="compare {page.surface}")
+def compare_task(project: Project, run: Run, page: Comparison) -> Path:
+    """Write the page of a retrain, put it on the parent run, and return it."""
+    folder = project.surface(page.surface).reports / run.id
+    path = write_comparison(page, folder / "index.html")
+    run.files(folder)
+    return path
+
+
+@task(name="propose", task_run_name="propose {version.surface}", **_RETRY)
+def propose_task(tracking: Tracking, version: ModelVersion, reason: str) -> ModelVersion:
+    return propose(tracking, version, reason)

@@ -1,49 +1,79 @@
 """The decision that nothing needs training, made from what MLflow remembers."""
 
-from flows.results import Champion, ModelResult, RetrainResult, ValidationCounts
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+
+from flows.results import Champion, ModelResult, Proposed, RetrainResult, ValidationCounts
 from flows.stages import read_verdict
+from pipelines.choose import choose_proposal
+from pipelines.errors import ModelError
 from pipelines.paths import Project
-from pipelines.reports.wording import METRIC_NAMES
+from pipelines.records import Algorithm
+from pipelines.reports.comparison import Compared
 from pipelines.tracking.store import Tracking
+
+SUMMARY = "summary.json"
+
+
+def find_registered(
+    tracking: Tracking, surface: str, fingerprints: Mapping[Algorithm, str]
+) -> dict[Algorithm, Compared]:
+    """Find, of each algorithm, the newest version of the wanted fingerprint, with its figures.
+
+    A trial does not count, nor a version whose run failed or lost its summary.
+    """
+    wanted = {mark: algorithm for algorithm, mark in fingerprints.items()}
+    found: dict[Algorithm, Compared] = {}
+    for version in tracking.versions(surface):
+        algorithm = wanted.get(version.tags.get("fingerprint", ""))
+        if algorithm is None or algorithm in found or not tracking.is_finished(version.run_id):
+            continue
+        with suppress(ModelError, ValueError):
+            found[algorithm] = Compared.model_validate_json(tracking.read_text(version.run_id, SUMMARY))
+    return found
 
 
 def find_unchanged(
-    project: Project, tracking: Tracking, surface: str, data_version: str, fingerprint: str
+    project: Project, tracking: Tracking, surface: str, data_version: str, fingerprints: Mapping[Algorithm, str]
 ) -> RetrainResult | None:
-    """Return what the last run with this fingerprint came to, or None where there is none that counts.
+    """Return what the last retrain with these fingerprints came to, or None where a part of it is missing.
 
-    A trial does not count, nor a run that failed or whose versions are gone from the registry.
+    Without a champion there is something left to do: the retrain ended before it proposed one.
     """
-    versions = tracking.versions(surface)
-    same = [v for v in versions if v.tags.get("fingerprint") == fingerprint and tracking.is_finished(v.run_id)]
-    if not same:
+    found = find_registered(tracking, surface, fingerprints)
+    champion = tracking.champion(surface)
+    if champion is None or len(found) < len(fingerprints):
         return None
+    models = [found[algorithm] for algorithm in fingerprints]
     verdict = read_verdict(project, surface)
-    champion = next((v for v in versions if "champion" in v.aliases), None)
-    models = []
-    for version in same[:1]:
-        metrics = tracking.metrics(version.run_id)
-        shown = {k: v for k, v in metrics.items() if k in _METRICS}
-        models.append(
-            ModelResult(
-                algorithm=version.algorithm,
-                version=version.version,
-                run_id=version.run_id,
-                metrics=shown,
-                seconds=metrics.get("train_seconds", 0.0),
-                peak_rss_mb=metrics.get("peak_rss_mb", 0.0),
-            )
-        )
-    report = project.surface(surface).reports / same[0].run_id / "index.html"
     return RetrainResult(
         surface=surface,
         data_version=data_version,
         skipped=True,
         validation=ValidationCounts(images=verdict.images, quarantined=len(verdict.quarantined)),
-        models=tuple(models),
-        champion=Champion(algorithm=champion.algorithm, version=champion.version) if champion else None,
-        report=str(report.relative_to(project.root)) if report.is_file() else None,
+        models=tuple(ModelResult.of(model, reused=True) for model in models),
+        proposed=propose_among(models),
+        champion=Champion(algorithm=champion.algorithm, version=champion.version),
+        report=_find_report(project, tracking, surface, models),
     )
 
 
-_METRICS = {*METRIC_NAMES, *(f"select_{name}" for name in METRIC_NAMES)}
+def propose_among(models: list[Compared]) -> Proposed | None:
+    """Choose the version to propose from the figures of the select part."""
+    chosen = choose_proposal({model.algorithm: model.select for model in models})
+    if chosen is None:
+        return None
+    version = next(model.version for model in models if model.algorithm == chosen.algorithm)
+    return Proposed(algorithm=chosen.algorithm, version=version, reason=chosen.reason)
+
+
+def _find_report(project: Project, tracking: Tracking, surface: str, models: list[Compared]) -> str | None:
+    """Find the page that compares them: that of the retrain which trained the newest."""
+    newest = max(models, key=lambda model: model.version or 0)
+    reports = project.surface(surface).reports
+    pages: list[Path] = [
+        reports / run_id / "index.html" for run_id in (tracking.parent(newest.run_id), newest.run_id) if run_id
+    ]
+    page = next((page for page in pages if page.is_file()), None)
+    return str(page.relative_to(project.root)) if page else None

@@ -1,6 +1,7 @@
 """The stages of knotwatch and the rooms that they are built from."""
 
 import os
+import sys
 
 # Set before any of these libraries is imported: each reads its switch at import.
 for _switch, _off in {
@@ -14,3 +15,6 @@ for _switch, _off in {
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
 }.items():
     os.environ.setdefault(_switch, _off)
+
+# OpenVINO's converter and NNCF report their use through this package unless it cannot be imported.
+sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]

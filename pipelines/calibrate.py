@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from pipelines.config import SurfaceSettings
+from pipelines.config import ScoreSettings, SurfaceSettings
 from pipelines.files import write_whole
 from pipelines.imaging.scoring import ScoreRule
 from pipelines.imaging.tiling import cut_tiles
@@ -26,6 +26,7 @@ from pipelines.metrics.histograms import choose_edges
 from pipelines.metrics.pixels import PixelHistograms
 from pipelines.metrics.scale import ScoreScale, fit_scale
 from pipelines.models.runtime import TileModel
+from pipelines.parity import check_parity
 from pipelines.prepared import PreparedImage, read_region
 from pipelines.progress import track
 from pipelines.records import Part, Promise, Trained
@@ -48,17 +49,22 @@ def calibrate(
     images: Sequence[PreparedImage],
     surface: str,
     settings: SurfaceSettings,
+    score: ScoreSettings,
     data_version: str,
 ) -> VersionInfo:
     """Fit the scale on the select part, the thresholds on the calibrate part, and store reference tiles.
 
     Both parts hold normals only. Where one is empty (all labels unknown, or too few images), the train part stands
-    in: a scale needs no promise, but thresholds taken from it are an estimate and marked as such.
+    in: a scale needs no promise, but thresholds taken from it are an estimate and marked as such. `score` says how
+    the algorithm's maps become image scores.
+
+    Raises:
+        ModelError: where the exported network does not judge as the fitted one does.
     """
     started = time.monotonic()
     folder = Path(trained.folder)
-    model = TileModel(folder)
-    rule = ScoreRule()
+    model = TileModel(folder, trained.precision)
+    rule = ScoreRule(border_share=score.border_share, top_share=score.top_share)
     parts = {part: [i for i in images if i.part == part] for part in Part}
     select = parts[Part.SELECT] or parts[Part.TRAIN]
     if len(select) < _FEW:
@@ -68,10 +74,13 @@ def calibrate(
     held_out = parts[Part.CALIBRATE] or parts[Part.TRAIN]
     scans = _scan_all(model, trained, rule, prepared, held_out, "calibrate")
     image_threshold, pixel_threshold = _set_thresholds(scans, scales, settings, estimate)
+    if trained.parity:
+        check_parity(trained.parity, image_threshold.threshold * scales.image.divisor)
     info = VersionInfo(
         surface=surface,
         algorithm=trained.algorithm,
         data_version=data_version,
+        precision=trained.precision,
         region=settings.region,
         max_megapixels=settings.validation.max_megapixels,
         plan=trained.plan,

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from pipelines.errors import SettingsError
 from pipelines.paths import Project
-from pipelines.records import Layout
+from pipelines.records import Algorithm, Layout
 
 
 class Settings(BaseModel):
@@ -77,11 +77,43 @@ class PartSettings(Settings):
         return self
 
 
+class MarginSettings(Settings):
+    """How much lower than the champion's a candidate's figure may be."""
+
+    image_auroc: float = Field(default=0.01, ge=0, lt=1)
+    aupro: float = Field(default=0.02, ge=0, lt=1)
+    planted_auroc: float = Field(default=0.03, ge=0, lt=1)
+
+
+class FloorSettings(Settings):
+    """What a surface's first champion must reach at least. A detector that guesses has AUROC 0.5 and AUPRO 0.15."""
+
+    image_auroc: float = Field(default=0.6, ge=0, le=1)
+    aupro: float = Field(default=0.3, ge=0, le=1)
+    planted_auroc: float = Field(default=0.6, ge=0, le=1)
+
+
+class GateSettings(Settings):
+    """What a candidate must show to become champion; see pipelines/gate.py.
+
+    With `automatic` false a retrain only proposes. `on_alias_moved` says what becomes of a champion that was set by
+    hand and that the gate refuses: it is kept with a warning, or the one before it comes back.
+    """
+
+    automatic: bool = True
+    on_alias_moved: Literal["keep", "revert"] = "keep"
+    margins: MarginSettings = MarginSettings()
+    floors: FloorSettings = FloorSettings()
+    false_alarm_quantile: float = Field(default=0.99, gt=0, lt=1)
+    max_latency_ratio: float = Field(default=1.5, gt=0)
+
+
 class PolicySettings(Settings):
     """What the surface promises: shares of sound photographs, and of sound area, that may be marked."""
 
     false_alarm_rate: float = Field(default=0.01, gt=0, lt=1)
     marked_area_rate: float = Field(default=0.01, gt=0, lt=1)
+    gate: GateSettings = GateSettings()
 
 
 class SurfaceSettings(Settings):
@@ -104,12 +136,68 @@ class TileSettings(Settings):
     max_side: int = Field(default=1536, ge=256)
 
 
+class ScoreSettings(Settings):
+    """How a map becomes an image score: `border_share` of the shorter side is left out, `top_share` is averaged."""
+
+    border_share: float = Field(default=0.07, ge=0, lt=0.4)
+    top_share: float = Field(default=0.005, ge=0, le=1)
+
+
 class PadimSettings(Settings):
     backbone: str = "lite0"
     layers: tuple[int, ...] = (1, 2, 3)
     features: int = Field(default=100, ge=1)
-    gaussian: Literal["steady", "per-position", "shared"] = "steady"
+    gaussian: Literal["auto", "steady", "per-position", "shared"] = "auto"
+    stride: Literal[4, 8, 16, 32] = 8
+    prior_images: float = Field(default=15.0, ge=0)
+    ridge: float = Field(default=0.3, gt=0)
     max_train_tiles: int = Field(default=2000, ge=1)
+    score: ScoreSettings = ScoreSettings()
+
+
+class SteppedSettings(Settings):
+    """What training by gradient steps needs: the select part is looked at every `check_every` steps.
+
+    Training ends after `max_steps`, or where `patience` looks in a row were no better than the best.
+    """
+
+    batch: int = Field(ge=1)
+    learning_rate: float = Field(gt=0)
+    max_steps: int = Field(ge=1)
+    check_every: int = Field(default=25, ge=1)
+    patience: int = Field(default=4, ge=1)
+    max_train_tiles: int = Field(default=2000, ge=1)
+    score: ScoreSettings = ScoreSettings()
+
+
+class FastflowSettings(SteppedSettings):
+    """`border` cells of the coarsest layer are left out on every side of a tile."""
+
+    backbone: str = "lite0"
+    layers: tuple[int, ...] = (1, 2, 3)
+    flow_steps: int = Field(default=8, ge=1)
+    hidden_ratio: float = Field(default=1.0, gt=0)
+    conv3x3_only: bool = False
+    border: int = Field(default=1, ge=0)
+    batch: int = Field(default=8, ge=1)
+    learning_rate: float = Field(default=1e-3, gt=0)
+    max_steps: int = Field(default=300, ge=1)
+
+
+class EfficientAdSettings(SteppedSettings):
+    """`teacher` is `bundled`, `official` (fetched before) or a folder; `penalty` a folder of images of anything."""
+
+    teacher: str = "bundled"
+    penalty: str | None = None
+    batch: int = Field(default=2, ge=1)
+    learning_rate: float = Field(default=2e-4, gt=0)
+    max_steps: int = Field(default=600, ge=1)
+
+
+class ExportSettings(Settings):
+    """`auto` takes the fastest precision whose scores agree with torch's on the select part."""
+
+    precision: Literal["auto", "f32", "bf16", "int8"] = "auto"
 
 
 class EvaluationSettings(Settings):
@@ -122,9 +210,25 @@ class RunSettings(Settings):
     """The resolved settings of one training run."""
 
     seed: int = 0
+    algorithms: tuple[Algorithm, ...] = tuple(Algorithm)
     tiles: TileSettings = TileSettings()
     padim: PadimSettings = PadimSettings()
+    fastflow: FastflowSettings = FastflowSettings()
+    efficientad: EfficientAdSettings = EfficientAdSettings()
+    export: ExportSettings = ExportSettings()
     evaluation: EvaluationSettings = EvaluationSettings()
+
+    def of(self, algorithm: Algorithm) -> PadimSettings | FastflowSettings | EfficientAdSettings:
+        """Return one algorithm's own section."""
+        if algorithm == Algorithm.PADIM:
+            return self.padim
+        return self.fastflow if algorithm == Algorithm.FASTFLOW else self.efficientad
+
+    @model_validator(mode="after")
+    def _some_algorithm(self) -> "RunSettings":
+        if not self.algorithms or len(set(self.algorithms)) < len(self.algorithms):
+            raise ValueError(f"algorithms: name one or more of {', '.join(Algorithm)}, each once")
+        return self
 
 
 _Model = TypeVar("_Model", bound=Settings)

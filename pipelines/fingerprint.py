@@ -7,6 +7,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from pipelines.config import PolicySettings, RunSettings
+from pipelines.records import Algorithm
 
 # What can change a model or its figures. Reports and wiring cannot.
 _SOURCES = (
@@ -14,35 +15,48 @@ _SOURCES = (
     "imaging",
     "metrics",
     "train.py",
+    "parity.py",
     "calibrate.py",
     "evaluate.py",
     "selection.py",
+    "parity.py",
     "defects",
     "loader.py",
     "prepared.py",
 )
 _TRACKED = ("flows", "pipelines", "params.yaml", "dvc.yaml")
-_LIBRARIES = ("anomalib", "numpy", "opencv-python-headless", "openvino", "timm", "torch", "torchvision")
+_LIBRARIES = ("anomalib", "nncf", "numpy", "opencv-python-headless", "openvino", "timm", "torch", "torchvision")
 
 
-def fingerprint(data_version: str, settings: RunSettings, policy: PolicySettings) -> str:
-    """Hash all that a run's result depends on; the same hash means that training again would change nothing."""
+def fingerprint(data_version: str, settings: RunSettings, policy: PolicySettings, algorithm: Algorithm) -> str:
+    """Hash all that one algorithm's result depends on; the same hash means that training again would change nothing.
+
+    Settings of the other algorithms do not count, nor which others are trained beside it.
+    """
+    others = {"algorithms", *(other.value for other in Algorithm if other != algorithm)}
     parts = {
         "data": data_version,
-        "settings": settings.model_dump(mode="json"),
-        "policy": policy.model_dump(mode="json"),
+        "algorithm": algorithm,
+        "settings": settings.model_dump(mode="json", exclude=others),
+        "policy": policy.model_dump(mode="json", exclude={"gate"}),
         "code": code_hash(Path(__file__).parent),
         "libraries": {name: version(name) for name in _LIBRARIES},
     }
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 
 
+def fingerprints(data_version: str, settings: RunSettings, policy: PolicySettings) -> dict[Algorithm, str]:
+    """Return the fingerprint of each algorithm that the settings ask for."""
+    return {a: fingerprint(data_version, settings, policy, a) for a in settings.algorithms}
+
+
 def code_hash(package: Path) -> str:
-    """Hash the sources that train and evaluate."""
+    """Hash the sources that train and evaluate, and what lies beside them and is trained with."""
     found = hashlib.sha256()
     for name in _SOURCES:
         place = package / name
-        for file in sorted(place.rglob("*.py")) if place.is_dir() else [place]:
+        inside = (f for f in place.rglob("*") if f.is_file() and "__pycache__" not in f.parts)
+        for file in sorted(inside) if place.is_dir() else [place]:
             found.update(file.relative_to(package).as_posix().encode())
             found.update(file.read_bytes())
     return found.hexdigest()

@@ -23,6 +23,20 @@ class Layout(StrEnum):
     PROCEDURAL = "procedural"
 
 
+class Algorithm(StrEnum):
+    PADIM = "padim"
+    FASTFLOW = "fastflow"
+    EFFICIENTAD = "efficientad"
+
+
+class Precision(StrEnum):
+    """What an exported network computes with."""
+
+    F32 = "f32"
+    BF16 = "bf16"
+    INT8 = "int8"
+
+
 class Label(StrEnum):
     NORMAL = "normal"
     ANOMALOUS = "anomalous"
@@ -171,14 +185,30 @@ class Selection(Record):
 
 
 class Trained(Record):
-    """A fitted network in `folder`, and what it cost. `peak_rss_mb` is the process's, libraries included."""
+    """A fitted network in `folder`, and what it cost. `peak_rss_mb` is the process's while it was
+    fitted, libraries included (where the peak cannot be reset, the highest so far).
 
-    algorithm: str
+    `precision` is what the exported network is to be run with, `parity` how it then agrees with torch. `notes` says
+    in words what belongs on the model card: the teacher, where training stopped.
+    """
+
+    algorithm: Algorithm
     folder: str
     plan: TilePlan
     tiles: int
     seconds: float
     peak_rss_mb: float
+    precision: Precision = Precision.F32
+    parity: "Parity | None" = None
+    notes: dict[str, str] = Field(default_factory=dict)
+
+
+class Parity(Record):
+    """Image scores of the same regions by torch and by the exported network, both raw; some hold a planted defect."""
+
+    torch: tuple[float, ...]
+    exported: tuple[float, ...]
+    planted: tuple[bool, ...]
 
 
 class Inspected(Record):

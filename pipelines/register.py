@@ -11,13 +11,19 @@ import pandas as pd
 from pipelines.config import RunSettings
 from pipelines.errors import ModelError
 from pipelines.loader import VersionInfo
-from pipelines.records import Evaluation, Selection, Trained
+from pipelines.records import Algorithm, Evaluation, Selection, Trained
 from pipelines.reports.run_page import flatten
-from pipelines.reports.wording import promise_in_words
+from pipelines.reports.wording import METRIC_NAMES, promise_in_words, training_in_words
 from pipelines.tracking.runs import Run
 from pipelines.tracking.store import ModelVersion, Tracking, load_pyfunc
 
 _TOLERANCE = 1e-6
+ABOUT = {
+    Algorithm.PADIM: "PaDiM (Defard et al. 2021): Gaussians of ImageNet features, and the distance from them",
+    Algorithm.FASTFLOW: "FastFlow (Yu et al. 2021): a normalising flow over ImageNet features, and their likelihood",
+    Algorithm.EFFICIENTAD: "EfficientAD (Batzner et al. 2024): a student that fails to imitate its teacher where a "
+    "photograph is unusual, and an autoencoder for the larger picture",
+}
 
 log = logging.getLogger(__name__)
 
@@ -25,10 +31,10 @@ log = logging.getLogger(__name__)
 def log_version(
     run: Run, trained: Trained, info: VersionInfo, selection: Selection, evaluation: Evaluation, settings: RunSettings
 ) -> None:
-    """Put parameters, figures and thresholds on a run; those of the select part begin with `select_`."""
-    run.params(
-        {**dict(flatten(settings.model_dump(mode="json"))), "tiles.count": trained.tiles, "plan": info.plan.mode}
-    )
+    """Put parameters, figures and thresholds on a run; figures of the select part begin with `select_`."""
+    others = {other.value for other in Algorithm if other != trained.algorithm}
+    own = dict(flatten(settings.model_dump(mode="json", exclude=others)))
+    run.params({**own, "tiles.count": trained.tiles, "plan": info.plan.mode})
     figures = {name: figure.value for name, figure in evaluation.metrics.items()}
     figures |= {f"select_{name}": value for name, value in selection.metrics.items()}
     bounds = {f"{n}_{side}": b for n, f in evaluation.metrics.items() for side, b in (("low", f.low), ("high", f.high))}
@@ -44,6 +50,7 @@ def log_version(
         evaluate_seconds=evaluation.seconds,
         peak_rss_mb=trained.peak_rss_mb,
     )
+    run.tags({"precision": trained.precision, **{f"note {name}": text for name, text in trained.notes.items()}})
     run.metrics(figures)
     run.text(evaluation.model_dump_json(indent=1), "evaluation.json")
     run.text(info.model_dump_json(indent=1), "model.json")
@@ -87,8 +94,8 @@ def model_card(
     template: Path,
     info: VersionInfo,
     trained: Trained,
+    selection: Selection,
     evaluation: Evaluation,
-    settings: RunSettings,
     profile: str,
     commit: str,
 ) -> str:
@@ -98,8 +105,11 @@ def model_card(
     return page.render(
         info=info,
         trained=trained,
+        selection=selection,
         evaluation=evaluation,
-        settings=settings,
+        names=METRIC_NAMES,
+        about=ABOUT[trained.algorithm],
+        training=training_in_words(trained),
         profile=profile,
         commit=commit,
         image_promise=promise_in_words(info.image_threshold, "sound photographs"),

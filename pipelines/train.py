@@ -9,40 +9,82 @@ from pathlib import Path
 
 from pipelines.config import RunSettings
 from pipelines.errors import ToolError
+from pipelines.imaging.scoring import ScoreRule
 from pipelines.imaging.tiling import TileSet, choose_plan
+from pipelines.parity import draw_regions, export_agreeing
 from pipelines.prepared import PreparedImage
-from pipelines.records import Part, Trained
+from pipelines.records import Algorithm, Part, Trained
+
+# Small networks see this much context at least (EfficientAD's autoencoder has no room in less).
+LEAST_SIDES = {Algorithm.PADIM: 128, Algorithm.FASTFLOW: 128, Algorithm.EFFICIENTAD: 256}
+_SELECT_TILES = 200  # more tell no better when to stop
+_HELD_BACK = 5
 
 log = logging.getLogger(__name__)
 
 
-def train_padim(prepared: Path, images: Sequence[PreparedImage], settings: RunSettings, folder: Path) -> Trained:
-    """Fit PaDiM (Defard et al. 2021) on the train part's tiles and export it to `folder`.
+def train(
+    algorithm: Algorithm, prepared: Path, images: Sequence[PreparedImage], settings: RunSettings, folder: Path
+) -> Trained:
+    """Fit an algorithm to the train part's tiles and export it to `folder`.
+
+    The select part says when to stop; where it is empty, every fifth training image stands in and is not trained on.
 
     Raises:
         ToolError: where the train part is empty.
+        ModelError: where a precision that the settings force does not agree with torch.
     """
-    from pipelines.models.export import export_openvino
-    from pipelines.models.padim import fit_padim
+    from pipelines.models.algorithms import fit
+    from pipelines.models.export import save_state
 
     started = time.monotonic()
-    chosen = [i for i in images if i.part == Part.TRAIN]
-    if not chosen:
+    parts = {part: [i for i in images if i.part == part] for part in Part}
+    if not parts[Part.TRAIN]:
         raise ToolError("the train part holds no image", cure="add normal photographs, then `knotwatch data update`")
-    sizes = [(i.box.height, i.box.width) for i in chosen]
-    plan = choose_plan(settings.tiles, sizes)
-    tiles = TileSet(
-        [prepared / i.file for i in chosen], plan, max_tiles=settings.padim.max_train_tiles, seed=settings.seed
-    )
+    train_images, select_images = _hold_back(parts[Part.TRAIN], parts[Part.SELECT])
+    sizes = [(i.box.height, i.box.width) for i in parts[Part.TRAIN]]
+    plan = choose_plan(settings.tiles, sizes, LEAST_SIDES[algorithm])
+    most = settings.of(algorithm).max_train_tiles
+    tiles = TileSet([prepared / i.file for i in train_images], plan, max_tiles=most, seed=settings.seed)
+    select = TileSet([prepared / i.file for i in select_images], plan, max_tiles=_SELECT_TILES, seed=settings.seed)
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    model = fit_padim(tiles, settings.padim, settings.seed)
-    export_openvino(model, plan.tile_height, plan.tile_width, folder)
-    seconds = time.monotonic() - started
-    log.info("train padim: %d tiles of %d images, %.1f s", len(tiles), len(chosen), seconds)
-    return Trained(
-        algorithm="padim", folder=str(folder), plan=plan, tiles=len(tiles), seconds=seconds, peak_rss_mb=peak_rss_mb()
+    fitted = fit(algorithm, tiles, select, settings)
+    peak = peak_rss_mb()
+    save_state(fitted, folder)
+    score = settings.of(algorithm).score
+    exported = export_agreeing(
+        algorithm,
+        fitted.model,
+        tiles,
+        draw_regions(prepared, images, plan, settings.seed),
+        ScoreRule(border_share=score.border_share, top_share=score.top_share),
+        settings.export.precision,
+        folder,
     )
+    seconds = time.monotonic() - started
+    log.info("train %s: %d tiles of %d images, %.1f s", algorithm, len(tiles), len(train_images), seconds)
+    return Trained(
+        algorithm=algorithm,
+        folder=str(folder),
+        plan=plan,
+        tiles=len(tiles),
+        seconds=seconds,
+        peak_rss_mb=peak,
+        precision=exported.precision,
+        parity=exported.parity,
+        notes={**fitted.notes, "export": exported.words},
+    )
+
+
+def _hold_back(
+    train_images: list[PreparedImage], select_images: list[PreparedImage]
+) -> tuple[list[PreparedImage], list[PreparedImage]]:
+    """Where there is no select part, take every fifth training image for it, and the only one for both."""
+    if select_images or len(train_images) == 1:
+        return train_images, select_images or train_images
+    held = train_images[:: _HELD_BACK if len(train_images) >= _HELD_BACK else len(train_images)]
+    return [i for i in train_images if i not in held], held
 
 
 def peak_rss_mb() -> float:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from pipelines.paths import Project
 
@@ -40,6 +41,13 @@ def make_project(folder: Path) -> Project:
         (folder / "data" / name).mkdir(parents=True)
     subprocess.run(["git", "init", "-q", str(folder)], check=True)
     return Project(folder)
+
+
+def set_training(root: Path, surface: str, **settings: object) -> None:
+    """Write a surface's own training settings, for example `algorithms=["padim"]`, into its YAML."""
+    path = Project(root).surface(surface).settings
+    values = yaml.safe_load(path.read_text())
+    path.write_text(yaml.safe_dump({**values, "train": settings}))
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -7,6 +7,7 @@ import typer
 
 from flows.cli import data, serving
 from flows.cli.output import err, print_error, print_json, print_table, say
+from flows.cli.retrained import print_retrain
 from pipelines.errors import KnotwatchError
 
 app = typer.Typer(
@@ -55,35 +56,27 @@ def retrain(
     force: Annotated[bool, typer.Option("--force", help="Train although nothing changed.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Validate, prepare, train, evaluate and register; the first good version becomes champion."""
-    from flows.calls import call_retrain
+    """Validate, prepare, train the algorithms, evaluate, register and propose one; the first becomes champion.
 
-    result = call_retrain(surface, profile, assign or [], trial, force)
+    Which algorithms: --set "algorithms=[padim, efficientad]". What is registered and unchanged is not trained again.
+    """
+    from flows.calls import call_retrain
+    from flows.results import SomeFailedError
+
+    try:
+        result = call_retrain(surface, profile, assign or [], trial, force)
+    except SomeFailedError as error:
+        if as_json:
+            failure = {"error": error.problem, "cure": error.cure, "exit_code": error.exit_code}
+            print_json({**error.result.model_dump(mode="json"), **failure})
+        else:
+            print_retrain(error.result)
+        print_error(error, as_json=False)
+        raise typer.Exit(error.exit_code) from error
     if as_json:
         print_json(result)
-        return
-    if result.skipped:
-        say(f"{surface}: nothing changed since version {result.models[0].version} was trained, so nothing was trained")
     else:
-        print_models(result.models)
-    if result.champion:
-        say(f"champion: version {result.champion.version} ({result.champion.algorithm})")
-    if result.report:
-        say(f"report: {result.report}")
-    say(f"{result.seconds:.1f} s")
-
-
-def print_models(models: "tuple[object, ...]") -> None:
-    """Print the figures of what was trained."""
-    from flows.results import ModelResult
-
-    shown = ("image_auroc", "image_f1", "false_alarm_rate", "pixel_auroc", "pixel_ap", "aupro")
-    rows = []
-    for model in models:
-        if isinstance(model, ModelResult):
-            figures = [f"{model.metrics[n]:.3f}" if n in model.metrics else "-" for n in shown]
-            rows.append([model.algorithm, model.version or "trial", *figures, f"{model.seconds:.0f} s"])
-    print_table(["algorithm", "version", *(n.replace("_", " ") for n in shown), "training"], rows)
+        print_retrain(result)
 
 
 @app.command("inspect", epilog="Example: knotwatch inspect wood-boards new/ --out marked --maps maps --json")

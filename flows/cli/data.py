@@ -1,5 +1,6 @@
 """`knotwatch data`: surfaces and their photographs."""
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -159,3 +160,23 @@ def checkout(
     from flows.data import checkout_version
 
     say(f"{surface}: data version {checkout_version(find_project(), surface, version)}")
+
+
+class Download(StrEnum):
+    """What can be fetched; nothing is unless it is asked for here."""
+
+    EFFICIENTAD_TEACHER = "efficientad-teacher"
+
+
+@app.command(epilog="Example: knotwatch data fetch efficientad-teacher; then set efficientad.teacher: official")
+def fetch(
+    what: Annotated[Download, typer.Argument(help="anomalib's teacher for EfficientAD, instead of the bundled one.")],
+    url: Annotated[str | None, typer.Option(help="Another place of the same file.")] = None,
+) -> None:
+    """Download what knotwatch does without, and keep it only if its checksum is right."""
+    from pipelines.models.official_teacher import URL, fetch_teacher
+    from pipelines.models.teacher import official_folder
+
+    folder = official_folder()
+    fetch_teacher(folder, url or URL)
+    say(f"{what.value}: kept in {folder.relative_to(find_project().root)}; use it with efficientad.teacher: official")

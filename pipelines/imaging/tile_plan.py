@@ -16,6 +16,7 @@ _FIT_AREA = 224 * 512
 # The backbone's coarsest stride; other sides would be padded inside it.
 _MULTIPLE = 32
 _LEAST_SIDE = 128
+_MOST_GROWTH = 1.5
 
 
 class Position(NamedTuple):
@@ -34,8 +35,10 @@ class Canvas(NamedTuple):
     padded_width: int
 
 
-def choose_plan(settings: TileSettings, sizes: Sequence[tuple[int, int]]) -> TilePlan:
+def choose_plan(settings: TileSettings, sizes: Sequence[tuple[int, int]], least_side: int = _LEAST_SIDE) -> TilePlan:
     """Choose how regions of `sizes` (height, width) are cut; their median decides.
+
+    No tile has a side below `least_side`.
 
     >>> choose_plan(TileSettings(), [(224, 536)]).model_dump(include={"mode", "tile_height", "tile_width"})
     {'mode': 'fit', 'tile_height': 224, 'tile_width': 512}
@@ -49,20 +52,23 @@ def choose_plan(settings: TileSettings, sizes: Sequence[tuple[int, int]]) -> Til
     fits = settings.mode == "fit" or (settings.mode == "auto" and height * width <= _FIT_PIXELS)
     if fits:
         factor = min(1.0, (_FIT_AREA / (height * width)) ** 0.5)
-        return TilePlan(mode="fit", tile_height=_fit_side(height * factor), tile_width=_fit_side(width * factor))
-    stride = max(1, round(settings.tile * (1 - settings.overlap)))
+        # Both sides grow together, so that a board is not squeezed; a very long one would become too large a tile.
+        factor *= min(_MOST_GROWTH, max(1.0, least_side / (min(height, width) * factor)))
+        tile_height, tile_width = (_fit_side(side * factor, least_side) for side in (height, width))
+        return TilePlan(mode="fit", tile_height=tile_height, tile_width=tile_width)
+    stride = max(1, round(max(settings.tile, least_side) * (1 - settings.overlap)))
     return TilePlan(
         mode="grid",
-        tile_height=settings.tile,
-        tile_width=settings.tile,
+        tile_height=max(settings.tile, least_side),
+        tile_width=max(settings.tile, least_side),
         scale=min(1.0, settings.max_side / max(height, width)),
         stride_height=stride,
         stride_width=stride,
     )
 
 
-def _fit_side(side: float) -> int:
-    return max(_LEAST_SIDE, _MULTIPLE * round(side / _MULTIPLE))
+def _fit_side(side: float, least: int) -> int:
+    return max(least, _MULTIPLE * round(side / _MULTIPLE))
 
 
 def plan_canvas(plan: TilePlan, height: int, width: int) -> Canvas:

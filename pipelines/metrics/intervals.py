@@ -67,8 +67,8 @@ def image_intervals(
         "image_f1": image.image_f1(found, labels, threshold),
         "image_f1_max": image.image_f1_max(found, labels),
     }
-    draws = _draw(_image_kernel(found, labels, threshold), labels, rounds, seed, int(found.size))
-    intervals = {n: _percentiles(v, draws.get(n)) for n, v in values.items() if v is not None}
+    draws = bootstrap(_image_kernel(found, labels, threshold), labels, rounds, seed, int(found.size))
+    intervals = {n: with_bounds(v, draws.get(n)) for n, v in values.items() if v is not None}
     counts = image.confusion(found, labels, threshold)
     alarms = wilson_interval(counts.false_positive, counts.false_positive + counts.true_negative)
     return intervals if alarms is None else {**intervals, "false_alarm_rate": alarms}
@@ -87,17 +87,23 @@ def pixel_intervals(
     chosen = np.flatnonzero(weights if images is None else weights * np.asarray(images, dtype=bool))
     selected = table.select(chosen)
     values = {name: float(value) for name, value in selected.metrics(defect=defect).items()}
-    draws = _draw(lambda w: selected.metrics(w, defect), selected.holds(defect), rounds, seed, int(selected.edges.size))
-    return {n: _percentiles(values[n], draws.get(n)) for n in PIXEL_METRICS if not np.isnan(values[n])}
+    labels, bins = selected.holds(defect), int(selected.edges.size)
+    draws = bootstrap(lambda w: selected.metrics(w, defect), labels, rounds, seed, bins)
+    return {n: with_bounds(values[n], draws.get(n)) for n in PIXEL_METRICS if not np.isnan(values[n])}
+
+
+def rank_bins(scores: Floats) -> csr_array:
+    """Give each distinct score a bin of its own: (images,) to (images, distinct scores) of one 1 a row."""
+    ranks = np.unique(scores, return_inverse=True)[1]
+    rows = np.arange(scores.size)
+    return csr_array((np.ones(scores.size), (rows, ranks)), shape=(scores.size, int(ranks.max(initial=-1)) + 1))
 
 
 def _image_kernel(
     scores: Floats, labels: NDArray[np.bool_], threshold: float
 ) -> Callable[[NDArray[np.int64]], dict[str, Floats]]:
     """Build the function that computes image metrics of (resamples, images) weights: each score's rank is a bin."""
-    ranks = np.unique(scores, return_inverse=True)[1]
-    rows = np.arange(scores.size)
-    one_hot = csr_array((np.ones(scores.size), (rows, ranks)), shape=(scores.size, int(ranks.max(initial=-1)) + 1))
+    one_hot = rank_bins(scores)
     marked = scores > threshold
 
     def compute(weights: NDArray[np.int64]) -> dict[str, Floats]:
@@ -114,14 +120,17 @@ def _image_kernel(
     return compute
 
 
-def _draw(
+def bootstrap(
     compute: Callable[[NDArray[np.int64]], dict[str, Floats]],
     labels: NDArray[np.bool_],
     rounds: int,
     seed: int,
     bins: int,
 ) -> dict[str, Floats]:
-    """Compute the metrics of every resample, block by block; empty where no interval can be given."""
+    """Compute the metrics of every resample, block by block; empty where no interval can be given.
+
+    `compute` takes (resamples, images) weights, and `bins` says how many numbers it holds for each resample.
+    """
     classes = np.bincount(labels.astype(int), minlength=2)
     if not rounds or (classes == 1).any() or not classes.any():
         return {}
@@ -131,7 +140,8 @@ def _draw(
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
-def _percentiles(value: float, draws: Floats | None) -> Interval:
+def with_bounds(value: float, draws: Floats | None) -> Interval:
+    """Give a figure the 2.5 % and 97.5 % quantiles of its (resamples,) draws as bounds, where there are any."""
     if draws is None or np.isnan(draws).any():
         return Interval(value=value)
     low, high = np.quantile(draws, _TAILS)

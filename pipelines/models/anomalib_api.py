@@ -11,14 +11,22 @@ with warnings.catch_warnings():
     from anomalib.callbacks import ModelCheckpoint
     from anomalib.data import ImageBatch, ImageItem, InferenceBatch
     from anomalib.engine import Engine
-    from anomalib.models import Padim
+    from anomalib.models import EfficientAd, Fastflow, Padim
     from anomalib.models.components import MultiVariateGaussian
+    from anomalib.models.image.efficient_ad.torch_model import EfficientAdModel, SmallPatchDescriptionNetwork
+    from anomalib.models.image.fastflow.loss import FastflowLoss
+    from anomalib.models.image.fastflow.torch_model import FastflowModel, create_fast_flow_block
     from anomalib.models.image.padim.anomaly_map import AnomalyMapGenerator
     from anomalib.models.image.padim.torch_model import PadimModel
 
 __all__ = [
     "AnomalyMapGenerator",
+    "EfficientAd",
+    "EfficientAdModel",
     "Engine",
+    "Fastflow",
+    "FastflowLoss",
+    "FastflowModel",
     "ImageBatch",
     "ImageItem",
     "InferenceBatch",
@@ -26,4 +34,6 @@ __all__ = [
     "MultiVariateGaussian",
     "Padim",
     "PadimModel",
+    "SmallPatchDescriptionNetwork",
+    "create_fast_flow_block",
 ]

@@ -1,9 +1,9 @@
-"""ImageNet features without a download: networks of timm, weights from installed packages."""
+"""ImageNet features without a download: networks of timm, weights from installed packages or the local cache."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import nn
@@ -36,8 +36,91 @@ BACKBONES: Mapping[str, Backbone] = {
 }
 
 
+class ImagenetFeatures(nn.Module):
+    """A frozen network: tiles (n, 3, h, w) in [0, 1] give maps (n, channels, h / stride, w / stride), one a layer."""
+
+    mean: torch.Tensor
+    std: torch.Tensor
+
+    def __init__(self, network: nn.Module, mean: Sequence[float], std: Sequence[float]) -> None:
+        super().__init__()
+        self.network = network.eval().requires_grad_(False)
+        info: Any = network.feature_info
+        self.channels: tuple[int, ...] = tuple(info.channels())
+        self.strides: tuple[int, ...] = tuple(info.reduction())
+        self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1))
+        self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1))
+
+    def forward(self, tiles: torch.Tensor) -> list[torch.Tensor]:
+        maps: list[torch.Tensor] = self.network((tiles - self.mean) / self.std)
+        return maps
+
+    def train(self, mode: bool = True) -> "ImagenetFeatures":  # noqa: ARG002 - torch's signature
+        """Stay in eval mode: the batch norms keep ImageNet's statistics."""
+        super().train(False)
+        return self
+
+
+def make_features(name: str, layers: Sequence[int]) -> ImagenetFeatures:
+    """Make the frozen features of a bundled backbone, or of a timm CNN whose weights are in the local cache.
+
+    Nothing is downloaded. Layers are those of timm's `out_indices`, from fine to coarse.
+
+    Raises:
+        ModelError: where the weights are not here, or the network has no such layers.
+    """
+    if name in BACKBONES:
+        network = _create(name, BACKBONES[name].timm_name, layers)
+        load_imagenet(network, name)
+        return ImagenetFeatures(network, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+    config, weights = _find_cached(name)
+    # Loaded by timm, which knows how the tensors of a whole network are named in a features-only one.
+    overlay = {"file": str(weights)}
+    network = _create(name, name, layers, pretrained=True, pretrained_cfg_overlay=overlay)
+    return ImagenetFeatures(network, config.mean, config.std)
+
+
+def _create(name: str, timm_name: str, layers: Sequence[int], **options: Any) -> nn.Module:
+    """Create a features-only network whose maps have the channels and strides that it says, at any tile size."""
+    import timm
+
+    try:
+        network: nn.Module = timm.create_model(
+            timm_name, features_only=True, exportable=True, out_indices=tuple(layers), **options
+        )
+        info: Any = network.feature_info
+        wanted = [(c, 64 // stride, 96 // stride) for c, stride in zip(info.channels(), info.reduction(), strict=True)]
+        with torch.no_grad():
+            found = [tuple(layer.shape[1:]) for layer in network.eval()(torch.zeros(1, 3, 64, 96))]
+        if found != wanted:
+            raise ValueError(f"maps of {found}, expected {wanted}")  # noqa: TRY301 - one cure for all that may be wrong
+    except (ValueError, IndexError, AssertionError, RuntimeError, AttributeError) as error:
+        raise ModelError(
+            f"layers {list(layers)} do not fit backbone '{name}': {error}",
+            cure="choose other layers (padim.layers, fastflow.layers), mostly some of 0 to 4, or a bundled backbone: "
+            + ", ".join(BACKBONES),
+        ) from error
+    return network
+
+
+def _find_cached(name: str) -> tuple[Any, Path]:
+    """Return timm's configuration of a network, and its weights in the local cache of the Hugging Face hub."""
+    from huggingface_hub import try_to_load_from_cache
+    from timm.models import get_pretrained_cfg
+
+    config = get_pretrained_cfg(name)
+    found = try_to_load_from_cache(config.hf_hub_id, "model.safetensors") if config and config.hf_hub_id else None
+    if not isinstance(found, str):
+        problem = f"its weights {config.hf_hub_id} are not in the local cache" if config else "timm does not know it"
+        raise ModelError(
+            f"no backbone '{name}': {problem}",
+            cure=f"choose a bundled one: {', '.join(BACKBONES)} (others must be in the cache, nothing is downloaded)",
+        )
+    return config, Path(found)
+
+
 def find_backbone(name: str) -> Backbone:
-    """Look a backbone up; raise ModelError where it is unknown."""
+    """Look a bundled backbone up; raise ModelError where it is unknown."""
     if name not in BACKBONES:
         raise ModelError(f"no backbone '{name}'", cure=f"choose one of {', '.join(BACKBONES)}")
     return BACKBONES[name]

@@ -1,15 +1,18 @@
 """From a fitted torch model to the OpenVINO IR that a version carries."""
 
-import tempfile
 import warnings
 from pathlib import Path
 
+import numpy as np
 import openvino
 import torch
+from numpy.typing import NDArray
+from safetensors.torch import save_file
 from torch import nn
 
 from pipelines.errors import ModelError
-from pipelines.models.runtime import BIN, XML
+from pipelines.models.fitted import Fitted
+from pipelines.models.quantise import write_ir
 
 
 class _OnBytes(nn.Module):
@@ -23,6 +26,26 @@ class _OnBytes(nn.Module):
         scaled = tiles.permute(0, 3, 1, 2).float() / 255
         found: torch.Tensor = self.model(scaled).anomaly_map[:, 0]
         return found
+
+
+class TorchTiles:
+    """A fitted network in torch, float32, that takes and gives what its export does."""
+
+    def __init__(self, model: nn.Module) -> None:
+        self._on_bytes = _OnBytes(model).eval()
+
+    def infer(self, tiles: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Return the raw anomaly maps (n, h, w) of RGB tiles (n, h, w, 3)."""
+        with torch.no_grad():
+            return np.asarray(self._on_bytes(torch.from_numpy(np.array(tiles))).numpy(), np.float32)
+
+
+STATE = "state.safetensors"
+
+
+def save_state(fitted: Fitted, folder: Path) -> None:
+    """Write what a later fit on other images may start from."""
+    save_file({name: tensor.detach().contiguous() for name, tensor in fitted.state.items()}, folder / STATE)
 
 
 def export_openvino(model: nn.Module, tile_height: int, tile_width: int, folder: Path) -> None:
@@ -40,14 +63,12 @@ def export_openvino(model: nn.Module, tile_height: int, tile_width: int, folder:
         with torch.no_grad(), warnings.catch_warnings():
             # OpenVINO traces this way; it is not ours to change.
             warnings.filterwarnings("ignore", "`torch.jit.")
+            # Sizes are those of the plan, so that what the tracer makes a constant is one.
+            warnings.simplefilter("ignore", torch.jit.TracerWarning)
             converted = openvino.convert_model(on_bytes, example_input=example, input=[-1, tile_height, tile_width, 3])
     except Exception as error:  # the converter raises a dozen kinds
         raise ModelError(
             f"the model cannot be exported for tiles of {tile_height} x {tile_width}: {error}",
             cure="train with the tile plan that the model is exported for",
         ) from error
-    folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder) as unfinished:
-        openvino.save_model(converted, Path(unfinished) / XML, compress_to_fp16=True)
-        for name in (BIN, XML):
-            (Path(unfinished) / name).replace(folder / name)
+    write_ir(converted, folder)

@@ -5,14 +5,10 @@ import logging
 import torch
 import torch.nn.functional as F
 
+from pipelines.config import PadimSettings
 from pipelines.models.anomalib_api import MultiVariateGaussian
 from pipelines.models.moments import Moments
 
-# The common Gaussian counts as this many images: with few images it carries the estimate, with many it only keeps
-# each position's covariance away from singular.
-_PRIOR_IMAGES = 15.0
-# Added to every variance; a channel's variance over boards is about 15.
-_RIDGE = 0.3
 # A position shares its moments with its neighbours: a board never lies twice in the same place, and nine times the
 # samples steady the covariance.
 _NEIGHBOURHOOD = 3
@@ -41,6 +37,15 @@ class WhiteningGaussian(MultiVariateGaussian):
         self.whitening = whiten(covariance).float()
 
 
+def estimate(moments: Moments, settings: PadimSettings) -> tuple[torch.Tensor, torch.Tensor]:
+    """Estimate means and covariances as `settings.gaussian` says."""
+    if settings.gaussian == "per-position":
+        return estimate_plain(moments)
+    if settings.gaussian == "shared":
+        return estimate_shared(moments, settings.ridge)
+    return estimate_steady(moments, settings.prior_images, settings.ridge)
+
+
 def estimate_plain(moments: Moments) -> tuple[torch.Tensor, torch.Tensor]:
     """Return anomalib's estimate: means (hw, c), unbiased covariances (hw, c, c) with 0.01 + 1e-5 on the diagonal."""
     if moments.images <= moments.channels:
@@ -52,18 +57,20 @@ def estimate_plain(moments: Moments) -> tuple[torch.Tensor, torch.Tensor]:
     return moments.mean, covariance + _PLAIN_RIDGE * torch.eye(moments.channels, dtype=covariance.dtype)
 
 
-def estimate_shared(moments: Moments) -> tuple[torch.Tensor, torch.Tensor]:
+def estimate_shared(moments: Moments, ridge: float) -> tuple[torch.Tensor, torch.Tensor]:
     """Return one mean (1, c) and covariance (1, c, c) of all positions, for textures without fixed places."""
     pooled = moments.pooled()
     covariance = pooled.scatter / pooled.images
-    return pooled.mean, covariance + _RIDGE * torch.eye(moments.channels, dtype=covariance.dtype)
+    return pooled.mean, covariance + ridge * torch.eye(moments.channels, dtype=covariance.dtype)
 
 
-def estimate_steady(moments: Moments) -> tuple[torch.Tensor, torch.Tensor]:
+def estimate_steady(moments: Moments, prior_images: float, ridge: float) -> tuple[torch.Tensor, torch.Tensor]:
     """Return Gaussians of small neighbourhoods, shrunk towards the common one: means (hw, c), covariances (hw, c, c).
 
     Mean and covariance are the posterior means under a normal-inverse-Wishart prior centred on the Gaussian of all
-    positions together (Gelman et al., Bayesian Data Analysis, section 3.6).
+    positions together (Gelman et al., Bayesian Data Analysis, section 3.6), which counts as `prior_images` images: with
+    few images it carries the estimate, with many it only keeps each position's covariance away from singular. `ridge`
+    is added to every variance.
     """
     pooled = moments.pooled()
     centre, common = pooled.mean[0], (pooled.scatter[0] / pooled.images).float()
@@ -73,8 +80,8 @@ def estimate_steady(moments: Moments) -> tuple[torch.Tensor, torch.Tensor]:
     local = (
         _pool(second.flatten(1), moments).reshape(second.shape).baddbmm_(means[:, :, None], means[:, None, :], alpha=-1)
     )
-    weight = _PRIOR_IMAGES / (_PRIOR_IMAGES + moments.images)
-    prior = weight * common + _RIDGE * torch.eye(moments.channels)
+    weight = prior_images / (prior_images + moments.images)
+    prior = weight * common + ridge * torch.eye(moments.channels)
     return centre.float() + (1 - weight) * means, local.mul_(1 - weight).add_(prior)
 
 

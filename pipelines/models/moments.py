@@ -1,8 +1,10 @@
 """Mean and covariance of features in one pass and constant memory: mergeable sufficient statistics in float64."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from pipelines.errors import ModelError
@@ -67,27 +69,37 @@ class Moments:
         found.scatter = (self.scatter.sum(0) + self.images * between.T @ between)[None]
         return found
 
-    def save(self, path: Path) -> None:
-        """Write a safetensors file; of each symmetric scatter one triangle."""
+    def tensors(self, dtype: torch.dtype = torch.float64) -> dict[str, torch.Tensor]:
+        """Return all that is known, of each symmetric scatter one triangle, in `dtype`."""
         rows, columns = torch.triu_indices(self.channels, self.channels)
-        tensors = {"mean": self.mean, "scatter": self.scatter[:, rows, columns].contiguous()}
-        facts = {name: str(getattr(self, name)) for name in ("images", "height", "width")}
-        save_file(tensors, str(path), facts)
+        return {
+            "mean": self.mean.to(dtype),
+            "scatter": self.scatter[:, rows, columns].to(dtype).contiguous(),
+            "counts": torch.tensor([self.images, self.height, self.width]),
+        }
+
+    @classmethod
+    def from_tensors(cls, tensors: Mapping[str, torch.Tensor]) -> "Moments":
+        """Take what `tensors` gave; raise ModelError for anything else."""
+        try:
+            images, height, width = (int(count) for count in tensors["counts"])
+            found = cls(tensors["mean"].shape[1], height, width)
+            found.images = images
+            found.mean.copy_(tensors["mean"])
+            rows, columns = torch.triu_indices(found.channels, found.channels)
+            found.scatter[:, rows, columns] = found.scatter[:, columns, rows] = tensors["scatter"].double()
+        except (KeyError, ValueError, RuntimeError, IndexError) as error:
+            raise ModelError(f"these tensors hold no moments: {error}", cure="restore the file, or retrain") from error
+        return found
+
+    def save(self, path: Path) -> None:
+        """Write a safetensors file."""
+        save_file(self.tensors(), str(path))
 
     @classmethod
     def load(cls, path: Path) -> "Moments":
         """Read what `save` wrote; raise ModelError for anything else."""
-        from safetensors import SafetensorError, safe_open
-
         try:
-            with safe_open(str(path), "pt") as file:
-                facts = {name: int(value) for name, value in (file.metadata() or {}).items()}
-            tensors = load_file(str(path))
-            found = cls(tensors["mean"].shape[1], facts["height"], facts["width"])
-            found.images = facts["images"]
-            found.mean = tensors["mean"]
-            rows, columns = torch.triu_indices(found.channels, found.channels)
-            found.scatter[:, rows, columns] = found.scatter[:, columns, rows] = tensors["scatter"]
-        except (SafetensorError, OSError, KeyError, ValueError, RuntimeError) as error:
+            return cls.from_tensors(load_file(str(path)))
+        except (SafetensorError, OSError, ModelError) as error:
             raise ModelError(f"{path} holds no moments: {error}", cure="restore the file, or retrain") from error
-        return found

@@ -10,31 +10,32 @@ from pipelines.config import PadimSettings
 from pipelines.errors import ModelError
 from pipelines.imaging.tiling import TileSet
 from pipelines.models.anomalib_api import AnomalyMapGenerator, InferenceBatch, Padim, PadimModel
-from pipelines.models.backbone import find_backbone, load_imagenet
-from pipelines.models.gaussian import WhiteningGaussian, estimate_plain, estimate_shared, estimate_steady
+from pipelines.models.backbone import make_features
+from pipelines.models.fitted import Fitted
+from pipelines.models.gaussian import WhiteningGaussian, estimate
 from pipelines.models.moments import Moments
 from pipelines.models.training import train_on_tiles
 
-_ESTIMATES = {"steady": estimate_steady, "per-position": estimate_plain, "shared": estimate_shared}
-# Statistics are kept at this stride: at 4 they take four times the room and rank no better.
-_GRID_STRIDE = 8
 _BATCH = 8
 
 
-def fit_padim(tiles: TileSet, settings: PadimSettings, seed: int) -> nn.Module:
-    """Fit PaDiM (Defard et al. 2021) to sound tiles; the same seed gives the same model.
+def fit_padim(tiles: TileSet, settings: PadimSettings, seed: int) -> Fitted:
+    """Fit PaDiM (Defard et al. 2021) to sound tiles, whose sides are multiples of 32; the map is a distance.
 
-    The result takes float tiles (n, 3, h, w) in [0, 1], whose sides are multiples of 32 and those of the plan,
-    and returns anomalib's InferenceBatch with `anomaly_map` (n, 1, h, w), raw: a distance >= 0.
+    The same seed gives the same model.
 
     Raises:
         ModelError: where there is no tile, or the settings do not fit the backbone.
     """
     if not len(tiles):
         raise ModelError("no tile to fit PaDiM to", cure="add normal photographs to the surface")
+    if settings.gaussian == "auto":
+        # Tiles of a larger photograph lie anywhere in it; a photograph shown whole has fixed places.
+        settings = settings.model_copy(update={"gaussian": "shared" if tiles.plan.mode == "grid" else "steady"})
     module = _TilePadim(settings, seed)
     train_on_tiles(module, tiles, _BATCH)
-    return module.model.cpu().eval()
+    model = module.model.cpu().eval()
+    return Fitted(model, state=model.state(), notes={"gaussian": settings.gaussian})
 
 
 class _TilePadim(Padim):
@@ -46,37 +47,30 @@ class _TilePadim(Padim):
 
 
 class TilePadimModel(PadimModel):
-    """PaDiM with bundled ImageNet features, channels drawn with a seed, and statistics at stride 8."""
+    """PaDiM with ImageNet features of timm, channels drawn with a seed, and statistics at a stride of choice."""
 
     def __init__(self, settings: PadimSettings, seed: int) -> None:
-        layers = sorted(set(settings.layers))
-        try:
-            super().__init__(
-                backbone=find_backbone(settings.backbone).timm_name,
-                layers=layers,
-                pre_trained=False,
-                n_features=settings.features,
-            )
-        except (ValueError, IndexError, AssertionError) as error:
+        # Not PadimModel's own: it makes a network that downloads its weights.
+        nn.Module.__init__(self)
+        self.feature_extractor = make_features(settings.backbone, sorted(set(settings.layers)))
+        channels = sum(self.feature_extractor.channels)
+        if settings.features > channels:
             raise ModelError(
-                f"padim.layers {layers} and padim.features {settings.features} do not fit backbone "
-                f"'{settings.backbone}': {error}",
-                cure="lower padim.features, or choose layers of 0 to 4",
-            ) from error
-        load_imagenet(self.feature_extractor.feature_extractor, settings.backbone)
+                f"padim.features {settings.features} exceeds the {channels} channels of padim.layers {settings.layers}",
+                cure="lower padim.features, or choose more layers",
+            )
         generator = torch.Generator().manual_seed(seed)
-        drawn = torch.randperm(self.n_features_original, generator=generator)[: settings.features]
-        self.idx = drawn.sort().values
+        drawn = torch.randperm(channels, generator=generator)[: settings.features]
+        self.register_buffer("idx", drawn.sort().values)
         self.gaussian = WhiteningGaussian()
         self.moments: Moments | None = None
-        self._estimate = _ESTIMATES[settings.gaussian]
+        self._settings = settings
         self.anomaly_map_generator = _DistanceMap()
-        self._reductions = tuple(self.feature_extractor.reductions)
 
     def forward(self, input_tensor: torch.Tensor) -> Any:
         """Score tiles (n, 3, h, w) in [0, 1]; in training, take their embeddings into the moments instead."""
         with torch.no_grad():
-            embedding = self.generate_embedding(self.feature_extractor((input_tensor - 0.5) / 0.5))
+            embedding = self.generate_embedding(self.feature_extractor(input_tensor))
         if self.training:
             if self.moments is None:
                 self.moments = Moments(*embedding.shape[1:])
@@ -94,20 +88,24 @@ class TilePadimModel(PadimModel):
         """Estimate the Gaussians from the moments of all that was seen in training."""
         if self.moments is None:
             raise ModelError("PaDiM saw no tile", cure="train before fitting")
-        self.gaussian.set(*self._estimate(self.moments))
-        self.moments = None
+        self.gaussian.set(*estimate(self.moments, self._settings))
 
-    def generate_embedding(self, features: dict[Any, torch.Tensor]) -> torch.Tensor:
+    def state(self) -> dict[str, torch.Tensor]:
+        """Return what a later fit can go on from: the statistics, as float32, and the channels they are of."""
+        if self.moments is None:
+            return {}
+        kept = self.moments.pooled() if self._settings.gaussian == "shared" else self.moments
+        return {**kept.tensors(torch.float32), "channels": self.idx}
+
+    def generate_embedding(self, features: Any) -> torch.Tensor:
         """Bring all layers to one grid (finer ones averaged, coarser ones repeated) and keep the drawn channels."""
-        stride = max(_GRID_STRIDE, self._reductions[0])
-        finest = features[self.layers[0]]
-        factor = stride // self._reductions[0]
-        size = (finest.shape[-2] // factor, finest.shape[-1] // factor)
+        strides = self.feature_extractor.strides
+        stride = max(self._settings.stride, strides[0])
+        factor = stride // strides[0]
+        size = (features[0].shape[-2] // factor, features[0].shape[-1] // factor)
         on_grid = [
-            F.avg_pool2d(features[layer], stride // reduction)
-            if reduction < stride
-            else F.interpolate(features[layer], size=size, mode="nearest")
-            for layer, reduction in zip(self.layers, self._reductions, strict=True)
+            F.avg_pool2d(layer, stride // own) if own < stride else F.interpolate(layer, size=size, mode="nearest")
+            for layer, own in zip(features, strides, strict=True)
         ]
         return torch.index_select(torch.cat(on_grid, 1), 1, self.idx)
 

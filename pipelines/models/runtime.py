@@ -8,21 +8,28 @@ import openvino
 from numpy.typing import NDArray
 
 from pipelines.errors import ModelError
+from pipelines.records import Precision
 
 XML, BIN = "model.xml", "model.bin"
+# A quantised network says by itself what is int8; the rest of it stays float32, so that scores move least.
+_HINTS = {Precision.F32: "f32", Precision.BF16: "bf16", Precision.INT8: "f32"}
 
 
 class TileModel:
-    """An exported model, compiled for this machine's processor."""
+    """An exported model, compiled for this machine's processor.
 
-    def __init__(self, folder: Path) -> None:
+    `precision` is what it is run with: the one asked for, or f32 where the processor cannot compute that.
+    """
+
+    def __init__(self, folder: Path, precision: Precision = Precision.F32) -> None:
         for name in (XML, BIN):
             if not (folder / name).is_file():
                 raise ModelError(f"no {name} in {folder}", cure="retrain, or restore the model's folder")
+        self.precision = precision if precision in machine_precisions() else Precision.F32
         core = openvino.Core()
         try:
             model = core.read_model(folder / XML, folder / BIN)
-            self._compiled = core.compile_model(model, "CPU", _properties())
+            self._compiled = core.compile_model(model, "CPU", _properties(self.precision))
         except RuntimeError as error:
             raise ModelError(
                 f"{folder / XML} cannot be loaded: {error}", cure="retrain, or restore the model's folder"
@@ -45,10 +52,16 @@ class TileModel:
         return np.array(self._compiled(tiles)[0], np.float32)
 
 
-def _properties() -> dict[str, str | int]:
+def machine_precisions() -> tuple[Precision, ...]:
+    """Return what this machine's processor computes with instructions of its own; f32 always."""
+    found = openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    return tuple(p for p in Precision if p == Precision.F32 or p.value.upper() in found)
+
+
+def _properties(precision: Precision) -> dict[str, str | int]:
     return {
         # Its own default is bf16 where the processor has it: scores would depend on the machine.
-        "INFERENCE_PRECISION_HINT": "f32",
+        "INFERENCE_PRECISION_HINT": _HINTS[precision],
         "INFERENCE_NUM_THREADS": len(os.sched_getaffinity(0)),
         "PERFORMANCE_HINT": "LATENCY",
     }

@@ -15,6 +15,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from pipelines.imaging.tiling import TileSet
 from pipelines.models.anomalib_api import Engine, ImageBatch, ImageItem, ModelCheckpoint
+from pipelines.models.processor import usable_cores
 
 # True of PaDiM by design, or Lightning's own affair: nothing a user could act on.
 _EXPECTED = (
@@ -29,16 +30,22 @@ _CHATTY = ("lightning.pytorch", "lightning.fabric", "lightning_fabric", "lightni
 
 def train_on_tiles(module: nn.Module, tiles: TileSet, batch_size: int) -> None:
     """Train an anomalib module on tiles in their order; it sees float images (n, 3, h, w) in [0, 1]."""
-    loader = DataLoader(_Tiles(tiles), batch_size=batch_size, collate_fn=_collate)
+    run_engine(module, DataLoader(_Tiles(tiles), batch_size=batch_size, collate_fn=_collate))
+
+
+def run_engine(module: nn.Module, loader: DataLoader[Any], callbacks: Sequence[Any] = (), **trainer: Any) -> None:
+    """Fit an anomalib module with its engine; `trainer` goes to Lightning's Trainer."""
+    torch.set_num_threads(usable_cores())
     with tempfile.TemporaryDirectory() as folder, _quiet():
         engine = Engine(
             default_root_dir=folder,
             logger=False,
             accelerator="auto",
             # anomalib adds a checkpoint callback where it finds none; this one saves nothing.
-            callbacks=[ModelCheckpoint(dirpath=folder, save_top_k=0)],
+            callbacks=[ModelCheckpoint(dirpath=folder, save_top_k=0), *callbacks],
             enable_progress_bar=sys.stderr.isatty(),
             enable_model_summary=False,
+            **trainer,
         )
         try:
             engine.fit(module, train_dataloaders=loader)

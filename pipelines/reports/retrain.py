@@ -11,7 +11,7 @@ from pipelines.paths import SurfacePaths
 from pipelines.prepared import PreparedImage, read_index, read_mask, read_region
 from pipelines.records import Evaluation, Label, Promise, ScoredImage, Selection, Trained, Verdict
 from pipelines.reports.run_page import Picture, PictureGroup, RunPage, StageUse, write_run_page
-from pipelines.reports.wording import METRIC_NAMES
+from pipelines.reports.wording import METRIC_NAMES, training_in_words
 
 # A strip holds three panels of this longer side; twenty-four of them stay below 5 MB a page.
 _PANEL = 480
@@ -76,7 +76,7 @@ def describe_run(  # noqa: PLR0913 - one page says all of these, and every one i
             StageUse(stage="evaluate", seconds=evaluation.seconds),
         ),
         settings=settings,
-        notes=_selection_in_words(selection),
+        notes=(*_selection_in_words(selection), *training_in_words(trained)),
     )
 
 

@@ -5,11 +5,11 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from pydantic import Field
 
 from pipelines.records import Evaluation, Interval, Label, Promise, Record, Verdict
 from pipelines.reports import wording
+from pipelines.reports.environment import page_environment
 from pipelines.reports.score_chart import draw_score_chart
 
 
@@ -89,27 +89,23 @@ def _columns(rows: Mapping[str, Mapping[str, Interval]]) -> list[str]:
 
 def render_run_page(page: RunPage) -> str:
     """Render the page; every text is escaped, and pictures are held as data URIs."""
-    environment = Environment(
-        loader=PackageLoader("pipelines.reports"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {"words": wording.interval_in_words}
     normal, anomalous = page.scores(Label.NORMAL), page.scores(Label.ANOMALOUS)
     shown = page.image_promise is not None and bool(normal or anomalous)
     chart = draw_score_chart(normal, anomalous, page.image_promise.threshold) if shown and page.image_promise else None
-    return environment.get_template("run.html").render(
-        page=page,
-        summary=wording.summary(page.model, page.evaluation),
-        names=wording.METRIC_NAMES,
-        columns=_columns,
-        promise=wording.promise_in_words,
-        count=wording.count_in_words,
-        chart=chart,
-        groups=[(group, [p for p in page.pictures if p.group == group]) for group in PictureGroup],
-        settings=list(flatten(page.settings)),
+    return (
+        page_environment()
+        .get_template("run.html")
+        .render(
+            page=page,
+            summary=wording.summary(page.model, page.evaluation),
+            names=wording.METRIC_NAMES,
+            columns=_columns,
+            promise=wording.promise_in_words,
+            count=wording.count_in_words,
+            chart=chart,
+            groups=[(group, [p for p in page.pictures if p.group == group]) for group in PictureGroup],
+            settings=list(flatten(page.settings)),
+        )
     )
 
 

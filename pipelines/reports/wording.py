@@ -1,6 +1,6 @@
 """Figures in words: shares, intervals, promises, and a run's first line."""
 
-from pipelines.records import Confusion, Evaluation, Interval, Promise
+from pipelines.records import Confusion, Evaluation, Interval, Parity, Promise, Trained
 
 METRIC_NAMES = {
     "image_auroc": "image AUROC",
@@ -61,6 +61,25 @@ def promise_in_words(promise: Promise, what: str) -> str:
         needed = count_in_words(round(1 / promise.asked) - 1, "image")
         return f"{kept} {share_in_words(promise.asked)} was asked for, which takes at least {needed}."
     return kept
+
+
+def parity_in_words(parity: Parity) -> str:
+    """Write how far the exported network's image scores are from torch's.
+
+    >>> parity_in_words(Parity(torch=(2.0, 4.0), exported=(2.0, 4.02), planted=(False, True)))
+    "image scores differ from torch's by 0.5 % at most, on 2 regions"
+    """
+    pairs = zip(parity.torch, parity.exported, strict=True)
+    apart = max((abs(exported - torch) / max(abs(torch), 1e-12) for torch, exported in pairs), default=0.0)
+    regions = count_in_words(len(parity.torch), "region")
+    return f"image scores differ from torch's by {share_in_words(apart)} at most, on {regions}"
+
+
+def training_in_words(trained: Trained) -> tuple[str, ...]:
+    """Write what a fit says of itself, and what its exported network computes in."""
+    notes = tuple(f"{name}: {text}" for name, text in trained.notes.items())
+    agreement = f": {parity_in_words(trained.parity)}" if trained.parity else ""
+    return (*notes, f"The exported network computes in {trained.precision}{agreement}.")
 
 
 def confusion_in_words(confusion: Confusion) -> str:

@@ -9,6 +9,8 @@ from typing import Any
 import mlflow
 from mlflow.entities import Metric, Param
 
+MOST_TAG = 4000  # characters; MLflow refuses tags of versions above 5,000
+
 
 class Run:
     """An MLflow run that is being written."""
@@ -16,6 +18,12 @@ class Run:
     def __init__(self, client: "mlflow.MlflowClient", run_id: str) -> None:
         self._client = client
         self.id = run_id
+        self.failed = False
+
+    def fail(self, reason: str) -> None:
+        """Say why the run is to end as failed, without ending it now."""
+        self.failed = True
+        self.tags({"failure": reason})
 
     def params(self, values: Mapping[str, Any]) -> None:
         self._client.log_batch(self.id, params=[Param(key, str(value)) for key, value in values.items()])
@@ -25,6 +33,10 @@ class Run:
         now = int(time.time() * 1000)
         named = {re.sub(r"[^\w. /-]", "_", key)[:250]: value for key, value in values.items()}
         self._client.log_batch(self.id, metrics=[Metric(key, value, now, 0) for key, value in named.items()])
+
+    def tags(self, values: Mapping[str, str]) -> None:
+        for key, value in values.items():
+            self._client.set_tag(self.id, key, value[:MOST_TAG])
 
     def text(self, text: str, name: str) -> None:
         self._client.log_text(self.id, text, name)

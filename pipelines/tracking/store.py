@@ -17,7 +17,7 @@ from pipelines.errors import ModelError, ToolError
 from pipelines.paths import Project
 from pipelines.records import Record
 from pipelines.tracking.artifacts import SCHEME
-from pipelines.tracking.runs import Run
+from pipelines.tracking.runs import MOST_TAG, Run
 
 LOADER = "pipelines.loader"
 _RUNTIME = ("numpy", "opencv-python-headless", "openvino", "pandas", "pillow", "pydantic", "imagehash")
@@ -41,6 +41,8 @@ class Tracking:
         # MLflow's and alembic's migration lines are of no use to a person who waits for a model.
         for noisy in ("alembic", "mlflow"):
             logging.getLogger(noisy).setLevel(logging.WARNING)
+        # A bar for each small file that is read would bury the stages' own lines.
+        os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
         home = project.state / "mlflow"
         # MLflow itself writes the variable when an address is set, so its presence alone says nothing.
         self.uri = os.environ.get("MLFLOW_TRACKING_URI") or local_uri(project)
@@ -76,13 +78,14 @@ class Tracking:
         run = Run(self._client, made.info.run_id)
         try:
             yield run
-        except Exception:
+        except Exception as error:
+            run.fail(f"{type(error).__name__}: {error}")
             self._client.set_terminated(run.id, "FAILED")
             raise
         except BaseException:
             self._client.set_terminated(run.id, "KILLED")
             raise
-        self._client.set_terminated(run.id, "FINISHED")
+        self._client.set_terminated(run.id, "FAILED" if run.failed else "FINISHED")
 
     def log_input(self, run: Run, table: "Any", name: str, digest: str, context: str) -> None:
         """Record a data set on a run: its table, and the data version as digest."""
@@ -146,6 +149,15 @@ class Tracking:
     def set_alias(self, surface: str, alias: str, version: int) -> None:
         self._client.set_registered_model_alias(surface, alias, str(version))
 
+    def drop_alias(self, surface: str, alias: str) -> None:
+        """Take an alias away, where it is given."""
+        if any(alias in version.aliases for version in self.versions(surface)):
+            self._client.delete_registered_model_alias(surface, alias)
+
+    def tag_version(self, surface: str, version: int, tags: Mapping[str, str]) -> None:
+        for name, value in tags.items():
+            self._client.set_model_version_tag(surface, str(version), name, value[:MOST_TAG])
+
     def folder(self, surface: str, version: int) -> Path:
         """Return a version's model folder, fetched into MLflow's cache where the store is remote."""
         from mlflow.exceptions import MlflowException
@@ -166,6 +178,11 @@ class Tracking:
 
     def metrics(self, run_id: str) -> dict[str, float]:
         return dict(self._client.get_run(run_id).data.metrics)
+
+    def parent(self, run_id: str) -> str | None:
+        """Return the id of the run that a run hangs below."""
+        found: str | None = self._client.get_run(run_id).data.tags.get("mlflow.parentRunId")
+        return found
 
     def is_finished(self, run_id: str) -> bool:
         """Tell whether a run came to its end and was not deleted."""
@@ -188,7 +205,15 @@ class Tracking:
         return {run.data.tags[tag]: str(run.info.run_id) for run in reversed(runs)}
 
     def read_text(self, run_id: str, name: str) -> str:
-        return Path(mlflow.artifacts.download_artifacts(run_id=run_id, artifact_path=name)).read_text("utf-8")
+        """Read a run's text file; raise ModelError where the run or the file is gone."""
+        from mlflow.exceptions import MlflowException
+
+        try:
+            return Path(mlflow.artifacts.download_artifacts(run_id=run_id, artifact_path=name)).read_text("utf-8")
+        except (MlflowException, OSError) as error:
+            raise ModelError(
+                f"{name} of MLflow run {run_id} cannot be read: {error}", cure="restore MLflow's artefacts, or retrain"
+            ) from error
 
 
 def _plain(value: str) -> str:

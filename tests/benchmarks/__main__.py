@@ -25,6 +25,10 @@ class Subject(StrEnum):
     PADIM_FIT = "padim-fit"
     PADIM_FIT_MEMORY = "padim-fit-memory"
     PADIM_INFERENCE = "padim-inference"
+    FASTFLOW_INFERENCE = "fastflow-inference"
+    FASTFLOW_STEP = "fastflow-step"
+    EFFICIENTAD_INFERENCE = "efficientad-inference"
+    EFFICIENTAD_STEP = "efficientad-step"
     INSPECT_LARGE = "inspect-large"
 
 

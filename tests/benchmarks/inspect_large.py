@@ -36,7 +36,7 @@ def _train_model(folder: Path) -> None:
     from pipelines.models.padim import fit_padim
 
     tiles = repeat_tiles(draw_tiles(folder / "tiles", _TRAINED_ON), _TRAINED_ON)
-    export_openvino(fit_padim(tiles, PadimSettings(), 0), SIDE, SIDE, folder)
+    export_openvino(fit_padim(tiles, PadimSettings(), 0).model, SIDE, SIDE, folder)
 
 
 def measure(effort: Effort, folder: Path) -> list[Figure]:

@@ -54,7 +54,7 @@ def _ours(tiles: TileSet, folder: Path) -> Side:
     from pipelines.models.padim import fit_padim
     from pipelines.models.runtime import TileModel
 
-    export_openvino(fit_padim(tiles, PadimSettings(), 0), SIDE, SIDE, folder)
+    export_openvino(fit_padim(tiles, PadimSettings(), 0).model, SIDE, SIDE, folder)
     model, tile = TileModel(folder), tiles[0][None]
     return lambda: model.infer(tile)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from pipelines.paths import Project
-from tests.conftest import Knotwatch, run_knotwatch
+from tests.conftest import Knotwatch, run_knotwatch, set_training
 
 COMMANDS = ("retrain", "inspect", "models", "schedule", "ui", "doctor", "data add", "data update", "data checkout")
 
@@ -41,6 +41,7 @@ def test_outside_a_project_the_cure_is_named(tmp_path: Path) -> None:
 def test_doctor_finds_a_champion_that_was_tampered_with(knotwatch: Knotwatch, project: Project) -> None:
     words = ("--layout", "procedural", "--normal", "20", "--defective", "2", "--size", "128x128")
     knotwatch("data", "add", "drawn", *words)
+    set_training(project.root, "drawn", algorithms=["padim"], export={"precision": "f32"})
     knotwatch("retrain", "drawn", "--profile", "quick")
     assert all(c["good"] for c in knotwatch("doctor", "--json").json["checks"])
     (weights,) = (project.state / "mlflow").rglob("model.bin")
@@ -53,6 +54,7 @@ def test_doctor_finds_a_champion_that_was_tampered_with(knotwatch: Knotwatch, pr
 def test_ctrl_c_closes_the_runs(knotwatch: Knotwatch, project: Project) -> None:
     words = ("--layout", "procedural", "--normal", "20", "--defective", "2", "--size", "128x128")
     knotwatch("data", "add", "drawn", *words)
+    set_training(project.root, "drawn", algorithms=["padim"], export={"precision": "f32"})
     process = subprocess.Popen(
         [sys.executable, "-c", "from flows.cli import main; main()", "retrain", "drawn"],
         cwd=project.root,

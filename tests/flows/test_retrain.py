@@ -14,7 +14,7 @@ from PIL import Image
 from sklearn.metrics import roc_auc_score
 
 from pipelines.paths import Project
-from tests.conftest import make_project, run_knotwatch
+from tests.conftest import make_project, run_knotwatch, set_training
 
 METRICS = {"image_auroc", "image_ap", "image_f1", "pixel_auroc", "pixel_ap", "aupro", "false_alarm_rate"}
 
@@ -26,10 +26,11 @@ class Trained(NamedTuple):
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
-    """A project with small drawn boards and one retrain."""
+    """A project with small drawn boards and one retrain of the algorithm that is quickest."""
     project = make_project(tmp_path_factory.mktemp("retrain") / "project")
     words = ("--layout", "procedural", "--normal", "40", "--defective", "8", "--size", "192x128")
     run_knotwatch(project.root, "data", "add", "drawn", *words)
+    set_training(project.root, "drawn", algorithms=["padim"], export={"precision": "f32"})
     result = run_knotwatch(project.root, "retrain", "drawn", "--profile", "quick", "--json").json
     return Trained(project, result)
 
@@ -53,10 +54,15 @@ def test_the_answer_says_what_was_trained(trained: Trained) -> None:
     assert model["metrics"].keys() >= METRICS
     assert model["metrics"]["image_auroc"] > 0.6, "worse than the least that PaDiM gives on drawn boards"
     assert found["champion"] == {"algorithm": "padim", "version": model["version"]}
+    assert found["proposed"] == {**found["champion"], "reason": "the only algorithm that was trained"}
     assert model["peak_rss_mb"] < 4000
-    page = (trained.project.root / found["report"]).read_text()
-    assert "data:image/jpeg" in page
-    assert "http" not in page.replace("http-equiv", "").replace("http://www.w3.org/2000/svg", "")
+    assert model["folder_mb"] > 1
+    comparison = trained.project.root / found["report"]
+    page = comparison.parent.with_name(model["run_id"]) / "index.html"
+    assert f'href="../{model["run_id"]}/index.html"' in comparison.read_text()
+    assert "data:image/jpeg" in page.read_text()
+    for written in (comparison.read_text(), page.read_text()):
+        assert "http" not in written.replace("http-equiv", "").replace("http://www.w3.org/2000/svg", "")
 
 
 def test_a_second_retrain_trains_nothing(trained: Trained) -> None:
@@ -64,6 +70,7 @@ def test_a_second_retrain_trains_nothing(trained: Trained) -> None:
     assert again["skipped"]
     assert again["models"][0]["run_id"] == trained.result["models"][0]["run_id"]
     assert again["models"][0]["metrics"] == trained.result["models"][0]["metrics"]
+    assert (again["proposed"], again["report"]) == (trained.result["proposed"], trained.result["report"])
     listed = run_knotwatch(trained.project.root, "models", "drawn", "--json").json["models"]
     assert [m["version"] for m in listed] == [1]
 
@@ -84,9 +91,11 @@ print(json.dumps([run.data.tags, run.data.params, files, json.loads(kept), versi
     assert tags["data_version"] == trained.result["data_version"] == kept["version"]
     assert tags["prefect_flow_run"]
     assert params["padim.features"] == "100"
-    assert {"index.html", "pictures", "evaluation.json", "model.json"} <= set(files)
+    assert not [name for name in params if name.startswith("fastflow")], "another algorithm's settings were logged"
+    assert {"index.html", "pictures", "evaluation.json", "model.json", "summary.json"} <= set(files)
     assert set(kept["lock"]) == {"validate@drawn", "preprocess@drawn"}
     assert "At most" in card
+    assert "PaDiM (Defard et al. 2021)" in card
     assert status == "FINISHED"
 
 

@@ -15,7 +15,7 @@ import psutil
 import pytest
 
 from pipelines.paths import Project
-from tests.conftest import make_project, run_knotwatch
+from tests.conftest import make_project, run_knotwatch, set_training
 
 DRAWN = ("--layout", "procedural", "--normal", "24", "--defective", "3", "--size", "128x128")
 
@@ -46,6 +46,7 @@ def ui(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ui]:
     """A project whose servers and worker run, with a small surface."""
     project = make_project(tmp_path_factory.mktemp("ui") / "project")
     run_knotwatch(project.root, "data", "add", "drawn", *DRAWN)
+    set_training(project.root, "drawn", algorithms=["padim"], export={"precision": "f32"})
     ports = free_port(), free_port()
     words = ("ui", "--prefect-port", str(ports[0]), "--mlflow-port", str(ports[1]))
     log = project.root / "ui.log"
@@ -105,7 +106,7 @@ def test_the_worker_runs_what_is_scheduled_and_shows_it(ui: Ui) -> None:
     logs = ui.api("logs/filter", {"logs": {"flow_run_id": {"any_": [run["id"]]}}})
     assert any("train padim" in line["message"] for line in logs), "the page shows no line of the stages"
     found = ui.api("artifacts/filter", {"artifacts": {"flow_run_id": {"any_": [run["id"]]}}})
-    assert {"validation-drawn", "models-drawn", "mlflow-drawn"} <= {a["key"] for a in found}
+    assert {"validation-drawn", "models-drawn", "mlflow-drawn-padim"} <= {a["key"] for a in found}
     assert run_knotwatch(ui.project.root, "models", "drawn", "--json").json["models"][0]["aliases"] == ["champion"]
 
 
@@ -113,6 +114,7 @@ def test_the_users_own_servers_get_everything(ui: Ui, tmp_path: Path) -> None:
     other = make_project(tmp_path / "other")
     env = {"MLFLOW_TRACKING_URI": ui.mlflow, "PREFECT_API_URL": ui.prefect}
     run_knotwatch(other.root, "data", "add", "elsewhere", *DRAWN, env=env)
+    set_training(other.root, "elsewhere", algorithms=["padim"], export={"precision": "f32"})
     done = run_knotwatch(other.root, "retrain", "elsewhere", "--profile", "quick", "--json", env=env).json
     assert done["champion"]["version"] == 1
     assert not (other.state / "mlflow").exists()

@@ -10,23 +10,25 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from pipelines.calibrate import calibrate
-from pipelines.config import PolicySettings, RegionSettings, SourceSettings, SurfaceSettings
+from pipelines.config import PolicySettings, RegionSettings, ScoreSettings, SourceSettings, SurfaceSettings
 from pipelines.errors import ModelError
 from pipelines.imaging.scoring import ScoreRule, image_score
 from pipelines.loader import SCHEMA, VersionInfo, read_info
 from pipelines.prepared import PreparedImage
-from pipelines.records import Label, Layout, Part, TilePlan, Trained
+from pipelines.records import Label, Layout, Part, Precision, TilePlan, Trained
 
 HEIGHT, WIDTH = 32, 64
 PLAN = TilePlan(mode="fit", tile_height=HEIGHT, tile_width=WIDTH)
 RATE = 0.1
+PLAIN = ScoreSettings()
 
 
 class Brightness:
     """A tile model whose map is the tile's first channel."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, precision: Precision) -> None:
         assert folder.is_dir()
+        assert precision == Precision.F32
 
     def infer(self, tiles: NDArray[np.uint8]) -> NDArray[np.float32]:
         return tiles[..., 0].astype(np.float32)
@@ -60,7 +62,7 @@ class Surface:
             self.images.append(PreparedImage.model_validate({**facts, **place, "defects": {}, "condition": None}))
         return self
 
-    def calibrate(self, model: Path) -> VersionInfo:
+    def calibrate(self, model: Path, score: ScoreSettings = PLAIN) -> VersionInfo:
         model.mkdir(exist_ok=True)
         trained = Trained(algorithm="padim", folder=str(model), plan=PLAN, tiles=1, seconds=1, peak_rss_mb=1)
         settings = SurfaceSettings(
@@ -68,7 +70,7 @@ class Surface:
             region=RegionSettings(rule="box", box=(0, 0, 9, 9)),
             policy=PolicySettings(false_alarm_rate=RATE, marked_area_rate=RATE),
         )
-        return calibrate(trained, self.folder, self.images, "oak", settings, "0" * 16)
+        return calibrate(trained, self.folder, self.images, "oak", settings, score, "0" * 16)
 
 
 SELECT = (80, 90, 100, 110, 120)
@@ -95,6 +97,14 @@ def test_one_is_the_99_percent_quantile_of_the_select_part(surface: Surface, tmp
     assert info.image_divisor == pytest.approx(np.quantile(raw_scores(SELECT), 0.99))
     pixels = np.stack([board(level)[..., 0] for level in SELECT])
     assert info.map_divisor == pytest.approx(np.quantile(pixels, 0.99))
+
+
+def test_an_algorithms_own_score_rule_is_used_and_kept(surface: Surface, tmp_path: Path) -> None:
+    info = surface.calibrate(tmp_path / "model", ScoreSettings(border_share=0.2, top_share=0))
+    assert (info.score_rule.border_share, info.score_rule.top_share) == (0.2, 0)
+    border = round(0.2 * HEIGHT)
+    highest = [board(level)[:, :-border, 0].max() for level in SELECT]
+    assert info.image_divisor == pytest.approx(np.quantile(highest, 0.99))
 
 
 def test_the_thresholds_keep_their_promise_on_the_calibrate_part(surface: Surface, tmp_path: Path) -> None:

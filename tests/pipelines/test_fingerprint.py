@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from pipelines import fingerprint as fingerprint_module
-from pipelines.config import EvaluationSettings, PadimSettings, PolicySettings, RunSettings
-from pipelines.fingerprint import code_hash, fingerprint, git_commit
+from pipelines.config import EvaluationSettings, FastflowSettings, PadimSettings, PolicySettings, RunSettings
+from pipelines.fingerprint import code_hash, fingerprint, fingerprints, git_commit
+from pipelines.records import Algorithm
 
 PACKAGE = Path(fingerprint_module.__file__).parent
 
@@ -20,24 +21,37 @@ def package(tmp_path: Path) -> Path:
 
 
 def test_data_and_every_setting_count() -> None:
-    plain = fingerprint("0" * 16, RunSettings(), PolicySettings())
-    assert plain == fingerprint("0" * 16, RunSettings(), PolicySettings())
+    plain = fingerprint("0" * 16, RunSettings(), PolicySettings(), Algorithm.PADIM)
+    assert plain == fingerprint("0" * 16, RunSettings(), PolicySettings(), Algorithm.PADIM)
     changed = [
-        fingerprint("1" * 16, RunSettings(), PolicySettings()),
-        fingerprint("0" * 16, RunSettings(seed=1), PolicySettings()),
-        fingerprint("0" * 16, RunSettings(padim=PadimSettings(layers=(2, 3))), PolicySettings()),
-        fingerprint("0" * 16, RunSettings(evaluation=EvaluationSettings(bootstrap=7)), PolicySettings()),
-        fingerprint("0" * 16, RunSettings(), PolicySettings(false_alarm_rate=0.02)),
+        fingerprint("1" * 16, RunSettings(), PolicySettings(), Algorithm.PADIM),
+        fingerprint("0" * 16, RunSettings(seed=1), PolicySettings(), Algorithm.PADIM),
+        fingerprint("0" * 16, RunSettings(padim=PadimSettings(layers=(2, 3))), PolicySettings(), Algorithm.PADIM),
+        fingerprint(
+            "0" * 16, RunSettings(evaluation=EvaluationSettings(bootstrap=7)), PolicySettings(), Algorithm.PADIM
+        ),
+        fingerprint("0" * 16, RunSettings(), PolicySettings(false_alarm_rate=0.02), Algorithm.PADIM),
     ]
     assert len({plain, *changed}) == 6
 
 
+def test_only_an_algorithms_own_settings_count_for_it() -> None:
+    plain = fingerprints("0" * 16, RunSettings(), PolicySettings())
+    assert set(plain) == set(Algorithm)
+    assert len(set(plain.values())) == 3
+    other = RunSettings(fastflow=FastflowSettings(max_steps=7), algorithms=(Algorithm.PADIM, Algorithm.FASTFLOW))
+    changed = fingerprints("0" * 16, other, PolicySettings())
+    assert changed[Algorithm.PADIM] == plain[Algorithm.PADIM]
+    assert changed[Algorithm.FASTFLOW] != plain[Algorithm.FASTFLOW]
+    assert Algorithm.EFFICIENTAD not in changed
+
+
 def test_a_library_that_computes_counts(monkeypatch: pytest.MonkeyPatch) -> None:
-    plain = fingerprint("0" * 16, RunSettings(), PolicySettings())
+    plain = fingerprint("0" * 16, RunSettings(), PolicySettings(), Algorithm.PADIM)
     monkeypatch.setattr(fingerprint_module, "version", lambda name: f"{name} {9 if name == 'torch' else 1}.0")
-    one = fingerprint("0" * 16, RunSettings(), PolicySettings())
+    one = fingerprint("0" * 16, RunSettings(), PolicySettings(), Algorithm.PADIM)
     monkeypatch.setattr(fingerprint_module, "version", "{} 1.0".format)
-    assert len({plain, one, fingerprint("0" * 16, RunSettings(), PolicySettings())}) == 3
+    assert len({plain, one, fingerprint("0" * 16, RunSettings(), PolicySettings(), Algorithm.PADIM)}) == 3
 
 
 @pytest.mark.parametrize(
@@ -56,7 +70,10 @@ def test_a_new_file_and_a_renamed_one_count(package: Path) -> None:
     (package / "models/other.py").touch()
     added = code_hash(package)
     (package / "models/other.py").rename(package / "models/another.py")
-    assert len({before, added, code_hash(package)}) == 3
+    renamed = code_hash(package)
+    (package / "models/teacher").mkdir(exist_ok=True)
+    (package / "models/teacher/weights.safetensors").write_bytes(b"weights")
+    assert len({before, added, renamed, code_hash(package)}) == 4
 
 
 def test_reports_and_caches_do_not_count(package: Path) -> None:

@@ -43,9 +43,11 @@ def test_the_libraries_take_the_switches(tmp_path: Path) -> None:
     code = (
         "import pipelines.errors; from dvc.analytics import is_enabled; "
         "from mlflow.telemetry.utils import is_telemetry_disabled; "
-        "print(json.dumps([is_enabled(), is_telemetry_disabled()]))"
+        "from openvino.tools.ovc import telemetry_utils; "
+        "stub = telemetry_utils.tm.__name__; "
+        "print(json.dumps([is_enabled(), is_telemetry_disabled(), stub]))"
     )
-    assert ask(code, tmp_path) == [False, True]
+    assert ask(code, tmp_path) == [False, True, "openvino.tools.ovc.telemetry_stub"]
 
 
 def test_the_folder_mlflow_does_not_shadow_the_library() -> None:

@@ -1,8 +1,11 @@
+from pathlib import Path
+
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from pipelines.errors import ModelError
-from pipelines.models.backbone import BACKBONES, find_backbone, load_imagenet, rename_tensors
+from pipelines.models.backbone import BACKBONES, find_backbone, load_imagenet, make_features, rename_tensors
 
 
 def test_imagenet_weights_see_edges_where_random_ones_do_not() -> None:
@@ -47,3 +50,54 @@ def test_unknown_backbones_and_foreign_tensors_are_refused() -> None:
     with pytest.raises(ModelError, match=r"y is \(5,\), expected \(4,\) for b"):
         rename_tensors({"x": torch.zeros(2, 3), "y": torch.zeros(5)}, wanted, "file")
     assert rename_tensors({"x": torch.ones(2, 3), "y": torch.ones(4)}, wanted, "file").keys() == wanted.keys()
+
+
+def test_features_are_normalised_frozen_and_stay_in_eval_mode() -> None:
+    import timm
+
+    features = make_features("lite0", (1, 3)).train()
+    assert (features.channels, features.strides) == ((24, 112), (4, 16))
+    assert not any(module.training for module in features.network.modules())
+    assert not any(parameter.requires_grad for parameter in features.parameters())
+    plain = timm.create_model("tf_efficientnet_lite0", pretrained=False, features_only=True, out_indices=(1, 3)).eval()
+    load_imagenet(plain, "lite0")
+    tile = torch.rand(2, 3, 64, 96)
+    with torch.no_grad():
+        for found, expected in zip(features(tile), plain((tile - 0.5) / 0.5), strict=True):
+            torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty cache of the Hugging Face hub."""
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    return tmp_path
+
+
+def test_a_network_of_timm_is_taken_from_the_local_cache_and_never_downloaded(cache: Path) -> None:
+    import timm
+
+    with pytest.raises(ModelError, match="not in the local cache"):
+        make_features("resnet10t", (1, 2))
+    whole = timm.create_model("resnet10t", pretrained=False).eval()
+    repository = cache / "models--timm--resnet10t.c3_in1k"
+    for folder in ("refs", "snapshots/abc"):
+        (repository / folder).mkdir(parents=True)
+    (repository / "refs" / "main").write_text("abc")
+    save_file(whole.state_dict(), repository / "snapshots" / "abc" / "model.safetensors")
+    features = make_features("resnet10t", (1, 2))
+    assert (features.channels, features.strides) == ((64, 128), (4, 8))
+    assert features.mean.flatten().tolist() == pytest.approx([0.485, 0.456, 0.406])
+    stored = whole.state_dict()
+    assert all(torch.equal(value, stored[name]) for name, value in features.network.state_dict().items())
+
+
+@pytest.mark.parametrize("name", ["resnet999", "vit_tiny_patch16_224"])
+def test_networks_that_are_not_here_name_the_bundled_ones(cache: Path, name: str) -> None:
+    with pytest.raises(ModelError, match="lite0, lite1, lite2"):
+        make_features(name, (1, 2))
+
+
+def test_layers_that_a_network_lacks_are_refused() -> None:
+    with pytest.raises(ModelError, match=r"\[9\] do not fit backbone 'lite0'"):
+        make_features("lite0", (9,))

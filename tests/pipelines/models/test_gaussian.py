@@ -7,14 +7,14 @@ import torch
 from pipelines.errors import ModelError
 from pipelines.models.anomalib_api import MultiVariateGaussian
 from pipelines.models.gaussian import (
-    _PRIOR_IMAGES,
-    _RIDGE,
     WhiteningGaussian,
     estimate_plain,
     estimate_shared,
     estimate_steady,
 )
 from pipelines.models.moments import Moments
+
+_PRIOR_IMAGES, _RIDGE = 15.0, 0.3
 
 
 def _moments(embedding: torch.Tensor, batch: int = 7) -> Moments:
@@ -26,7 +26,7 @@ def _moments(embedding: torch.Tensor, batch: int = 7) -> Moments:
 
 def _steady(embedding: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     gaussian = WhiteningGaussian()
-    gaussian.set(*estimate_steady(_moments(embedding)))
+    gaussian.set(*estimate_steady(_moments(embedding), _PRIOR_IMAGES, _RIDGE))
     return gaussian.mean, gaussian.whitening
 
 
@@ -106,7 +106,7 @@ def test_moments_are_saved_and_go_on_with_new_images(tmp_path: Path) -> None:
 
 def test_shared_estimate_is_the_gaussian_of_all_positions() -> None:
     embedding = torch.randn(8, 4, 3, 3, generator=torch.Generator().manual_seed(4)) * 2 + 1
-    mean, covariance = estimate_shared(_moments(embedding))
+    mean, covariance = estimate_shared(_moments(embedding), _RIDGE)
     samples = embedding.permute(0, 2, 3, 1).reshape(-1, 4).double().numpy()
     np.testing.assert_allclose(mean[0].numpy(), samples.mean(0), rtol=1e-9)
     np.testing.assert_allclose(covariance[0].numpy() - _RIDGE * np.eye(4), np.cov(samples.T, bias=True), rtol=1e-9)

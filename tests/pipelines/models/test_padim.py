@@ -40,14 +40,14 @@ def test_the_same_seed_gives_the_same_map_and_leaves_no_file(tmp_path: Path, mon
     here = tmp_path / "here"
     here.mkdir()
     monkeypatch.chdir(here)
-    first, again, other = (_map(fit_padim(tiles, SETTINGS, seed), _board(99)) for seed in (3, 3, 4))
+    first, again, other = (_map(fit_padim(tiles, SETTINGS, seed).model, _board(99)) for seed in (3, 3, 4))
     np.testing.assert_array_equal(first, again)
     assert not np.array_equal(first, other)
     assert not list(here.iterdir())
 
 
 def test_a_planted_blob_gets_the_highest_value_at_its_place(tmp_path: Path) -> None:
-    model = fit_padim(_tiles(tmp_path, [_board(i) for i in range(8)]), SETTINGS, 0)
+    model = fit_padim(_tiles(tmp_path, [_board(i) for i in range(8)]), SETTINGS, 0).model
     sound, blob = _map(model, _board(50)), _board(50)
     blob[28:42, 58:74] = 250
     found = _map(model, blob)
@@ -59,7 +59,7 @@ def test_a_planted_blob_gets_the_highest_value_at_its_place(tmp_path: Path) -> N
 
 @pytest.mark.parametrize("boards", [[_board(0)], [np.full((64, 96, 3), 90, np.uint8)] * 3], ids=["one", "constant"])
 def test_degenerate_training_sets_give_finite_maps(tmp_path: Path, boards: list[np.ndarray]) -> None:
-    found = _map(fit_padim(_tiles(tmp_path, boards), SETTINGS, 0), _board(1))
+    found = _map(fit_padim(_tiles(tmp_path, boards), SETTINGS, 0).model, _board(1))
     assert found.shape == (64, 96)
     assert np.isfinite(found).all()
     assert found.min() >= 0
@@ -68,7 +68,7 @@ def test_degenerate_training_sets_give_finite_maps(tmp_path: Path, boards: list[
 @pytest.mark.parametrize("layers", [(3,), (2, 1), (0, 4)])
 def test_any_layers_make_a_map_of_the_tiles_size(tmp_path: Path, layers: tuple[int, ...]) -> None:
     settings = PadimSettings(layers=layers, features=16)
-    assert _map(fit_padim(_tiles(tmp_path, [_board(0), _board(1)]), settings, 0), _board(2)).shape == (64, 96)
+    assert _map(fit_padim(_tiles(tmp_path, [_board(0), _board(1)]), settings, 0).model, _board(2)).shape == (64, 96)
 
 
 def test_settings_that_do_not_fit_are_refused(tmp_path: Path) -> None:

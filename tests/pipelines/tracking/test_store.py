@@ -95,6 +95,27 @@ def test_a_run_ends_as_what_it_became(store: Tracking, raised: type[BaseExceptio
     assert not store.is_finished(run.id)
 
 
+def test_a_run_that_failed_says_why_and_may_go_on_until_its_end(store: Tracking) -> None:
+    with store.run("ash", "retrain", tags={}) as run:
+        run.fail("fastflow: no tile")
+        run.tags({"proposed": "padim"})
+    with pytest.raises(ValueError, match="x"), store.run("ash", "padim", parent=run.id, tags={}) as child:
+        raise ValueError("x" * 9000)
+    found = mlflow.MlflowClient(store.uri).get_run(run.id)
+    assert (found.info.status, found.data.tags["failure"]) == ("FAILED", "fastflow: no tile")
+    assert found.data.tags["proposed"] == "padim"
+    assert mlflow.MlflowClient(store.uri).get_run(child.id).data.tags["failure"].startswith("ValueError: xxx")
+    assert (store.parent(child.id), store.parent(run.id)) == (run.id, None)
+
+
+def test_a_text_that_is_gone_is_named(store: Tracking) -> None:
+    with store.run("ash", "retrain", tags={}) as run:
+        run.text("{}", "kept.json")
+    assert store.read_text(run.id, "kept.json") == "{}"
+    with pytest.raises(ModelError, match=r"lost\.json"):
+        store.read_text(run.id, "lost.json")
+
+
 def test_a_child_run_hangs_below_its_parent_and_both_finish(store: Tracking) -> None:
     with (
         store.run("ash", "retrain", tags={"a": "b"}) as parent,

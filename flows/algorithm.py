@@ -1,0 +1,60 @@
+"""One algorithm's way from prepared images to the registry, under an MLflow run of its own."""
+
+import tempfile
+from pathlib import Path
+
+import pandas as pd
+
+from flows.job import Job
+from flows.tasks import evaluate_task, register_task, report_task, train_task
+from flows.unchanged import SUMMARY
+from pipelines.paths import Project
+from pipelines.prepared import read_index
+from pipelines.records import Algorithm, Verdict
+from pipelines.register import log_version
+from pipelines.reports.comparison import Compared, compare, folder_size_mb
+from pipelines.tracking.data import ARTIFACT
+from pipelines.tracking.runs import Run
+from pipelines.tracking.store import Tracking
+
+
+def log_data(tracking: Tracking, run: Run, project: Project, job: Job) -> None:
+    """Put on a run what brings its data back, and which images it saw, by part and label."""
+    run.text(job.data.model_dump_json(indent=1), ARTIFACT)
+    images = read_index(project.surface(job.surface).prepared)
+    table = pd.DataFrame([{"path": i.path, "part": i.part.value, "label": i.label.value} for i in images])
+    tracking.log_input(run, table, job.surface, job.data.version, "training")
+
+
+def train_algorithm(
+    project: Project, tracking: Tracking, job: Job, algorithm: Algorithm, verdict: Verdict, parent: Run
+) -> Compared:
+    """Train, evaluate and register one algorithm and write its page; a trial is not registered.
+
+    Nothing but the run's and the version's own files is left, also where it fails or is stopped.
+    """
+    tags = job.tags(algorithm)
+    with (
+        tempfile.TemporaryDirectory(prefix="run-", dir=project.state) as scratch,
+        tracking.run(job.surface, algorithm, parent=parent.id, tags=tags) as run,
+    ):
+        maps = Path(scratch) / "maps"
+        log_data(tracking, run, project, job)
+        trained = train_task(project, job, algorithm, Path(scratch) / "model")
+        candidate = evaluate_task(project, job, trained, maps)
+        log_version(run, candidate.trained, candidate.info, candidate.selection, candidate.evaluation, job.settings)
+        version = None if job.trial else register_task(project, job, tracking, run, candidate)
+        number = version.version if version else None
+        report_task(project, job, run, verdict, candidate, maps, number)
+        found = compare(
+            run_id=run.id,
+            version=number,
+            trained=candidate.trained,
+            selection=candidate.selection,
+            evaluation=candidate.evaluation,
+            promise=candidate.info.image_threshold,
+            folder_mb=folder_size_mb(Path(trained.folder)),
+        )
+        run.metrics({"folder_mb": found.folder_mb})
+        run.text(found.model_dump_json(indent=1), SUMMARY)
+    return found

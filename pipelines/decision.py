@@ -1,0 +1,132 @@
+"""What is known of a candidate, and what the gate decided: records that are kept with the model for good."""
+
+from collections.abc import Sequence
+from enum import StrEnum
+
+from pydantic import Field
+
+from pipelines.config import GateSettings
+from pipelines.records import Interval, Promise, Record
+
+
+class Outcome(StrEnum):
+    PASSED = "passed"
+    REFUSED = "refused"
+    NOT_JUDGED = "not judged"
+
+
+class Finding(Record):
+    """What somebody found who looked at the candidate, in words; `ok` where nothing speaks against it."""
+
+    ok: bool
+    words: str = ""
+
+    @classmethod
+    def of(cls, problems: Sequence[str], fine: str) -> "Finding":
+        """Take the problems that were found, and what to say where there are none."""
+        return cls(ok=not problems, words="; ".join(problems) or fine)
+
+
+class Scored(Record):
+    """A version and how well it ranks; a figure that the photographs do not allow is None.
+
+    `image_auroc` and `aupro` are of the candidate's test part, `planted_auroc` is the image AUROC of its select part
+    with planted defects. Where there is a champion, it was scored on these same photographs.
+    """
+
+    version: int
+    algorithm: str
+    image_auroc: Interval | None = None
+    aupro: Interval | None = None
+    planted_auroc: Interval | None = None
+
+
+class Comparison(Record):
+    """The version in use, and how far the candidate is from it: candidate minus champion on the same photographs.
+
+    `latency_ratio` is the candidate's p95 over the champion's, measured alternating.
+    """
+
+    champion: Scored
+    image_auroc: Interval | None = None
+    aupro: Interval | None = None
+    planted_auroc: Interval | None = None
+    latency_ratio: float | None = None
+
+
+class Sample(Record):
+    """How many photographs there were to judge by; `planted` defects are in the select part, all others in the test."""
+
+    normal: int = Field(ge=0)
+    defective: int = Field(ge=0)
+    masked: int = Field(ge=0)
+    planted: int = Field(ge=0)
+
+    @property
+    def has_labelled_defects(self) -> bool:
+        """Tell whether there are defects, and sound photographs to set them against."""
+        return self.defective > 0 and self.normal > 0
+
+
+class Facts(Record):
+    """All that the gate may know. `promise` is the candidate's image threshold.
+
+    `false_alarms` counts the sound test photographs it marked. `references` says whether the artefact, loaded in a
+    process of its own, reproduces its reference tiles; `coordinates` whether maps and region of interest lie in the
+    surface's own; `parity` whether the exported network judges as the fitted one does.
+    """
+
+    surface: str
+    candidate: Scored
+    comparison: Comparison | None
+    images: Sample
+    promise: Promise
+    false_alarms: int = Field(ge=0)
+    validation: Finding
+    references: Finding
+    parity: Finding
+    coordinates: Finding
+
+
+class Check(Record):
+    """One question of the gate: what was found, what is wanted, and the answer in a sentence."""
+
+    name: str
+    outcome: Outcome
+    found: str
+    wanted: str
+    words: str
+
+    @property
+    def passed(self) -> bool:
+        """Tell whether this speaks against nothing; what could not be judged does not."""
+        return self.outcome != Outcome.REFUSED
+
+
+class Decision(Record):
+    """Whether the candidate becomes champion, every check, and the facts and the policy it was decided on.
+
+    `basis` says in words what detection was judged by.
+    """
+
+    accepted: bool
+    basis: str
+    checks: tuple[Check, ...]
+    facts: Facts
+    policy: GateSettings
+
+    @property
+    def refusals(self) -> tuple[Check, ...]:
+        return tuple(check for check in self.checks if not check.passed)
+
+    @property
+    def words(self) -> str:
+        """Write the decision as one line.
+
+        It names every reason of a refusal, or what an acceptance rests on.
+        """
+        candidate = self.facts.candidate
+        who = f"version {candidate.version} ({candidate.algorithm})"
+        if self.accepted:
+            return f"{who} accepted; {self.basis}"
+        return f"{who} refused: {'; '.join(check.words for check in self.refusals)}"

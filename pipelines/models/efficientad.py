@@ -1,0 +1,232 @@
+"""EfficientAD on tiles: anomalib's networks and losses, a teacher that needs no download, and cheaper steps."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import nn
+from torchvision.transforms import functional as tv
+
+from pipelines.config import EfficientAdSettings
+from pipelines.errors import ModelError
+from pipelines.imaging.everyday import EverydayCrops
+from pipelines.imaging.tiling import TileSet
+from pipelines.models.anomalib_api import EfficientAd, EfficientAdModel, InferenceBatch
+from pipelines.models.fitted import Fitted
+from pipelines.models.frozen import FrozenOutputs, keep_outputs
+from pipelines.models.processor import autocast
+from pipelines.models.stepping import train_in_steps
+from pipelines.models.teacher import load_teacher
+
+# A patch description network without padding has this many cells less on every side than its stride would give.
+_MARGIN = 4
+# The student learns from the highest distances alone, this share of them (Batzner et al. 2024, section 3.2).
+_HARD_SHARE = 0.001
+_VARIANTS = 2  # every tile as it is, and once in other light
+_SELECT_TILES = 24
+# Each of the two maps counts by the spread between these quantiles of it on sound tiles (section 3.4).
+_QUANTILES = (0.9, 0.995)
+PENALTY_SIDE = 160
+_WEIGHT_DECAY = 1e-5
+
+
+def fit_efficientad(tiles: TileSet, select: TileSet, settings: EfficientAdSettings, seed: int) -> Fitted:
+    """Fit EfficientAD-S (Batzner et al. 2024) to sound tiles whose sides are multiples of 32 and at least 256.
+
+    `select` holds other sound tiles: they say when to stop and how the two maps weigh. The map is a squared distance.
+
+    Raises:
+        ModelError: where there is no tile or no teacher.
+    """
+    if not len(tiles):
+        raise ModelError("no tile to fit EfficientAD to", cure="add normal photographs to the surface")
+    teacher, described = load_teacher(settings.teacher)
+    penalty = EverydayCrops(settings.penalty, PENALTY_SIDE, seed)
+    sound = [_as_tensor(select[i]) for i in _spread(len(select), _SELECT_TILES)]
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        model = TileEfficientAdModel(teacher)
+        views = _Views(tiles, seed)
+        with keep_outputs(len(views), lambda row: [model.ask_teacher(views[row])], "teacher") as kept:
+            model.fold_statistics(*_channel_statistics(kept))
+            module = _TileEfficientAd(settings).attach(model, views, kept, penalty)
+            stopped = train_in_steps(module, len(views), settings, seed, lambda: model.loss_on(sound))
+    model = model.cpu().eval()
+    model.weigh_maps(sound)
+    state = {name: value for name, value in model.state_dict().items() if not name.startswith("teacher.")}
+    return Fitted(model, state, {"teacher": described, "stopped": stopped.in_words()})
+
+
+class _Views:
+    """Each tile (1, 3, h, w) in [0, 1] as it is and once in other light; which light follows from seed and tile."""
+
+    def __init__(self, tiles: TileSet, seed: int) -> None:
+        self._tiles, self._seed = tiles, seed
+
+    def __len__(self) -> int:
+        return len(self._tiles) * _VARIANTS
+
+    def __getitem__(self, row: int) -> torch.Tensor:
+        number, variant = divmod(row, _VARIANTS)
+        tile = _as_tensor(self._tiles[number])
+        if not variant:
+            return tile
+        random = np.random.default_rng((self._seed, number))
+        change = (tv.adjust_brightness, tv.adjust_contrast, tv.adjust_saturation)[random.integers(3)]
+        changed: torch.Tensor = change(tile, float(random.uniform(0.8, 1.2)))
+        return changed
+
+
+class TileEfficientAdModel(EfficientAdModel):
+    """EfficientAD's three networks around any teacher of anomalib's small size."""
+
+    map_weights: torch.Tensor
+
+    def __init__(self, teacher: nn.Module) -> None:
+        channels = int(teacher.conv4.weight.shape[0])
+        super().__init__(teacher_out_channels=channels, padding=False)
+        self.teacher = teacher
+        # Both are folded into weights: what is left to compute is exported as it stands.
+        del self.mean_std, self.quantiles
+        self.register_buffer("map_weights", torch.ones(2))
+
+    def train(self, mode: bool = True) -> "TileEfficientAdModel":
+        """Train student and autoencoder; the teacher stays as it is."""
+        super().train(mode)
+        self.teacher.eval()
+        return self
+
+    @torch.no_grad()
+    def ask_teacher(self, tile: torch.Tensor) -> torch.Tensor:
+        """Return the teacher's features (c, h/4 - 8, w/4 - 8) of one tile (1, 3, h, w)."""
+        with autocast():
+            found: torch.Tensor = self.teacher(tile)[0]
+        return found
+
+    @torch.no_grad()
+    def fold_statistics(self, mean: torch.Tensor, std: torch.Tensor) -> None:
+        """Scale the teacher's last layer, so that its channels have mean 0 and deviation 1 (c,) on sound tiles."""
+        last = self.teacher.conv4
+        last.weight.div_(std[:, None, None, None])
+        last.bias.sub_(mean).div_(std)
+        self.teacher_mean, self.teacher_std = mean, std
+
+    def losses(self, views: torch.Tensor, wanted: torch.Tensor, penalty: torch.Tensor) -> torch.Tensor:
+        """Sum anomalib's losses for views (n, 3, h, w) whose standardised teacher features are `wanted`.
+
+        Student and autoencoder see the same view, in its own or in other light, where the paper's algorithm 1 shows the
+        student both: one pass of the student less a step, and detection did not feel it.
+        """
+        student = self.student(views).float()
+        to_teacher, to_autoencoder = student.split(self.teacher_out_channels, 1)
+        decoded = self.ae(views, views.shape[-2:]).float()
+        distance = (wanted - to_teacher).square()
+        hardest = distance.flatten().topk(max(1, round(_HARD_SHARE * distance.numel()))).values
+        elsewhere = self.student(penalty)[:, : self.teacher_out_channels].float()
+        total: torch.Tensor = (
+            hardest.mean()
+            + elsewhere.square().mean()
+            + F.mse_loss(decoded, wanted)
+            + F.mse_loss(to_autoencoder, decoded)
+        )
+        return total
+
+    def forward(self, batch: torch.Tensor) -> Any:
+        """Score tiles (n, 3, h, w) in [0, 1]: half the student's map and half the autoencoder's."""
+        to_teacher, to_autoencoder = self._distances(batch)
+        on_grid = to_teacher * self.map_weights[0] + to_autoencoder * self.map_weights[1]
+        # anomalib pads with 0, below every distance: a defect at a tile's rim would not be seen.
+        padded = F.pad(on_grid, (_MARGIN, _MARGIN, _MARGIN, _MARGIN), mode="replicate")
+        anomaly_map = F.interpolate(padded, size=batch.shape[-2:], mode="bilinear", align_corners=False)
+        return InferenceBatch(pred_score=anomaly_map.amax(dim=(-2, -1)), anomaly_map=anomaly_map)
+
+    def _distances(self, batch: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the distances of student to teacher and to autoencoder, (n, 1, h/4 - 8, w/4 - 8) each."""
+        student = self.student(batch)
+        teacher, decoded = self.teacher(batch), self.ae(batch, batch.shape[-2:])
+        to_teacher = (teacher - student[:, : self.teacher_out_channels]).square().mean(1, keepdim=True)
+        to_autoencoder = (decoded - student[:, self.teacher_out_channels :]).square().mean(1, keepdim=True)
+        return to_teacher, to_autoencoder
+
+    def loss_on(self, tiles: Sequence[torch.Tensor]) -> float:
+        """Return the mean distance of student to teacher and to autoencoder on sound tiles."""
+        device = self.map_weights.device
+        found = []
+        with autocast():
+            for tile in tiles:
+                to_teacher, to_autoencoder = self._distances(tile.to(device))
+                found.append(float(to_teacher.mean() + to_autoencoder.mean()))
+        return float(np.mean(found))
+
+    @torch.no_grad()
+    def weigh_maps(self, tiles: Sequence[torch.Tensor]) -> None:
+        """Weigh the two maps by their spread on sound tiles.
+
+        anomalib also subtracts the lower quantiles: that moves all scores by one constant, and some below 0.
+        """
+        maps = [torch.cat([m.flatten() for m in column]) for column in zip(*map(self._distances, tiles), strict=True)]
+        low, high = (torch.stack([_quantile(values, share) for values in maps]) for share in _QUANTILES)
+        self.map_weights.copy_(0.5 * 0.1 / (high - low).clamp_min(1e-12))
+
+
+class _TileEfficientAd(EfficientAd):
+    """anomalib's training module on views whose teacher outputs are kept."""
+
+    def __init__(self, settings: EfficientAdSettings) -> None:
+        super(EfficientAd, self).__init__(pre_processor=False, post_processor=False, evaluator=False, visualizer=False)
+        self._settings = settings
+
+    def attach(
+        self, model: TileEfficientAdModel, views: _Views, kept: FrozenOutputs, penalty: EverydayCrops
+    ) -> "_TileEfficientAd":
+        """Take what is trained, and on what; Lightning would copy it if the constructor took it."""
+        self.model = model
+        self._views, self._kept, self._penalty = views, kept, penalty
+        return self
+
+    def on_train_start(self) -> None:
+        """Do nothing: anomalib would download a teacher and Imagenette here."""
+
+    def training_step(self, rows: list[int], *_: Any) -> torch.Tensor:
+        """Return the loss of some views, by their rows."""
+        views = torch.cat([self._views[row] for row in rows]).to(self.device)
+        wanted = self._kept.get(rows)[0].to(self.device)
+        mean, std = (
+            value.to(self.device)[:, None, None] for value in (self.model.teacher_mean, self.model.teacher_std)
+        )
+        return self.model.losses(views, (wanted - mean) / std, _as_tensor(self._penalty.draw()).to(self.device))
+
+    def configure_optimizers(self) -> Any:
+        """anomalib's optimiser and schedule, for the networks that learn."""
+        parameters = [p for p in self.model.parameters() if p.requires_grad]
+        optimiser = torch.optim.Adam(parameters, lr=self._settings.learning_rate, weight_decay=_WEIGHT_DECAY)
+        late = max(1, int(0.95 * self._settings.max_steps))
+        schedule = torch.optim.lr_scheduler.StepLR(optimiser, step_size=late, gamma=0.1)
+        return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+
+def _channel_statistics(kept: FrozenOutputs) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the mean and the deviation (c,) of kept features, added up in float64."""
+    count, total, squares = 0, torch.zeros(()), torch.zeros(())
+    for row in range(0, len(kept), _VARIANTS):
+        points = kept.get([row])[0][0].flatten(1).double()
+        count += points.shape[1]
+        total, squares = total + points.sum(1), squares + points.square().sum(1)
+    mean = total / count
+    return mean.float(), (squares / count - mean.square()).clamp_min(1e-12).sqrt().float()
+
+
+def _as_tensor(tile: np.ndarray[Any, Any]) -> torch.Tensor:
+    pixels = torch.from_numpy(np.array(tile)).permute(2, 0, 1)[None].float() / 255
+    return pixels.contiguous(memory_format=torch.channels_last)
+
+
+def _quantile(values: torch.Tensor, share: float) -> torch.Tensor:
+    return torch.from_numpy(np.asarray(np.quantile(values.numpy(), share), np.float32))
+
+
+def _spread(count: int, most: int) -> list[int]:
+    """Choose at most `most` of `count` numbers, evenly."""
+    return [int(i) for i in np.linspace(0, count - 1, min(most, count)).round()]

@@ -1,0 +1,21 @@
+"""What every algorithm's fit gives."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import torch
+from torch import nn
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A fitted network, on the CPU and in eval mode.
+
+    It takes float tiles (n, 3, h, w) in [0, 1] of the plan's size and returns anomalib's InferenceBatch with
+    `anomaly_map` (n, 1, h, w), raw, finite and >= 0. `state` is what a later fit on other images may start from;
+    `notes` says in words what belongs on the model card.
+    """
+
+    model: nn.Module
+    state: Mapping[str, torch.Tensor] = field(default_factory=dict)
+    notes: Mapping[str, str] = field(default_factory=dict)

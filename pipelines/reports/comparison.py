@@ -1,0 +1,118 @@
+"""The page of one retrain: its algorithms side by side, and which one is proposed."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from pydantic import Field
+
+from pipelines.records import Algorithm, Evaluation, Interval, Precision, Promise, Record, Selection, Trained
+from pipelines.reports import wording
+from pipelines.reports.environment import page_environment
+
+
+class Compared(Record):
+    """One algorithm's version in figures: what a comparison shows, and what is left of a version for a later one.
+
+    `metrics` are the test part's, `select` those of the select part. `peak_rss_mb` is the process's while it trained,
+    `folder_mb` the size of all that a version stores.
+    """
+
+    algorithm: Algorithm
+    version: int | None = None
+    run_id: str
+    metrics: dict[str, Interval] = Field(default_factory=dict)
+    select: dict[str, float] = Field(default_factory=dict)
+    promise: Promise
+    tiles: int
+    seconds: float
+    peak_rss_mb: float
+    precision: Precision = Precision.F32
+    folder_mb: float
+    notes: dict[str, str] = Field(default_factory=dict)
+
+    def figures(self) -> dict[str, float]:
+        """Return every figure by name, those of the select part as `select_NAME`."""
+        test = {name: figure.value for name, figure in self.metrics.items()}
+        return test | {f"select_{name}": value for name, value in self.select.items()}
+
+
+class Failure(Record):
+    """An algorithm that could not be trained, evaluated or registered, and why."""
+
+    algorithm: Algorithm
+    problem: str
+    cure: str
+
+
+class Comparison(Record):
+    """Everything the page of one retrain shows. `reused` names versions that an earlier retrain had trained."""
+
+    surface: str
+    data_version: str
+    git_commit: str | None = None
+    profile: str
+    date: str
+    models: tuple[Compared, ...]
+    failed: tuple[Failure, ...] = ()
+    reused: tuple[Algorithm, ...] = ()
+    proposed: Algorithm | None = None
+    reason: str = ""
+
+
+def compare(
+    *,
+    run_id: str,
+    version: int | None,
+    trained: Trained,
+    selection: Selection,
+    evaluation: Evaluation,
+    promise: Promise,
+    folder_mb: float,
+) -> Compared:
+    """Gather one version's figures."""
+    return Compared(
+        algorithm=trained.algorithm,
+        version=version,
+        run_id=run_id,
+        metrics=evaluation.metrics,
+        select=selection.metrics,
+        promise=promise,
+        tiles=trained.tiles,
+        seconds=trained.seconds,
+        peak_rss_mb=trained.peak_rss_mb,
+        precision=trained.precision,
+        folder_mb=folder_mb,
+        notes=trained.notes,
+    )
+
+
+def folder_size_mb(folder: Path) -> float:
+    """Add up a folder's files, MB (of 10^6 bytes, as file managers count)."""
+    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file()) / 1e6
+
+
+def _names(rows: Sequence[dict[str, Interval]] | Sequence[dict[str, float]]) -> dict[str, str]:
+    """Name the metrics that any of the models has, in the usual order."""
+    return {name: title for name, title in wording.METRIC_NAMES.items() if any(name in row for row in rows)}
+
+
+def render_comparison(page: Comparison) -> str:
+    """Render the page; every text is escaped, links lead to the pages beside it."""
+    return (
+        page_environment()
+        .get_template("comparison.html")
+        .render(
+            page=page,
+            test_names=_names([m.metrics for m in page.models]),
+            select_names=_names([m.select for m in page.models]),
+            promise=wording.promise_in_words,
+            count=wording.count_in_words,
+        )
+    )
+
+
+def write_comparison(page: Comparison, path: Path) -> Path:
+    """Write the page to `path`, whose folders are made, and return it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(render_comparison(page), encoding="utf-8")
+    return path

@@ -1,0 +1,18 @@
+"""How templates become pages: escaped, strict about names, with figures in words."""
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from pipelines.reports import wording
+
+
+def page_environment() -> Environment:
+    """Return the environment that every HTML page is rendered in."""
+    environment = Environment(
+        loader=PackageLoader("pipelines.reports"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"words": wording.interval_in_words}
+    return environment

@@ -1,0 +1,68 @@
+"""Time of one training step against anomalib's."""
+
+from pathlib import Path
+from typing import Any
+
+from pipelines.config import FastflowSettings
+from tests.benchmarks.alternation import Side, time_sides
+from tests.benchmarks.drawn_images import SIDE, draw_tiles, repeat_tiles
+from tests.benchmarks.effort import Effort
+from tests.benchmarks.fastflow_plain import BACKBONE, make_ours, make_plain
+from tests.benchmarks.figures import Figure, ratio_figure
+
+SUBJECT = "fastflow-step"
+_SETTLING = 1
+
+
+def measure(effort: Effort, folder: Path) -> list[Figure]:
+    """Take the same batch through a step of both, each as its training does it."""
+    import torch
+
+    from tests.benchmarks.plain_anomalib import to_float
+
+    batch = FastflowSettings().batch
+    tiles = repeat_tiles(draw_tiles(folder / "tiles", batch), batch)
+    floats = torch.stack([to_float(tiles[i]) for i in range(batch)])
+    seconds = time_sides({"ours": _ours(floats), "anomalib": _plain(floats)}, effort.rounds, settling=_SETTLING)
+    figure = ratio_figure(
+        SUBJECT,
+        "anomalib's training step, float32",
+        "s",
+        ours=seconds["ours"],
+        reference=seconds["anomalib"],
+        note=f"{batch} tiles of {SIDE} x {SIDE}, {BACKBONE} on both sides; ours has computed the features before "
+        "(once a fit, not timed here), and uses bf16 where the processor has it",
+    )
+    return [figure]
+
+
+def _ours(tiles: Any) -> Side:
+    from pipelines.models.fastflow import FastflowTraining
+    from pipelines.models.frozen import keep_outputs
+    from pipelines.models.processor import has_bf16
+
+    model = make_ours().train()
+    model.use_bf16(has_bf16())
+    with_features = keep_outputs(len(tiles), lambda row: [f[0] for f in model.features(tiles[row : row + 1])], "tiles")
+    module = FastflowTraining(model, with_features, FastflowSettings().learning_rate)
+    return _step(module, list(range(len(tiles))))
+
+
+def _plain(tiles: Any) -> Side:
+    from anomalib.data import ImageBatch
+
+    module = make_plain().train()
+    # It logs into a trainer, and there is none.
+    module.log = lambda *_, **__: None
+    return _step(module, ImageBatch(image=tiles))
+
+
+def _step(module: Any, batch: Any) -> Side:
+    optimiser = module.configure_optimizers()
+
+    def step() -> None:
+        optimiser.zero_grad()
+        module.training_step(batch)["loss"].backward()
+        optimiser.step()
+
+    return step

@@ -1,0 +1,143 @@
+"""Several algorithms in one retrain: one that fails, one that is stopped, and all three side by side."""
+
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from contextlib import closing
+from typing import Any
+
+import pytest
+
+from pipelines.paths import Project
+from tests.conftest import make_project, run_knotwatch, set_training
+
+BUDGETS: dict[str, Any] = {
+    "padim": {"features": 20, "max_train_tiles": 12},
+    "fastflow": {"max_steps": 2, "check_every": 1, "batch": 2, "flow_steps": 2, "max_train_tiles": 8},
+    "efficientad": {"max_steps": 2, "check_every": 1, "batch": 1, "max_train_tiles": 8},
+    "export": {"precision": "f32"},
+    "evaluation": {"bootstrap": 20, "pictures": 1, "planted": 2},
+}
+SELECT_FIGURES = {"select_image_auroc", "select_aupro", "select_pixel_auroc"}
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A project with a small drawn surface and tiny budgets; its first retrain has one algorithm that cannot work."""
+    made = make_project(tmp_path_factory.mktemp("algorithms") / "project")
+    words = ("--layout", "procedural", "--normal", "24", "--defective", "4", "--size", "128x128")
+    run_knotwatch(made.root, "data", "add", "drawn", *words)
+    set_training(made.root, "drawn", **BUDGETS)
+    return made
+
+
+def query(project: Project, text: str, *values: str) -> list[tuple[Any, ...]]:
+    """Ask MLflow's database; nothing where it is not there yet."""
+    database = project.state / "mlflow" / "mlflow.db"
+    if not database.is_file():
+        return []
+    with closing(sqlite3.connect(database)) as connection:
+        return connection.execute(text, values).fetchall()
+
+
+def statuses(project: Project, name: str) -> list[str]:
+    return [row[0] for row in query(project, "select status from runs where name = ? order by start_time", name)]
+
+
+def versions(project: Project) -> dict[int, tuple[str, list[str]]]:
+    listed = run_knotwatch(project.root, "models", "drawn", "--json").json["models"]
+    return {m["version"]: (m["algorithm"], m["aliases"]) for m in listed}
+
+
+def test_one_that_fails_does_not_lose_the_other(project: Project) -> None:
+    words = ("--set", "algorithms=[efficientad, padim]", "--set", "efficientad.teacher=/nowhere", "--json")
+    done = run_knotwatch(project.root, "retrain", "drawn", "--profile", "quick", *words, expect=1)
+    found = done.json
+    assert [(m["algorithm"], m["version"]) for m in found["models"]] == [("padim", 1)]
+    assert [f["algorithm"] for f in found["failed"]] == ["efficientad"]
+    assert "/nowhere" in found["failed"][0]["problem"]
+    assert found["champion"] == {"algorithm": "padim", "version": 1}
+    assert (found["exit_code"], "/nowhere" in found["error"], bool(found["cure"])) == (1, True, True)
+    assert "Traceback" not in done.err
+    assert "efficientad failed" in (project.root / found["report"]).read_text()
+    assert (statuses(project, "efficientad"), statuses(project, "padim")) == (["FAILED"], ["FINISHED"])
+    assert statuses(project, "retrain quick") == ["FAILED"]
+    assert query(project, "select value from tags where key = 'failure' and value like '%/nowhere%'")
+
+
+def test_what_is_registered_is_not_trained_again(project: Project) -> None:
+    words = ("--profile", "quick", "--set", "algorithms=[padim]", "--json")
+    again = run_knotwatch(project.root, "retrain", "drawn", *words).json
+    assert again["skipped"]
+    assert [(m["version"], m["reused"]) for m in again["models"]] == [(1, True)]
+
+
+def test_a_later_proposal_becomes_challenger(project: Project) -> None:
+    words = ("--profile", "quick", "--set", "algorithms=[padim]", "--set", "padim.features=10", "--json")
+    found = run_knotwatch(project.root, "retrain", "drawn", *words).json
+    assert (found["proposed"]["version"], found["champion"]["version"]) == (2, 1)
+    assert versions(project) == {1: ("padim", ["champion"]), 2: ("padim", ["challenger"])}
+
+
+def test_all_three_are_trained_and_compared(project: Project) -> None:
+    """The first version of PaDiM is as wanted still, and is compared without being trained again."""
+    found = run_knotwatch(project.root, "retrain", "drawn", "--profile", "quick", "--json").json
+    assert [m["algorithm"] for m in found["models"]] == ["padim", "fastflow", "efficientad"]
+    assert [m["reused"] for m in found["models"]] == [True, False, False]
+    assert [m["version"] for m in found["models"]] == [1, 3, 4]
+    for model in found["models"]:
+        assert model["metrics"].keys() >= {"image_auroc", "aupro", "false_alarm_rate", *SELECT_FIGURES}
+    proposed = found["proposed"]
+    by_name = {m["algorithm"]: m for m in found["models"]}
+    best = max(m["metrics"]["select_image_auroc"] for m in found["models"])
+    assert by_name[proposed["algorithm"]]["metrics"]["select_image_auroc"] >= best - 0.01
+    assert by_name[proposed["algorithm"]]["version"] == proposed["version"]
+    aliases = {number: names for number, (_, names) in versions(project).items() if names}
+    assert aliases == {1: ["champion"], **({} if proposed["version"] == 1 else {proposed["version"]: ["challenger"]})}
+    page = project.root / found["report"]
+    for model in found["models"]:
+        assert f"../{model['run_id']}/index.html" in page.read_text()
+        assert (page.parent / ".." / model["run_id"] / "index.html").is_file()
+    assert query(project, "select 1 from tags where key = 'proposed_reason' and run_uuid = ?", page.parent.name)
+    assert proposed["reason"] in run_knotwatch(project.root, "retrain", "drawn", "--profile", "quick").out
+
+
+def test_ctrl_c_in_the_second_keeps_the_first(project: Project) -> None:
+    words = ("retrain", "drawn", "--profile", "quick", "--set", "algorithms=[padim, fastflow]", "--set", "seed=7")
+    endless = ("--set", "fastflow.max_steps=100000", "--set", "fastflow.patience=100000")
+    before = statuses(project, "fastflow")
+    process = subprocess.Popen(
+        [sys.executable, "-c", "from flows.cli import main; main()", *words, *endless],
+        cwd=project.root,
+        stderr=subprocess.PIPE,
+        text=True,
+        # A shell starts background commands deaf to Ctrl-C, and pytest may be one of them.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # noqa: PLW1509 - no threads yet
+    )
+    wait_for(process, lambda: len(statuses(project, "fastflow")) > len(before))
+    time.sleep(5)  # into its steps, where a training loop of another's could swallow the interrupt
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=120)
+    assert process.returncode == 130, said
+    assert statuses(project, "fastflow")[-1] == "KILLED"
+    assert statuses(project, "padim")[-1] == "FINISHED"
+    assert not list(project.state.glob("run-*")), "a half-made model was left"
+    only = ("--set", "algorithms=[padim]", "--json")
+    assert run_knotwatch(project.root, *words[:4], *only, "--set", "seed=7").json["skipped"]
+
+
+def wait_for(process: "subprocess.Popen[str]", test: Any) -> None:
+    deadline = time.monotonic() + 240
+    while not test():
+        assert time.monotonic() < deadline
+        assert process.poll() is None, process.stderr.read() if process.stderr else ""
+        time.sleep(0.3)
+
+
+def test_a_misspelt_algorithm_stops_before_anything_starts(project: Project) -> None:
+    before = statuses(project, "padim")
+    refused = run_knotwatch(project.root, "retrain", "drawn", "--set", "algorithms=[padin]", expect=2)
+    assert "'padim', 'fastflow' or 'efficientad'" in refused.err
+    assert statuses(project, "padim") == before

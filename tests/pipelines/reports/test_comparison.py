@@ -1,0 +1,91 @@
+"""The page that sets a retrain's algorithms side by side."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from pipelines.records import Algorithm, Interval, Promise
+from pipelines.reports.comparison import Compared, Comparison, Failure, folder_size_mb, render_comparison
+
+HOSTILE = "<script>alert(1)</script>"
+
+
+def compared(algorithm: Algorithm, value: float, **more: object) -> Compared:
+    return Compared(
+        algorithm=algorithm,
+        version=3,
+        run_id=f"run-of-{algorithm}",
+        metrics={"image_auroc": Interval(value=value, low=value - 0.02, high=value + 0.01)},
+        select={"image_auroc": value + 0.03},
+        promise=Promise(threshold=1.25, asked=0.01, rate=0.01, images=120),
+        tiles=99,
+        seconds=12.34,
+        peak_rss_mb=1500,
+        folder_mb=17.4,
+        **more,
+    )
+
+
+@pytest.fixture
+def page() -> Comparison:
+    return Comparison(
+        surface="oak",
+        data_version="0a1b",
+        profile="quick",
+        date="1 May 2025",
+        models=(
+            compared(Algorithm.PADIM, 0.9),
+            compared(Algorithm.EFFICIENTAD, 0.95, notes={"teacher": f"bundled {HOSTILE}"}),
+        ),
+        failed=(Failure(algorithm=Algorithm.FASTFLOW, problem=HOSTILE, cure="mend it"),),
+        reused=(Algorithm.PADIM,),
+        proposed=Algorithm.EFFICIENTAD,
+        reason="image AUROC 0.980 on the select part",
+    )
+
+
+def text(page: Comparison) -> str:
+    return " ".join(re.sub(r"<style>.*?</style>|<[^>]*>", " ", render_comparison(page), flags=re.DOTALL).split())
+
+
+def test_the_page_says_what_is_proposed_and_sets_figures_side_by_side(page: Comparison) -> None:
+    said = text(page)
+    for expected in (
+        "Proposed: efficientad , image AUROC 0.980 on the select part.",
+        "figure padim efficientad, proposed",
+        "image AUROC 0.930 0.980",
+        "image AUROC 0.900 (0.880 to 0.910) 0.950 (0.930 to 0.960)",
+        "version 3, trained before 3 ",
+        "At most 1 % of sound photographs are marked, on average; set on 120 images.",
+        "training, seconds 12.3 12.3",
+        "peak memory, MB 1500 1500",
+        "computes in f32 f32",
+        "size, MB 17.4 17.4",
+        "fastflow failed.",
+        "mend it",
+    ):
+        assert expected in said
+
+
+def test_texts_are_escaped_and_links_lead_to_the_pages_beside_it(page: Comparison) -> None:
+    html = render_comparison(page)
+    assert "<script" not in html
+    assert re.findall(r'href="([^"]*)"', html) == ["../run-of-padim/index.html", "../run-of-efficientad/index.html"]
+    assert not re.search(r"https?://|@import|url\(", html)
+
+
+def test_what_is_absent_is_said_to_be(page: Comparison) -> None:
+    bare = tuple(m.model_copy(update={"metrics": {}, "select": {}}) for m in page.models)
+    said = text(page.model_copy(update={"models": bare}))
+    assert "Metrics are absent" in said
+    assert "Absent: the select part holds no sound photograph" in said
+    nothing = text(page.model_copy(update={"models": (), "proposed": None}))
+    assert "no algorithm came to its end" in nothing
+
+
+def test_a_folders_size_counts_all_below_it(tmp_path: Path) -> None:
+    (tmp_path / "reference").mkdir()
+    (tmp_path / "model.bin").write_bytes(bytes(1_500_000))
+    (tmp_path / "reference/0.png").write_bytes(bytes(500_000))
+    assert folder_size_mb(tmp_path) == 2.0
