@@ -180,18 +180,22 @@ class FastflowSettings(SteppedSettings):
     conv3x3_only: bool = False
     border: int = Field(default=1, ge=0)
     batch: int = Field(default=8, ge=1)
-    learning_rate: float = Field(default=1e-3, gt=0)
-    max_steps: int = Field(default=300, ge=1)
+    learning_rate: float = Field(default=3e-3, gt=0)
+    max_steps: int = Field(default=200, ge=1)
 
 
 class EfficientAdSettings(SteppedSettings):
-    """`teacher` is `bundled`, `official` (fetched before) or a folder; `penalty` a folder of images of anything."""
+    """`teacher` is `bundled`, `official` (fetched before) or a folder; `penalty` a folder of images of anything.
+
+    The student learns from the `hard_share` highest of its distances.
+    """
 
     teacher: str = "bundled"
     penalty: str | None = None
-    batch: int = Field(default=2, ge=1)
-    learning_rate: float = Field(default=2e-4, gt=0)
-    max_steps: int = Field(default=600, ge=1)
+    hard_share: float = Field(default=0.05, gt=0, le=1)
+    batch: int = Field(default=1, ge=1)
+    learning_rate: float = Field(default=1e-3, gt=0)
+    max_steps: int = Field(default=150, ge=1)
 
 
 class ExportSettings(Settings):

@@ -22,8 +22,6 @@ from pipelines.models.teacher import load_teacher
 
 # A patch description network without padding has this many cells less on every side than its stride would give.
 _MARGIN = 4
-# The student learns from the highest distances alone, this share of them (Batzner et al. 2024, section 3.2).
-_HARD_SHARE = 0.001
 _VARIANTS = 2  # every tile as it is, and once in other light
 _SELECT_TILES = 24
 # Each of the two maps counts by the spread between these quantiles of it on sound tiles (section 3.4).
@@ -47,7 +45,7 @@ def fit_efficientad(tiles: TileSet, select: TileSet, settings: EfficientAdSettin
     sound = [_as_tensor(select[i]) for i in _spread(len(select), _SELECT_TILES)]
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        model = TileEfficientAdModel(teacher)
+        model = TileEfficientAdModel(teacher, settings.hard_share)
         views = _Views(tiles, seed)
         with keep_outputs(len(views), lambda row: [model.ask_teacher(views[row])], "teacher") as kept:
             model.fold_statistics(*_channel_statistics(kept))
@@ -84,10 +82,11 @@ class TileEfficientAdModel(EfficientAdModel):
 
     map_weights: torch.Tensor
 
-    def __init__(self, teacher: nn.Module) -> None:
+    def __init__(self, teacher: nn.Module, hard_share: float = 0.001) -> None:
         channels = int(teacher.conv4.weight.shape[0])
         super().__init__(teacher_out_channels=channels, padding=False)
         self.teacher = teacher
+        self._hard_share = hard_share
         # Both are folded into weights: what is left to compute is exported as it stands.
         del self.mean_std, self.quantiles
         self.register_buffer("map_weights", torch.ones(2))
@@ -117,13 +116,14 @@ class TileEfficientAdModel(EfficientAdModel):
         """Sum anomalib's losses for views (n, 3, h, w) whose standardised teacher features are `wanted`.
 
         Student and autoencoder see the same view, in its own or in other light, where the paper's algorithm 1 shows the
-        student both: one pass of the student less a step, and detection did not feel it.
+        student both: one pass of the student less a step. It learns from the highest distances alone, the paper from a
+        share of 0.001 in tens of thousands of steps (section 3.2); a budget of some hundred wants more.
         """
         student = self.student(views).float()
         to_teacher, to_autoencoder = student.split(self.teacher_out_channels, 1)
         decoded = self.ae(views, views.shape[-2:]).float()
         distance = (wanted - to_teacher).square()
-        hardest = distance.flatten().topk(max(1, round(_HARD_SHARE * distance.numel()))).values
+        hardest = distance.flatten().topk(max(1, round(self._hard_share * distance.numel()))).values
         elsewhere = self.student(penalty)[:, : self.teacher_out_channels].float()
         total: torch.Tensor = (
             hardest.mean()
