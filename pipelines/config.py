@@ -196,6 +196,8 @@ class EfficientAdSettings(SteppedSettings):
     batch: int = Field(default=1, ge=1)
     learning_rate: float = Field(default=1e-3, gt=0)
     max_steps: int = Field(default=150, ge=1)
+    # Kept teacher outputs take 1 to 3 MB a tile and light, and some hundred steps see no more tiles.
+    max_train_tiles: int = Field(default=300, ge=1)
 
 
 class ExportSettings(Settings):

@@ -53,7 +53,10 @@ def _resize(image: _Image, height: int, width: int) -> _Image:
 
 
 class Stitcher:
-    """Blend the maps of a region's tiles; holds one map of the region's size at the model's scale."""
+    """Blend the maps of a region's tiles, which come row by row.
+
+    Holds the map at the model's scale, and sums for the height of one tile alone.
+    """
 
     def __init__(self, plan: TilePlan, height: int, width: int) -> None:
         self._plan = plan
@@ -68,14 +71,36 @@ class Stitcher:
             _sum_windows(self._window[1], lefts, self._canvas.padded_width),
         )
         # float64: a constant map must come back as that constant.
-        self._sum = np.zeros((self._canvas.padded_height, self._canvas.padded_width))
+        self._sum = np.zeros((plan.tile_height, self._canvas.padded_width))
+        self._top = 0
+        self._blended = np.zeros((self._canvas.height, self._canvas.width), np.float32)
 
     def add(self, tile_map: Map, position: Position) -> None:
-        """Add the map (tile_height, tile_width) of the tile at `position`."""
+        """Add the map (tile_height, tile_width) of the tile at `position`.
+
+        Raises:
+            ModelError: where a tile of a row before comes after one of a later row.
+        """
         top, left = position
-        rows, columns = slice(top, top + self._plan.tile_height), slice(left, left + self._plan.tile_width)
-        self._sum[rows, columns] += tile_map * self._window[0][:, None] * self._window[1]
+        if top < self._top:
+            raise ModelError(f"the tile at {top}, {left} comes too late", cure="add tiles row by row, as they are cut")
+        self._finish(top)
+        columns = slice(left, left + self._plan.tile_width)
+        self._sum[:, columns] += tile_map * self._window[0][:, None] * self._window[1]
         self._missing.discard(Position(top, left))
+
+    def _finish(self, top: int) -> None:
+        """Blend the rows above `top`, which no further tile touches, and make room below."""
+        passed = min(top - self._top, self._plan.tile_height)
+        stop = min(self._top + passed, self._canvas.height)
+        if stop > self._top:
+            rows = slice(self._top, stop)
+            weights = self._weights[0][rows, None] * self._weights[1][: self._canvas.width]
+            self._blended[rows] = self._sum[: stop - self._top, : self._canvas.width] / weights
+        kept = self._plan.tile_height - passed
+        self._sum[:kept] = self._sum[passed:].copy()
+        self._sum[kept:] = 0
+        self._top = top
 
     def result(self) -> Map:
         """Return the region's map (H, W) at its own size.
@@ -85,9 +110,8 @@ class Stitcher:
         """
         if self._missing:
             raise ModelError(f"{len(self._missing)} tiles have no map", cure="add the map of every tile of the plan")
-        blended = self._sum / self._weights[0][:, None] / self._weights[1]
-        inner = blended[: self._canvas.height, : self._canvas.width].astype(np.float32)
-        return _resize(inner, *self._size)
+        self._finish(self._top + self._plan.tile_height)
+        return _resize(self._blended, *self._size)
 
 
 def _window(length: int) -> NDArray[np.float64]:

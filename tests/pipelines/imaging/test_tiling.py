@@ -7,7 +7,7 @@ from PIL import Image
 
 from pipelines.config import TileSettings
 from pipelines.errors import ImageError, ModelError
-from pipelines.imaging.tiling import Stitcher, TileSet, choose_plan, cut_tiles
+from pipelines.imaging.tiling import Position, Stitcher, TileSet, choose_plan, cut_tiles
 from pipelines.records import TilePlan
 
 GRID = TilePlan(mode="grid", tile_height=64, tile_width=96, stride_height=48, stride_width=72)
@@ -65,6 +65,26 @@ def test_a_resized_smooth_map_comes_back_at_the_regions_size(mode: Literal["fit"
     for tile, position in cut_tiles(region, plan):
         stitcher.add(tile[..., 0].astype(np.float32), position)
     assert np.abs(stitcher.result() - region[..., 0]).max() < 3
+
+
+def test_blending_row_by_row_is_blending_all_at_once() -> None:
+    random, (height, width) = np.random.default_rng(0), (211, 333)
+    stitcher, total, weights = Stitcher(GRID, height, width), np.zeros((height, width)), np.zeros((height, width))
+    window = np.maximum(np.hanning(66)[1:-1], 1e-3)[:, None] * np.maximum(np.hanning(98)[1:-1], 1e-3)
+    for _, (top, left) in cut_tiles(np.zeros((height, width, 3), np.uint8), GRID):
+        tile = random.random((64, 96)).astype(np.float32)
+        stitcher.add(tile, Position(top, left))
+        total[top : top + 64, left : left + 96] += tile * window
+        weights[top : top + 64, left : left + 96] += window
+    np.testing.assert_allclose(stitcher.result(), total / weights, rtol=1e-6)
+
+
+def test_a_tile_of_a_row_before_is_an_error() -> None:
+    stitcher, tile = Stitcher(GRID, 150, 220), np.ones((64, 96), np.float32)
+    positions = [position for _, position in cut_tiles(np.zeros((150, 220, 3), np.uint8), GRID)]
+    stitcher.add(tile, positions[-1])
+    with pytest.raises(ModelError, match="too late"):
+        stitcher.add(tile, positions[0])
 
 
 def test_a_missing_tile_is_an_error() -> None:
