@@ -51,6 +51,8 @@ def train(
     folder.mkdir(parents=True)
     fitted = fit(algorithm, tiles, select, settings)
     peak = peak_rss_mb()
+    if "stopped" in fitted.notes:
+        log.info("train %s: %s", algorithm, fitted.notes["stopped"])
     save_state(fitted, folder)
     score = settings.of(algorithm).score
     exported = export_agreeing(

@@ -53,7 +53,6 @@ def train_in_steps(
         precision="bf16-mixed" if has_bf16() else "32-true",
     )
     watch.restore()
-    log.info("%s: %s", type(module).__name__, watch.stopped.in_words())
     return watch.stopped
 
 
