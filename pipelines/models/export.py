@@ -52,7 +52,7 @@ def export_openvino(model: nn.Module, tile_height: int, tile_width: int, folder:
     """Write model.xml and model.bin for tiles of one size, in batches of any.
 
     Input: uint8 (n, tile_height, tile_width, 3), RGB. Output: raw anomaly maps, float32 (n, tile_height, tile_width).
-    Constants are stored as float16 and computed with as float32.
+    Constants are computed with as float32; only large ones are stored as float16.
 
     Raises:
         ModelError: where the model cannot be converted for such a tile.

@@ -22,6 +22,10 @@ os.environ.setdefault("NNCF_CI", "1")
 # distances, differences that nearly cancel, exponentials, and the scaling of the pixels.
 _QUANTISED = {"Convolution", "GroupConvolution", "AvgPool", "MaxPool", "Relu", "Clamp"}
 
+# Bytes of float32 constants above which they are halved: a Gaussian for every position makes tens of megabytes, which
+# float16 keeps to 11 bits. Networks are small, and a flow multiplies what rounding leaves of every coupling.
+_HALVED_ABOVE = 32 * 2**20
+
 
 def quantise(source: Path, tiles: Sequence[NDArray[np.uint8]], folder: Path) -> None:
     """Quantise the network in `source` and write model.xml and model.bin to `folder`; takes the same tiles.
@@ -61,11 +65,19 @@ def quantise(source: Path, tiles: Sequence[NDArray[np.uint8]], folder: Path) -> 
 
 
 def write_ir(model: openvino.Model, folder: Path) -> None:
-    """Write model.xml and model.bin whole, or not at all; float constants are stored as float16."""
+    """Write model.xml and model.bin whole, or not at all; where float constants are large, as float16."""
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder) as unfinished:
-        openvino.save_model(model, Path(unfinished) / XML, compress_to_fp16=True)
+        openvino.save_model(model, Path(unfinished) / XML, compress_to_fp16=_float_bytes(model) > _HALVED_ABOVE)
         move_ir(Path(unfinished), folder)
+
+
+def _float_bytes(model: openvino.Model) -> int:
+    return sum(
+        4 * int(np.prod(operation.get_output_shape(0)))
+        for operation in model.get_ops()
+        if operation.get_type_name() == "Constant" and operation.get_output_element_type(0) == openvino.Type.f32
+    )
 
 
 def move_ir(source: Path, folder: Path) -> None:
