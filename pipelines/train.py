@@ -7,7 +7,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from pipelines.config import RunSettings
+from pipelines.config import RunSettings, SteppedSettings
 from pipelines.errors import ToolError
 from pipelines.imaging.scoring import ScoreRule
 from pipelines.imaging.tiling import TileSet, choose_plan
@@ -29,6 +29,7 @@ def train(
     """Fit an algorithm to the train part's tiles and export it to `folder`.
 
     The select part says when to stop; where it is empty, every fifth training image stands in and is not trained on.
+    PaDiM takes no steps, and all training images.
 
     Raises:
         ToolError: where the train part is empty.
@@ -41,7 +42,9 @@ def train(
     parts = {part: [i for i in images if i.part == part] for part in Part}
     if not parts[Part.TRAIN]:
         raise ToolError("the train part holds no image", cure="add normal photographs, then `knotwatch data update`")
-    train_images, select_images = _hold_back(parts[Part.TRAIN], parts[Part.SELECT])
+    train_images, select_images = parts[Part.TRAIN], parts[Part.SELECT]
+    if isinstance(settings.of(algorithm), SteppedSettings):
+        train_images, select_images = _hold_back(train_images, select_images)
     sizes = [(i.box.height, i.box.width) for i in parts[Part.TRAIN]]
     plan = choose_plan(settings.tiles, sizes, LEAST_SIDES[algorithm])
     most = settings.of(algorithm).max_train_tiles
