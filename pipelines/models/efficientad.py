@@ -16,6 +16,7 @@ from pipelines.imaging.tiling import TileSet
 from pipelines.models.anomalib_api import EfficientAd, EfficientAdModel, InferenceBatch
 from pipelines.models.fitted import Fitted
 from pipelines.models.frozen import FrozenOutputs, keep_outputs
+from pipelines.models.moments import ChannelMoments
 from pipelines.models.processor import autocast
 from pipelines.models.stepping import train_in_steps
 from pipelines.models.teacher import load_teacher
@@ -48,7 +49,7 @@ def fit_efficientad(tiles: TileSet, select: TileSet, settings: EfficientAdSettin
         model = TileEfficientAdModel(teacher, settings.hard_share)
         views = _Views(tiles, seed)
         with keep_outputs(len(views), lambda row: [model.ask_teacher(views[row])], "teacher") as kept:
-            model.fold_statistics(*_channel_statistics(kept))
+            model.fold_statistics(*_channel_statistics(kept, model.teacher_out_channels))
             module = _TileEfficientAd(settings).attach(model, views, kept, penalty)
             stopped = train_in_steps(module, len(views), settings, seed, lambda: model.loss_on(sound))
     model = model.cpu().eval()
@@ -207,15 +208,13 @@ class _TileEfficientAd(EfficientAd):
         return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
 
-def _channel_statistics(kept: FrozenOutputs) -> tuple[torch.Tensor, torch.Tensor]:
+def _channel_statistics(kept: FrozenOutputs, channels: int) -> tuple[torch.Tensor, torch.Tensor]:
     """Return the mean and the deviation (c,) of kept features, added up in float64."""
-    count, total, squares = 0, torch.zeros(()), torch.zeros(())
+    found = ChannelMoments(channels)
     for row in range(0, len(kept), _VARIANTS):
-        points = kept.get([row])[0][0].flatten(1).double()
-        count += points.shape[1]
-        total, squares = total + points.sum(1), squares + points.square().sum(1)
-    mean = total / count
-    return mean.float(), (squares / count - mean.square()).clamp_min(1e-12).sqrt().float()
+        found.update(kept.get([row])[0][0])
+    mean, variance = found.estimate()
+    return mean.float(), variance.clamp_min(1e-12).sqrt().float()
 
 
 def _as_tensor(tile: np.ndarray[Any, Any]) -> torch.Tensor:

@@ -15,6 +15,7 @@ from pipelines.models.anomalib_api import Fastflow, FastflowLoss, FastflowModel,
 from pipelines.models.backbone import ImagenetFeatures, make_features
 from pipelines.models.fitted import Fitted
 from pipelines.models.frozen import FrozenOutputs, keep_outputs
+from pipelines.models.moments import ChannelMoments
 from pipelines.models.processor import has_bf16
 from pipelines.models.stepping import train_in_steps
 
@@ -39,7 +40,7 @@ def fit_fastflow(tiles: TileSet, select: TileSet, settings: FastflowSettings, se
         torch.manual_seed(seed)
         features = make_features(settings.backbone, sorted(set(settings.layers)))
         model = TileFastflowModel(features, settings, tiles.plan.tile_height, tiles.plan.tile_width)
-    moments = [_ChannelMoments(channels) for channels in model.feature_extractor.channels]
+    moments = [ChannelMoments(channels) for channels in model.feature_extractor.channels]
     with (
         _keep_features(model, tiles, moments) as train,
         _keep_features(model, select if len(select) else tiles) as held,
@@ -55,7 +56,7 @@ def fit_fastflow(tiles: TileSet, select: TileSet, settings: FastflowSettings, se
 
 
 def _keep_features(
-    model: "TileFastflowModel", tiles: TileSet, moments: Sequence["_ChannelMoments"] = ()
+    model: "TileFastflowModel", tiles: TileSet, moments: Sequence["ChannelMoments"] = ()
 ) -> FrozenOutputs:
     """Compute the features of all tiles once, and count them into the moments."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -72,21 +73,6 @@ def _keep_features(
     return keep_outputs(len(tiles), compute, "features")
 
 
-class _ChannelMoments:
-    """Count, sums and sums of squares of channels, in float64."""
-
-    def __init__(self, channels: int) -> None:
-        self.count = 0
-        self.sums, self.squares = (torch.zeros(channels, dtype=torch.float64) for _ in range(2))
-
-    def update(self, features: torch.Tensor) -> None:
-        """Take in features (c, h, w)."""
-        points = features.flatten(1).double()
-        self.count += points.shape[1]
-        self.sums += points.sum(1)
-        self.squares += points.square().sum(1)
-
-
 class _Standard(nn.Module):
     """Bring every channel to mean 0 and variance 1 over the training tiles.
 
@@ -101,9 +87,8 @@ class _Standard(nn.Module):
         self.register_buffer("mean", torch.zeros(1, channels, 1, 1))
         self.register_buffer("scale", torch.ones(1, channels, 1, 1))
 
-    def set(self, moments: _ChannelMoments) -> None:
-        mean = moments.sums / moments.count
-        variance = (moments.squares / moments.count - mean.square()).clamp(min=0)
+    def set(self, moments: ChannelMoments) -> None:
+        mean, variance = moments.estimate()
         floored = variance + _VARIANCE_FLOOR * variance.mean() + 1e-6
         self.mean.copy_(mean.view_as(self.mean))
         self.scale.copy_(floored.rsqrt().view_as(self.scale))

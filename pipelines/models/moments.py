@@ -103,3 +103,23 @@ class Moments:
             return cls.from_tensors(load_file(str(path)))
         except (SafetensorError, OSError, ModelError) as error:
             raise ModelError(f"{path} holds no moments: {error}", cure="restore the file, or retrain") from error
+
+
+class ChannelMoments:
+    """Count, sums and sums of squares of channels alone, in float64: their mean and variance without covariance."""
+
+    def __init__(self, channels: int) -> None:
+        self.count = 0
+        self.sums, self.squares = (torch.zeros(channels, dtype=torch.float64) for _ in range(2))
+
+    def update(self, features: torch.Tensor) -> None:
+        """Take in features (c, h, w)."""
+        points = features.flatten(1).double()
+        self.count += points.shape[1]
+        self.sums += points.sum(1)
+        self.squares += points.square().sum(1)
+
+    def estimate(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return mean and variance (c,), float64."""
+        mean = self.sums / self.count
+        return mean, (self.squares / self.count - mean.square()).clamp(min=0)

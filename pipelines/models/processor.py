@@ -1,7 +1,5 @@
 """What this machine's processor can do: tested for, not assumed."""
 
-import os
-
 import torch
 
 
@@ -10,11 +8,6 @@ def has_bf16() -> bool:
     if torch.cuda.is_available():
         return bool(torch.cuda.is_bf16_supported())
     return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
-
-
-def usable_cores() -> int:
-    """Count the cores that this process may use, which containers and `taskset` make fewer than the machine's."""
-    return len(os.sched_getaffinity(0))
 
 
 def autocast() -> torch.autocast:

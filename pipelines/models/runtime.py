@@ -58,10 +58,15 @@ def machine_precisions() -> tuple[Precision, ...]:
     return tuple(p for p in Precision if p == Precision.F32 or p.value.upper() in found)
 
 
+def usable_cores() -> int:
+    """Count the cores that this process may use, which containers and `taskset` make fewer than the machine's."""
+    return len(os.sched_getaffinity(0))
+
+
 def _properties(precision: Precision) -> dict[str, str | int]:
     return {
         # Its own default is bf16 where the processor has it: scores would depend on the machine.
         "INFERENCE_PRECISION_HINT": _HINTS[precision],
-        "INFERENCE_NUM_THREADS": len(os.sched_getaffinity(0)),
+        "INFERENCE_NUM_THREADS": usable_cores(),
         "PERFORMANCE_HINT": "LATENCY",
     }

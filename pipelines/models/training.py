@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from pipelines.imaging.tiling import TileSet
 from pipelines.models.anomalib_api import Engine, ImageBatch, ImageItem, ModelCheckpoint
-from pipelines.models.processor import usable_cores
+from pipelines.models.runtime import usable_cores
 
 # True of PaDiM by design, or Lightning's own affair: nothing a user could act on.
 _EXPECTED = (
