@@ -211,6 +211,26 @@ class Parity(Record):
     planted: tuple[bool, ...]
 
 
+class Defect(Record):
+    """One connected region above the pixel threshold, in pixels of the photograph as a person sees it.
+
+    `outline` is a closed line (x, y) without its first point again. `orientation` is the long axis against the
+    horizontal, degrees in (-90, 90]; `length` and `width` are the sides of the smallest rectangle around it. `score`
+    is the map's peak inside, `mean_score` its mean. `type` and `confidence` are None where nothing names types.
+    """
+
+    box: Box
+    outline: tuple[tuple[int, int], ...]
+    area: int
+    orientation: float
+    length: float
+    width: float
+    score: float
+    mean_score: float
+    type: str | None = None
+    confidence: float | None = None
+
+
 class Inspected(Record):
     """One photograph's result; `error` says why there is none. `map` is where its anomaly map was written."""
 
@@ -221,4 +241,5 @@ class Inspected(Record):
     height: int | None = None
     map: str | None = None
     overlay: str | None = None
+    defects: tuple[Defect, ...] = ()
     error: str | None = None
