@@ -1,9 +1,9 @@
-"""Stage: give a fitted network its scale, its thresholds and what they promise; write model.json."""
+"""Stage: give a fitted network its scale, its thresholds and what they promise; write down what was seen."""
 
 import logging
 import shutil
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,9 +13,10 @@ from PIL import Image
 
 from pipelines.config import ScoreSettings, SurfaceSettings
 from pipelines.files import write_whole
+from pipelines.imaging.measures import MEASURES, measure_photograph
 from pipelines.imaging.scoring import ScoreRule
 from pipelines.imaging.tiling import cut_tiles
-from pipelines.loader import Reference, RegionScan, VersionInfo, scan_region
+from pipelines.loader import CALIBRATION, Calibration, Reference, RegionScan, VersionInfo, scan_region
 from pipelines.metrics.calibration import (
     area_estimate,
     conformal_threshold,
@@ -29,7 +30,7 @@ from pipelines.models.runtime import TileModel
 from pipelines.parity import check_parity
 from pipelines.prepared import PreparedImage, read_region
 from pipelines.progress import track
-from pipelines.records import Part, Promise, Trained
+from pipelines.records import Part, Promise, TilePlan, Trained
 
 _REFERENCES = 4
 _FEW = 5  # fewer images than this make a shaky scale
@@ -41,6 +42,18 @@ log = logging.getLogger(__name__)
 class _Scales(NamedTuple):
     map: ScoreScale
     image: ScoreScale
+
+
+class _HeldOut(NamedTuple):
+    """What the photographs that thresholds are set on came to, on the version's scale.
+
+    `shares` (images, levels) are the shares of each region above `levels`; `measures` has a list for each measure.
+    """
+
+    scores: list[float]
+    shares: NDArray[np.float64]
+    levels: NDArray[np.float64]
+    measures: dict[str, tuple[float, ...]]
 
 
 def calibrate(
@@ -56,7 +69,8 @@ def calibrate(
 
     Both parts hold normals only. Where one is empty (all labels unknown, or too few images), the train part stands
     in: a scale needs no promise, but thresholds taken from it are an estimate and marked as such. `score` says how
-    the algorithm's maps become image scores.
+    the algorithm's maps become image scores. Scores and measures of the calibrate part are kept as calibration.json:
+    what drift is measured against later.
 
     Raises:
         ModelError: where the exported network does not judge as the fitted one does.
@@ -69,11 +83,11 @@ def calibrate(
     select = parts[Part.SELECT] or parts[Part.TRAIN]
     if len(select) < _FEW:
         log.warning("calibrate %s: the scale rests on %d images; more normals steady it", surface, len(select))
-    scales = _fit_scales(_scan_all(model, trained, rule, prepared, select, "scale"))
+    scales = _fit_scales(scan_region(model, trained.plan, rule, r) for r in _regions(prepared, select, "scale"))
     estimate = not parts[Part.CALIBRATE]
     held_out = parts[Part.CALIBRATE] or parts[Part.TRAIN]
-    scans = _scan_all(model, trained, rule, prepared, held_out, "calibrate")
-    image_threshold, pixel_threshold = _set_thresholds(scans, scales, settings, estimate)
+    found = _score_held_out(model, trained.plan, rule, scales, _regions(prepared, held_out, "calibrate"))
+    image_threshold, pixel_threshold = _set_thresholds(found, settings, estimate)
     if trained.parity:
         check_parity(trained.parity, image_threshold.threshold * scales.image.divisor)
     info = VersionInfo(
@@ -91,19 +105,20 @@ def calibrate(
         pixel_threshold=pixel_threshold,
         references=_store_references(model, trained, prepared, select, folder / "reference"),
     )
+    # Scores of images that were trained on are lower than those of new ones: nothing can be compared with them.
+    seen = Calibration(scores=() if estimate else tuple(found.scores), measures=found.measures)
+    write_whole(folder / CALIBRATION, seen.model_dump_json(indent=1) + "\n")
     write_whole(folder / "model.json", info.model_dump_json(indent=1) + "\n")
     log.info("calibrate %s: %d images, %.1f s", trained.algorithm, len(held_out), time.monotonic() - started)
     return info
 
 
-def _scan_all(
-    model: TileModel, trained: Trained, rule: ScoreRule, prepared: Path, images: Sequence[PreparedImage], label: str
-) -> Iterator[RegionScan]:
+def _regions(prepared: Path, images: Sequence[PreparedImage], label: str) -> Iterator[NDArray[np.uint8]]:
     for image in track(images, len(images), label):
-        yield scan_region(model, trained.plan, rule, read_region(prepared, image))
+        yield read_region(prepared, image)
 
 
-def _fit_scales(scans: Iterator[RegionScan]) -> _Scales:
+def _fit_scales(scans: Iterable[RegionScan]) -> _Scales:
     """Fit both scales in one pass; the map's from an even sample of each image's pixels."""
     scores, pixels = [], []
     for scan in scans:
@@ -113,16 +128,24 @@ def _fit_scales(scans: Iterator[RegionScan]) -> _Scales:
     return _Scales(fit_scale(np.concatenate(pixels)), fit_scale(scores))
 
 
-def _set_thresholds(
-    scans: Iterator[RegionScan], scales: _Scales, settings: SurfaceSettings, estimate: bool
-) -> tuple[Promise, Promise]:
-    scores = []
+def _score_held_out(
+    model: TileModel, plan: TilePlan, rule: ScoreRule, scales: _Scales, regions: Iterable[NDArray[np.uint8]]
+) -> _HeldOut:
+    scores: list[float] = []
+    measured = []
     histograms = PixelHistograms(choose_edges([], []))
-    for scan in scans:
+    for region in regions:
+        scan = scan_region(model, plan, rule, region)
         scores.append(scan.score / scales.image.divisor)
         everywhere = np.ones(scan.map.shape, dtype=bool)
         histograms.add(scales.map.apply(scan.map), np.zeros(scan.map.shape, np.uint8), everywhere)
-    shares, levels = histograms.table().exceedance()
+        measured.append(measure_photograph(region))
+    measures = {name: tuple(getattr(m, name) for m in measured) for name in MEASURES}
+    return _HeldOut(scores, *histograms.table().exceedance(), measures)
+
+
+def _set_thresholds(found: _HeldOut, settings: SurfaceSettings, estimate: bool) -> tuple[Promise, Promise]:
+    scores, shares, levels = found.scores, found.shares, found.levels
     asked = settings.policy
     if estimate:
         return quantile_estimate(scores, asked.false_alarm_rate), area_estimate(shares, levels, asked.marked_area_rate)

@@ -21,6 +21,7 @@ from pipelines.models.runtime import TileModel
 from pipelines.records import Box, Precision, Promise, Record, TilePlan
 
 SCHEMA = 1
+CALIBRATION = "calibration.json"
 # How far mean and peak of a reference tile's map may lie from what was stored: another processor adds up in another
 # order, and one without a version's precision computes it in float32. Measured on sound and defective tiles of PaDiM
 # and EfficientAD: bf16 against float32 up to 2.1 % in the peak. int8 sums exactly where the processor has instructions
@@ -53,6 +54,17 @@ class VersionInfo(Record):
     image_threshold: Promise
     pixel_threshold: Promise
     references: tuple[Reference, ...] = ()
+
+
+class Calibration(Record):
+    """calibration.json: what the calibrate part looked like, for later photographs to be compared with.
+
+    `scores` are on the version's scale; empty where no sound photograph was held out. `measures` are those of the
+    regions of interest (pipelines/imaging/measures.py), a list for each measure.
+    """
+
+    scores: tuple[float, ...] = ()
+    measures: dict[str, tuple[float, ...]] = Field(default_factory=dict)
 
 
 class RegionScan(NamedTuple):
@@ -145,6 +157,17 @@ def read_info(folder: Path) -> VersionInfo:
             f"{path} is not a model of schema {SCHEMA}: {error.errors()[0]['loc']} {error.errors()[0]['msg']}",
             cure="upgrade knotwatch if the model is newer, else retrain",
         ) from error
+
+
+def read_calibration(folder: Path) -> Calibration | None:
+    """Read calibration.json; None for a version that was made before there was one."""
+    path = folder / CALIBRATION
+    if not path.is_file():
+        return None
+    try:
+        return Calibration.model_validate_json(path.read_bytes())
+    except ValidationError as error:
+        raise ModelError(f"{path} is damaged: {error.errors()[0]['msg']}", cure="retrain, or restore it") from error
 
 
 class _PyFunc:

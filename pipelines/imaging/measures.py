@@ -14,6 +14,8 @@ from pipelines.imaging.scaling import shrink
 _WORKING_SIDE = 1024
 # 256 bits. With 64, boards of one camera position come as near to each other (4 of 64) as copies do.
 HASH_SIDE = 16
+# The figures of `Measures` that tell how a photograph was taken; the hash tells what it shows.
+MEASURES = ("brightness_mean", "brightness_std", "sharpness", "saturated_share")
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from pipelines.calibrate import calibrate
 from pipelines.config import PolicySettings, RegionSettings, ScoreSettings, SourceSettings, SurfaceSettings
 from pipelines.errors import ModelError
 from pipelines.imaging.scoring import ScoreRule, image_score
-from pipelines.loader import SCHEMA, VersionInfo, read_info
+from pipelines.loader import SCHEMA, VersionInfo, read_calibration, read_info
 from pipelines.prepared import PreparedImage
 from pipelines.records import Label, Layout, Part, Precision, TilePlan, Trained
 
@@ -155,6 +155,26 @@ def test_reference_tiles_are_stored_with_what_they_gave(surface: Surface, tmp_pa
             assert np.array_equal(np.asarray(file), board(level))
         assert reference.mean == pytest.approx(board(level).mean())
         assert reference.peak == level
+
+
+def test_what_the_calibrate_part_looked_like_is_kept_for_drift(surface: Surface, tmp_path: Path) -> None:
+    info = surface.calibrate(tmp_path / "model")
+    kept = read_calibration(tmp_path / "model")
+    assert kept is not None
+    assert kept.scores == pytest.approx(raw_scores(HELD_OUT) / info.image_divisor)
+    assert kept.measures["brightness_mean"] == pytest.approx([board(level).mean() for level in HELD_OUT], abs=0.01)
+    assert {len(values) for values in kept.measures.values()} == {len(HELD_OUT)}
+    assert read_calibration(tmp_path) is None, "an older version has no drift figures"
+
+
+def test_scores_of_trained_images_are_no_reference(tmp_path: Path) -> None:
+    Surface(tmp_path / "prepared").add(Part.TRAIN, *range(50, 150, 5), label=Label.UNKNOWN).calibrate(
+        tmp_path / "model"
+    )
+    kept = read_calibration(tmp_path / "model")
+    assert kept is not None
+    assert kept.scores == ()
+    assert len(kept.measures["sharpness"]) == 20
 
 
 def test_what_was_written_is_read_back(surface: Surface, tmp_path: Path) -> None:
