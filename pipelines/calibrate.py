@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from pipelines.config import ScoreSettings, SurfaceSettings
+from pipelines.defects.promise import hold_for_regions
 from pipelines.files import write_whole
 from pipelines.imaging.measures import MEASURES, measure_photograph
 from pipelines.imaging.scoring import ScoreRule
@@ -88,6 +89,13 @@ def calibrate(
     held_out = parts[Part.CALIBRATE] or parts[Part.TRAIN]
     found = _score_held_out(model, trained.plan, rule, scales, _regions(prepared, held_out, "calibrate"))
     image_threshold, pixel_threshold = _set_thresholds(found, settings, estimate)
+
+    def scan_again(number: int) -> NDArray[np.float32]:
+        return scales.map.apply(scan_region(model, trained.plan, rule, read_region(prepared, held_out[number])).map)
+
+    if not estimate:
+        rated, defects = (pixel_threshold, found.shares, found.levels), settings.policy.defects
+        pixel_threshold = hold_for_regions(*rated, scan_again, defects)
     if trained.parity:
         check_parity(trained.parity, image_threshold.threshold * scales.image.divisor)
     info = VersionInfo(
@@ -103,6 +111,7 @@ def calibrate(
         image_divisor=scales.image.divisor,
         image_threshold=image_threshold,
         pixel_threshold=pixel_threshold,
+        defects=settings.policy.defects,
         references=_store_references(model, trained, prepared, select, folder / "reference"),
     )
     # Scores of images that were trained on are lower than those of new ones: nothing can be compared with them.

@@ -108,11 +108,39 @@ class GateSettings(Settings):
     max_latency_ratio: float = Field(default=1.5, gt=0)
 
 
+class DefectSettings(Settings):
+    """Which regions of a map count as defects; see pipelines/defects/regions.py.
+
+    A region holds a pixel above the pixel threshold and spreads as far as the map exceeds `low` times that. Its area
+    is at least `min_area` pixels of the photograph or, where the surface says how many `pixels_per_mm` its photographs
+    have, `min_area_mm2`.
+    """
+
+    low: float = Field(default=0.9, gt=0, le=1)
+    min_area: int = Field(default=25, ge=1)
+    min_area_mm2: float | None = Field(default=None, gt=0)
+    pixels_per_mm: float | None = Field(default=None, gt=0)
+
+    @model_validator(mode="after")
+    def _millimetres_need_a_scale(self) -> "DefectSettings":
+        if self.min_area_mm2 is not None and self.pixels_per_mm is None:
+            raise ValueError("`min_area_mm2` needs `pixels_per_mm`")
+        return self
+
+    @property
+    def least_pixels(self) -> float:
+        """The smallest area in pixels."""
+        if self.min_area_mm2 is None or self.pixels_per_mm is None:
+            return self.min_area
+        return self.min_area_mm2 * self.pixels_per_mm**2
+
+
 class PolicySettings(Settings):
     """What the surface promises: shares of sound photographs, and of sound area, that may be marked."""
 
     false_alarm_rate: float = Field(default=0.01, gt=0, lt=1)
     marked_area_rate: float = Field(default=0.01, gt=0, lt=1)
+    defects: DefectSettings = DefectSettings()
     gate: GateSettings = GateSettings()
 
 

@@ -138,4 +138,5 @@ def _inspect_one(detector: Detector, photograph: Photograph, out: Path | None, m
         height=height,
         map=str(written_map) if written_map else None,
         overlay=str(written_overlay) if written_overlay else None,
+        defects=scan.defects,
     )

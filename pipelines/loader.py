@@ -11,14 +11,15 @@ from numpy.typing import NDArray
 from PIL import Image
 from pydantic import Field, ValidationError
 
-from pipelines.config import RegionSettings
+from pipelines.config import DefectSettings, RegionSettings
+from pipelines.defects.regions import find_defects
 from pipelines.errors import ModelError
 from pipelines.imaging.decoding import decode_photograph
 from pipelines.imaging.region import find_region
-from pipelines.imaging.scoring import ScoreRule, image_score
+from pipelines.imaging.scoring import ScoreRule, border_width, image_score, inner_part, score_level
 from pipelines.imaging.tiling import Stitcher, cut_tiles
 from pipelines.models.runtime import TileModel
-from pipelines.records import Box, Precision, Promise, Record, TilePlan
+from pipelines.records import Box, Defect, Precision, Promise, Record, TilePlan
 
 SCHEMA = 1
 CALIBRATION = "calibration.json"
@@ -53,6 +54,7 @@ class VersionInfo(Record):
     image_divisor: float
     image_threshold: Promise
     pixel_threshold: Promise
+    defects: DefectSettings = DefectSettings()
     references: tuple[Reference, ...] = ()
 
 
@@ -75,12 +77,13 @@ class RegionScan(NamedTuple):
 
 
 class Scan(NamedTuple):
-    """A photograph's anomaly map (H, W) float32, 0 outside `region`; its score and verdict."""
+    """A photograph's anomaly map (H, W) float32, 0 outside `region`; its score, verdict and defects."""
 
     map: NDArray[np.float32]
     score: float
     anomalous: bool
     region: Box
+    defects: tuple[Defect, ...] = ()
 
 
 class MapsTiles(Protocol):
@@ -112,12 +115,33 @@ class Detector:
         return RegionScan(raw.map / np.float32(self.info.map_divisor), raw.score / self.info.image_divisor)
 
     def scan(self, photograph: NDArray[np.uint8]) -> Scan:
-        """Scan a photograph (H, W, 3) as a person sees it."""
+        """Scan a photograph (H, W, 3) as a person sees it.
+
+        The verdict is the image score's alone: defects say where to look, and now and then a sound photograph has one.
+        """
         box = find_region(photograph, self.info.region)
         found = self.scan_region(photograph[box.top : box.bottom, box.left : box.right])
+        anomalous = self.is_anomalous(found.score)
+        defects = self._find_defects(found.map, anomalous, box)
         whole = np.zeros(photograph.shape[:2], np.float32)
         whole[box.top : box.bottom, box.left : box.right] = found.map
-        return Scan(whole, found.score, self.is_anomalous(found.score), box)
+        return Scan(whole, found.score, anomalous, box, defects)
+
+    def _find_defects(self, region_map: NDArray[np.float32], anomalous: bool, box: Box) -> tuple[Defect, ...]:
+        """List a region's defects; where an anomalous one has none, those pixels that made its score what it is.
+
+        The pixel threshold may exceed every pixel of a faint but wide defect, which the image score still sees.
+        """
+        rule, settings = self.info.score_rule, self.info.defects
+        defects = find_defects(region_map, self.info.pixel_threshold.threshold, settings, (box.left, box.top))
+        if defects or not anomalous:
+            return defects
+        border = border_width(region_map, rule)
+        corner = (box.left + border, box.top + border)
+        # At this level itself, so that the pixels are exactly those: no spreading.
+        level = np.nextafter(np.float32(score_level(region_map, rule)), np.float32(0))
+        exactly = settings.model_copy(update={"low": 1.0})
+        return find_defects(inner_part(region_map, rule), float(level), exactly, corner)
 
     def is_anomalous(self, score: float) -> bool:
         """Give the verdict: the one function that calibration sets the threshold for."""

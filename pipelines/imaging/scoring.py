@@ -29,8 +29,26 @@ def image_score(region_map: NDArray[np.float32], rule: ScoreRule) -> float:
     >>> image_score(region, ScoreRule(top_share=0, border_share=0))
     8.0
     """
-    border = round(rule.border_share * min(region_map.shape))
-    inner = region_map[border : region_map.shape[0] - border, border : region_map.shape[1] - border].ravel()
+    return float(_highest(inner_part(region_map, rule), rule).mean(dtype=np.float64))
+
+
+def score_level(region_map: NDArray[np.float32], rule: ScoreRule) -> float:
+    """Return the lowest value of a map's inner part that its image score is made of."""
+    return float(_highest(inner_part(region_map, rule), rule).min())
+
+
+def border_width(region_map: NDArray[np.float32], rule: ScoreRule) -> int:
+    """Return how many pixels are left out on every side."""
+    width: int = round(rule.border_share * min(region_map.shape))
+    return width
+
+
+def inner_part(region_map: NDArray[np.float32], rule: ScoreRule) -> NDArray[np.float32]:
+    """Return a map without its border."""
+    border = border_width(region_map, rule)
+    return region_map[border : region_map.shape[0] - border, border : region_map.shape[1] - border]
+
+
+def _highest(inner: NDArray[np.float32], rule: ScoreRule) -> NDArray[np.float32]:
     kept = max(1, round(rule.top_share * inner.size))
-    top = np.partition(inner, inner.size - kept)[-kept:]
-    return float(top.mean(dtype=np.float64))
+    return np.partition(inner.ravel(), inner.size - kept)[-kept:]

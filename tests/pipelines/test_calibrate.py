@@ -11,6 +11,7 @@ from PIL import Image
 
 from pipelines.calibrate import calibrate
 from pipelines.config import PolicySettings, RegionSettings, ScoreSettings, SourceSettings, SurfaceSettings
+from pipelines.defects.regions import marked_share
 from pipelines.errors import ModelError
 from pipelines.imaging.scoring import ScoreRule, image_score
 from pipelines.loader import SCHEMA, VersionInfo, read_calibration, read_info
@@ -87,8 +88,9 @@ def raw_scores(levels: tuple[int, ...]) -> NDArray[np.float64]:
 
 
 def bound(info: VersionInfo, levels: tuple[int, ...], threshold: float) -> float:
-    """Compute what conformal risk control bounds: (marked shares + 1) / (images + 1)."""
-    shares = [(board(level)[..., 0] / info.map_divisor > threshold).mean() for level in levels]
+    """Compute what conformal risk control bounds: (shares marked by whole regions + 1) / (images + 1)."""
+    maps = [(board(level)[..., 0] / info.map_divisor).astype(np.float32) for level in levels]
+    shares = [marked_share(found, threshold, info.defects) for found in maps]
     return float((sum(shares) + 1) / (len(shares) + 1))
 
 
