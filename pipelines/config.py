@@ -240,6 +240,14 @@ class EvaluationSettings(Settings):
     planted: int = Field(default=5, ge=0)
 
 
+class AdaptSettings(Settings):
+    """How a surface learns from another; see params.yaml."""
+
+    finetune_rate: float = Field(default=0.1, gt=0, le=1)
+    planted: int = Field(default=60, ge=0)
+    most_shots: int = Field(default=64, ge=1)
+
+
 class RunSettings(Settings):
     """The resolved settings of one training run."""
 
@@ -251,6 +259,7 @@ class RunSettings(Settings):
     efficientad: EfficientAdSettings = EfficientAdSettings()
     export: ExportSettings = ExportSettings()
     evaluation: EvaluationSettings = EvaluationSettings()
+    adapt: AdaptSettings = AdaptSettings()
 
     def of(self, algorithm: Algorithm) -> PadimSettings | FastflowSettings | EfficientAdSettings:
         """Return one algorithm's own section."""

@@ -33,7 +33,7 @@ def fingerprint(data_version: str, settings: RunSettings, policy: PolicySettings
 
     Settings of the other algorithms do not count, nor which others are trained beside it.
     """
-    others = {"algorithms", *(other.value for other in Algorithm if other != algorithm)}
+    others = {"algorithms", "adapt", *(other.value for other in Algorithm if other != algorithm)}
     parts = {
         "data": data_version,
         "algorithm": algorithm,

@@ -29,6 +29,20 @@ class Algorithm(StrEnum):
     EFFICIENTAD = "efficientad"
 
 
+class Strategy(StrEnum):
+    """How what one surface taught is brought to another; see pipelines/models/adapt_*.py.
+
+    `reuse` takes a version as it is, `statistics` estimates its normalisation anew, `finetune` trains it further,
+    `scratch` does without it. `nearest` compares with kept features; it is for comparison alone.
+    """
+
+    REUSE = "reuse"
+    STATISTICS = "statistics"
+    FINETUNE = "finetune"
+    SCRATCH = "scratch"
+    NEAREST = "nearest"
+
+
 class Precision(StrEnum):
     """What an exported network computes with."""
 
@@ -182,6 +196,14 @@ class Selection(Record):
     planted: int
     metrics: dict[str, float] = Field(default_factory=dict)
     seconds: float = 0.0
+
+
+class Start(Record):
+    """What an adaptation goes on from: a version's folder and tile plan, and the strategy."""
+
+    strategy: Strategy
+    folder: str
+    plan: TilePlan
 
 
 class Trained(Record):

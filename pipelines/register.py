@@ -32,7 +32,7 @@ def log_version(
     run: Run, trained: Trained, info: VersionInfo, selection: Selection, evaluation: Evaluation, settings: RunSettings
 ) -> None:
     """Put parameters, figures and thresholds on a run; figures of the select part begin with `select_`."""
-    others = {other.value for other in Algorithm if other != trained.algorithm}
+    others = {"adapt", *(other.value for other in Algorithm if other != trained.algorithm)}
     own = dict(flatten(settings.model_dump(mode="json", exclude=others)))
     run.params({**own, "tiles.count": trained.tiles, "plan": info.plan.mode})
     figures = {name: figure.value for name, figure in evaluation.metrics.items()}

@@ -1,9 +1,14 @@
-"""The algorithms by name; their modules are imported where they are fitted."""
+"""The algorithms by name, and the ways to start from another surface; modules are imported where they are fitted."""
 
-from pipelines.config import RunSettings
+from collections.abc import Mapping
+from importlib import import_module
+from typing import Any
+
+from pipelines.config import RunSettings, SteppedSettings
+from pipelines.errors import ModelError
 from pipelines.imaging.tiling import TileSet
 from pipelines.models.fitted import Fitted
-from pipelines.records import Algorithm
+from pipelines.records import Algorithm, Strategy
 
 
 def fit(algorithm: Algorithm, tiles: TileSet, select: TileSet, settings: RunSettings) -> Fitted:
@@ -19,3 +24,39 @@ def fit(algorithm: Algorithm, tiles: TileSet, select: TileSet, settings: RunSett
     from pipelines.models.efficientad import fit_efficientad
 
     return fit_efficientad(tiles, select, settings.efficientad, settings.seed)
+
+
+def adapt(
+    algorithm: Algorithm,
+    strategy: Strategy,
+    tiles: TileSet,
+    select: TileSet,
+    settings: RunSettings,
+    state: Mapping[str, Any],
+) -> Fitted:
+    """Bring the state of a fitted version, as `Fitted.state` holds it, to tiles of another surface.
+
+    Raises:
+        ModelError: where the algorithm knows no such strategy, or the state does not fit to the settings.
+    """
+    if strategy == Strategy.SCRATCH:
+        return fit(algorithm, tiles, select, settings)
+    # The modules have the strategies as functions of the same names and arguments.
+    module = import_module(f"pipelines.models.adapt_{algorithm}")
+    run = getattr(module, strategy, None)
+    if run is None:
+        raise ModelError(
+            f"{algorithm} cannot be brought to another surface by '{strategy}'",
+            cure="choose another --strategy, or auto",
+        )
+    own = settings.of(algorithm)
+    if isinstance(own, SteppedSettings) and strategy == Strategy.FINETUNE:
+        own = own.model_copy(update={"learning_rate": own.learning_rate * settings.adapt.finetune_rate})
+    fitted: Fitted = run(tiles, select, own, settings.seed, state)
+    return fitted
+
+
+def strategies_of(algorithm: Algorithm) -> tuple[Strategy, ...]:
+    """Return the strategies that an algorithm knows: PaDiM has nothing to train, and neighbours need its features."""
+    without = Strategy.FINETUNE if algorithm == Algorithm.PADIM else Strategy.NEAREST
+    return tuple(strategy for strategy in Strategy if strategy != without)

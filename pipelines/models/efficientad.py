@@ -1,6 +1,6 @@
 """EfficientAD on tiles: anomalib's networks and losses, a teacher that needs no download, and cheaper steps."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -24,17 +24,24 @@ from pipelines.models.teacher import load_teacher
 # A patch description network without padding has this many cells less on every side than its stride would give.
 _MARGIN = 4
 _VARIANTS = 2  # every tile as it is, and once in other light
-_SELECT_TILES = 24
+SELECT_TILES = 24
 # Each of the two maps counts by the spread between these quantiles of it on sound tiles (section 3.4).
 _QUANTILES = (0.9, 0.995)
 PENALTY_SIDE = 160
 _WEIGHT_DECAY = 1e-5
 
 
-def fit_efficientad(tiles: TileSet, select: TileSet, settings: EfficientAdSettings, seed: int) -> Fitted:
+def fit_efficientad(
+    tiles: TileSet,
+    select: TileSet,
+    settings: EfficientAdSettings,
+    seed: int,
+    warm: Callable[["TileEfficientAdModel"], None] | None = None,
+) -> Fitted:
     """Fit EfficientAD-S (Batzner et al. 2024) to sound tiles whose sides are multiples of 32 and at least 256.
 
     `select` holds other sound tiles: they say when to stop and how the two maps weigh. The map is a squared distance.
+    `warm` gives student and autoencoder the weights to begin with, once the teacher is standardised.
 
     Raises:
         ModelError: where there is no tile or no teacher.
@@ -43,19 +50,22 @@ def fit_efficientad(tiles: TileSet, select: TileSet, settings: EfficientAdSettin
         raise ModelError("no tile to fit EfficientAD to", cure="add normal photographs to the surface")
     teacher, described = load_teacher(settings.teacher)
     penalty = EverydayCrops(settings.penalty, PENALTY_SIDE, seed)
-    sound = [_as_tensor(select[i]) for i in _spread(len(select), _SELECT_TILES)]
+    sound = [as_tensor(select[i]) for i in spread(len(select), SELECT_TILES)]
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         model = TileEfficientAdModel(teacher, settings.hard_share)
         views = _Views(tiles, seed)
         with keep_outputs(len(views), lambda row: [model.ask_teacher(views[row])], "teacher") as kept:
             model.fold_statistics(*_channel_statistics(kept, model.teacher_out_channels))
+            if warm:
+                warm(model)
             module = _TileEfficientAd(settings).attach(model, views, kept, penalty)
-            stopped = train_in_steps(module, len(views), settings, seed, lambda: model.loss_on(sound))
+            stopped = train_in_steps(
+                module, len(views), settings, seed, lambda: model.loss_on(sound), warm=warm is not None
+            )
     model = model.cpu().eval()
     model.weigh_maps(sound)
-    state = {name: value for name, value in model.state_dict().items() if not name.startswith("teacher.")}
-    return Fitted(model, state, {"teacher": described, "stopped": stopped.in_words()})
+    return Fitted(model, model.state(), {"teacher": described, "stopped": stopped.in_words()})
 
 
 class _Views:
@@ -69,7 +79,7 @@ class _Views:
 
     def __getitem__(self, row: int) -> torch.Tensor:
         number, variant = divmod(row, _VARIANTS)
-        tile = _as_tensor(self._tiles[number])
+        tile = as_tensor(self._tiles[number])
         if not variant:
             return tile
         random = np.random.default_rng((self._seed, number))
@@ -82,6 +92,8 @@ class TileEfficientAdModel(EfficientAdModel):
     """EfficientAD's three networks around any teacher of anomalib's small size."""
 
     map_weights: torch.Tensor
+    teacher_mean: torch.Tensor
+    teacher_std: torch.Tensor
 
     def __init__(self, teacher: nn.Module, hard_share: float = 0.001) -> None:
         channels = int(teacher.conv4.weight.shape[0])
@@ -91,6 +103,8 @@ class TileEfficientAdModel(EfficientAdModel):
         # Both are folded into weights: what is left to compute is exported as it stands.
         del self.mean_std, self.quantiles
         self.register_buffer("map_weights", torch.ones(2))
+        self.register_buffer("teacher_mean", torch.zeros(channels))
+        self.register_buffer("teacher_std", torch.ones(channels))
 
     def train(self, mode: bool = True) -> "TileEfficientAdModel":
         """Train student and autoencoder; the teacher stays as it is."""
@@ -111,7 +125,12 @@ class TileEfficientAdModel(EfficientAdModel):
         last = self.teacher.conv4
         last.weight.div_(std[:, None, None, None])
         last.bias.sub_(mean).div_(std)
-        self.teacher_mean, self.teacher_std = mean, std
+        self.teacher_mean.copy_(mean)
+        self.teacher_std.copy_(std)
+
+    def state(self) -> dict[str, torch.Tensor]:
+        """Return what a later fit can go on from: the networks that learnt and what the teacher was standardised by."""
+        return {name: value for name, value in self.state_dict().items() if not name.startswith("teacher.")}
 
     def losses(self, views: torch.Tensor, wanted: torch.Tensor, penalty: torch.Tensor) -> torch.Tensor:
         """Sum anomalib's losses for views (n, 3, h, w) whose standardised teacher features are `wanted`.
@@ -197,7 +216,7 @@ class _TileEfficientAd(EfficientAd):
         mean, std = (
             value.to(self.device)[:, None, None] for value in (self.model.teacher_mean, self.model.teacher_std)
         )
-        return self.model.losses(views, (wanted - mean) / std, _as_tensor(self._penalty.draw()).to(self.device))
+        return self.model.losses(views, (wanted - mean) / std, as_tensor(self._penalty.draw()).to(self.device))
 
     def configure_optimizers(self) -> Any:
         """anomalib's optimiser and schedule, for the networks that learn."""
@@ -217,7 +236,7 @@ def _channel_statistics(kept: FrozenOutputs, channels: int) -> tuple[torch.Tenso
     return mean.float(), variance.clamp_min(1e-12).sqrt().float()
 
 
-def _as_tensor(tile: np.ndarray[Any, Any]) -> torch.Tensor:
+def as_tensor(tile: np.ndarray[Any, Any]) -> torch.Tensor:
     pixels = torch.from_numpy(np.array(tile)).permute(2, 0, 1)[None].float() / 255
     return pixels.contiguous(memory_format=torch.channels_last)
 
@@ -226,6 +245,6 @@ def _quantile(values: torch.Tensor, share: float) -> torch.Tensor:
     return torch.from_numpy(np.asarray(np.quantile(values.numpy(), share), np.float32))
 
 
-def _spread(count: int, most: int) -> list[int]:
+def spread(count: int, most: int) -> list[int]:
     """Choose at most `most` of `count` numbers, evenly."""
     return [int(i) for i in np.linspace(0, count - 1, min(most, count)).round()]

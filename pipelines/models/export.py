@@ -7,7 +7,8 @@ import numpy as np
 import openvino
 import torch
 from numpy.typing import NDArray
-from safetensors.torch import save_file
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
 from torch import nn
 
 from pipelines.errors import ModelError
@@ -46,6 +47,17 @@ STATE = "state.safetensors"
 def save_state(fitted: Fitted, folder: Path) -> None:
     """Write what a later fit on other images may start from."""
     save_file({name: tensor.detach().contiguous() for name, tensor in fitted.state.items()}, folder / STATE)
+
+
+def load_state(folder: Path) -> dict[str, torch.Tensor]:
+    """Read what `save_state` wrote; raise ModelError where a version holds none."""
+    try:
+        found: dict[str, torch.Tensor] = load_file(folder / STATE)
+    except (OSError, SafetensorError) as error:
+        raise ModelError(
+            f"{folder / STATE} cannot be started from: {error}", cure="retrain the surface that it belongs to"
+        ) from error
+    return found
 
 
 def export_openvino(model: nn.Module, tile_height: int, tile_width: int, folder: Path) -> None:

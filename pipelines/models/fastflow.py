@@ -18,6 +18,7 @@ from pipelines.models.frozen import FrozenOutputs, keep_outputs
 from pipelines.models.moments import ChannelMoments
 from pipelines.models.processor import has_bf16
 from pipelines.models.stepping import train_in_steps
+from pipelines.records import TilePlan
 
 # Added to a channel's variance, as a share of the mean variance: a channel that is silent on sound tiles must not turn
 # rounding into alarms.
@@ -33,31 +34,57 @@ def fit_fastflow(tiles: TileSet, select: TileSet, settings: FastflowSettings, se
     Raises:
         ModelError: where there is no tile, the settings do not fit the backbone, or no step gives a finite loss.
     """
-    if not len(tiles):
-        raise ModelError("no tile to fit FastFlow to", cure="add normal photographs to the surface")
+    return train_model(make_model(settings, seed, tiles.plan), tiles, select, settings, seed)
+
+
+def make_model(settings: FastflowSettings, seed: int, plan: TilePlan) -> "TileFastflowModel":
+    """Make a flow that has learnt nothing; raise ModelError where the settings do not fit the backbone."""
     # anomalib's blocks draw weights and permutations from torch's global generator.
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         features = make_features(settings.backbone, sorted(set(settings.layers)))
-        model = TileFastflowModel(features, settings, tiles.plan.tile_height, tiles.plan.tile_width)
+        return TileFastflowModel(features, settings, plan.tile_height, plan.tile_width)
+
+
+def train_model(
+    model: "TileFastflowModel",
+    tiles: TileSet,
+    select: TileSet,
+    settings: FastflowSettings,
+    seed: int,
+    *,
+    warm: bool = False,
+) -> Fitted:
+    """Standardise the channels by the tiles, and train a flow on them; a `warm` one has been trained before.
+
+    Raises:
+        ModelError: where there is no tile, or no step gives a finite loss.
+    """
+    if not len(tiles):
+        raise ModelError("no tile to fit FastFlow to", cure="add normal photographs to the surface")
     moments = [ChannelMoments(channels) for channels in model.feature_extractor.channels]
     with (
-        _keep_features(model, tiles, moments) as train,
-        _keep_features(model, select if len(select) else tiles) as held,
+        keep_features(model, tiles, moments) as train,
+        keep_features(model, select if len(select) else tiles) as held,
     ):
-        for layer, found in zip(model.standards, moments, strict=True):
-            layer.set(found)
+        standardise(model, moments)
         module = FastflowTraining(model, train, settings.learning_rate)
         model.use_bf16(has_bf16())
-        stopped = train_in_steps(module, len(train), settings, seed, lambda: module.look(held, settings.batch))
+        stopped = train_in_steps(
+            module, len(train), settings, seed, lambda: module.look(held, settings.batch), warm=warm
+        )
     model.use_bf16(False)
     model.cpu().eval()
     return Fitted(model, state=model.state(), notes={"stopped": stopped.in_words()})
 
 
-def _keep_features(
-    model: "TileFastflowModel", tiles: TileSet, moments: Sequence["ChannelMoments"] = ()
-) -> FrozenOutputs:
+def standardise(model: "TileFastflowModel", moments: Sequence[ChannelMoments]) -> None:
+    """Bring the channels of each layer to mean 0 and variance 1 over what the moments counted."""
+    for layer, found in zip(model.standards, moments, strict=True):
+        layer.set(found)
+
+
+def keep_features(model: "TileFastflowModel", tiles: TileSet, moments: Sequence[ChannelMoments] = ()) -> FrozenOutputs:
     """Compute the features of all tiles once, and count them into the moments."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     model.to(device)

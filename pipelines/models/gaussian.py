@@ -93,6 +93,18 @@ def _pool(values: torch.Tensor, moments: Moments) -> torch.Tensor:
     return F.avg_pool2d(padded, _NEIGHBOURHOOD, stride=1).flatten(2)[0].T
 
 
+def log_density(features: torch.Tensor, mean: torch.Tensor, whitening: torch.Tensor) -> float:
+    """Return the mean log-density a dimension of features (c, hw), without its constant.
+
+    Means are (hw, c) or (1, c), whitening matrices (hw, c, c) or (1, c, c).
+    """
+    deviations = (features.T - mean)[:, None] if len(mean) > 1 else (features.T - mean)[None]
+    squares = (deviations @ whitening).square().sum(-1).mean()
+    # The whitening matrix is triangular: the logarithms of its diagonal add up to -log|covariance| / 2.
+    volume = whitening.diagonal(dim1=-2, dim2=-1).log().sum(-1).mean()
+    return float(volume - squares / 2) / int(features.shape[0])
+
+
 def whiten(covariances: torch.Tensor) -> torch.Tensor:
     """Return the transposed inverse Cholesky factors of (hw, c, c) covariances."""
     factors = torch.linalg.cholesky(covariances)

@@ -18,7 +18,7 @@ class Moments:
     """
 
     def __init__(self, channels: int, height: int, width: int) -> None:
-        self.images = 0
+        self.images: float = 0
         self.height, self.width = height, width
         self.mean = torch.zeros(height * width, channels, dtype=torch.float64)
         self.scatter = torch.zeros(height * width, channels, channels, dtype=torch.float64)
@@ -51,7 +51,7 @@ class Moments:
             self._shift_to(other.mean, other.images)
             self.scatter.add_(other.scatter)
 
-    def _shift_to(self, mean: torch.Tensor, images: int) -> None:
+    def _shift_to(self, mean: torch.Tensor, images: float) -> None:
         """Move count and mean, and give the scatter what lies between the two means."""
         total = self.images + images
         delta = mean - self.mean
@@ -69,21 +69,60 @@ class Moments:
         found.scatter = (self.scatter.sum(0) + self.images * between.T @ between)[None]
         return found
 
+    def counted_as(self, images: float) -> "Moments":
+        """Return the same mean and covariance as if they were of another number of images; tensors may be shared."""
+        found = self._like(self.height, self.width)
+        found.images, found.mean = images, self.mean
+        found.scatter = self.scatter * (images / self.images)
+        return found
+
+    def centred_on(self, mean: torch.Tensor) -> "Moments":
+        """Return the same covariance around other means (positions, c) or (1, c)."""
+        found = self._like(self.height, self.width)
+        found.images, found.mean, found.scatter = self.images, mean.expand_as(self.mean), self.scatter
+        return found
+
+    def on_grid(self, height: int, width: int) -> "Moments":
+        """Return these moments for another grid.
+
+        Positions of another grid say nothing of its own: all of them get the moments of all, without using more memory.
+        """
+        if (self.height, self.width) == (height, width):
+            return self
+        pooled = self.pooled().counted_as(self.images)
+        found = self._like(height, width)
+        positions = height * width
+        found.images = self.images
+        found.mean, found.scatter = (t.expand(positions, *t.shape[1:]) for t in (pooled.mean, pooled.scatter))
+        return found
+
+    def copy(self) -> "Moments":
+        """Return moments that can take in more without changing these."""
+        found = self._like(self.height, self.width)
+        found.images, found.mean, found.scatter = self.images, self.mean.clone(), self.scatter.clone()
+        return found
+
+    def _like(self, height: int, width: int) -> "Moments":
+        """Return empty moments of these channels for a grid, whose tensors are to be set."""
+        found = Moments(self.channels, 0, 0)
+        found.height, found.width = height, width
+        return found
+
     def tensors(self, dtype: torch.dtype = torch.float64) -> dict[str, torch.Tensor]:
         """Return all that is known, of each symmetric scatter one triangle, in `dtype`."""
         rows, columns = torch.triu_indices(self.channels, self.channels)
         return {
             "mean": self.mean.to(dtype),
             "scatter": self.scatter[:, rows, columns].to(dtype).contiguous(),
-            "counts": torch.tensor([self.images, self.height, self.width]),
+            "counts": torch.tensor([self.images, self.height, self.width], dtype=torch.float64),
         }
 
     @classmethod
     def from_tensors(cls, tensors: Mapping[str, torch.Tensor]) -> "Moments":
         """Take what `tensors` gave; raise ModelError for anything else."""
         try:
-            images, height, width = (int(count) for count in tensors["counts"])
-            found = cls(tensors["mean"].shape[1], height, width)
+            images, height, width = (float(count) for count in tensors["counts"])
+            found = cls(tensors["mean"].shape[1], int(height), int(width))
             found.images = images
             found.mean.copy_(tensors["mean"])
             rows, columns = torch.triu_indices(found.channels, found.channels)

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -15,6 +16,7 @@ from pipelines.models.fitted import Fitted
 from pipelines.models.gaussian import WhiteningGaussian, estimate
 from pipelines.models.moments import Moments
 from pipelines.models.training import train_on_tiles
+from pipelines.records import TilePlan
 
 _BATCH = 8
 
@@ -29,21 +31,43 @@ def fit_padim(tiles: TileSet, settings: PadimSettings, seed: int) -> Fitted:
     """
     if not len(tiles):
         raise ModelError("no tile to fit PaDiM to", cure="add normal photographs to the surface")
-    if settings.gaussian == "auto":
-        # Tiles of a larger photograph lie anywhere in it; a photograph shown whole has fixed places.
-        settings = settings.model_copy(update={"gaussian": "shared" if tiles.plan.mode == "grid" else "steady"})
-    module = _TilePadim(settings, seed)
-    train_on_tiles(module, tiles, _BATCH)
-    model = module.model.cpu().eval()
+    settings = choose_gaussian(settings, tiles.plan)
+    model = gather(TilePadimModel(settings, seed), tiles)
     return Fitted(model, state=model.state(), notes={"gaussian": settings.gaussian})
+
+
+def choose_gaussian(settings: PadimSettings, plan: TilePlan) -> PadimSettings:
+    """Say what `auto` means: tiles of a larger photograph lie anywhere in it, one shown whole has fixed places."""
+    if settings.gaussian != "auto":
+        return settings
+    return settings.model_copy(update={"gaussian": "shared" if plan.mode == "grid" else "steady"})
+
+
+def gather(model: "TilePadimModel", tiles: TileSet) -> "TilePadimModel":
+    """Take the features of all tiles into a model's moments, and fit it; anomalib's loop ends with `model.fit()`."""
+    train_on_tiles(_TilePadim().attach(model), tiles, _BATCH)
+    model.cpu().eval()
+    return model
+
+
+@torch.no_grad()
+def embed(model: "TilePadimModel", tiles: TileSet, most: int) -> list[torch.Tensor]:
+    """Return the features (c, hw) of at most `most` tiles, spread over the set."""
+    chosen = np.unique(np.linspace(0, len(tiles) - 1, min(most, len(tiles))).astype(int))
+    pictures = (torch.from_numpy(np.array(tiles[int(i)])).permute(2, 0, 1)[None].float() / 255 for i in chosen)
+    return [model.generate_embedding(model.feature_extractor(picture))[0].flatten(1) for picture in pictures]
 
 
 class _TilePadim(Padim):
     """anomalib's training module around our model; tiles come prepared, so it needs no processors."""
 
-    def __init__(self, settings: PadimSettings, seed: int) -> None:
+    def __init__(self) -> None:
         super(Padim, self).__init__(pre_processor=False, post_processor=False, evaluator=False, visualizer=False)
-        self.model = TilePadimModel(settings, seed)
+
+    def attach(self, model: "TilePadimModel") -> "_TilePadim":
+        """Take what is fitted; Lightning would copy it if the constructor took it."""
+        self.model = model
+        return self
 
 
 class TilePadimModel(PadimModel):
@@ -53,7 +77,7 @@ class TilePadimModel(PadimModel):
         # Not PadimModel's own: it makes a network that downloads its weights.
         nn.Module.__init__(self)
         self.feature_extractor = make_features(settings.backbone, sorted(set(settings.layers)))
-        channels = sum(self.feature_extractor.channels)
+        self.channels = channels = sum(self.feature_extractor.channels)
         if settings.features > channels:
             raise ModelError(
                 f"padim.features {settings.features} exceeds the {channels} channels of padim.layers {settings.layers}",
@@ -90,12 +114,23 @@ class TilePadimModel(PadimModel):
             raise ModelError("PaDiM saw no tile", cure="train before fitting")
         self.gaussian.set(*estimate(self.moments, self._settings))
 
+    def take(self, moments: Moments, settings: PadimSettings) -> None:
+        """Estimate the Gaussians from other moments, as other settings say."""
+        self.moments, self._settings = moments, settings
+        self.fit()
+        self.eval()
+
     def state(self) -> dict[str, torch.Tensor]:
         """Return what a later fit can go on from: the statistics, as float32, and the channels they are of."""
         if self.moments is None:
             return {}
         kept = self.moments.pooled() if self._settings.gaussian == "shared" else self.moments
         return {**kept.tensors(torch.float32), "channels": self.idx}
+
+    def grid(self, plan: TilePlan) -> tuple[int, int]:
+        """Return the rows and columns of Gaussians that a tile of the plan has."""
+        stride = max(self._settings.stride, self.feature_extractor.strides[0])
+        return plan.tile_height // stride, plan.tile_width // stride
 
     def generate_embedding(self, features: Any) -> torch.Tensor:
         """Bring all layers to one grid (finer ones averaged, coarser ones repeated) and keep the drawn channels."""

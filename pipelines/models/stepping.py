@@ -33,17 +33,24 @@ class Stopped:
 
 
 def train_in_steps(
-    module: nn.Module, rows: int, settings: SteppedSettings, seed: int, look: Callable[[], float]
+    module: nn.Module,
+    rows: int,
+    settings: SteppedSettings,
+    seed: int,
+    look: Callable[[], float],
+    *,
+    warm: bool = False,
 ) -> Stopped:
     """Train an anomalib module whose `training_step` takes a list of row numbers; keep the best weights by `look`.
 
     Rows come in random order, each once an epoch. `look` returns what should be as low as possible; it is called in
-    eval mode without gradients, and a value that is not finite ends training at the best before.
+    eval mode without gradients, and a value that is not finite ends training at the best before. A `warm` start counts
+    as a step: where no other is better, it is kept.
 
     Raises:
         ModelError: where no look gave a finite value.
     """
-    watch = _KeepBest(module, settings, look)
+    watch = _KeepBest(module, settings, look, warm)
     loader = DataLoader(_Rows(rows, settings.batch, seed), batch_size=None)
     run_engine(
         module,
@@ -74,11 +81,15 @@ class _Rows(IterableDataset[list[int]]):
 class _KeepBest(Callback):
     """Look every so many steps, keep the best weights in memory, and stop where nothing gets better."""
 
-    def __init__(self, module: nn.Module, settings: SteppedSettings, look: Callable[[], float]) -> None:
-        self._module, self._settings, self._look = module, settings, look
+    def __init__(self, module: nn.Module, settings: SteppedSettings, look: Callable[[], float], warm: bool) -> None:
+        self._module, self._settings, self._look, self._warm = module, settings, look, warm
         self._best: dict[str, torch.Tensor] = {}
         self._since = 0
         self.stopped = Stopped(0, math.inf, 0)
+
+    def on_train_start(self, *_: Any) -> None:
+        if self._warm:
+            self._take(0, self._measure())
 
     def on_train_batch_end(self, trainer: Any, *_: Any) -> None:
         step = int(trainer.global_step)

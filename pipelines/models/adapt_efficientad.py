@@ -1,0 +1,109 @@
+"""EfficientAD from what another surface taught: its networks as they are, normalised anew, or trained further.
+
+All three networks are convolutions, so that they stand on tiles of any size from 256 on.
+"""
+
+from collections.abc import Mapping
+
+import torch
+from torch import nn
+
+from pipelines.config import EfficientAdSettings
+from pipelines.errors import ModelError
+from pipelines.imaging.tiling import TileSet
+from pipelines.models.efficientad import (
+    SELECT_TILES,
+    TileEfficientAdModel,
+    as_tensor,
+    fit_efficientad,
+    spread,
+)
+from pipelines.models.fitted import Fitted
+from pipelines.models.moments import ChannelMoments
+from pipelines.models.teacher import load_teacher
+
+State = Mapping[str, torch.Tensor]
+
+
+def reuse(tiles: TileSet, select: TileSet, settings: EfficientAdSettings, seed: int, state: State) -> Fitted:  # noqa: ARG001
+    """Make the source's network again from its state; it takes tiles of any size.
+
+    Raises:
+        ModelError: where the state is not one of EfficientAD with this teacher.
+    """
+    model, described = _make_model(settings)
+    _check(model, state)
+    model.fold_statistics(state["teacher_mean"], state["teacher_std"])
+    model.load_state_dict(dict(state), strict=False)
+    model.eval()
+    return Fitted(model, model.state(), {"teacher": described})
+
+
+def statistics(tiles: TileSet, select: TileSet, settings: EfficientAdSettings, seed: int, state: State) -> Fitted:  # noqa: ARG001
+    """Keep the source's networks, standardise the teacher by the target's tiles, and weigh the two maps by `select`.
+
+    What student and autoencoder learnt to say is said in the new units: the teacher's channels, and how much each of
+    them counts, are the target's then.
+
+    Raises:
+        ModelError: where the state is not one of EfficientAD with this teacher.
+    """
+    model, described = _make_model(settings)
+    moments = ChannelMoments(model.teacher_out_channels)
+    for index in spread(len(tiles), settings.max_train_tiles):
+        moments.update(model.ask_teacher(as_tensor(tiles[index])).float())
+    mean, variance = moments.estimate()
+    model.fold_statistics(mean.float(), variance.clamp_min(1e-12).sqrt().float())
+    take_networks(model, state)
+    model.eval()
+    held_out = select if len(select) else tiles
+    model.weigh_maps([as_tensor(held_out[i]) for i in spread(len(held_out), SELECT_TILES)])
+    return Fitted(model, model.state(), {"teacher": described})
+
+
+def finetune(tiles: TileSet, select: TileSet, settings: EfficientAdSettings, seed: int, state: State) -> Fitted:
+    """Train the source's student and autoencoder further, until they get no better on the tiles of `select`.
+
+    Raises:
+        ModelError: where the state is not one of EfficientAD with this teacher.
+    """
+    return fit_efficientad(tiles, select, settings, seed, warm=lambda model: take_networks(model, state))
+
+
+@torch.no_grad()
+def take_networks(model: TileEfficientAdModel, state: State) -> None:
+    """Give a model the student and the autoencoder of a state, in the units of its own teacher.
+
+    The state's networks imitate (t - m) / s of the teacher's features t; with the model's own mean M and deviation S,
+    (t - M) / S is (s / S) times that and (m - M) / S more.
+    """
+    _check(model, state)
+    own = model.teacher_mean, model.teacher_std
+    kept = {name: value for name, value in state.items() if name.startswith(("student.", "ae."))}
+    model.load_state_dict(kept, strict=False)
+    factor = state["teacher_std"].to(own[1]) / own[1]
+    offset = (state["teacher_mean"].to(own[0]) - own[0]) / own[1]
+    # The student's channels imitate the teacher first and the autoencoder after it, which is in the same units.
+    _rescale(model.student.conv4, factor.repeat(2), offset.repeat(2))
+    _rescale(model.ae.decoder.deconv8, factor, offset)
+
+
+def _rescale(layer: nn.Conv2d, factor: torch.Tensor, offset: torch.Tensor) -> None:
+    layer.weight.mul_(factor[:, None, None, None])
+    layer.bias.mul_(factor).add_(offset)
+
+
+def _make_model(settings: EfficientAdSettings) -> tuple[TileEfficientAdModel, str]:
+    teacher, described = load_teacher(settings.teacher)
+    with torch.random.fork_rng():
+        return TileEfficientAdModel(teacher, settings.hard_share), described
+
+
+def _check(model: TileEfficientAdModel, state: State) -> None:
+    wanted = model.state()
+    wrong = wanted.keys() ^ state.keys() or {n for n, value in wanted.items() if value.shape != state[n].shape}
+    if wrong:
+        raise ModelError(
+            f"the source's state does not fit to this EfficientAD: {len(wrong)} tensors, e.g. {min(wrong)}",
+            cure="retrain the source; leave efficientad.teacher as it was trained with",
+        )

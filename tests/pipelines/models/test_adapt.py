@@ -1,0 +1,237 @@
+"""What one surface taught, brought to another: the strategies of all three algorithms on tiny drawn tiles."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from pipelines.config import EfficientAdSettings, FastflowSettings, PadimSettings, RunSettings
+from pipelines.errors import ModelError
+from pipelines.imaging.tiling import TileSet
+from pipelines.models import adapt_efficientad, adapt_padim
+from pipelines.models.algorithms import adapt, fit, strategies_of
+from pipelines.models.anomalib_api import SmallPatchDescriptionNetwork
+from pipelines.models.efficientad import TileEfficientAdModel
+from pipelines.models.export import load_state, save_state
+from pipelines.models.fitted import Fitted
+from pipelines.models.gaussian import log_density, whiten
+from pipelines.models.teacher import save_teacher
+from pipelines.records import Algorithm, Strategy, TilePlan
+
+PLAN = TilePlan(mode="fit", tile_height=96, tile_width=128)
+OTHER = TilePlan(mode="fit", tile_height=128, tile_width=96)
+SETTINGS = RunSettings(
+    padim=PadimSettings(features=24),
+    fastflow=FastflowSettings(flow_steps=2, batch=4, max_steps=20, check_every=10),
+)
+
+
+def _wood(seed: int, height: int = 96, width: int = 128) -> np.ndarray:
+    noise = np.random.default_rng(seed).normal(0, 6, (height, width, 3))
+    grain = 150 + 20 * np.sin(np.arange(width) / 4 + seed)[None, :, None]
+    return np.clip(grain + noise, 0, 255).astype(np.uint8)
+
+
+def _cloth(seed: int, height: int = 96, width: int = 128) -> np.ndarray:
+    y, x = np.mgrid[0:height, 0:width]
+    weave = 110 + 30 * np.sin(x / 1.5) * np.sin(y / 1.5)
+    noise = np.random.default_rng(1000 + seed).normal(0, 5, (height, width, 3))
+    return np.clip(weave[..., None] + noise, 0, 255).astype(np.uint8)
+
+
+def _noise(seed: int) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 255, (96, 128, 3), dtype=np.uint8)
+
+
+def _tiles(folder: Path, pictures: list[np.ndarray], plan: TilePlan = PLAN) -> TileSet:
+    folder.mkdir(parents=True, exist_ok=True)
+    files = [folder / f"{i}.png" for i in range(len(pictures))]
+    for file, picture in zip(files, pictures, strict=True):
+        Image.fromarray(picture).save(file)
+    return TileSet(files, plan)
+
+
+def _map(fitted: Fitted, picture: np.ndarray) -> np.ndarray:
+    tile = torch.from_numpy(picture).permute(2, 0, 1)[None].float() / 255
+    with torch.no_grad():
+        found: np.ndarray = fitted.model(tile).anomaly_map[0, 0].numpy()
+    return found
+
+
+@pytest.fixture(scope="module")
+def sets(tmp_path_factory: pytest.TempPathFactory) -> dict[str, TileSet]:
+    folder = tmp_path_factory.mktemp("tiles")
+    return {
+        "wood": _tiles(folder / "wood", [_wood(i) for i in range(10)]),
+        "cloth": _tiles(folder / "cloth", [_cloth(i) for i in range(4)]),
+        "held": _tiles(folder / "held", [_cloth(i) for i in range(10, 13)]),
+        "tall": _tiles(folder / "tall", [_cloth(i, 128, 96) for i in range(3)], OTHER),
+        "none": TileSet([], PLAN),
+    }
+
+
+@pytest.fixture(scope="module", params=[Algorithm.PADIM, Algorithm.FASTFLOW])
+def source(request: pytest.FixtureRequest, sets: dict[str, TileSet]) -> tuple[Algorithm, Fitted]:
+    return request.param, fit(request.param, sets["wood"], sets["wood"], SETTINGS)
+
+
+def test_reuse_is_the_source_as_it_was(
+    source: tuple[Algorithm, Fitted], sets: dict[str, TileSet], tmp_path: Path
+) -> None:
+    algorithm, fitted = source
+    save_state(fitted, tmp_path)
+    state = load_state(tmp_path)
+    again = adapt(algorithm, Strategy.REUSE, sets["cloth"], sets["none"], SETTINGS, state)
+    np.testing.assert_allclose(_map(again, _wood(50)), _map(fitted, _wood(50)), rtol=1e-3)
+
+
+def test_statistics_make_the_target_usual(source: tuple[Algorithm, Fitted], sets: dict[str, TileSet]) -> None:
+    algorithm, fitted = source
+    found = adapt(algorithm, Strategy.STATISTICS, sets["cloth"], sets["held"], SETTINGS, fitted.state)
+    assert _map(found, _cloth(60)).mean() < 0.7 * _map(fitted, _cloth(60)).mean()
+    blob = _cloth(60)
+    blob[40:58, 60:80] = 250
+    row, column = np.unravel_index(_map(found, blob).argmax(), (96, 128))
+    assert 30 <= row < 68
+    assert 50 <= column < 90
+
+
+@pytest.mark.parametrize("strategy", [s for s in Strategy if s != Strategy.NEAREST])
+def test_one_image_and_another_plan_give_finite_maps(
+    source: tuple[Algorithm, Fitted], sets: dict[str, TileSet], tmp_path: Path, strategy: Strategy
+) -> None:
+    algorithm, fitted = source
+    if strategy not in strategies_of(algorithm):
+        with pytest.raises(ModelError, match=strategy):
+            adapt(algorithm, strategy, sets["tall"], sets["none"], SETTINGS, fitted.state)
+        return
+    one = _tiles(tmp_path, [_cloth(0, 128, 96)], OTHER)
+    found = _map(adapt(algorithm, strategy, one, sets["none"], SETTINGS, fitted.state), _cloth(7, 128, 96))
+    assert found.shape == (128, 96)
+    assert np.isfinite(found).all()
+    assert found.min() >= 0
+
+
+def test_a_grid_of_tiles_goes_on_from_places_and_places_from_a_grid(sets: dict[str, TileSet], tmp_path: Path) -> None:
+    grid = TilePlan(mode="grid", tile_height=96, tile_width=96, stride_height=64, stride_width=64)
+    cut = _tiles(tmp_path, [_cloth(i) for i in range(3)], grid)
+    padim, none = Algorithm.PADIM, sets["none"]
+    by_place = fit(padim, sets["wood"], none, SETTINGS)
+    shared = adapt(padim, Strategy.STATISTICS, cut, none, SETTINGS, by_place.state)
+    assert shared.state["counts"].tolist()[1:] == [1, 1]
+    again = adapt(padim, Strategy.STATISTICS, sets["cloth"], none, SETTINGS, shared.state)
+    assert again.state["counts"].tolist() == [12, 12, 16]
+    assert "another grid" in again.notes["grid"]
+    for strategy in (Strategy.REUSE, Strategy.STATISTICS):
+        assert np.isfinite(_map(adapt(padim, strategy, sets["cloth"], none, SETTINGS, shared.state), _cloth(3))).all()
+
+
+def test_a_source_of_noise_does_not_count_and_one_of_the_same_kind_does(
+    sets: dict[str, TileSet], tmp_path: Path
+) -> None:
+    """The held-out likelihood decides: noise would spoil it, more of the same cloth steadies the covariances."""
+    for pictures, counts in (([_noise(i) for i in range(8)], False), ([_cloth(i) for i in range(40, 60)], True)):
+        state = fit(Algorithm.PADIM, _tiles(tmp_path / str(counts), pictures), sets["none"], SETTINGS).state
+        found = adapt(Algorithm.PADIM, Strategy.STATISTICS, sets["cloth"], sets["held"], SETTINGS, state)
+        assert ("does not count" not in found.notes["prior"]) == counts, found.notes["prior"]
+
+
+def test_the_posterior_is_that_of_the_normal_inverse_wishart() -> None:
+    """Merged moments against the formula (Gelman et al., section 3.6), for one position."""
+    random = np.random.default_rng(0)
+    target, source = (adapt_padim.Moments(2, 1, 1) for _ in range(2))
+    points = [random.normal(size=(n, 2)) + shift for n, shift in ((5, 0.0), (40, 3.0))]
+    for moments, values in zip((target, source), points, strict=True):
+        moments.update(torch.from_numpy(values)[:, :, None, None])
+    merged = adapt_padim._merge(target, source, adapt_padim._Prior(8, with_means=True), 1)
+    (few, many), weight = points, 8
+    mean = (5 * few.mean(0) + weight * many.mean(0)) / (5 + weight)
+    apart = few.mean(0) - many.mean(0)
+    scatter = 5 * np.cov(few.T, bias=True) + weight * np.cov(many.T, bias=True)
+    scatter += 5 * weight / (5 + weight) * np.outer(apart, apart)
+    np.testing.assert_allclose(merged.mean[0], mean)
+    np.testing.assert_allclose(merged.scatter[0], scatter)
+    assert target.images == 5, "the target's own moments were changed"
+
+
+def test_log_density_is_that_of_a_library() -> None:
+    random = np.random.default_rng(1)
+    mean, root = random.normal(size=3), random.normal(size=(3, 3))
+    covariance, points = root @ root.T + np.eye(3), random.normal(size=(3, 7))
+    library = torch.distributions.MultivariateNormal(torch.from_numpy(mean), torch.from_numpy(covariance))
+    expected = library.log_prob(torch.from_numpy(points.T)).mean() + 1.5 * np.log(2 * np.pi)
+    found = log_density(
+        torch.from_numpy(points), torch.from_numpy(mean)[None], whiten(torch.from_numpy(covariance)[None])
+    )
+    assert found * 3 == pytest.approx(float(expected))
+
+
+def test_finetuning_keeps_the_start_where_no_step_is_better(sets: dict[str, TileSet]) -> None:
+    fitted = fit(Algorithm.FASTFLOW, sets["wood"], sets["wood"], SETTINGS)
+    by = {s: adapt(Algorithm.FASTFLOW, s, sets["cloth"], sets["held"], SETTINGS, fitted.state) for s in
+          (Strategy.STATISTICS, Strategy.FINETUNE)}  # fmt: skip
+    assert not np.allclose(_map(by[Strategy.FINETUNE], _cloth(1)), _map(by[Strategy.STATISTICS], _cloth(1)), rtol=1e-3)
+    wild = SETTINGS.model_copy(update={"fastflow": SETTINGS.fastflow.model_copy(update={"learning_rate": 1e4})})
+    kept = adapt(Algorithm.FASTFLOW, Strategy.FINETUNE, sets["cloth"], sets["held"], wild, fitted.state)
+    assert "step 0" in kept.notes["stopped"]
+    np.testing.assert_allclose(_map(kept, _cloth(1)), _map(by[Strategy.STATISTICS], _cloth(1)), rtol=1e-3)
+
+
+def test_efficientad_says_the_same_in_the_target_s_units() -> None:
+    torch.manual_seed(0)
+    models = [TileEfficientAdModel(SmallPatchDescriptionNetwork(4)).eval() for _ in range(2)]
+    source, target = models
+    source.fold_statistics(torch.tensor([0.1, -0.2, 0.3, 0.0]), torch.tensor([0.5, 1.0, 2.0, 0.7]))
+    target.fold_statistics(torch.tensor([-0.4, 0.2, 0.0, 0.1]), torch.tensor([1.5, 0.3, 1.0, 0.9]))
+    adapt_efficientad.take_networks(target, source.state())
+    tile = torch.rand(1, 3, 256, 256)
+    with torch.no_grad():
+        said = [
+            torch.cat([m.student(tile)[:, :4], m.student(tile)[:, 4:], m.ae(tile, tile.shape[-2:])])
+            * m.teacher_std[:, None, None]
+            + m.teacher_mean[:, None, None]
+            for m in models
+        ]
+    torch.testing.assert_close(*said, rtol=1e-3, atol=1e-4)
+
+
+def test_efficientad_is_made_again_and_adapted(tmp_path: Path) -> None:
+    save_teacher(tmp_path / "teacher", SmallPatchDescriptionNetwork(4), {"description": "untrained"})
+    own = EfficientAdSettings(teacher=str(tmp_path / "teacher"), max_steps=2, check_every=1)
+    settings = RunSettings(efficientad=own)
+    plan = TilePlan(mode="fit", tile_height=256, tile_width=256)
+    wood = _tiles(tmp_path / "wood", [_wood(i, 256, 256) for i in range(2)], plan)
+    cloth = _tiles(
+        tmp_path / "cloth", [_cloth(i, 256, 288) for i in range(2)], plan.model_copy(update={"tile_width": 288})
+    )
+    fitted = fit(Algorithm.EFFICIENTAD, wood, wood, settings)
+    save_state(fitted, tmp_path)
+    found = {
+        s: adapt(Algorithm.EFFICIENTAD, s, cloth, cloth, settings, load_state(tmp_path))
+        for s in (Strategy.REUSE, Strategy.STATISTICS, Strategy.FINETUNE)
+    }
+    np.testing.assert_allclose(_map(found[Strategy.REUSE], _wood(9, 256, 256)), _map(fitted, _wood(9, 256, 256)))
+    for one in found.values():
+        assert np.isfinite(_map(one, _cloth(9, 256, 288))).all()
+
+
+def test_a_state_that_does_not_fit_is_refused(source: tuple[Algorithm, Fitted], sets: dict[str, TileSet]) -> None:
+    algorithm, fitted = source
+    other = RunSettings(padim=PadimSettings(features=20), fastflow=FastflowSettings(flow_steps=3))
+    with pytest.raises(ModelError, match="source") as caught:
+        adapt(algorithm, Strategy.REUSE, sets["cloth"], sets["none"], other, fitted.state)
+    assert algorithm in caught.value.cure
+
+
+def test_neighbours_find_a_blob(sets: dict[str, TileSet]) -> None:
+    found = adapt(Algorithm.PADIM, Strategy.NEAREST, sets["cloth"], sets["none"], SETTINGS, {})
+    blob = _cloth(60)
+    blob[40:58, 60:80] = 250
+    assert _map(found, blob).max() > 1.5 * _map(found, _cloth(60)).max()
+
+
+def test_a_version_without_a_state_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=r"state\.safetensors"):
+        load_state(tmp_path)
