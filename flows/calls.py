@@ -4,6 +4,7 @@ import os
 import time
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from flows.environment import log_to_terminal, prepare_environment
 from flows.locks import data_lock, surface_lock
@@ -12,6 +13,9 @@ from pipelines.config import read_surface, resolve_run
 from pipelines.errors import CallError, ModelError
 from pipelines.paths import Project, find_project
 from pipelines.versions import data_version, is_current
+
+if TYPE_CHECKING:
+    from pipelines.defects.exports import Exports
 
 
 def call_retrain(surface: str, profile: str, assignments: list[str], trial: str | None, force: bool) -> RetrainResult:
@@ -54,10 +58,13 @@ def _find_unchanged(project: Project, surface: str, profile: str, assignments: l
     return find_unchanged(project, Tracking(project), surface, version, marks)
 
 
-def call_inspect(surface: str, paths: list[Path], out: Path | None, maps: Path | None) -> InspectResult:
+def call_inspect(
+    surface: str, paths: list[Path], out: Path | None, maps: Path | None, exports: "Exports"
+) -> InspectResult:
     """Inspect photographs with a surface's champion."""
     from pipelines.inspection import find_photographs, inspect_photographs
     from pipelines.loader import Detector
+    from pipelines.sinks import spare_inputs
     from pipelines.tracking.store import Tracking
 
     started = time.monotonic()
@@ -65,20 +72,23 @@ def call_inspect(surface: str, paths: list[Path], out: Path | None, maps: Path |
     log_to_terminal()
     prepare_environment(project)
     target = out or project.surface(surface).reports / "inspect"
-    photographs = find_photographs(paths, [target, maps] if maps else [target])
+    results = [folder for folder in (target, maps, *exports.folders) if folder]
+    photographs = find_photographs(paths, results)
+    spare_inputs([Path(p.file) for p in photographs], exports.files, exports.folders)
     tracking = Tracking(project)
     champion = tracking.champion(surface)
     if champion is None:
         read_surface(project, surface)
         raise ModelError(f"'{surface}' has no champion", cure=f"knotwatch retrain {surface}")
     detector = Detector(tracking.folder(surface, champion.version))
-    results = inspect_photographs(detector, photographs, target, maps)
+    model = f"{surface}/{champion.version} ({champion.algorithm})"
+    images = inspect_photographs(detector, photographs, target, maps, list(exports.open(model)))
     return InspectResult(
         surface=surface,
-        model=f"{surface}/{champion.version} ({champion.algorithm})",
+        model=model,
         image_threshold=detector.info.image_threshold.threshold,
         pixel_threshold=detector.info.pixel_threshold.threshold,
-        images=tuple(results),
+        images=tuple(images),
         out=str(target),
         seconds=time.monotonic() - started,
     )

@@ -16,6 +16,7 @@ from pipelines.imaging.overlay import encode_picture, strip
 from pipelines.loader import Detector
 from pipelines.progress import track
 from pipelines.records import Inspected, Record
+from pipelines.sinks import Seen, Sink, close_all
 from pipelines.sources.listing import is_photograph
 
 _PANEL = 900  # longer side of each of the picture's three panels, pixels
@@ -91,9 +92,13 @@ def _map_file(maps: Path | None, photograph: Photograph) -> Path | None:
 
 
 def inspect_photographs(
-    detector: Detector, photographs: Sequence[Photograph], out: Path | None, maps: Path | None
+    detector: Detector,
+    photographs: Sequence[Photograph],
+    out: Path | None,
+    maps: Path | None,
+    sinks: Sequence[Sink] = (),
 ) -> list[Inspected]:
-    """Score photographs; write an overlay picture and, with `maps`, a float32 TIFF for each.
+    """Score photographs; write an overlay picture and, with `maps`, a float32 TIFF for each; hand each to the `sinks`.
 
     A file that cannot be read, or scanned, is reported in its place and stops nothing.
 
@@ -103,8 +108,10 @@ def inspect_photographs(
     _spare_photographs(photographs, out, maps)
     started = time.monotonic()
     results = [
-        _inspect_one(detector, photograph, out, maps) for photograph in track(photographs, len(photographs), "inspect")
+        _inspect_one(detector, photograph, out, maps, sinks)
+        for photograph in track(photographs, len(photographs), "inspect")
     ]
+    close_all(sinks)
     marked = sum(bool(r.anomalous) for r in results)
     unread = sum(r.error is not None for r in results)
     log.info(
@@ -114,7 +121,9 @@ def inspect_photographs(
     return results
 
 
-def _inspect_one(detector: Detector, photograph: Photograph, out: Path | None, maps: Path | None) -> Inspected:
+def _inspect_one(
+    detector: Detector, photograph: Photograph, out: Path | None, maps: Path | None, sinks: Sequence[Sink]
+) -> Inspected:
     try:
         image = decode_photograph(Path(photograph.file), detector.info.max_megapixels).image
         # Also here: a fixed region of interest may lie outside of one photograph.
@@ -130,7 +139,7 @@ def _inspect_one(detector: Detector, photograph: Photograph, out: Path | None, m
         picture = strip(image, scan.map, detector.info.pixel_threshold.threshold, max_side=_PANEL)
         write_whole(written_overlay, encode_picture(picture))
     height, width = image.shape[:2]
-    return Inspected(
+    result = Inspected(
         path=photograph.file,
         score=scan.score,
         anomalous=scan.anomalous,
@@ -140,3 +149,6 @@ def _inspect_one(detector: Detector, photograph: Photograph, out: Path | None, m
         overlay=str(written_overlay) if written_overlay else None,
         defects=scan.defects,
     )
+    for sink in sinks:
+        sink.add(Seen(image, scan.map, result, photograph.name, photograph.stem))
+    return result

@@ -87,20 +87,27 @@ def inspect_command(
         Path | None, typer.Option(help="Where the pictures go; default: data/reports/SURFACE/inspect.")
     ] = None,
     maps: Annotated[Path | None, typer.Option(help="Also write each anomaly map as a float32 TIFF.")] = None,
+    coco: Annotated[Path | None, typer.Option(metavar="FILE", help="Also write the defects as COCO.")] = None,
+    csv: Annotated[Path | None, typer.Option(metavar="FILE", help="Also write a table of defects.")] = None,
+    masks: Annotated[Path | None, typer.Option(metavar="FOLDER", help="Also write a mask PNG for each.")] = None,
+    crops: Annotated[Path | None, typer.Option(metavar="FOLDER", help="Also cut each defect out, as PNG.")] = None,
     as_json: Json = False,
 ) -> None:
     """Score new photographs with the champion and mark what is unusual on them."""
     from flows.calls import call_inspect
+    from pipelines.defects.exports import Exports
 
-    result = call_inspect(surface, paths, out, maps)
+    result = call_inspect(surface, paths, out, maps, Exports(coco=coco, csv=csv, masks=masks, crops=crops))
     if as_json:
         print_json(result)
     else:
         rows = [
-            (i.path, "-" if i.score is None else f"{i.score:.3f}", i.error or ("ANOMALOUS" if i.anomalous else "sound"))
+            (i.path, "-", "-", i.error)
+            if i.score is None
+            else (i.path, f"{i.score:.3f}", len(i.defects), "ANOMALOUS" if i.anomalous else "sound")
             for i in result.images
         ]
-        print_table(["photograph", "score", f"verdict (above {result.image_threshold:.3f})"], rows)
+        print_table(["photograph", "score", "defects", f"verdict (above {result.image_threshold:.3f})"], rows)
         say(f"model: {result.model}; pictures: {result.out}; {result.seconds:.1f} s")
     if any(image.error for image in result.images):
         raise typer.Exit(1)
