@@ -135,6 +135,33 @@ class DefectSettings(Settings):
         return self.min_area_mm2 * self.pixels_per_mm**2
 
 
+class WatchSettings(Settings):
+    """What the flow `watch` looks for, and what follows; see flows/watch.py and pipelines/drift.py.
+
+    The source is looked at every `source_minutes`, and a file there may be taken in once it has been still for
+    `settle_seconds`: it may be half copied. What is new is taken in, and trained on in a run of `profile`, unless
+    `retrain_on_new_data` is false; with `retrain_on_drift` it is trained on once drift was noticed too.
+
+    Drift is looked for in every batch of at least `least_photographs`; smaller ones are taken together. All looks at
+    one champion together cry drift by chance with `drift_level`; a change smaller than `drift_size`, a population
+    stability index, is none. `usual_defect_share` of the photographs may be defective without being news.
+    `review_photographs` are put aside to be looked at. `notify` names Prefect's notification blocks, for example
+    `custom-webhook/factory`.
+    """
+
+    source_minutes: float = Field(default=15.0, ge=0)
+    settle_seconds: float = Field(default=60.0, ge=0)
+    retrain_on_new_data: bool = True
+    retrain_on_drift: bool = False
+    profile: str = "full"
+    usual_defect_share: float = Field(default=0.1, gt=0, lt=1)
+    least_photographs: int = Field(default=20, ge=5)
+    drift_level: float = Field(default=0.05, gt=0, lt=1)
+    drift_size: float = Field(default=0.25, ge=0)
+    review_photographs: int = Field(default=20, ge=0)
+    notify: tuple[str, ...] = ()
+
+
 class PolicySettings(Settings):
     """What the surface promises: shares of sound photographs, and of sound area, that may be marked."""
 
@@ -142,6 +169,7 @@ class PolicySettings(Settings):
     marked_area_rate: float = Field(default=0.01, gt=0, lt=1)
     defects: DefectSettings = DefectSettings()
     gate: GateSettings = GateSettings()
+    watch: WatchSettings = WatchSettings()
 
 
 class SurfaceSettings(Settings):

@@ -38,7 +38,7 @@ def fingerprint(data_version: str, settings: RunSettings, policy: PolicySettings
         "data": data_version,
         "algorithm": algorithm,
         "settings": settings.model_dump(mode="json", exclude=others),
-        "policy": policy.model_dump(mode="json", exclude={"gate"}),
+        "policy": policy.model_dump(mode="json", exclude={"gate", "watch"}),
         "code": code_hash(Path(__file__).parent),
         "libraries": {name: version(name) for name in _LIBRARIES},
     }
