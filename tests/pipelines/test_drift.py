@@ -8,7 +8,8 @@ import pandas as pd
 import pytest
 
 from pipelines.config import WatchSettings
-from pipelines.drift import DriftKind, find_drift
+from pipelines.drift import DriftKind
+from pipelines.find_drift import find_drift
 from pipelines.imaging.measures import MEASURES
 from pipelines.loader import Calibration
 from pipelines.set_aside import TABLE, set_aside
