@@ -3,19 +3,14 @@
 import os
 import time
 from contextlib import suppress
-from pathlib import Path
-from typing import TYPE_CHECKING
 
 from flows.environment import log_to_terminal, prepare_environment
 from flows.locks import data_lock, surface_lock
-from flows.results import InspectResult, ModelLine, RetrainResult
+from flows.results import ModelLine, RetrainResult
 from pipelines.config import read_surface, resolve_run
-from pipelines.errors import CallError, ModelError
+from pipelines.errors import CallError
 from pipelines.paths import Project, find_project
 from pipelines.versions import data_version, is_current
-
-if TYPE_CHECKING:
-    from pipelines.defects.exports import Exports
 
 
 def call_retrain(surface: str, profile: str, assignments: list[str], trial: str | None, force: bool) -> RetrainResult:
@@ -56,42 +51,6 @@ def _find_unchanged(project: Project, surface: str, profile: str, assignments: l
     own = read_surface(project, surface)
     marks = fingerprints(version, resolve_run(project, own, profile, assignments), own.policy)
     return find_unchanged(project, Tracking(project), surface, version, marks)
-
-
-def call_inspect(
-    surface: str, paths: list[Path], out: Path | None, maps: Path | None, exports: "Exports"
-) -> InspectResult:
-    """Inspect photographs with a surface's champion."""
-    from pipelines.inspection import find_photographs, inspect_photographs
-    from pipelines.loader import Detector
-    from pipelines.sinks import spare_inputs
-    from pipelines.tracking.store import Tracking
-
-    started = time.monotonic()
-    project = find_project()
-    log_to_terminal()
-    prepare_environment(project)
-    target = out or project.surface(surface).reports / "inspect"
-    results = [folder for folder in (target, maps, *exports.folders) if folder]
-    photographs = find_photographs(paths, results)
-    spare_inputs([Path(p.file) for p in photographs], exports.files, exports.folders)
-    tracking = Tracking(project)
-    champion = tracking.champion(surface)
-    if champion is None:
-        read_surface(project, surface)
-        raise ModelError(f"'{surface}' has no champion", cure=f"knotwatch retrain {surface}")
-    detector = Detector(tracking.folder(surface, champion.version))
-    model = f"{surface}/{champion.version} ({champion.algorithm})"
-    images = inspect_photographs(detector, photographs, target, maps, list(exports.open(model)))
-    return InspectResult(
-        surface=surface,
-        model=model,
-        image_threshold=detector.info.image_threshold.threshold,
-        pixel_threshold=detector.info.pixel_threshold.threshold,
-        images=tuple(images),
-        out=str(target),
-        seconds=time.monotonic() - started,
-    )
 
 
 def list_models(surface: str) -> list[ModelLine]:

@@ -79,14 +79,23 @@ class SomeFailedError(KnotwatchError):
 
 
 class InspectResult(Record):
-    """What `inspect --json` prints. `model` names surface, version and algorithm."""
+    """What `inspect --json` prints. `model` names surface, version and algorithm.
+
+    With a `table`, the photographs stand there and `images` is empty; `before` counts those that an earlier, stopped
+    call had done.
+    """
 
     surface: str
     model: str
     image_threshold: float
     pixel_threshold: float
     images: tuple[Inspected, ...]
-    out: str
+    photographs: int
+    anomalous: int
+    unreadable: int
+    before: int = 0
+    table: str | None = None
+    out: str | None
     seconds: float
 
 

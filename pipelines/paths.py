@@ -56,6 +56,11 @@ class SurfacePaths:
         return self.work / "prepared"
 
     @property
+    def history(self) -> Path:
+        """What was inspected, one Parquet file a batch; see pipelines/history.py."""
+        return self.work / "history"
+
+    @property
     def reports(self) -> Path:
         return self.root / "data/reports" / self.name
 

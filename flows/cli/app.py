@@ -6,9 +6,9 @@ from typing import Annotated, Any
 import typer
 
 from flows.cli import data, serving
-from flows.cli.output import err, print_error, print_json, print_table, say
+from flows.cli.output import err, print_error, print_json, print_table
 from flows.cli.retrained import print_retrain
-from pipelines.errors import KnotwatchError
+from pipelines.errors import CallError, KnotwatchError
 
 app = typer.Typer(
     name="knotwatch",
@@ -79,7 +79,11 @@ def retrain(
         print_retrain(result)
 
 
-@app.command("inspect", epilog="Example: knotwatch inspect wood-boards new/ --out marked --maps maps --json")
+@app.command(
+    "inspect",
+    epilog="Examples: knotwatch inspect wood-boards new/ --out marked --maps maps --json; "
+    "knotwatch inspect wood-boards month/ --no-pictures --table month.parquet",
+)
 def inspect_command(
     surface: Surface,
     paths: Annotated[list[Path], typer.Argument(help="Photographs, or folders that hold some.")],
@@ -91,25 +95,27 @@ def inspect_command(
     csv: Annotated[Path | None, typer.Option(metavar="FILE", help="Also write a table of defects.")] = None,
     masks: Annotated[Path | None, typer.Option(metavar="FOLDER", help="Also write a mask PNG for each.")] = None,
     crops: Annotated[Path | None, typer.Option(metavar="FOLDER", help="Also cut each defect out, as PNG.")] = None,
+    table: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Write one Parquet table; a stopped call goes on when it is repeated."),
+    ] = None,
+    no_pictures: Annotated[bool, typer.Option("--no-pictures", help="Write no marked pictures.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Score new photographs with the champion and mark what is unusual on them."""
-    from flows.calls import call_inspect
+    """Score new photographs with the champion and mark what is unusual on them; 1 where one could not be read."""
+    from flows.cli.inspected import print_inspect
+    from flows.inspecting import call_inspect
     from pipelines.defects.exports import Exports
 
-    result = call_inspect(surface, paths, out, maps, Exports(coco=coco, csv=csv, masks=masks, crops=crops))
+    if no_pictures and out is not None:
+        raise CallError("--out and --no-pictures contradict each other", cure="leave one of them out")
+    exports = Exports(coco=coco, csv=csv, masks=masks, crops=crops)
+    result = call_inspect(surface, paths, out, maps, exports, table, pictures=not no_pictures)
     if as_json:
         print_json(result)
     else:
-        rows = [
-            (i.path, "-", "-", i.error)
-            if i.score is None
-            else (i.path, f"{i.score:.3f}", len(i.defects), "ANOMALOUS" if i.anomalous else "sound")
-            for i in result.images
-        ]
-        print_table(["photograph", "score", "defects", f"verdict (above {result.image_threshold:.3f})"], rows)
-        say(f"model: {result.model}; pictures: {result.out}; {result.seconds:.1f} s")
-    if any(image.error for image in result.images):
+        print_inspect(result)
+    if result.unreadable:
         raise typer.Exit(1)
 
 

@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from pipelines.errors import CallError, ImageError
-from pipelines.inspection import find_photographs, inspect_photographs
+from pipelines.inspection import inspect_photographs
 from pipelines.loader import Scan
+from pipelines.photographs import find_photographs
 from pipelines.records import Box, Inspected
 
 
@@ -42,36 +43,7 @@ def draw(path: Path, height: int = 40, width: int = 30, *, knot: bool = False, o
 
 def inspect(paths: list[Path], out: Path | None, maps: Path | None) -> list[Inspected]:
     detector: Any = Fake()
-    return inspect_photographs(detector, find_photographs(paths), out, maps)
-
-
-def test_photographs_are_found_below_folders_with_their_names(tmp_path: Path) -> None:
-    for name in ("b/2/x.PNG", "b/1.jpg", "a.tif"):
-        draw(tmp_path / "in" / name)
-    (tmp_path / "in/notes.txt").touch()
-    alone = draw(tmp_path / "elsewhere/alone.png")
-    found = find_photographs([tmp_path / "in", alone])
-    assert [p.name for p in found] == ["a.tif", "b/1.jpg", "b/2/x.PNG", "alone.png"]
-    assert [Path(p.file).is_file() for p in found] == [True] * 4
-
-
-def test_one_name_in_two_places_is_no_clash_but_one_result_is(tmp_path: Path) -> None:
-    for name in ("a/x.png", "b/x.png"):
-        draw(tmp_path / name)
-    assert len(find_photographs([tmp_path])) == 2
-    with pytest.raises(CallError, match=r"the results 'x\.png'"):
-        find_photographs([tmp_path / "a", tmp_path / "b"])
-    draw(tmp_path / "a/x.jpg")
-    assert [p.stem for p in find_photographs([tmp_path])] == ["a/x.jpg", "a/x.png", "b/x"]
-
-
-def test_what_is_not_there_is_named(tmp_path: Path) -> None:
-    draw(tmp_path / "x.png")
-    with pytest.raises(CallError, match="nowhere"):
-        find_photographs([tmp_path / "x.png", tmp_path / "nowhere"])
-    (tmp_path / "empty").mkdir()
-    with pytest.raises(CallError, match=r"no photograph in .*empty"):
-        find_photographs([tmp_path / "empty"])
+    return [looked.inspected for looked in inspect_photographs(detector, 3, find_photographs(paths), out, maps)]
 
 
 def test_a_map_and_a_picture_are_left_under_the_photographs_own_name(tmp_path: Path) -> None:
@@ -125,7 +97,7 @@ def test_an_interrupted_map_leaves_no_half_file(tmp_path: Path, monkeypatch: pyt
         raise KeyboardInterrupt
 
     draw(tmp_path / "a.png")
-    monkeypatch.setattr("pipelines.inspection.tifffile.imwrite", write_half)
+    monkeypatch.setattr("pipelines.imaging.encoding.tifffile.imwrite", write_half)
     with pytest.raises(KeyboardInterrupt):
         inspect([tmp_path / "a.png"], None, tmp_path / "maps")
     assert not list(tmp_path.glob("maps/*"))
@@ -142,3 +114,18 @@ def test_no_result_is_written_over_a_photograph(tmp_path: Path) -> None:
         with pytest.raises(CallError, match="over a photograph"):
             inspect(paths, out, maps)
     assert [p.read_bytes() for p in photographs] == before
+
+
+def test_the_history_gets_the_score_and_how_the_region_measures(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    draw(tmp_path / "a.png", knot=True)
+    (tmp_path / "b.png").touch()
+    scan = Fake.scan
+    monkeypatch.setattr(Fake, "scan", lambda self, p: scan(self, p)._replace(region=Box(0, 20, 30, 40)))
+    detector: Any = Fake()
+    found, unread = inspect_photographs(detector, 3, find_photographs([tmp_path]), None, None)
+    seen = found.observation
+    assert (seen.path, seen.version, seen.score) == (str(tmp_path / "a.png"), 3, found.inspected.score)
+    assert (seen.brightness_mean, seen.brightness_std) == (200, 0), "the knot lies above the region"
+    assert (unread.observation.error, unread.observation.brightness_mean) == ("file is empty (0 bytes)", None)

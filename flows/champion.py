@@ -1,0 +1,36 @@
+"""A surface's champion, loaded: what `inspect` and the REST server look at photographs with."""
+
+from dataclasses import dataclass
+
+from pipelines.config import read_surface
+from pipelines.errors import ModelError
+from pipelines.loader import Detector
+from pipelines.paths import Project
+from pipelines.tracking.store import ModelVersion, Tracking
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A registered version and its detector."""
+
+    version: int
+    name: str
+    detector: Detector
+
+
+def find_champion(project: Project, tracking: Tracking, surface: str) -> ModelVersion:
+    """Return a surface's champion; raise ModelError where it has none, SettingsError where there is no such surface."""
+    champion = tracking.champion(surface)
+    if champion is None:
+        read_surface(project, surface)
+        raise ModelError(f"'{surface}' has no champion", cure=f"knotwatch retrain {surface}")
+    return champion
+
+
+def load_version(tracking: Tracking, version: ModelVersion) -> Loaded:
+    """Load a registered version; it is named by surface, number and algorithm."""
+    return Loaded(
+        version=version.version,
+        name=f"{version.surface}/{version.version} ({version.algorithm})",
+        detector=Detector(tracking.folder(version.surface, version.version)),
+    )

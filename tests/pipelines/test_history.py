@@ -1,0 +1,68 @@
+"""The inspection history: batches written whole, read back apart by time and version."""
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from pipelines.errors import ToolError
+from pipelines.history import Observation, read_history, write_batch
+
+NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
+
+
+def observe(minute: int, version: int = 1, **fields: object) -> Observation:
+    seen = {"score": minute / 10, "anomalous": minute > 3, "sharpness": 40.5}
+    return Observation.model_validate(
+        {"time": NOON + timedelta(minutes=minute), "path": f"/in/{minute}.jpg", "version": version, **seen, **fields}
+    )
+
+
+def test_a_history_comes_back_in_order_with_what_was_seen(tmp_path: Path) -> None:
+    late = write_batch(tmp_path, [observe(5), observe(6, score=None, anomalous=None, error="file is truncated")])
+    early = write_batch(tmp_path, (observe(minute) for minute in (1, 2)))
+    assert early is not None
+    assert late is not None
+    assert early.name < late.name
+    found = read_history(tmp_path)
+    assert list(found["path"]) == ["/in/1.jpg", "/in/2.jpg", "/in/5.jpg", "/in/6.jpg"]
+    assert list(found["batch"]) == [early.stem] * 2 + [late.stem] * 2
+    assert found["time"].iloc[0] == NOON + timedelta(minutes=1)
+    assert found["score"].iloc[:3].tolist() == [0.1, 0.2, 0.5]
+    assert found["anomalous"].iloc[:3].tolist() == [False, False, True]
+    assert found[["score", "anomalous", "brightness_mean"]].iloc[3].isna().all()
+    assert found["error"].iloc[3] == "file is truncated"
+
+
+def test_history_is_cut_by_time_and_version(tmp_path: Path) -> None:
+    write_batch(tmp_path, [observe(1), observe(2, version=2), observe(3, version=2)])
+    write_batch(tmp_path, [observe(4, version=1)])
+    assert list(read_history(tmp_path, since=NOON + timedelta(minutes=3))["path"]) == ["/in/3.jpg", "/in/4.jpg"]
+    assert list(read_history(tmp_path, version=2)["path"]) == ["/in/2.jpg", "/in/3.jpg"]
+    assert len(read_history(tmp_path, since=NOON + timedelta(minutes=3), version=1)) == 1
+
+
+def test_an_empty_batch_leaves_no_file_and_an_empty_history_has_its_columns(tmp_path: Path) -> None:
+    assert write_batch(tmp_path / "history", []) is None
+    found = read_history(tmp_path / "history")
+    assert len(found) == 0
+    assert {"time", "path", "version", "score", "anomalous", "error", "sharpness", "batch"} <= set(found.columns)
+
+
+def test_a_batch_of_the_same_name_replaces_itself_and_a_failing_one_leaves_nothing(tmp_path: Path) -> None:
+    for count in (3, 2):
+        write_batch(tmp_path, [observe(minute) for minute in range(count)], "one")
+    assert len(read_history(tmp_path)) == 2
+
+    def break_off() -> Observation:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write_batch(tmp_path, (observe(n) if n < 15_000 else break_off() for n in range(20_000)), "two")
+    assert [p.name for p in tmp_path.iterdir()] == ["one.parquet"]
+
+
+def test_a_file_that_is_no_batch_is_named(tmp_path: Path) -> None:
+    (tmp_path / "20260101.parquet").write_bytes(b"PAR1")
+    with pytest.raises(ToolError, match=r"20260101\.parquet is no batch"):
+        read_history(tmp_path)
