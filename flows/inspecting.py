@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from flows.champion import Loaded, find_champion, load_version
 from flows.environment import log_to_terminal, prepare_environment
+from flows.inspection_report import write_report
 from flows.results import InspectResult
 from pipelines.batch import Counts, Terms, open_batch
 from pipelines.defects.exports import Exports
@@ -17,23 +18,27 @@ from pipelines.inspection import Looked, inspect_photographs
 from pipelines.paths import find_project
 from pipelines.photographs import Photograph, find_photographs
 from pipelines.records import Inspected
-from pipelines.sinks import spare_inputs
+from pipelines.reports.showcase import Showcase, draw_at_random
+from pipelines.sinks import Sink, spare_inputs
 from pipelines.tracking.store import Tracking
 
 log = logging.getLogger(__name__)
 
 
-def call_inspect(
+def call_inspect(  # noqa: PLR0913 - one command has all of these as options
     surface: str,
     paths: list[Path],
     out: Path | None,
     maps: Path | None,
     exports: Exports,
     table: Path | None = None,
+    review: int = 0,
     *,
     pictures: bool = True,
 ) -> InspectResult:
     """Inspect photographs with a surface's champion, and write what was seen into the surface's history.
+
+    The report also shows `review` photographs that are drawn at random.
 
     Raises:
         CallError: where results would be written over photographs, or a table is asked for together with files that
@@ -49,11 +54,16 @@ def call_inspect(
             "--coco and --csv hold one call's photographs, a table may come of several",
             cure="leave --table out, or these two",
         )
-    results = _Results(target, maps, exports)
-    photographs = find_photographs(paths, list(results.folders.values()))
-    spare_inputs([Path(p.file) for p in photographs], exports.files, exports.folders)
+    report = None if target is None else target / "report.html"
+    folders = _Results(target, maps, exports).folders.values()
+    photographs = find_photographs(paths, list(folders))
+    spare_inputs([Path(p.file) for p in photographs], [*exports.files, *([report] if report else [])], exports.folders)
     tracking = Tracking(project)
     champion = load_version(tracking, find_champion(project, tracking, surface))
+    info = champion.detector.info
+    drawn = draw_at_random((p.stem for p in photographs), review)
+    showcase = None if report is None else Showcase(info.pixel_threshold.threshold, drawn)
+    results = _Results(target, maps, exports, showcase)
     history = project.surface(surface).history
     images: tuple[Inspected, ...] = ()
     if table is None:
@@ -61,7 +71,8 @@ def call_inspect(
         counts = _count(images)
     else:
         counts = _inspect_batch(champion, photographs, results, table, history)
-    info = champion.detector.info
+    if report is not None and showcase is not None:
+        write_report(project, champion, showcase, counts, report)
     return InspectResult(
         surface=surface,
         model=champion.name,
@@ -71,16 +82,18 @@ def call_inspect(
         **counts.model_dump(),
         table=None if table is None else str(table),
         out=None if target is None else str(target),
+        report=None if report is None else str(report),
         seconds=time.monotonic() - started,
     )
 
 
 class _Results(NamedTuple):
-    """Where the results of each photograph go."""
+    """Where the results of each photograph go, and what keeps some of them for the report."""
 
     out: Path | None
     maps: Path | None
     exports: Exports
+    showcase: Showcase | None = None
 
     @property
     def folders(self) -> dict[str, Path]:
@@ -89,8 +102,15 @@ class _Results(NamedTuple):
 
 
 def _inspect(champion: Loaded, photographs: list[Photograph], results: _Results) -> Iterator[Looked]:
-    sinks = list(results.exports.open(champion.name))
-    return inspect_photographs(champion.detector, champion.version, photographs, results.out, results.maps, sinks)
+    sinks: list[Sink] = list(results.exports.open(champion.name))
+    if results.showcase is not None:
+        sinks.append(results.showcase)
+    for found in inspect_photographs(
+        champion.detector, champion.version, photographs, results.out, results.maps, sinks
+    ):
+        if results.showcase is not None:
+            results.showcase.note(found.inspected)
+        yield found
 
 
 def _inspect_few(

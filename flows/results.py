@@ -79,7 +79,7 @@ class SomeFailedError(KnotwatchError):
 
 
 class InspectResult(Record):
-    """What `inspect --json` prints. `model` names surface, version and algorithm.
+    """What `inspect --json` prints. `model` names surface, version and algorithm, `report` the page for people.
 
     With a `table`, the photographs stand there and `images` is empty; `before` counts those that an earlier, stopped
     call had done.
@@ -96,6 +96,7 @@ class InspectResult(Record):
     before: int = 0
     table: str | None = None
     out: str | None
+    report: str | None
     seconds: float
 
 

@@ -124,9 +124,11 @@ def _inspect_one(
         overlay=str(written_overlay) if written_overlay else None,
         defects=scan.defects,
     )
+    observation = observe(seen, image, scan)
+    measures = observation.model_dump(include=set(MEASURES))
     for sink in sinks:
-        sink.add(Seen(image, scan.map, inspected, photograph.name, photograph.stem))
-    return Looked(inspected, observe(seen, image, scan))
+        sink.add(Seen(image, scan.map, measures, inspected, photograph.name, photograph.stem))
+    return Looked(inspected, observation)
 
 
 def observe(seen: Observation, image: NDArray[np.uint8], scan: Scan) -> Observation:

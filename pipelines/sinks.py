@@ -12,13 +12,14 @@ from pipelines.records import Inspected
 
 
 class Seen(NamedTuple):
-    """A photograph that was inspected: its pixels (H, W, 3), its map (H, W) and what came of it.
+    """A photograph that was inspected: pixels (H, W, 3), map (H, W), measures of its region, and the result.
 
     `name` is its POSIX name relative to what was given, `stem` the relative name that its results get.
     """
 
     image: NDArray[np.uint8]
     map: NDArray[np.float32]
+    measures: dict[str, float]
     result: Inspected
     name: str
     stem: str

@@ -99,10 +99,16 @@ def inspect_command(
         Path | None,
         typer.Option(metavar="FILE", help="Write one Parquet table; a stopped call goes on when it is repeated."),
     ] = None,
-    no_pictures: Annotated[bool, typer.Option("--no-pictures", help="Write no marked pictures.")] = False,
+    no_pictures: Annotated[bool, typer.Option("--no-pictures", help="Write no marked pictures and no report.")] = False,
+    review: Annotated[
+        int, typer.Option(metavar="N", min=0, help="Show N photographs drawn at random in the report, too.")
+    ] = 0,
     as_json: Json = False,
 ) -> None:
-    """Score new photographs with the champion and mark what is unusual on them; 1 where one could not be read."""
+    """Score new photographs with the champion and mark what is unusual on them; 1 where one could not be read.
+
+    OUT/report.html shows the highest scores, to be looked at and judged: see `knotwatch data review`.
+    """
     from flows.cli.inspected import print_inspect
     from flows.inspecting import call_inspect
     from pipelines.defects.exports import Exports
@@ -110,7 +116,7 @@ def inspect_command(
     if no_pictures and out is not None:
         raise CallError("--out and --no-pictures contradict each other", cure="leave one of them out")
     exports = Exports(coco=coco, csv=csv, masks=masks, crops=crops)
-    result = call_inspect(surface, paths, out, maps, exports, table, pictures=not no_pictures)
+    result = call_inspect(surface, paths, out, maps, exports, table, review, pictures=not no_pictures)
     if as_json:
         print_json(result)
     else:

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 def print_inspect(result: "InspectResult") -> None:
     """Print what an inspection came to."""
-    pictures = "no pictures" if result.out is None else f"pictures: {result.out}"
+    pictures = "no pictures" if result.report is None else f"report: {result.report}"
     if result.table is None:
         rows = [
             (i.path, "-", "-", i.error)

@@ -38,7 +38,7 @@ def see(number: int, types: tuple[str | None, ...] = (None, None)) -> Seen:
     defects = find_defects(found, 1, DefectSettings(min_area=1))
     named = tuple(d.model_copy(update={"type": t}) for d, t in zip(defects, types, strict=False))
     result = Inspected(path=f"/in/{NAMES[number]}", score=1.5, anomalous=bool(named), defects=named)
-    return Seen(image, found, result, NAMES[number], NAMES[number].rsplit(".", 1)[0])
+    return Seen(image, found, {}, result, NAMES[number], NAMES[number].rsplit(".", 1)[0])
 
 
 def write(exports: Exports, *seen: Seen) -> None:

@@ -1,0 +1,142 @@
+"""The page of one inspection: one HTML file that needs no network, on which a person reviews what was found."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from pydantic import Field
+
+from pipelines.files import write_whole
+from pipelines.records import Defect, Promise, Record
+from pipelines.reports import wording
+from pipelines.reports.environment import page_environment
+from pipelines.reports.showcase import Shown
+
+MEASURE_NAMES = {
+    "brightness_mean": "brightness",
+    "brightness_std": "contrast",
+    "sharpness": "sharpness",
+    "saturated_share": "overexposed share",
+}
+# Outlines are drawn to this share of the photograph's longer side; a review keeps them exact.
+_SIMPLER = 1 / 1600
+
+
+class InspectionPage(Record):
+    """What the page of an inspection says. `usual` holds the lowest and highest usual value of each measure.
+
+    `photographs` counts all, `unread` those without a result, of which `unreadable` names some with the reason, and
+    `before` those that an earlier, stopped call had done, which are not shown. `types` are what a reviewer may choose
+    from, besides what he writes himself.
+    """
+
+    surface: str
+    model: str
+    data_version: str
+    date: str
+    image_promise: Promise
+    pixel_promise: Promise
+    photographs: int
+    anomalous: int
+    shown: tuple[Shown, ...]
+    unread: int = 0
+    before: int = 0
+    unreadable: tuple[tuple[str, str], ...] = ()
+    usual: dict[str, tuple[float, float]] = Field(default_factory=dict)
+    types: tuple[str, ...] = ()
+    pixels_per_mm: float | None = None
+
+    @property
+    def drawn_at_random(self) -> int:
+        return sum(s.drawn == "random" for s in self.shown)
+
+
+def usual_range(measures: Mapping[str, Sequence[float]]) -> dict[str, tuple[float, float]]:
+    """Return the 1 % and 99 % quantiles of each measure of the calibrate part.
+
+    >>> usual_range({"sharpness": [1.0, 2.0, 3.0], "brightness_mean": []})
+    {'sharpness': (1.02, 2.98)}
+    """
+    return {
+        name: (float(np.quantile(values, 0.01)), float(np.quantile(values, 0.99)))
+        for name, values in measures.items()
+        if len(values)
+    }
+
+
+def render_inspection_page(page: InspectionPage) -> str:
+    """Render the page; every text is escaped, and it asks for nothing outside of itself."""
+    return (
+        page_environment()
+        .get_template("inspection.html")
+        .render(
+            page=page,
+            count=wording.count_in_words,
+            promise=wording.promise_in_words,
+            points=_points,
+            around=_around,
+            size=lambda defect: _size(defect, page.pixels_per_mm),
+            measured=lambda shown: _measured(shown, page.usual),
+            review=_review_data(page),
+        )
+    )
+
+
+def write_inspection_page(page: InspectionPage, path: Path) -> Path:
+    """Write the page whole or not at all, and return its path."""
+    write_whole(path, render_inspection_page(page))
+    return path
+
+
+def _review_data(page: InspectionPage) -> dict[str, Any]:
+    """What the page's script needs to write a review; see pipelines/review.py for what reads it."""
+    return {
+        "surface": page.surface,
+        "model": page.model,
+        "date": page.date,
+        "photographs": [
+            {
+                **shown.model_dump(include={"path", "sha256", "width", "height", "drawn"}),
+                "defects": [{"outline": d.outline, "type": d.type} for d in shown.defects],
+            }
+            for shown in page.shown
+        ],
+    }
+
+
+def _points(defect: Defect, shown: Shown) -> str:
+    """Write an outline for SVG, with no more corners than can be seen; a pixel's centre lies in its middle."""
+    exact = np.array(defect.outline, np.int32)
+    simple = cv2.approxPolyDP(exact, max(shown.width, shown.height) * _SIMPLER, closed=True).reshape(-1, 2)
+    return " ".join(f"{x + 0.5:g},{y + 0.5:g}" for x, y in simple)
+
+
+def _around(defect: Defect, shown: Shown) -> str:
+    """Write the view box of a defect's own picture: a square with some surroundings, within the photograph."""
+    box = defect.box
+    side = max(1.6 * max(box.width, box.height), 0.04 * max(shown.width, shown.height))
+    side = min(side, shown.width, shown.height)
+    left = min(max(0.0, (box.left + box.right - side) / 2), shown.width - side)
+    top = min(max(0.0, (box.top + box.bottom - side) / 2), shown.height - side)
+    return f"{left:.1f} {top:.1f} {side:.1f} {side:.1f}"
+
+
+def _size(defect: Defect, pixels_per_mm: float | None) -> str:
+    """Write length, width and area in millimetres where the scale is known, else in pixels."""
+    if pixels_per_mm is None:
+        return f"{defect.length:.0f} x {defect.width:.0f} px, {defect.area:,} px²"
+    length, width = defect.length / pixels_per_mm, defect.width / pixels_per_mm
+    return f"{length:.1f} x {width:.1f} mm, {defect.area / pixels_per_mm**2:.3g} mm²"
+
+
+def _measured(shown: Shown, usual: Mapping[str, tuple[float, float]]) -> list[tuple[str, str, str]]:
+    """List a photograph's measures: name, value, and how it compares with the calibrate part, empty where unknown."""
+    rows = []
+    for name, value in shown.measures.items():
+        low, high = usual.get(name, (-np.inf, np.inf))
+        said = f"usual {low:.4g} to {high:.4g}" if name in usual else ""
+        outside = "below the " if value < low else "above the " if value > high else ""
+        rows.append((MEASURE_NAMES.get(name, name), f"{value:.4g}", f"{outside}{said}"))
+    return rows

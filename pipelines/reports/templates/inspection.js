@@ -1,0 +1,182 @@
+"use strict";
+(() => {
+  const report = JSON.parse(document.getElementById("review").textContent);
+  const one = (id) => document.getElementById(id);
+  const all = (selector, root = document) => [...root.querySelectorAll(selector)];
+  const regions = all("li[data-defect]");
+  // The same inspection opened again goes on where it was left, as far as the browser lets a file remember.
+  const memory = "knotwatch " + report.surface + report.date + report.model;
+  let unsaved = false;
+
+  function twins(id) { return all(`[data-defect="${id}"]`); }
+
+  function show() {
+    const type = one("type").value, least = Number(one("least").value) || 0, marked = one("marked").checked;
+    let shown = 0;
+    document.body.classList.toggle("no-outlines", !one("outlines").checked);
+    for (const heat of all(".heat")) heat.style.opacity = one("heat").value / 100;
+    for (const region of regions) {
+      const fits = type === "" || (type === "-" ? region.dataset.type === "" : region.dataset.type === type);
+      const hide = !fits || Number(region.dataset.score) < least
+        || (marked && region.closest("article").dataset.anomalous !== "true");
+      for (const twin of twins(region.dataset.defect)) twin.toggleAttribute("hidden", hide);
+      shown += !hide;
+    }
+    for (const article of all("article")) {
+      const filtered = type !== "" || least > 0;
+      article.hidden = (marked && article.dataset.anomalous !== "true")
+        || (filtered && !all("li[data-defect]", article).some((li) => !li.hidden));
+    }
+    one("count").textContent = shown;
+  }
+
+  function select(id, focus) {
+    for (const old of all(".current")) old.classList.remove("current");
+    const region = one(id);
+    if (!region) return;
+    for (const twin of twins(id)) twin.classList.add("current");
+    // The photograph stays in sight where both fit on the screen.
+    const article = region.closest("article"), height = region.getBoundingClientRect().bottom - article.getBoundingClientRect().top;
+    if (height < window.innerHeight - 130) article.scrollIntoView({ block: "start" });
+    else region.scrollIntoView({ block: "center" });
+    if (focus) region.focus({ preventScroll: true });
+  }
+
+  function step(by) {
+    const visible = regions.filter((region) => !region.hidden && !region.closest("article").hidden);
+    const at = visible.findIndex((region) => region.classList.contains("current"));
+    const next = visible[at < 0 ? (by > 0 ? 0 : visible.length - 1) : at + by];
+    if (next) select(next.id, true);
+  }
+
+  function verdict(region) {
+    return all("input[type=radio]", region).find((radio) => radio.checked)?.value;
+  }
+
+  function give(region, value) {
+    for (const radio of all("input[type=radio]", region)) radio.checked = radio.value === value;
+  }
+
+  function isJudged(article) {
+    const own = all("li[data-defect]", article);
+    const extra = article.dataset.sound === "true" || all(".missed", article)[0].checked;
+    return own.every(verdict) && (own.length > 0 || extra);
+  }
+
+  function review() {
+    return {
+      kind: "knotwatch review",
+      schema_version: 1,
+      surface: report.surface,
+      model: report.model,
+      reviewed: new Date().toISOString(),
+      photographs: all("article").filter(isJudged).map((article) => {
+        const { defects, ...facts } = report.photographs[article.dataset.photograph];
+        const own = all("li[data-defect]", article);
+        return {
+          ...facts,
+          missed: all(".missed", article)[0].checked,
+          defects: defects.map((defect, n) => ({
+            outline: defect.outline,
+            verdict: verdict(own[n]),
+            type: all(".named", own[n])[0].value.trim() || null,
+          })),
+        };
+      }),
+    };
+  }
+
+  function refresh() {
+    for (const region of regions)
+      for (const twin of twins(region.dataset.defect)) {
+        twin.classList.toggle("rejected", verdict(region) === "rejected");
+        twin.classList.toggle("confirmed", verdict(region) === "confirmed");
+      }
+    const articles = all("article"), judged = articles.filter(isJudged);
+    for (const article of articles) all(".done", article)[0].textContent = judged.includes(article) ? "reviewed" : "";
+    one("progress").textContent = `${judged.length} of ${articles.length} photographs reviewed`;
+    one("save").disabled = judged.length === 0;
+  }
+
+  function changed() {
+    unsaved = true;
+    refresh();
+    const state = all("article").map((article) => ({
+      sound: article.dataset.sound === "true",
+      missed: all(".missed", article)[0].checked,
+      defects: all("li[data-defect]", article).map((r) => [verdict(r) ?? "", all(".named", r)[0].value]),
+    }));
+    try { localStorage.setItem(memory, JSON.stringify(state)); } catch { /* a browser may refuse */ }
+  }
+
+  function recall() {
+    let state = null;
+    try { state = JSON.parse(localStorage.getItem(memory)); } catch { /* as if there were none */ }
+    if (!Array.isArray(state)) return;
+    all("article").forEach((article, n) => {
+      if (!state[n]) return;
+      article.dataset.sound = state[n].sound;
+      all(".missed", article)[0].checked = state[n].missed;
+      all("li[data-defect]", article).forEach((region, k) => {
+        give(region, state[n].defects[k]?.[0]);
+        all(".named", region)[0].value = state[n].defects[k]?.[1] ?? "";
+      });
+    });
+  }
+
+  function save() {
+    const link = document.createElement("a");
+    link.href = URL.createObjectURL(new Blob([JSON.stringify(review(), null, 1)], { type: "application/json" }));
+    link.download = `review-${report.surface}-${new Date().toISOString().slice(0, 19).replace(/[:T]/g, "-")}.json`;
+    link.click();
+    unsaved = false;
+    setTimeout(() => URL.revokeObjectURL(link.href), 60000);
+  }
+
+  for (const id of ["outlines", "heat", "type", "least", "marked"]) one(id).addEventListener("input", show);
+  for (const article of all("article")) {
+    all(".sound", article)[0].addEventListener("click", () => {
+      article.dataset.sound = true;
+      all(".missed", article)[0].checked = false;
+      for (const region of all("li[data-defect]", article)) give(region, "rejected");
+      changed();
+    });
+    all(".missed", article)[0].addEventListener("change", () => { article.dataset.sound = false; changed(); });
+  }
+  for (const region of regions) {
+    region.addEventListener("change", (event) => {
+      if (event.target.matches(".named") && event.target.value.trim()) give(region, "confirmed");
+      if (verdict(region) === "confirmed") region.closest("article").dataset.sound = false;
+      changed();
+    });
+    region.addEventListener("focusin", () => {
+      for (const old of all(".current")) old.classList.remove("current");
+      for (const twin of twins(region.id)) twin.classList.add("current");
+    });
+  }
+  for (const polygon of all(".outlines polygon")) polygon.addEventListener("click", () => select(polygon.dataset.defect, true));
+  for (const link of all("#table a")) link.addEventListener("click", (event) => {
+    event.preventDefault();
+    history.replaceState(null, "", link.getAttribute("href"));
+    select(link.getAttribute("href").slice(1), true);
+  });
+  document.addEventListener("keydown", (event) => {
+    if (event.target.matches("input:not([type=radio]):not([type=checkbox]), select") || event.ctrlKey || event.metaKey || event.altKey) return;
+    const current = regions.find((region) => region.classList.contains("current"));
+    if (event.key === "n") step(1);
+    else if (event.key === "p") step(-1);
+    else if (event.key === "o") { one("outlines").checked = !one("outlines").checked; show(); }
+    else if (current && (event.key === "c" || event.key === "r")) {
+      give(current, event.key === "c" ? "confirmed" : "rejected");
+      changed();
+    }
+  });
+  one("save").addEventListener("click", save);
+  window.addEventListener("beforeunload", (event) => { if (unsaved) event.preventDefault(); });
+  document.querySelector("form").addEventListener("submit", (event) => event.preventDefault());
+
+  recall();
+  show();
+  refresh();
+  if (location.hash) select(location.hash.slice(1), false);
+})();

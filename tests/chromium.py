@@ -1,0 +1,113 @@
+"""A headless Chromium for tests of pages, driven over its DevTools protocol."""
+
+import base64
+import json
+import os
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.request import urlopen
+
+import pytest
+from websockets.sync.client import ClientConnection, connect
+
+_PATIENCE = 60  # seconds; a loaded machine starts a browser slowly
+
+
+class Tab:
+    """One tab: opens a page, evaluates JavaScript, notes every request and error."""
+
+    def __init__(self, socket: ClientConnection) -> None:
+        self._socket = socket
+        self._number = 0
+        self.events: list[dict[str, Any]] = []
+        for domain in ("Page", "Network", "Runtime"):
+            self.call(f"{domain}.enable")
+
+    def call(self, method: str, **params: Any) -> dict[str, Any]:
+        self._number += 1
+        self._socket.send(json.dumps({"id": self._number, "method": method, "params": params}))
+        while True:
+            said = json.loads(self._socket.recv(timeout=_PATIENCE))
+            if said.get("id") == self._number:
+                assert "error" not in said, f"{method}: {said['error']}"
+                return dict(said.get("result", {}))
+            self.events.append(said)
+
+    def open(self, page: Path, width: int = 1280, height: int = 900) -> None:
+        self.call(
+            "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=width < 600
+        )
+        self.call("Page.navigate", url=page.resolve().as_uri())
+        deadline = time.monotonic() + _PATIENCE
+        while self.evaluate("document.readyState") != "complete":
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+
+    def evaluate(self, code: str) -> Any:
+        found = self.call("Runtime.evaluate", expression=code, returnByValue=True, awaitPromise=True, userGesture=True)
+        assert "exceptionDetails" not in found, found["exceptionDetails"]
+        return found["result"].get("value")
+
+    def choose(self, element: str, value: str) -> None:
+        """Give an input of the page a value, as a person does."""
+        self.evaluate(
+            f"(e => {{ e.value = {json.dumps(value)}; e.dispatchEvent(new Event('input')); }})"
+            f"(document.getElementById({json.dumps(element)}))"
+        )
+
+    def press(self, key: str) -> None:
+        for kind in ("keyDown", "keyUp"):
+            text = {"text": key} if kind == "keyDown" and len(key) == 1 else {}
+            self.call("Input.dispatchKeyEvent", type=kind, key=key, **text)
+
+    def screenshot(self, file: Path) -> None:
+        file.write_bytes(base64.b64decode(self.call("Page.captureScreenshot", format="png")["data"]))
+
+    def requests(self) -> list[str]:
+        """Return the addresses asked for so far."""
+        sent = [e["params"]["request"]["url"] for e in self.events if e.get("method") == "Network.requestWillBeSent"]
+        return [url for url in sent if not url.startswith(("data:", "blob:"))]
+
+    def errors(self) -> list[str]:
+        return [json.dumps(e["params"]) for e in self.events if e.get("method") == "Runtime.exceptionThrown"]
+
+
+@contextmanager
+def open_chromium(folder: Path) -> Iterator[Tab]:
+    """Start a browser whose profile and downloads lie in `folder`; skip the test where there is no Chromium."""
+    program = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if program is None:
+        pytest.skip("no Chromium on this machine")
+    words = ["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--remote-debugging-port=0"]
+    profile = folder / "profile"
+    command = [program, *words, f"--user-data-dir={profile}", "--no-first-run", "about:blank"]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=dict(os.environ))
+    try:
+        with connect(_address(profile, process), max_size=None, open_timeout=_PATIENCE, proxy=None) as socket:
+            tab = Tab(socket)
+            (folder / "downloads").mkdir(exist_ok=True)
+            tab.call("Page.setDownloadBehavior", behavior="allow", downloadPath=str(folder / "downloads"))
+            yield tab
+    finally:
+        process.terminate()
+        process.wait(timeout=_PATIENCE)
+
+
+def _address(profile: Path, process: "subprocess.Popen[bytes]") -> str:
+    """Wait for the browser's port and return its tab's address."""
+    deadline = time.monotonic() + _PATIENCE
+    while time.monotonic() < deadline:
+        assert process.poll() is None, "Chromium did not start"
+        port = profile / "DevToolsActivePort"
+        if port.is_file() and port.read_text().count("\n"):
+            with urlopen(f"http://127.0.0.1:{port.read_text().splitlines()[0]}/json/list") as answer:
+                pages = [t for t in json.load(answer) if t["type"] == "page"]
+            if pages:
+                return str(pages[0]["webSocketDebuggerUrl"])
+        time.sleep(0.05)
+    raise AssertionError("Chromium gave no address")

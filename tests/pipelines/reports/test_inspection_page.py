@@ -1,0 +1,199 @@
+"""The report of an inspection: what it shows, that it is safe, and that it works in a real browser."""
+
+import json
+import re
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+from pipelines.config import DefectSettings
+from pipelines.defects.regions import find_defects
+from pipelines.imaging.procedural import draw
+from pipelines.records import Inspected, Promise
+from pipelines.reports.inspection_page import InspectionPage, render_inspection_page, write_inspection_page
+from pipelines.reports.showcase import Showcase, draw_at_random
+from pipelines.sinks import Seen
+from tests.chromium import Tab, open_chromium
+
+EVIL = "</script><img src=x onerror=alert(1)> “a” & b"
+PROMISE = Promise(threshold=1.0, asked=0.01, rate=0.01, images=99)
+
+
+def see(folder: Path, number: int, knots: int, score: float) -> Seen:
+    """Draw a board and a map with `knots` regions; the file's name holds what must be escaped."""
+    image = draw("wood", number, 128, 192, ()).image
+    found = np.zeros(image.shape[:2], np.float32)
+    for knot in range(knots):
+        cv2.circle(found, (30 + 45 * knot, 60), 8 + 2 * knot, 1.5 + knot, -1)
+    path = folder / f"{number} {EVIL.replace('/', '|')}.png"
+    path.write_bytes(number.to_bytes(4, "big"))
+    types = ("knot", EVIL, None, None)
+    defects = tuple(
+        d.model_copy(update={"type": t}) for d, t in zip(find_defects(found, 1, DefectSettings()), types, strict=False)
+    )
+    result = Inspected(path=str(path), score=score, anomalous=score > 1, defects=defects)
+    measures = {"brightness_mean": float(image.mean()), "sharpness": 90.0 + number}
+    return Seen(image, found, measures, result, path.name, path.stem)
+
+
+def page_of(showcase: Showcase, **changes: Any) -> InspectionPage:
+    facts: dict[str, Any] = {
+        "surface": "oak",
+        "model": "oak/3 (padim)",
+        "data_version": "0" * 16,
+        "date": "1 May 2030, 10:00 UTC",
+        "image_promise": PROMISE,
+        "pixel_promise": PROMISE,
+        "shown": showcase.shown(),
+        "photographs": showcase.photographs,
+        "anomalous": showcase.anomalous,
+        "types": (EVIL, "knot"),
+    }
+    return InspectionPage(**{**facts, **changes})
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A report of three photographs: with three regions, with one, and with none, drawn at random."""
+    folder = tmp_path_factory.mktemp("page")
+    seen = [see(folder, 1, 3, 2.0), see(folder, 2, 1, 1.5), see(folder, 3, 0, 0.5)]
+    showcase = Showcase(1.0, frozenset({seen[2].stem}))
+    for one in seen:
+        showcase.add(one)
+    return write_inspection_page(page_of(showcase), folder / "report.html")
+
+
+@pytest.fixture(scope="module")
+def tab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tab]:
+    with open_chromium(tmp_path_factory.mktemp("chromium")) as opened:
+        yield opened
+
+
+def test_the_highest_scores_and_the_drawn_ones_are_shown(tmp_path: Path) -> None:
+    seen = [see(tmp_path, n, 1, score) for n, score in enumerate((0.5, 3.0, 0.7, 2.0, 2.0, 0.1))]
+    showcase = Showcase(1.0, frozenset({seen[5].stem}), limit=3)
+    for one in seen:
+        showcase.add(one)
+    shown = showcase.shown()
+    assert [(s.score, s.drawn) for s in shown] == [
+        *((3.0, "score"), (2.0, "score"), (2.0, "score"), (0.1, "random")),
+    ]
+    assert (showcase.photographs, showcase.anomalous) == (6, 3)
+    text = render_inspection_page(page_of(showcase))
+    assert "Shown: 4 of 6 photographs, those with the highest scores and 1 drawn at random." in text
+
+
+def test_the_draw_does_not_look_at_scores_and_is_the_same_again() -> None:
+    stems = [f"board {n}" for n in range(500)]
+    drawn = draw_at_random(stems, 50)
+    assert len(drawn) == 50
+    assert drawn == draw_at_random(reversed(stems), 50)
+    assert 150 < np.mean([stems.index(stem) for stem in drawn]) < 350
+    assert draw_at_random(stems, 0) == frozenset()
+
+
+def test_names_and_types_are_escaped_and_nothing_lies_outside(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    assert "<img src=x" not in text
+    assert text.count("</script>") == 2, "a name ended a script"
+    assert not re.search(r"(?:src|href)=\"(?!data:image/jpeg|#)", text)
+    assert "http:" not in text
+    assert "https:" not in text
+
+
+def test_measures_are_set_against_the_usual_ones(tmp_path: Path) -> None:
+    showcase = Showcase(1.0)
+    showcase.add(see(tmp_path, 1, 1, 2.0))
+    (shown,) = showcase.shown()
+    usual = {name: (value + 1, value + 2) for name, value in shown.measures.items() if name == "sharpness"}
+    text = render_inspection_page(page_of(showcase, usual=usual | {"brightness_mean": (0, 255)}))
+    assert "below the usual" in text
+    assert "(usual 0 to 255)" in text
+
+
+def test_sizes_are_in_millimetres_where_the_scale_is_known(tmp_path: Path) -> None:
+    showcase = Showcase(1.0)
+    showcase.add(see(tmp_path, 1, 1, 2.0))
+    (defect,) = showcase.shown()[0].defects
+    text = render_inspection_page(page_of(showcase, pixels_per_mm=2.0))
+    assert f"{defect.length / 2:.1f} x {defect.width / 2:.1f} mm, {defect.area / 4:.3g} mm²" in text
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_a_browser_opens_it_from_disk_and_asks_for_nothing_else(page: Path, tab: Tab, width: int) -> None:
+    before = len(tab.requests())
+    tab.open(page, width)
+    assert tab.requests()[before:] == [page.as_uri()]
+    assert tab.errors() == []
+    assert tab.evaluate("document.documentElement.scrollWidth") <= width, "the page is wider than the screen"
+    assert tab.evaluate("document.querySelectorAll('.outlines polygon').length") == 4
+    assert tab.evaluate("[...document.images].length") == 0, "a name became an element"
+
+
+def test_outlines_and_heatmap_can_be_switched(page: Path, tab: Tab) -> None:
+    tab.open(page)
+    visible = "getComputedStyle(document.querySelector('.outlines')).display"
+    assert tab.evaluate(visible) != "none"
+    tab.press("o")
+    assert tab.evaluate(visible) == "none"
+    tab.evaluate("document.getElementById('outlines').click()")
+    assert tab.evaluate(visible) != "none"
+    tab.choose("heat", "70")
+    assert tab.evaluate("getComputedStyle(document.querySelector('.heat')).opacity") == "0.7"
+
+
+def test_the_table_jumps_and_filters_hide(page: Path, tab: Tab) -> None:
+    tab.open(page, height=500)
+    tab.evaluate("document.querySelectorAll('#table a')[3].click()")
+    assert tab.evaluate("document.activeElement.id") == "p2-d1"
+    assert tab.evaluate("[...document.querySelectorAll('polygon.current')].map(p => p.dataset.defect)") == ["p2-d1"]
+    place = tab.evaluate("(r => [r.top, r.bottom])(document.getElementById('p2-d1').getBoundingClientRect())")
+    assert 0 <= place[0] < place[1] <= 500, "what the table jumped to is out of sight"
+    shown = "[...document.querySelectorAll('li[data-defect]')].filter(l => l.offsetParent).map(l => l.id)"
+    tab.choose("type", EVIL)
+    assert tab.evaluate(shown) == ["p1-d2"]
+    tab.choose("type", "")
+    tab.choose("least", "2")
+    assert tab.evaluate(shown) == ["p1-d1", "p1-d2"]
+
+
+def test_a_review_is_saved_as_a_file(page: Path, tab: Tab, tmp_path: Path) -> None:
+    tab.call("Page.setDownloadBehavior", behavior="allow", downloadPath=str(tmp_path))
+    tab.evaluate("localStorage.clear()")
+    tab.open(page)
+    assert tab.evaluate("document.getElementById('save').disabled") is True
+    for key in ("n", "c", "n", "r", "n"):
+        tab.press(key)
+    tab.evaluate(
+        "{ const t = document.querySelectorAll('#p1-d3 .named')[0]; t.value = ' resin '; "
+        "t.dispatchEvent(new Event('change', { bubbles: true })); }"
+    )
+    tab.evaluate("document.querySelector('#p3 .sound').click()")
+    assert tab.evaluate("document.getElementById('progress').textContent") == "2 of 3 photographs reviewed"
+    # What was judged is still there when the page is opened again.
+    tab.evaluate("window.onbeforeunload = null; document.getElementById('save').click()")
+    tab.open(page)
+    assert tab.evaluate("document.getElementById('progress').textContent") == "2 of 3 photographs reviewed"
+    (file,) = wait_for(tmp_path, "review-oak-*.json")
+    saved = json.loads(file.read_text(encoding="utf-8"))
+    assert (saved["surface"], saved["kind"], saved["schema_version"]) == ("oak", "knotwatch review", 1)
+    first, second = saved["photographs"]
+    assert [(d["verdict"], d["type"]) for d in first["defects"]] == [
+        *(("confirmed", "knot"), ("rejected", EVIL), ("confirmed", "resin")),
+    ]
+    assert (first["drawn"], second["drawn"], second["defects"], second["missed"]) == ("score", "random", [], False)
+    assert first["path"].startswith(str(page.parent))
+    assert len(first["defects"][0]["outline"]) > 8
+
+
+def wait_for(folder: Path, pattern: str) -> list[Path]:
+    deadline = time.monotonic() + 30
+    while not (found := list(folder.glob(pattern))):
+        assert time.monotonic() < deadline, "nothing was downloaded"
+        time.sleep(0.05)
+    return found
