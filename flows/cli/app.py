@@ -145,5 +145,6 @@ def models(surface: Surface, as_json: Json = False) -> None:
 app.command(epilog='Example: knotwatch schedule wood-boards --cron "0 2 * * 1" --timezone Europe/Berlin')(
     serving.schedule
 )
+app.command(epilog="Example: knotwatch serve wood-boards --port 8400")(serving.serve)
 app.command(epilog="Example: knotwatch ui --prefect-port 4201 --mlflow-port 5001")(serving.ui)
 app.command(epilog="Example: knotwatch doctor")(serving.doctor)

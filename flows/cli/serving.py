@@ -1,4 +1,4 @@
-"""`schedule`, `ui` and `doctor`."""
+"""`schedule`, `serve`, `ui` and `doctor`."""
 
 from typing import Annotated
 
@@ -58,6 +58,29 @@ def _is_served() -> bool:
     from flows.environment import running_servers
 
     return running_servers(find_project()) is not None or "PREFECT_API_URL" in os.environ
+
+
+def serve(
+    surface: Annotated[str, typer.Argument(help="The surface's name, as `knotwatch data list` shows it.")],
+    port: Annotated[int, typer.Option(help="The port on 127.0.0.1; 0 takes a free one.")] = 8400,
+    most_images: Annotated[int, typer.Option(min=1, help="Photographs that one request may bring.")] = 64,
+    most_mb: Annotated[int, typer.Option(min=1, help="Megabytes that one request may have.")] = 100,
+    waiting: Annotated[int, typer.Option(min=0, help="Requests that may wait; more are told to come back.")] = 16,
+) -> None:
+    """Answer MLflow's scoring protocol with the surface's champion, until Ctrl-C; a new champion takes over by itself.
+
+    POST /invocations takes {"dataframe_split": {"columns": ["image"], "data": [["BASE64"]]}, "params": {"maps": true}}.
+    /ping, /health and /version say how it is. Ctrl-C answers what is under way and ends.
+    """
+    from flows.environment import log_to_terminal
+    from flows.rest.protocol import Limits
+    from flows.rest.server import serve as run
+
+    def ready(address: str, model: str) -> None:
+        say(f"{model}: {address}/invocations\nA new champion takes over by itself. Ctrl-C stops.")
+
+    log_to_terminal()
+    run(find_project(), surface, port, Limits(images=most_images, megabytes=most_mb, waiting=waiting), ready)
 
 
 def ui(

@@ -1,0 +1,85 @@
+"""`knotwatch serve`: one surface's champion on 127.0.0.1, until Ctrl-C."""
+
+import logging
+import os
+import signal
+import socket
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+from threading import Event, Thread
+
+import uvicorn
+
+from flows.environment import prepare_environment
+from flows.rest.app import make_app
+from flows.rest.holder import Holder
+from flows.rest.line import Line
+from flows.rest.protocol import Limits
+from flows.rest.recorder import Recorder
+from flows.rest.scoring import Scorer
+from flows.servers import HOST
+from pipelines.errors import BusyError
+from pipelines.models.runtime import usable_cores
+from pipelines.paths import Project
+from pipelines.tracking.store import Tracking
+
+_LAST = 30  # seconds that requests under way may take after Ctrl-C
+
+log = logging.getLogger(__name__)
+
+
+def serve(project: Project, surface: str, port: int, limits: Limits, ready: Callable[[str, str], None]) -> None:
+    """Serve a surface's champion until Ctrl-C or SIGTERM; `ready` is told the address and the model's name.
+
+    Raises:
+        BusyError: where the port is taken.
+        ModelError: where the surface has no champion, or it does not load and reproduce its reference tiles.
+    """
+    prepare_environment(project)
+    # Where the registry is a server that went away, MLflow would wait for minutes and miss its return.
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
+    previous = signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        with _bound(port) as listener:
+            holder = Holder(project, Tracking(project), surface)
+            # From here on a request waits; before, it would wait for a model that may not load.
+            listener.listen()
+            ready(f"http://{HOST}:{listener.getsockname()[1]}", holder.current.name)
+            _run(holder, project.surface(surface).history, limits, listener)
+    except KeyboardInterrupt:
+        log.info("stopped")
+    finally:
+        signal.signal(signal.SIGTERM, previous)
+
+
+def _run(holder: Holder, history: Path, limits: Limits, listener: socket.socket) -> None:
+    stop = Event()
+    watcher = Thread(target=holder.watch, args=(stop,), name="champion")
+    with closing(Recorder(history)) as recorder, closing(Line(usable_cores(), limits.waiting)) as line:
+        app = make_app(holder, Scorer(holder, recorder), line, limits)
+        config = uvicorn.Config(
+            app, log_level="warning", access_log=False, lifespan="off", timeout_graceful_shutdown=_LAST
+        )
+        watcher.start()
+        try:
+            uvicorn.Server(config).run(sockets=[listener])
+        finally:
+            stop.set()
+            watcher.join()
+
+
+def _bound(port: int) -> socket.socket:
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((HOST, port))
+    except OSError as error:
+        listener.close()
+        raise BusyError(f"port {port} on {HOST} is busy", cure="choose another with --port") from error
+    return listener
+
+
+def _interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
