@@ -11,7 +11,18 @@ import pytest
 from pipelines.paths import Project
 from tests.conftest import Knotwatch, run_knotwatch, set_training
 
-COMMANDS = ("retrain", "inspect", "models", "schedule", "ui", "doctor", "data add", "data update", "data checkout")
+COMMANDS = (
+    "retrain",
+    "inspect",
+    "serve",
+    "models",
+    "schedule",
+    "ui",
+    "doctor",
+    "data add",
+    "data update",
+    "data checkout",
+)
 
 
 @pytest.mark.parametrize("command", COMMANDS)
