@@ -11,7 +11,7 @@ from flows.unchanged import SUMMARY
 from pipelines.paths import Project
 from pipelines.prepared import read_index
 from pipelines.records import Algorithm, Verdict
-from pipelines.register import log_version
+from pipelines.register import log_types, log_version
 from pipelines.reports.comparison import Compared, compare, folder_size_mb
 from pipelines.tracking.data import ARTIFACT
 from pipelines.tracking.runs import Run
@@ -43,6 +43,8 @@ def train_algorithm(
         trained = train_task(project, job, algorithm, Path(scratch) / "model")
         candidate = evaluate_task(project, job, trained, maps)
         log_version(run, candidate.trained, candidate.info, candidate.selection, candidate.evaluation, job.settings)
+        if candidate.types:
+            log_types(run, candidate.types)
         version = None if job.trial else register_task(project, job, tracking, run, candidate)
         number = version.version if version else None
         report_task(project, job, run, verdict, candidate, maps, number)

@@ -17,6 +17,7 @@ from pipelines.prepared import PreparedImage, read_index
 from pipelines.records import Layout, Record, Verdict
 from pipelines.sources import read_source
 from pipelines.sources.intake import Intake, note_arrivals, take_in
+from pipelines.sources.type_examples import TypesIntake, take_in_types
 from pipelines.versions import data_version, forget_lock_entries, read_kept, restore, run_dvc, stage_names
 
 log = logging.getLogger(__name__)
@@ -30,6 +31,14 @@ class DataChange(Record):
     intake: Intake
     prepared: int
     verdict: Verdict
+
+
+class TypesChange(Record):
+    """What adding example crops came to."""
+
+    surface: str
+    data_version: str | None
+    types: TypesIntake
 
 
 def add_surface(project: Project, name: str, source: SourceSettings) -> DataChange:
@@ -65,6 +74,22 @@ def update_surface(project: Project, name: str, *, prune: bool = False) -> DataC
         intake = _bring(project, paths, settings, prune=prune)
         _track(project, paths, settings)
         return _reproduce(project, name, intake)
+
+
+def add_types(project: Project, name: str, folder: Path, *, prune: bool = False) -> TypesChange:
+    """Take in example crops of defect types, one folder a type, as part of the surface's data.
+
+    Raises:
+        SourceError: where the folder does not lie so, or a crop cannot be read; nothing is copied then.
+    """
+    settings = read_surface(project, name)
+    paths = project.surface(name)
+    with surface_lock(project, name, "data add-types"):
+        taken = take_in_types(folder, paths.types, settings.validation.max_megapixels, prune=prune)
+        _track(project, paths, settings)
+        run_validate(project, name)
+        run_preprocess(project, name)
+        return TypesChange(surface=name, data_version=data_version(project, name), types=taken)
 
 
 def remove_surface(project: Project, name: str) -> None:

@@ -6,7 +6,7 @@ from pipelines.config import RunSettings, SurfaceSettings, read_surface, resolve
 from pipelines.fingerprint import fingerprints, git_commit
 from pipelines.loader import VersionInfo
 from pipelines.paths import Project
-from pipelines.records import Algorithm, Evaluation, Record, Selection, Trained
+from pipelines.records import Algorithm, Evaluation, Record, Selection, Trained, TypeFigures
 from pipelines.versions import DataVersion
 
 
@@ -44,6 +44,7 @@ class Candidate(Record):
     info: VersionInfo
     selection: Selection
     evaluation: Evaluation
+    types: TypeFigures | None = None
 
 
 def resolve_job(

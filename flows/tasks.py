@@ -17,6 +17,7 @@ from pipelines.evaluate import evaluate
 from pipelines.imaging.tile_plan import choose_plan
 from pipelines.loader import Detector
 from pipelines.memory import reset_peak
+from pipelines.name_types import name_types
 from pipelines.paths import Project
 from pipelines.prepared import PreparedImage, read_index, read_region
 from pipelines.promote import propose
@@ -93,9 +94,10 @@ def evaluate_task(project: Project, job: Job, trained: Trained, maps: Path) -> C
     info = calibrate(trained, prepared, images, job.surface, job.own, score, job.data.version)
     detector = Detector(Path(trained.folder))
     settings, seed = job.settings.evaluation, job.settings.seed
+    types = name_types(prepared, images, Path(trained.folder), settings.bootstrap, seed)
     selection = score_selection(detector, prepared, images, settings.planted, seed)
     found = evaluate(detector, prepared, images, settings, seed, maps)
-    return Candidate(trained=trained, info=info, selection=selection, evaluation=found)
+    return Candidate(trained=trained, info=info, selection=selection, evaluation=found, types=types)
 
 
 @task(name="report", task_run_name="report {candidate.info.algorithm}")
@@ -116,6 +118,7 @@ def report_task(
         settings=job.settings.model_dump(mode="json"),
         profile=job.profile,
         commit=job.commit,
+        types=candidate.types,
     )
     folder = write_pages(
         project.surface(job.surface),
@@ -134,12 +137,14 @@ def register_task(project: Project, job: Job, tracking: Tracking, run: Run, cand
     """Register a candidate, and see that the registered version gives its scores again."""
     template = project.root / "mlflow/model_card.md.j2"
     trained, info = candidate.trained, candidate.info
-    card = model_card(template, info, trained, candidate.selection, candidate.evaluation, job.profile, job.commit)
+    said = (candidate.selection, candidate.evaluation, job.profile, job.commit, candidate.types)
+    card = model_card(template, info, trained, *said)
     version = register(tracking, run, Path(trained.folder), info, job.tags(trained.algorithm), card)
     paths = project.surface(job.surface)
     images = read_index(paths.prepared)[:_REPRODUCED]
     detector = Detector(Path(trained.folder))
-    expected = [detector.scan_region(read_region(paths.prepared, image)).score for image in images]
+    regions = [read_region(paths.prepared, image) for image in images]
+    expected = [detector.judge(region, detector.scan_region(region)).score for region in regions]
     check_reproduction(version, [paths.source / image.path for image in images], expected)
     return version
 

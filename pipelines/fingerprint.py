@@ -19,6 +19,7 @@ _SOURCES = (
     "calibrate.py",
     "evaluate.py",
     "selection.py",
+    "name_types.py",
     "parity.py",
     "defects",
     "loader.py",

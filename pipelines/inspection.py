@@ -123,6 +123,7 @@ def _inspect_one(
         map=str(written_map) if written_map else None,
         overlay=str(written_overlay) if written_overlay else None,
         defects=scan.defects,
+        sound=scan.sound,
     )
     observation = observe(seen, image, scan)
     measures = observation.model_dump(include=set(MEASURES))

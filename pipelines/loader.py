@@ -12,6 +12,7 @@ from PIL import Image
 from pydantic import Field, ValidationError
 
 from pipelines.config import DefectSettings, RegionSettings
+from pipelines.defects.naming import blank_regions, find_namer
 from pipelines.defects.regions import find_defects
 from pipelines.errors import ModelError
 from pipelines.imaging.decoding import decode_photograph
@@ -76,14 +77,27 @@ class RegionScan(NamedTuple):
     score: float
 
 
+class Judged(NamedTuple):
+    """What a region's map comes to: score, verdict and defects, and how many regions were judged sound and left out."""
+
+    score: float
+    anomalous: bool
+    defects: tuple[Defect, ...]
+    sound: int
+
+
 class Scan(NamedTuple):
-    """A photograph's anomaly map (H, W) float32, 0 outside `region`; its score, verdict and defects."""
+    """A photograph's anomaly map (H, W) float32, 0 outside `region`; its score, verdict and defects.
+
+    `sound` regions were judged sound: the map still shows them, but score, verdict and defects leave them out.
+    """
 
     map: NDArray[np.float32]
     score: float
     anomalous: bool
     region: Box
     defects: tuple[Defect, ...] = ()
+    sound: int = 0
 
 
 class MapsTiles(Protocol):
@@ -108,6 +122,7 @@ class Detector:
         self.folder = folder
         self.info = read_info(folder)
         self._model = TileModel(folder, self.info.precision)
+        self._namer = find_namer(folder)
 
     def scan_region(self, region: NDArray[np.uint8]) -> RegionScan:
         """Scan a prepared region; map and score are on the version's scale."""
@@ -120,28 +135,44 @@ class Detector:
         The verdict is the image score's alone: defects say where to look, and now and then a sound photograph has one.
         """
         box = find_region(photograph, self.info.region)
-        found = self.scan_region(photograph[box.top : box.bottom, box.left : box.right])
-        anomalous = self.is_anomalous(found.score)
-        defects = self._find_defects(found.map, anomalous, box)
+        region = photograph[box.top : box.bottom, box.left : box.right]
+        found = self.scan_region(region)
+        judged = self.judge(region, found)
         whole = np.zeros(photograph.shape[:2], np.float32)
         whole[box.top : box.bottom, box.left : box.right] = found.map
-        return Scan(whole, found.score, anomalous, box, defects)
+        defects = tuple(_move(defect, box) for defect in judged.defects)
+        return Scan(whole, judged.score, judged.anomalous, box, defects, judged.sound)
 
-    def _find_defects(self, region_map: NDArray[np.float32], anomalous: bool, box: Box) -> tuple[Defect, ...]:
+    def judge(self, region: NDArray[np.uint8], found: RegionScan) -> Judged:
+        """Find and name the defects of a region (H, W, 3), and give the verdict without what is sound after all.
+
+        The threshold was set with nothing left out: leaving out can only lower a score, so the promise holds.
+        """
+        anomalous = self.is_anomalous(found.score)
+        defects = self._find_defects(found.map, anomalous)
+        if self._namer is None:
+            return Judged(found.score, anomalous, defects, 0)
+        named = self._namer.sort(region, defects)
+        if not named.sound:
+            return Judged(found.score, anomalous, named.defects, 0)
+        left = image_score(blank_regions(found.map, named.sound), self.info.score_rule)
+        score = left * self.info.map_divisor / self.info.image_divisor
+        return Judged(score, self.is_anomalous(score), named.defects, len(named.sound))
+
+    def _find_defects(self, region_map: NDArray[np.float32], anomalous: bool) -> tuple[Defect, ...]:
         """List a region's defects; where an anomalous one has none, those pixels that made its score what it is.
 
         The pixel threshold may exceed every pixel of a faint but wide defect, which the image score still sees.
         """
         rule, settings = self.info.score_rule, self.info.defects
-        defects = find_defects(region_map, self.info.pixel_threshold.threshold, settings, (box.left, box.top))
+        defects = find_defects(region_map, self.info.pixel_threshold.threshold, settings)
         if defects or not anomalous:
             return defects
         border = border_width(region_map, rule)
-        corner = (box.left + border, box.top + border)
         # At this level itself, so that the pixels are exactly those: no spreading.
         level = np.nextafter(np.float32(score_level(region_map, rule)), np.float32(0))
         exactly = settings.model_copy(update={"low": 1.0})
-        return find_defects(inner_part(region_map, rule), float(level), exactly, corner)
+        return find_defects(inner_part(region_map, rule), float(level), exactly, (border, border))
 
     def is_anomalous(self, score: float) -> bool:
         """Give the verdict: the one function that calibration sets the threshold for."""
@@ -167,6 +198,17 @@ class Detector:
                         f"{self.folder}: tile {reference.file} has a {name} of {value:.6g}, stored was {stored:.6g}",
                         cure="its files were changed or this machine computes otherwise: do not use this version",
                     )
+
+
+def _move(defect: Defect, region: Box) -> Defect:
+    """Bring a defect from pixels of the region of interest to those of the photograph."""
+    x, y = region.left, region.top
+    left, top, right, bottom = defect.box
+    moved = {
+        "box": Box(left + x, top + y, right + x, bottom + y),
+        "outline": tuple((px + x, py + y) for px, py in defect.outline),
+    }
+    return defect.model_copy(update=moved)
 
 
 def read_info(folder: Path) -> VersionInfo:

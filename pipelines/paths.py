@@ -40,6 +40,11 @@ class SurfacePaths:
         return self.ledger / "arrivals.csv"
 
     @property
+    def types(self) -> Path:
+        """Example crops of defect types, one folder a type."""
+        return self.ledger / "types"
+
+    @property
     def work(self) -> Path:
         return self.root / "data/work" / self.name
 

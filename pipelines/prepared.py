@@ -14,6 +14,9 @@ from pipelines.errors import ToolError
 from pipelines.files import write_whole
 from pipelines.records import Box, Label, Part, Record
 
+# The folder of example crops, beside the images: TYPE/NAME.png.
+TYPES = "types"
+
 
 class PreparedImage(Record):
     """One image cut to its region of interest.

@@ -22,11 +22,12 @@ from pipelines.files import write_whole
 from pipelines.imaging.decoding import decode_mask, decode_photograph
 from pipelines.imaging.region import find_region
 from pipelines.paths import find_project
-from pipelines.prepared import PreparedImage, read_index, write_index
+from pipelines.prepared import TYPES, PreparedImage, read_index, write_index
 from pipelines.progress import track
 from pipelines.records import Label, Record, Verdict
 from pipelines.reuse import hash_modules, keep_for_reuse, may_reuse
 from pipelines.sources.manifest import read_manifest
+from pipelines.sources.type_examples import prepare_types
 
 _CODE = hash_modules(
     "pipelines.preprocess",
@@ -46,9 +47,17 @@ class Preprocessed(Record):
 
 
 def preprocess(
-    manifest: pd.DataFrame, verdict: Verdict, source: Path, region: RegionSettings, max_megapixels: float, out: Path
+    manifest: pd.DataFrame,
+    verdict: Verdict,
+    source: Path,
+    region: RegionSettings,
+    max_megapixels: float,
+    out: Path,
+    types: Path | None = None,
 ) -> Preprocessed:
     """Cut, convert and write each usable image; reuse what is there, delete what the manifest no longer names.
+
+    `types` holds example crops of defect types, which are prepared beside the images.
 
     Raises:
         GateError: where the verdict stops the run.
@@ -66,7 +75,8 @@ def preprocess(
         work = pool.map(lambda row: _prepare(row, source, region, max_megapixels, out, current.get(row["path"])), rows)
         images = list(track(work, len(rows), "prepare"))
     _write_index(out, images)
-    removed = _remove_unnamed(out, images)
+    crops = prepare_types(types, out / TYPES, max_megapixels) if types else set()
+    removed = _remove_unnamed(out, images, crops)
     return Preprocessed(
         images=len(images),
         prepared=len(images) - len(current),
@@ -171,8 +181,8 @@ def _png(pixels: NDArray[np.uint8]) -> bytes:
     return buffer.getvalue()
 
 
-def _remove_unnamed(out: Path, images: Iterable[PreparedImage]) -> int:
-    named = {out / "index.csv"} | {out / i.file for i in images} | {out / i.mask for i in images if i.mask}
+def _remove_unnamed(out: Path, images: Iterable[PreparedImage], crops: set[Path]) -> int:
+    named = crops | {out / "index.csv"} | {out / i.file for i in images} | {out / i.mask for i in images if i.mask}
     stale = [path for path in out.rglob("*") if path.is_file() and path not in named]
     for path in stale:
         path.unlink()
@@ -191,6 +201,7 @@ def main(name: str) -> None:
         settings.region,
         settings.validation.max_megapixels,
         paths.prepared,
+        paths.types,
     )
     log.info("preprocess %s: %d images, %d prepared, %.1f s", name, done.images, done.prepared, done.seconds)
 

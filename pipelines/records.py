@@ -233,12 +233,29 @@ class Parity(Record):
     planted: tuple[bool, ...]
 
 
+class TypeFigures(Record):
+    """What held-out examples say of the naming of types.
+
+    `confusion` counts examples by their own type (rows) and the one they were given (columns), both in the order of
+    `types`. `unknown` of them lay too far from all others to be given one. `held_out` says in words how.
+    """
+
+    types: tuple[str, ...]
+    confusion: tuple[tuple[int, ...], ...]
+    accuracy: Interval
+    macro_f1: Interval
+    unknown: int
+    held_out: str
+    seconds: float = 0.0
+
+
 class Defect(Record):
     """One connected region above the pixel threshold, in pixels of the photograph as a person sees it.
 
     `outline` is a closed line (x, y) without its first point again. `orientation` is the long axis against the
     horizontal, degrees in (-90, 90]; `length` and `width` are the sides of the smallest rectangle around it. `score`
-    is the map's peak inside, `mean_score` its mean. `type` and `confidence` are None where nothing names types.
+    is the map's peak inside, `mean_score` its mean. `type` and `confidence` are None where nothing names types; a type
+    `unknown` has no confidence.
     """
 
     box: Box
@@ -254,7 +271,10 @@ class Defect(Record):
 
 
 class Inspected(Record):
-    """One photograph's result; `error` says why there is none. `map` is where its anomaly map was written."""
+    """One photograph's result; `error` says why there is none. `map` is where its anomaly map was written.
+
+    `sound` counts regions that were judged sound by their type; score, verdict and defects leave them out.
+    """
 
     path: str
     score: float | None = None
@@ -264,4 +284,5 @@ class Inspected(Record):
     map: str | None = None
     overlay: str | None = None
     defects: tuple[Defect, ...] = ()
+    sound: int = 0
     error: str | None = None

@@ -11,9 +11,9 @@ import pandas as pd
 from pipelines.config import RunSettings
 from pipelines.errors import ModelError
 from pipelines.loader import VersionInfo
-from pipelines.records import Algorithm, Evaluation, Selection, Trained
+from pipelines.records import Algorithm, Evaluation, Selection, Trained, TypeFigures
 from pipelines.reports.run_page import flatten
-from pipelines.reports.wording import METRIC_NAMES, promise_in_words, training_in_words
+from pipelines.reports.wording import METRIC_NAMES, promise_in_words, training_in_words, types_in_words
 from pipelines.tracking.runs import Run
 from pipelines.tracking.store import ModelVersion, Tracking, load_pyfunc
 
@@ -61,6 +61,13 @@ def _word(name: str) -> str:
     return name.replace("/", "_").strip(". ")[:100] or "_"
 
 
+def log_types(run: Run, types: TypeFigures) -> None:
+    """Put on a run how well types are named, on examples that were held out."""
+    figures = {"types_accuracy": types.accuracy, "types_macro_f1": types.macro_f1}
+    run.metrics({name: figure.value for name, figure in figures.items()})
+    run.text(types.model_dump_json(indent=1), "types.json")
+
+
 def register(
     tracking: Tracking, run: Run, folder: Path, info: VersionInfo, tags: Mapping[str, str], card: str
 ) -> ModelVersion:
@@ -90,7 +97,7 @@ def check_reproduction(version: ModelVersion, photographs: Sequence[Path], expec
             )
 
 
-def model_card(
+def model_card(  # noqa: PLR0913, PLR0917 - one card says all of these
     template: Path,
     info: VersionInfo,
     trained: Trained,
@@ -98,6 +105,7 @@ def model_card(
     evaluation: Evaluation,
     profile: str,
     commit: str,
+    types: TypeFigures | None = None,
 ) -> str:
     """Write a version's model card in Markdown."""
     environment = jinja2.Environment(undefined=jinja2.StrictUndefined, trim_blocks=True)  # noqa: S701 - Markdown
@@ -107,6 +115,7 @@ def model_card(
         trained=trained,
         selection=selection,
         evaluation=evaluation,
+        types=types_in_words(types),
         names=METRIC_NAMES,
         about=ABOUT[trained.algorithm],
         training=training_in_words(trained),

@@ -69,6 +69,28 @@ def update(
     _show_change(update_surface(find_project(), surface, prune=prune), as_json)
 
 
+@app.command(
+    "add-types", epilog="Example: knotwatch data add-types boards ~/crops, where crops/ holds crack/, knot/, sound/"
+)
+def add_types_command(
+    surface: Surface,
+    folder: Annotated[Path, typer.Argument(help="Folders of example crops, named after their type.")],
+    prune: Annotated[bool, typer.Option("--prune", help="Also drop examples that are not in FOLDER.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Take in example crops of defect types, which the next retrain learns; perfect, good or sound hold no defect."""
+    from flows.data import add_types, check_source
+
+    log_to_terminal()
+    change = add_types(find_project(), surface, check_source(folder), prune=prune)
+    if as_json:
+        print_json(change)
+        return
+    counts = ", ".join(f"{count} {name}" for name, count in change.types.examples.items())
+    say(f"{surface}: examples of types: {counts}; {change.types.new} new, {change.types.removed} removed")
+    say(f"data version {change.data_version}; next: knotwatch retrain {surface}")
+
+
 def _show_change(change: "object", as_json: bool) -> None:
     from flows.data import DataChange
 

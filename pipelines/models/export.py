@@ -69,7 +69,15 @@ def export_openvino(model: nn.Module, tile_height: int, tile_width: int, folder:
     Raises:
         ModelError: where the model cannot be converted for such a tile.
     """
-    on_bytes = _OnBytes(model).eval()
+    write_ir(convert_on_bytes(_OnBytes(model), tile_height, tile_width), folder)
+
+
+def convert_on_bytes(on_bytes: nn.Module, tile_height: int, tile_width: int) -> openvino.Model:
+    """Convert a module that takes uint8 (n, tile_height, tile_width, 3), n of any size.
+
+    Raises:
+        ModelError: where it cannot be converted.
+    """
     example = torch.zeros(1, tile_height, tile_width, 3, dtype=torch.uint8)
     try:
         with torch.no_grad(), warnings.catch_warnings():
@@ -77,10 +85,10 @@ def export_openvino(model: nn.Module, tile_height: int, tile_width: int, folder:
             warnings.filterwarnings("ignore", "`torch.jit.")
             # Sizes are those of the plan, so that what the tracer makes a constant is one.
             warnings.simplefilter("ignore", torch.jit.TracerWarning)
-            converted = openvino.convert_model(on_bytes, example_input=example, input=[-1, tile_height, tile_width, 3])
+            shape = [-1, tile_height, tile_width, 3]
+            return openvino.convert_model(on_bytes.eval(), example_input=example, input=shape)
     except Exception as error:  # the converter raises a dozen kinds
         raise ModelError(
             f"the model cannot be exported for tiles of {tile_height} x {tile_width}: {error}",
             cure="train with the tile plan that the model is exported for",
         ) from error
-    write_ir(converted, folder)

@@ -64,11 +64,13 @@ def quantise(source: Path, tiles: Sequence[NDArray[np.uint8]], folder: Path) -> 
     write_ir(quantised, folder)
 
 
-def write_ir(model: openvino.Model, folder: Path) -> None:
-    """Write model.xml and model.bin whole, or not at all; where float constants are large, as float16."""
+def write_ir(model: openvino.Model, folder: Path, *, halve: bool = False) -> None:
+    """Write model.xml and model.bin whole, or not at all; float constants as float16 with `halve`, or where large."""
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder) as unfinished:
-        openvino.save_model(model, Path(unfinished) / XML, compress_to_fp16=_float_bytes(model) > _HALVED_ABOVE)
+        openvino.save_model(
+            model, Path(unfinished) / XML, compress_to_fp16=halve or _float_bytes(model) > _HALVED_ABOVE
+        )
         move_ir(Path(unfinished), folder)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from pipelines.imaging.overlay import data_uri, encode_picture, strip
 from pipelines.paths import SurfacePaths
 from pipelines.prepared import PreparedImage, read_index, read_mask, read_region
-from pipelines.records import Evaluation, Label, Promise, ScoredImage, Selection, Trained, Verdict
+from pipelines.records import Evaluation, Label, Promise, ScoredImage, Selection, Trained, TypeFigures, Verdict
 from pipelines.reports.run_page import Picture, PictureGroup, RunPage, StageUse, write_run_page
 from pipelines.reports.wording import METRIC_NAMES, training_in_words
 
@@ -56,6 +56,7 @@ def describe_run(  # noqa: PLR0913 - one page says all of these, and every one i
     settings: dict[str, object],
     profile: str,
     commit: str,
+    types: TypeFigures | None = None,
 ) -> RunPage:
     """Gather what a run's page says, pictures excepted; `promises` are the image's and the area's."""
     return RunPage(
@@ -68,12 +69,14 @@ def describe_run(  # noqa: PLR0913 - one page says all of these, and every one i
         date=datetime.now(UTC).strftime("%d %B %Y, %H:%M UTC"),
         verdict=verdict,
         evaluation=evaluation,
+        types=types,
         image_promise=promises[0],
         pixel_promise=promises[1],
         stages=(
             StageUse(stage="train", seconds=trained.seconds, peak_memory_mb=trained.peak_rss_mb),
             StageUse(stage="select", seconds=selection.seconds),
             StageUse(stage="evaluate", seconds=evaluation.seconds),
+            *([StageUse(stage="types", seconds=types.seconds)] if types else []),
         ),
         settings=settings,
         notes=(*_selection_in_words(selection), *training_in_words(trained)),

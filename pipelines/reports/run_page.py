@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import Field
 
-from pipelines.records import Evaluation, Interval, Label, Promise, Record, Verdict
+from pipelines.records import Evaluation, Interval, Label, Promise, Record, TypeFigures, Verdict
 from pipelines.reports import wording
 from pipelines.reports.environment import page_environment
 from pipelines.reports.score_chart import draw_score_chart
@@ -54,6 +54,7 @@ class RunPage(Record):
     date: str
     verdict: Verdict | None = None
     evaluation: Evaluation = Evaluation()
+    types: TypeFigures | None = None
     image_promise: Promise | None = None
     pixel_promise: Promise | None = None
     pictures: tuple[Picture, ...] = ()
@@ -101,6 +102,7 @@ def render_run_page(page: RunPage) -> str:
             names=wording.METRIC_NAMES,
             columns=_columns,
             promise=wording.promise_in_words,
+            types=wording.types_in_words(page.types),
             count=wording.count_in_words,
             chart=chart,
             groups=[(group, [p for p in page.pictures if p.group == group]) for group in PictureGroup],

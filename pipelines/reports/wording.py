@@ -1,6 +1,6 @@
 """Figures in words: shares, intervals, promises, and a run's first line."""
 
-from pipelines.records import Confusion, Evaluation, Interval, Parity, Promise, Trained
+from pipelines.records import Confusion, Evaluation, Interval, Parity, Promise, Trained, TypeFigures
 
 METRIC_NAMES = {
     "image_auroc": "image AUROC",
@@ -80,6 +80,20 @@ def training_in_words(trained: Trained) -> tuple[str, ...]:
     notes = tuple(f"{name}: {text}" for name, text in trained.notes.items())
     agreement = f": {parity_in_words(trained.parity)}" if trained.parity else ""
     return (*notes, f"The exported network computes in {trained.precision}{agreement}.")
+
+
+def types_in_words(types: TypeFigures | None) -> str:
+    """Write how well types are named, and on what.
+
+    >>> types_in_words(None)
+    'Defects are not named: the surface has no examples of at least two types.'
+    """
+    if types is None:
+        return "Defects are not named: the surface has no examples of at least two types."
+    count = count_in_words(sum(sum(row) for row in types.confusion), "example")
+    figures = f"accuracy {interval_in_words(types.accuracy)}, macro-F1 {interval_in_words(types.macro_f1)}"
+    far = f"{types.unknown} of them lay too far from all others to be named"
+    return f"{', '.join(types.types)}: {figures} on {count}, held out ({types.held_out}); {far}."
 
 
 def confusion_in_words(confusion: Confusion) -> str:

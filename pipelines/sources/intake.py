@@ -44,7 +44,7 @@ def take_in(layout: Layout, source: Path, mirror: Path, arrivals: Path, *, prune
     stale = [name for name in files if _differs(source / name, mirror / name)]
     new = sum(name in images and not (mirror / name).exists() for name in stale)
     for name in track(stale, len(stale), "copy"):
-        _copy(source / name, mirror / name)
+        copy_file(source / name, mirror / name)
     removed = _prune(mirror, set(files)) if prune else 0
     note_arrivals(layout, mirror, arrivals)
     changed = sum(name in images for name in stale) - new
@@ -80,7 +80,7 @@ def _differs(source: Path, copy: Path) -> bool:
     return here.st_mtime_ns != there.st_mtime_ns and not filecmp.cmp(source, copy, shallow=False)
 
 
-def _copy(source: Path, target: Path) -> None:
+def copy_file(source: Path, target: Path) -> None:
     """Copy through a temporary neighbour, sharing blocks where the file system can."""
     target.parent.mkdir(parents=True, exist_ok=True)
     part = target.with_name(f".{hashlib.sha256(target.name.encode()).hexdigest()[:16]}.part")

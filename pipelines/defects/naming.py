@@ -1,0 +1,58 @@
+"""Naming the defects of a photograph, and telling which regions are sound after all."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipelines.defects.regions import draw_regions
+from pipelines.defects.type_head import FILE, Named, load_head
+from pipelines.imaging.crops import cut_crop
+from pipelines.models.embedder import embed_crops
+from pipelines.models.runtime import TileModel
+from pipelines.prepared import TYPES
+from pipelines.records import Box, Defect
+
+# The highest peaks come first; what a photograph full of regions shows is not told by the hundredth.
+_MOST = 50
+
+
+class Sorted(NamedTuple):
+    """Regions that stay defects, with their types, and those judged sound."""
+
+    defects: tuple[Defect, ...]
+    sound: tuple[Defect, ...]
+
+
+class Namer:
+    """A version's network and head for types."""
+
+    def __init__(self, folder: Path) -> None:
+        self._network = TileModel(folder / TYPES)
+        self._head = load_head(folder / TYPES / FILE)
+
+    def sort(self, image: NDArray[np.uint8], defects: Sequence[Defect]) -> Sorted:
+        """Name the 50 highest defects of an image (H, W, 3), others keep no type, and part off sound regions."""
+        if not defects:
+            return Sorted((), ())
+        crops = [cut_crop(image, Box(*defect.box)) for defect in defects[:_MOST]]
+        found = self._head.name(embed_crops(self._network, crops))
+        named = [(_with_type(d, n), n.dropped) for d, n in zip(defects, found, strict=False)]
+        kept = [defect for defect, dropped in named if not dropped] + list(defects[_MOST:])
+        return Sorted(tuple(kept), tuple(defect for defect, dropped in named if dropped))
+
+
+def _with_type(defect: Defect, named: Named) -> Defect:
+    return defect.model_copy(update={"type": named.type, "confidence": named.confidence})
+
+
+def find_namer(folder: Path) -> Namer | None:
+    """Load a version's namer; None where it was trained without examples of types."""
+    return Namer(folder) if (folder / TYPES / FILE).is_file() else None
+
+
+def blank_regions(region_map: NDArray[np.float32], sound: tuple[Defect, ...]) -> NDArray[np.float32]:
+    """Return a map (H, W) that is 0 where regions judged sound lie."""
+    return np.where(draw_regions(sound, *region_map.shape) > 0, np.float32(0), region_map)

@@ -1,0 +1,142 @@
+"""Typing from drawn examples to a named defect: the real network, exported."""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+from pipelines.config import DefectSettings
+from pipelines.defects.examples import read_examples
+from pipelines.defects.naming import blank_regions, find_namer
+from pipelines.defects.regions import find_defects
+from pipelines.errors import SourceError
+from pipelines.name_types import name_types
+from pipelines.prepared import TYPES, PreparedImage
+from pipelines.records import Label, Part
+from pipelines.sources.type_examples import prepare_types, take_in_types
+
+SIDE = 96
+
+
+def draw_wood(seed: int, kind: str) -> NDArray[np.uint8]:
+    """Draw a square of grain with a knot, a crack, or nothing in it."""
+    random = np.random.default_rng(seed)
+    grain = 160 + 20 * np.sin(np.linspace(0, 25, SIDE) + random.uniform(0, 6))[:, None]
+    pixels = (grain + random.normal(0, 6, (SIDE, SIDE)))[..., None] * np.array([1, 0.8, 0.6])
+    pixels = np.ascontiguousarray(np.clip(pixels, 0, 255).astype(np.uint8))
+    x, y = (int(v) for v in random.integers(35, 60, 2))
+    if kind == "knot":
+        cv2.circle(pixels, (x, y), 26, (70, 40, 25), -1)
+    if kind == "crack":
+        cv2.line(pixels, (x - 30, y + 30), (x + 30, y - 30), (15, 10, 5), 2)
+    return pixels
+
+
+@pytest.fixture(scope="module")
+def crops(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A user's folder of crops, seven of each."""
+    folder = tmp_path_factory.mktemp("crops")
+    for number, kind in enumerate(("knot", "crack", "perfect")):
+        (folder / kind).mkdir()
+        for seed in range(7):
+            Image.fromarray(draw_wood(100 * number + seed, kind)).save(folder / kind / f"{kind} {seed}.png")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def version(crops: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A version's folder with what names types."""
+    root = tmp_path_factory.mktemp("version")
+    assert take_in_types(crops, root / "kept", 10.0).examples == {"crack": 7, "knot": 7, "sound": 7}
+    prepare_types(root / "kept", root / "prepared" / TYPES, 10.0)
+    figures = name_types(root / "prepared", [], root, 100, 0)
+    assert figures is not None
+    assert figures.types == ("crack", "knot", "sound")
+    assert figures.accuracy.value > 0.8
+    return root
+
+
+def test_a_region_gets_its_type_and_a_sound_one_leaves_the_map(version: Path) -> None:
+    namer = find_namer(version)
+    assert namer is not None
+    image = np.concatenate([draw_wood(900, "knot"), draw_wood(901, "perfect"), draw_wood(902, "crack")], axis=1)
+    scores = np.zeros(image.shape[:2], np.float32)
+    for place in range(3):
+        scores[15:80, SIDE * place + 15 : SIDE * place + 80] = 3 - 0.5 * place
+    found = namer.sort(image, find_defects(scores, 1.0, DefectSettings()))
+    assert [d.type for d in found.defects] == ["knot", "crack"]
+    assert all(d.confidence is not None and 0.3 < d.confidence <= 1 for d in found.defects)
+    assert [d.type for d in found.sound] == ["sound"]
+    left = blank_regions(scores, found.sound)
+    assert left[40, SIDE + 40] == 0
+    assert (left[:, :SIDE] == scores[:, :SIDE]).all()
+
+
+def test_a_surface_without_examples_names_nothing(tmp_path: Path) -> None:
+    (tmp_path / "prepared").mkdir()
+    assert name_types(tmp_path / "prepared", [], tmp_path, 0, 0) is None
+    assert find_namer(tmp_path) is None
+
+
+def test_masks_give_examples_by_their_value_with_sound_wood_beside(tmp_path: Path) -> None:
+    images = []
+    for number in range(8):
+        sound = number >= 4
+        image = draw_wood(number, "perfect" if sound else "knot")
+        mask = np.zeros((SIDE + 10, SIDE + 10), np.uint8)  # the photograph is larger than its region of interest
+        mask[10 + 5 : 10 + 15, 10 + 70 : 10 + 90] = 2
+        mask[10 + 30 : 10 + 60, 10 + 30 : 10 + 60] = 1
+        Image.fromarray(image).save(tmp_path / f"{number}.png")
+        Image.fromarray(mask).save(tmp_path / f"m{number}.png")
+        images.append(
+            PreparedImage(
+                path=f"{number}.png",
+                file=f"{number}.png",
+                mask=None if sound else f"m{number}.png",
+                left=10,
+                top=10,
+                right=SIDE + 10,
+                bottom=SIDE + 10,
+                width=SIDE + 10,
+                height=SIDE + 10,
+                part=Part.TRAIN if sound else Part.TEST,
+                label=Label.NORMAL if sound else Label.ANOMALOUS,
+                defects={} if sound else {1: "knot", 2: "resin"},
+                condition=None,
+                group=f"g{number}",
+                key="",
+            )
+        )
+    found = read_examples(tmp_path, images, 0)
+    kinds = [(e.type, e.group) for e in found]
+    assert sorted(kinds[:8]) == sorted((kind, f"g{n}") for n in range(4) for kind in ("knot", "resin"))
+    assert {kind for kind, _ in kinds[8:]} == {"sound"}
+    assert {group for _, group in kinds[8:]} == {"g4", "g5", "g6", "g7"}
+    assert read_examples(tmp_path, images[:2] + images[4:], 0) == [], "two groups of a type cannot be held out"
+
+
+def test_what_is_no_example_is_refused_before_anything_is_copied(crops: Path, tmp_path: Path) -> None:
+    kept = tmp_path / "kept"
+    broken = tmp_path / "broken"
+    for name in ("knot 0.png", "knot 1.png", "knot 2.png"):
+        (broken / "knot").mkdir(parents=True, exist_ok=True)
+        (broken / "knot" / name).write_bytes((crops / "knot" / name).read_bytes())
+    (broken / "knot" / "knot 2.png").write_bytes(b"no picture")
+    with pytest.raises(SourceError, match=r"knot 2\.png"):
+        take_in_types(broken, kept, 10.0)
+    (broken / "knot" / "knot 2.png").unlink()
+    with pytest.raises(SourceError, match="2 crops, expected at least 3"):
+        take_in_types(broken, kept, 10.0)
+    assert not kept.exists()
+
+
+def test_taking_in_again_copies_what_changed_and_prunes_on_demand(crops: Path, tmp_path: Path) -> None:
+    kept = tmp_path / "kept"
+    assert take_in_types(crops, kept, 10.0).new == 21
+    assert take_in_types(crops, kept, 10.0).new == 0
+    Image.fromarray(draw_wood(1, "knot")).save(kept / "knot" / "mine.png")
+    assert take_in_types(crops, kept, 10.0).examples["knot"] == 8
+    assert take_in_types(crops, kept, 10.0, prune=True).removed == 1
