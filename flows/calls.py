@@ -7,6 +7,7 @@ from contextlib import suppress
 from flows.environment import log_to_terminal, prepare_environment
 from flows.locks import data_lock, surface_lock
 from flows.results import ModelLine, RetrainResult
+from flows.watch_results import WatchResult
 from pipelines.config import read_surface, resolve_run
 from pipelines.errors import CallError
 from pipelines.paths import Project, find_project
@@ -51,6 +52,22 @@ def _find_unchanged(project: Project, surface: str, profile: str, assignments: l
     own = read_surface(project, surface)
     marks = fingerprints(version, resolve_run(project, own, profile, assignments), own.policy)
     return find_unchanged(project, Tracking(project), surface, version, marks)
+
+
+def call_watch(surface: str) -> WatchResult:
+    """Look at a surface once, now.
+
+    Raises:
+        BusyError: where another look at it is going on.
+    """
+    project = find_project()
+    log_to_terminal()
+    read_surface(project, surface)
+    os.environ.setdefault("PREFECT_LOGGING_LEVEL", "CRITICAL")
+    prepare_environment(project)
+    from flows.watch import watch
+
+    return WatchResult.model_validate(watch(surface, at_once=True))
 
 
 def list_models(surface: str) -> list[ModelLine]:

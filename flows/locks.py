@@ -29,6 +29,13 @@ def data_lock(project: Project) -> Iterator[None]:
 
 
 @contextmanager
+def watch_lock(project: Project, surface: str) -> Iterator[None]:
+    """Hold a surface's looks, which count: two at once would tell the same drift twice. Others may change it."""
+    with _hold(project, f"_watch-{surface}", f"watch {surface}", wait=0):
+        yield
+
+
+@contextmanager
 def _hold(project: Project, name: str, doing: str, wait: float) -> Iterator[None]:
     folder = project.state / "locks"
     folder.mkdir(parents=True, exist_ok=True)

@@ -12,6 +12,7 @@ from flows.algorithm import log_data, train_algorithm
 from flows.environment import log_stages, prepare_environment
 from flows.job import Job, resolve_job
 from flows.locks import surface_lock
+from flows.notify import tell_failure
 from flows.results import Champion, ModelResult, RetrainResult, SomeFailedError, ValidationCounts
 from flows.stages import refuse_bad
 from flows.tasks import compare_task, preprocess_task, propose_task, validate_task
@@ -31,7 +32,7 @@ log = logging.getLogger(__name__)
 _WAIT = 3600.0
 
 
-@flow(name="retrain", flow_run_name="retrain {surface}")
+@flow(name="retrain", flow_run_name="retrain {surface}", on_failure=[tell_failure])
 def retrain(
     surface: str,
     profile: str = "full",

@@ -16,8 +16,9 @@ from pathlib import Path
 import psutil
 import yaml
 
-from flows.deployments import POOL, ensure_pool, refresh_after_move
+from flows.deployments import refresh_after_move
 from flows.environment import prepare_environment, running_servers, state_file
+from flows.pool import LIMIT, POOL, ensure_pool
 from pipelines.errors import BusyError, ToolError
 from pipelines.files import write_whole
 from pipelines.paths import Project
@@ -90,7 +91,8 @@ def _mlflow_command(project: Project, port: int) -> list[str]:
 
 
 def _worker_command() -> list[str]:
-    return [sys.executable, "-m", "prefect", "worker", "start", "--pool", POOL, "--name", "knotwatch", "--limit", "1"]
+    words = ("worker", "start", "--pool", POOL, "--name", "knotwatch", "--limit", str(LIMIT))
+    return [sys.executable, "-m", "prefect", *words]
 
 
 def _check_port(name: str, port: int) -> None:

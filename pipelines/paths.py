@@ -66,6 +66,16 @@ class SurfacePaths:
         return self.work / "history"
 
     @property
+    def review(self) -> Path:
+        """Photographs of drifted batches, put aside for a person; a folder a batch."""
+        return self.work / "review"
+
+    @property
+    def watch(self) -> Path:
+        """What the looks at this surface remember."""
+        return self.work / "watch.json"
+
+    @property
     def reports(self) -> Path:
         return self.root / "data/reports" / self.name
 

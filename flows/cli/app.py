@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from flows.cli import data, serving
+from flows.cli import data, serving, watching
 from flows.cli.output import err, print_error, print_json, print_table
 from flows.cli.retrained import print_retrain
 from pipelines.errors import CallError, KnotwatchError
@@ -142,7 +142,8 @@ def models(surface: Surface, as_json: Json = False) -> None:
     print_table(["version", "algorithm", "aliases", "data", "image auroc", "pixel auroc", "aupro"], rows)
 
 
-app.command(epilog='Example: knotwatch schedule wood-boards --cron "0 2 * * 1" --timezone Europe/Berlin')(
+app.command(epilog="Example: knotwatch watch wood-boards --once --json")(watching.watch)
+app.command(epilog='Example: knotwatch schedule wood-boards --cron "0 2 * * 1" --watch; knotwatch schedule --all')(
     serving.schedule
 )
 app.command(epilog="Example: knotwatch serve wood-boards --port 8400")(serving.serve)

@@ -1,55 +1,74 @@
 """`schedule`, `serve`, `ui` and `doctor`."""
 
+from contextlib import nullcontext, suppress
 from typing import Annotated
 
 import typer
 
 from flows.cli.output import print_json, print_table, say
 from pipelines.errors import CallError
-from pipelines.paths import find_project
+from pipelines.paths import Project, find_project
 
 
 def schedule(
     surface: Annotated[str | None, typer.Argument(help="The surface; without one, all schedules are listed.")] = None,
-    cron: Annotated[str | None, typer.Option(help='When, for example "0 2 * * 1": Mondays at two.')] = None,
+    every: Annotated[bool, typer.Option("--all", help="All surfaces; alone: --watch for each.")] = False,
+    cron: Annotated[str | None, typer.Option(help='Retrain when, for example "0 2 * * 1": Mondays at two.')] = None,
     timezone: Annotated[str | None, typer.Option(help="The time zone of --cron; default: as before, or UTC.")] = None,
     profile: Annotated[str | None, typer.Option(help="quick or full; default: as before, or full.")] = None,
-    pause: Annotated[bool, typer.Option("--pause", help="Keep the schedule, run nothing.")] = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Look each minute, as `knotwatch watch` does.")] = False,
+    pause: Annotated[bool, typer.Option("--pause", help="Keep the schedules, run nothing.")] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Run again by the clock.")] = False,
-    remove: Annotated[bool, typer.Option("--remove", help="Remove the schedule.")] = False,
+    remove: Annotated[bool, typer.Option("--remove", help="Remove the schedules.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")] = False,
 ) -> None:
-    """Retrain a surface by the clock; list, pause, resume or remove schedules.
+    """Retrain surfaces by the clock and look at them each minute; list, pause, resume or remove schedules.
 
-    The worker of `knotwatch ui` runs what is scheduled, one run at a time for each surface.
+    The worker of `knotwatch ui` runs what is scheduled: trainings one by one, looks beside them. --pause, --resume and
+    --remove mean both of a surface's schedules, with --watch the looks alone.
     """
     from flows import deployments
     from pipelines.config import read_surface, resolve_run
 
     project = find_project()
-    wishes = [cron is not None, pause, resume, remove]
-    if sum(wishes) > 1 or (any(wishes) and surface is None):
+    changes = [pause, resume, remove]
+    asked = every or watch or cron is not None or any(changes)
+    if sum(changes) > 1 or (any(changes) and cron is not None) or (asked and every == (surface is not None)):
         raise CallError(
-            "expected a surface and one of --cron, --pause, --resume, --remove",
-            cure='knotwatch schedule wood-boards --cron "0 2 * * 1"',
+            "expected a surface, or --all, with --cron and --watch, or with one of --pause, --resume, --remove",
+            cure='knotwatch schedule wood-boards --cron "0 2 * * 1" --watch, or knotwatch schedule --all',
         )
-    if surface is not None and cron is not None:
+    only = deployments.WATCH if watch else None
+    names = project.surface_names() if every else [surface] if surface and asked else []
+    for name in names:
+        if any(changes):
+            _change(project, name, only, every, resume=resume, remove=remove)
+            continue
         # A misspelt surface or profile would fail by the clock, at night.
-        own = read_surface(project, surface)
-        resolve_run(project, own, profile or "full", [])
-        deployments.change_schedule(project, surface, cron, timezone, profile)
-    elif surface is not None and (pause or resume):
-        deployments.set_active(project, surface, active=resume)
-    elif surface is not None and remove:
-        deployments.remove_schedule(project, surface)
+        resolve_run(project, read_surface(project, name), profile or "full", [])
+        if cron is not None:
+            deployments.change_schedule(project, name, cron, timezone, profile)
+        if watch or every:
+            deployments.set_watch(project, name)
     found = [s for s in deployments.list_schedules(project) if surface in (None, s.surface)]
     if as_json:
         print_json({"schedules": [s.model_dump(mode="json") for s in found]})
         return
-    rows = [(s.surface, s.cron, s.timezone, s.profile, "active" if s.active else "paused") for s in found]
-    print_table(["surface", "cron", "time zone", "profile", "state"], rows)
+    rows = [(s.surface, s.flow, s.cron, s.timezone, s.profile, "active" if s.active else "paused") for s in found]
+    print_table(["surface", "flow", "cron", "time zone", "profile", "state"], rows)
     if found and not _is_served():
         say("These run while a worker runs: start `knotwatch ui` (the README says how to start it at boot).")
+
+
+def _change(project: Project, surface: str, only: str | None, every: bool, *, resume: bool, remove: bool) -> None:
+    """Pause, resume or remove; of all surfaces, those without a schedule are passed over."""
+    from flows import deployments
+
+    with suppress(CallError) if every else nullcontext():
+        if remove:
+            deployments.remove_schedule(project, surface, only)
+        else:
+            deployments.set_active(project, surface, active=resume, flow_name=only)
 
 
 def _is_served() -> bool:

@@ -51,6 +51,35 @@ def take_in(layout: Layout, source: Path, mirror: Path, arrivals: Path, *, prune
     return Intake(images=len(rows), new=new, changed=changed, removed=removed)
 
 
+class News(Record):
+    """What lies at a source that was not taken in: new or changed files, `state` of all that lies there as one hash.
+
+    `youngest` is when a file there was changed last, seconds since 1970.
+    """
+
+    stale: int
+    state: str
+    youngest: float
+
+
+def look_at_source(layout: Layout, source: Path, mirror: Path) -> News:
+    """Look what `take_in` would copy, without copying; names, sizes and times are compared, contents where in doubt.
+
+    Raises:
+        SourceError: where the folder is not there, or does not lie as its layout says.
+    """
+    if not source.is_dir():
+        raise SourceError(f"{source} is not there", cure="mount or restore it; what was taken in is safe")
+    files = sorted(source_files(layout, source, read_source(layout, source)))
+    facts = {name: (source / name).stat() for name in files}
+    text = "\n".join(f"{name} {fact.st_size} {fact.st_mtime_ns}" for name, fact in facts.items())
+    return News(
+        stale=sum(_differs(source / name, mirror / name) for name in files),
+        state=hashlib.sha256(text.encode()).hexdigest()[:16],
+        youngest=max((fact.st_mtime for fact in facts.values()), default=0.0),
+    )
+
+
 def note_arrivals(layout: Layout, mirror: Path, arrivals: Path) -> int:
     """Give images that the ledger does not know the next batch number, forget those that went; return how many came."""
     before = pd.read_csv(arrivals, keep_default_na=False, dtype={"path": str}) if arrivals.is_file() else _empty()

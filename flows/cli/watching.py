@@ -1,0 +1,34 @@
+"""`watch`."""
+
+import time
+from typing import Annotated
+
+import typer
+
+from flows.cli.output import print_json, say
+
+
+def watch(
+    surface: Annotated[str, typer.Argument(help="The surface's name, as `knotwatch data list` shows it.")],
+    once: Annotated[bool, typer.Option("--once", help="Look once, then end.")] = False,
+    every: Annotated[float, typer.Option(min=1, help="Seconds between two looks.")] = 60.0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object a look instead of text.")] = False,
+) -> None:
+    """Look for new photographs and drift; retrain where the surface's policy says so.
+
+    Without --once it looks again and again until Ctrl-C. `knotwatch schedule SURFACE --watch` has the worker do it.
+    """
+    from flows.calls import call_watch
+
+    while True:
+        result = call_watch(surface)
+        if as_json:
+            print_json(result)
+        else:
+            for line in result.lines or ("nothing new",):
+                say(f"{time.strftime('%H:%M:%S')} {surface}: {line}")
+        if once:
+            break
+        time.sleep(every)
+    if result.retrained and result.retrained.problem:
+        raise typer.Exit(1)

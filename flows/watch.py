@@ -1,0 +1,126 @@
+"""The flow `watch`: look at requests, new photographs and drift, then retrain once where there is a reason."""
+
+import logging
+from pathlib import Path
+from typing import Any
+
+from prefect import flow
+
+from flows.environment import log_stages, prepare_environment
+from flows.locks import watch_lock
+from flows.notify import notify
+from flows.retrain import retrain
+from flows.watch_data import take_in_news
+from flows.watch_drift import look_for_drift
+from flows.watch_results import Retraining, WatchResult
+from flows.watch_state import WatchState, read_state, write_state
+from pipelines.config import WatchSettings, read_surface
+from pipelines.drift import Drift
+from pipelines.errors import BusyError
+from pipelines.paths import Project, find_project
+from pipelines.tracking.store import ModelVersion, Tracking
+from pipelines.versions import data_version
+
+log = logging.getLogger(__name__)
+
+
+@flow(name="watch", flow_run_name="watch {surface}")
+def watch(surface: str, at_once: bool = False) -> dict[str, Any]:
+    """Look at a surface once.
+
+    With `at_once` the source is looked at also where the policy's interval has not passed.
+
+    Raises:
+        BusyError: where another look at this surface is going on.
+    """
+    project = find_project()
+    prepare_environment(project)
+    log_stages()
+    with watch_lock(project, surface):
+        try:
+            result = look(project, surface, at_once=at_once)
+        except Exception as error:
+            _tell_once(project, surface, error)
+            raise
+    log.info("watch %s: %s", surface, result.words)
+    return result.model_dump(mode="json")
+
+
+def look(project: Project, surface: str, *, at_once: bool = False) -> WatchResult:
+    """Look at a surface's requests, source and history, and retrain it once where there is a reason.
+
+    What another process holds just now is left for the next look.
+    """
+    own = read_surface(project, surface)
+    state = read_state(project, surface).model_copy(update={"problem": ""})
+    tracking = Tracking(project)
+    notes: list[str] = []
+    source = None
+    try:
+        state, source = take_in_news(project, surface, own, state, at_once=at_once)
+    except BusyError as error:
+        notes.append(f"what is new at the source waits: {error.problem}")
+    write_state(project, surface, state)
+    champion = tracking.champion(surface)
+    looks: list[Drift] = []
+    folders: list[Path] = []
+    retrained = None
+    if champion is None:
+        notes.append(f"no champion yet: knotwatch retrain {surface}")
+    else:
+        state, looks, folders = look_for_drift(project, tracking, champion, own.policy.watch, state)
+        write_state(project, surface, state)
+        retrained, why_not = _retrain_once(project, tracking, champion, own.policy.watch, state)
+        notes += why_not
+    return WatchResult(
+        surface=surface,
+        champion=champion.version if champion else None,
+        source=source,
+        drift=tuple(looks),
+        review=tuple(str(folder.relative_to(project.root)) for folder in folders),
+        retrained=retrained,
+        notes=tuple(notes),
+    )
+
+
+def _retrain_once(
+    project: Project, tracking: Tracking, champion: ModelVersion, settings: WatchSettings, state: WatchState
+) -> tuple[Retraining | None, list[str]]:
+    """Retrain where there is data that no version was trained on and the policy allows it; else say what is missing.
+
+    Each data version is tried once, however many reasons there are: a retrain that failed was told, and fails again.
+    """
+    surface = champion.surface
+    version = data_version(project, surface)
+    known = {v.tags.get("data_version") for v in tracking.versions(surface)} | {state.tried}
+    if version is None or version in known:
+        nothing = "no photograph was reviewed or added since, so there is nothing to retrain on"
+        return None, [nothing] if state.drift and settings.retrain_on_drift else []
+    drifted = settings.retrain_on_drift and state.drift is not None
+    if not (settings.retrain_on_new_data or drifted):
+        return None, [f"data version {version} is new; the policy leaves retraining to you"]
+    reason = " and ".join(["new data"] * settings.retrain_on_new_data + [f"{state.drift} drift"] * drifted)
+    log.info("watch %s: retrain for %s", surface, reason)
+    try:
+        found = retrain(surface, settings.profile, wait=0.0)
+        retrained = Retraining(
+            reason=reason,
+            data_version=found["data_version"],
+            champion=(found["champion"] or {}).get("version"),
+            skipped=found["skipped"],
+        )
+    except BusyError as error:
+        return None, [f"a retrain waits: {error.problem}"]
+    except Exception as error:
+        # The flow's own hook told it; its run is on the page as failed.
+        retrained = Retraining(reason=reason, data_version=version, problem=str(error))
+    write_state(project, surface, state.model_copy(update={"tried": version}))
+    return retrained, []
+
+
+def _tell_once(project: Project, surface: str, error: Exception) -> None:
+    """Tell people what a look failed with, and not again a minute later."""
+    state = read_state(project, surface)
+    if state.problem != str(error):
+        notify(project, surface, "watch failed", str(error))
+        write_state(project, surface, state.model_copy(update={"problem": str(error)}))

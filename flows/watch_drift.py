@@ -1,0 +1,90 @@
+"""The part of a look that concerns drift: new batches of the history against the champion's calibration."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from flows.notify import notify
+from flows.watch_state import WatchState, write_state
+from pipelines.config import WatchSettings
+from pipelines.drift import Drift
+from pipelines.find_drift import find_drift
+from pipelines.history import read_history
+from pipelines.loader import Calibration, read_calibration
+from pipelines.paths import Project, SurfacePaths
+from pipelines.set_aside import set_aside
+from pipelines.tracking.store import ModelVersion, Tracking
+
+EVENT = "knotwatch.drift"
+
+
+def look_for_drift(
+    project: Project, tracking: Tracking, champion: ModelVersion, settings: WatchSettings, state: WatchState
+) -> tuple[WatchState, list[Drift], list[Path]]:
+    """Look at the batches that came since the last look; return what is remembered, each look, and what to review.
+
+    Each batch is looked at once, also where a look is killed: what was seen is written down after it was told.
+    Drift that goes on is neither told again nor set aside again until it ends or changes.
+    """
+    paths = project.surface(champion.surface)
+    if state.version != champion.version:
+        state = state.model_copy(update={"version": champion.version, "looks": 0, "drift": None})
+    files = _new_files(paths.history, state.seen_ns)
+    reference = read_calibration(tracking.folder(champion.surface, champion.version)) if files else None
+    if reference is None or not reference.measures:
+        return state, [], []
+    looks: list[Drift] = []
+    folders: list[Path] = []
+    for batch, seen_ns in _group(files, champion.version, paths, settings.least_photographs):
+        state = state.model_copy(update={"seen_ns": seen_ns})
+        if not batch.empty:
+            found = find_drift(champion.surface, reference, batch, state.looks + 1, settings)
+            looks.append(found)
+            if found.kind is not None and found.kind != state.drift:
+                folders += _tell(project, found, reference, batch, settings)
+            state = state.model_copy(update={"looks": found.number, "drift": found.kind})
+        write_state(project, champion.surface, state)
+    return state, looks, folders
+
+
+def _new_files(folder: Path, seen_ns: int) -> list[Path]:
+    """List batches in the order in which they were finished, which their names, made when they began, do not tell."""
+    times = {path: path.stat().st_mtime_ns for path in folder.glob("*.parquet")}
+    return sorted((path for path, time in times.items() if time > seen_ns), key=lambda path: (times[path], path.name))
+
+
+def _group(files: list[Path], version: int, paths: SurfacePaths, least: int) -> Iterator[tuple[pd.DataFrame, int]]:
+    """Join small batches until they are large enough to look at; the last ones may have to wait for more.
+
+    An empty table stands for batches of which nothing counts: another version's, or photographs put aside before.
+    """
+    waiting: list[pd.DataFrame] = []
+    for path in files:
+        rows = read_history(paths.history, version=version, batches={path.stem})
+        ours = [Path(path).is_relative_to(paths.review) for path in rows["path"]]
+        waiting.append(rows[rows["score"].notna() & ~np.array(ours, dtype=bool)])
+        if sum(map(len, waiting)) >= least or not any(map(len, waiting)):
+            yield pd.concat(waiting, ignore_index=True), path.stat().st_mtime_ns
+            waiting = []
+
+
+def _tell(
+    project: Project, found: Drift, reference: Calibration, batch: pd.DataFrame, settings: WatchSettings
+) -> list[Path]:
+    """Set photographs aside, emit a Prefect event, and notify; return the folder, where there is one."""
+    from prefect.events import emit_event
+
+    folder = set_aside(found, reference, batch, project.surface(found.surface).review, settings.review_photographs)
+    where = str(folder.relative_to(project.root)) if folder else ""
+    emit_event(
+        event=f"{EVENT}.{found.kind}",
+        resource={
+            "prefect.resource.id": f"knotwatch.surface.{found.surface}",
+            "prefect.resource.name": found.surface,
+        },
+        payload={**found.model_dump(mode="json"), "review": where},
+    )
+    notify(project, found.surface, f"{found.kind} drift", found.words + (f"\nTo look at: {where}" if where else ""))
+    return [folder] if folder else []

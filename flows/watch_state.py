@@ -1,0 +1,40 @@
+"""What the looks at a surface remember: a small file beside its history, gone with the surface."""
+
+from pydantic import ValidationError
+
+from pipelines.drift import DriftKind
+from pipelines.files import write_whole
+from pipelines.paths import Project
+from pipelines.records import Record
+
+
+class WatchState(Record):
+    """What earlier looks saw.
+
+    `looks` counts those at batches of the champion `version`; batches written until `seen_ns` (their files' time) are
+    done with. `drift` is what the last of them noticed. `source` is the state of the source that was dealt with, looked
+    at when the clock said `looked` (seconds since 1970). `tried` is the data version last trained on, with or without
+    success; `problem` what the last look failed with, so that it is told once.
+    """
+
+    version: int | None = None
+    looks: int = 0
+    seen_ns: int = 0
+    drift: DriftKind | None = None
+    source: str = ""
+    looked: float = 0.0
+    tried: str = ""
+    problem: str = ""
+
+
+def read_state(project: Project, surface: str) -> WatchState:
+    """Read what is remembered; a damaged file is as good as none, the looks begin anew."""
+    path = project.surface(surface).watch
+    try:
+        return WatchState.model_validate_json(path.read_bytes())
+    except (FileNotFoundError, ValidationError):
+        return WatchState()
+
+
+def write_state(project: Project, surface: str, state: WatchState) -> None:
+    write_whole(project.surface(surface).watch, state.model_dump_json() + "\n")

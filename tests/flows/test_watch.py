@@ -1,0 +1,176 @@
+"""`watch` end to end: drift is told and set aside, new photographs are trained on once, failures reach people."""
+
+import json
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+import yaml
+from PIL import Image
+
+from pipelines.imaging.procedural import draw
+from pipelines.paths import Project
+from tests.conftest import make_project, run_knotwatch, set_training
+
+HEIGHT, WIDTH = 96, 128
+BLOCK = "custom-webhook/factory"
+
+
+class Receiver(HTTPServer):
+    """A small web hook on loopback that keeps what it is told."""
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.told: list[dict[str, Any]] = []
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_port}/hook"
+
+    def subjects(self) -> list[str]:
+        return [message["title"] for message in self.told]
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: Receiver
+
+    def do_POST(self) -> None:
+        self.server.told.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+        self.send_response(200)
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        return
+
+
+@pytest.fixture(scope="module")
+def receiver() -> Iterator[Receiver]:
+    server = Receiver()
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield server
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+class Watched(NamedTuple):
+    """A project with a trained surface whose photographs lie in a folder of the user's."""
+
+    project: Project
+    source: Path
+
+    def watch(self, *words: str, expect: int = 0) -> Any:
+        return run_knotwatch(self.project.root, "watch", "boards", "--once", "--json", *words, expect=expect).json
+
+    def policy(self, **settings: object) -> None:
+        path = self.project.surface("boards").settings
+        values = yaml.safe_load(path.read_text())
+        values["policy"]["watch"].update(settings)
+        path.write_text(yaml.safe_dump(values))
+
+
+def draw_boards(folder: Path, first: int, count: int, gain: float = 1.0) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for seed in range(first, first + count):
+        image = draw("wood", seed, HEIGHT, WIDTH).image
+        Image.fromarray(np.uint8(image * gain)).save(folder / f"{seed}.png")
+
+
+def try_knotwatch(root: Path, *words: str) -> Any:
+    """Run the command and return its object, also where it was refused."""
+    command = [sys.executable, "-c", "from flows.cli import main; main()", *words]
+    return json.loads(subprocess.run(command, cwd=root, capture_output=True, text=True, check=False).stdout)
+
+
+def make_block(root: Path, name: str, url: str) -> None:
+    code = f"""
+from flows.environment import prepare_environment
+from pipelines.paths import find_project
+prepare_environment(find_project())
+from prefect.blocks.notifications import CustomWebhookNotificationBlock as Hook
+Hook(name="{name}", url="{url}", json_data={{"title": "{{{{subject}}}}", "text": "{{{{body}}}}"}}).save("{name}")
+"""
+    subprocess.run([sys.executable, "-c", code], cwd=root, check=True)
+
+
+@pytest.fixture(scope="module")
+def watched(tmp_path_factory: pytest.TempPathFactory, receiver: Receiver) -> Watched:
+    base = tmp_path_factory.mktemp("watch")
+    project = make_project(base / "project")
+    source = base / "camera"
+    draw_boards(source / "good", 0, 60)
+    run_knotwatch(project.root, "data", "add", "boards", str(source))
+    set_training(project.root, "boards", algorithms=["padim"], export={"precision": "f32"})
+    found = Watched(project, source)
+    make_block(project.root, "factory", receiver.url)
+    make_block(project.root, "silent", "http://127.0.0.1:9/nobody")
+    found.policy(profile="quick", settle_seconds=0, notify=["custom-webhook/silent", BLOCK])
+    run_knotwatch(project.root, "retrain", "boards", "--profile", "quick")
+    return found
+
+
+def test_a_photograph_that_is_still_being_copied_waits(watched: Watched) -> None:
+    watched.policy(settle_seconds=3600)
+    draw_boards(watched.source / "good", 100, 8)
+    found = watched.watch()
+    assert found["source"] == {"new": 0, "changed": 0, "waiting": 8, "problem": None}
+    assert (found["champion"], found["retrained"], found["drift"]) == (1, None, [])
+
+
+def test_dim_light_is_told_once_set_aside_and_trained_on_by_nobody(watched: Watched, receiver: Receiver) -> None:
+    watched.policy(retrain_on_new_data=False, retrain_on_drift=True)
+    camera = watched.source.parent / "line"
+    for name, first, gain in (("monday", 1000, 1.0), ("tuesday", 2000, 0.7), ("wednesday", 3000, 0.7)):
+        draw_boards(camera / name, first, 20, gain)
+        run_knotwatch(watched.project.root, "inspect", "boards", str(camera / name), "--no-pictures")
+    found = watched.watch()
+    assert [look["kind"] for look in found["drift"]] == [None, "lighting", "lighting"]
+    assert found["retrained"] is None
+    assert "nothing to retrain on" in found["notes"][-1]
+    (folder,) = found["review"]
+    files = {path.name for path in (watched.project.root / folder).iterdir()}
+    assert len(files) == 21
+    assert "photographs.csv" in files
+    (told,) = [message for message in receiver.told if "drift" in message["title"]]
+    assert told["title"] == "knotwatch, boards: lighting drift"
+    assert "brightness" in told["text"]
+    assert folder in told["text"]
+
+
+def test_drift_and_new_photographs_are_one_retrain_also_by_two_looks_at_once(
+    watched: Watched, receiver: Receiver
+) -> None:
+    (watched.source / "good" / "broken.png").write_bytes(b"no picture")
+    watched.policy(settle_seconds=0)
+    command = ("watch", "boards", "--once", "--json")
+    with ThreadPoolExecutor(2) as pool:
+        looks = list(pool.map(lambda _: try_knotwatch(watched.project.root, *command), range(2)))
+    looks.append(watched.watch())
+    retrained = [found["retrained"] for found in looks if found.get("retrained")]
+    assert [(r["reason"], r["problem"]) for r in retrained] == [("lighting drift", None)]
+    refused = [found["error"] for found in looks if "error" in found]
+    assert all("`watch boards`" in error for error in refused)
+    versions = run_knotwatch(watched.project.root, "models", "boards", "--json").json["models"]
+    assert len(versions) == 2
+    (told,) = [message for message in receiver.told if "quarantine" in message["title"]]
+    assert "broken.png" in told["text"]
+
+
+def test_a_failed_retrain_and_a_lost_source_are_told(watched: Watched, receiver: Receiver) -> None:
+    root = watched.project.root
+    failed = run_knotwatch(root, "retrain", "boards", "--trial", "x", "--set", "padim.backbone=none-such", expect=1)
+    assert "none-such" in failed.err
+    assert receiver.subjects()[-1] == "knotwatch, boards: retrain failed"
+    assert "none-such" in receiver.told[-1]["text"]
+    watched.source.rename(watched.source.with_name("away"))
+    for _ in range(2):
+        assert "is not there" in watched.watch()["source"]["problem"]
+    assert receiver.subjects().count("knotwatch, boards: its source cannot be read") == 1
