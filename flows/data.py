@@ -59,11 +59,11 @@ def add_surface(project: Project, name: str, source: SourceSettings) -> DataChan
         try:
             intake = _bring(project, paths, settings, prune=False)
             write_surface(project, name, settings)
-            _track(project, paths, settings)
+            track_raw(project, paths, settings)
         except BaseException:
             _forget(project, paths)
             raise
-        return _reproduce(project, name, intake)
+        return reproduce(project, name, intake)
 
 
 def update_surface(project: Project, name: str, *, prune: bool = False) -> DataChange:
@@ -72,8 +72,8 @@ def update_surface(project: Project, name: str, *, prune: bool = False) -> DataC
     paths = project.surface(name)
     with surface_lock(project, name, "data update"):
         intake = _bring(project, paths, settings, prune=prune)
-        _track(project, paths, settings)
-        return _reproduce(project, name, intake)
+        track_raw(project, paths, settings)
+        return reproduce(project, name, intake)
 
 
 def add_types(project: Project, name: str, folder: Path, *, prune: bool = False) -> TypesChange:
@@ -86,7 +86,7 @@ def add_types(project: Project, name: str, folder: Path, *, prune: bool = False)
     paths = project.surface(name)
     with surface_lock(project, name, "data add-types"):
         taken = take_in_types(folder, paths.types, settings.validation.max_megapixels, prune=prune)
-        _track(project, paths, settings)
+        track_raw(project, paths, settings)
         run_validate(project, name)
         run_preprocess(project, name)
         return TypesChange(surface=name, data_version=data_version(project, name), types=taken)
@@ -169,14 +169,16 @@ def _import_from_git(project: Project, paths: SurfacePaths, source: SourceSettin
             run_dvc(project, "import", "-o", target, str(source.git_url), str(source.path))
 
 
-def _track(project: Project, paths: SurfacePaths, settings: SurfaceSettings) -> None:
+def track_raw(project: Project, paths: SurfacePaths, settings: SurfaceSettings) -> None:
+    """Let DVC keep a surface's raw files as they are now."""
     folders = [paths.ledger] if settings.source.git_url else [paths.source, paths.ledger]
     with data_lock(project):
         write_index(project)
         run_dvc(project, "add", *(str(p.relative_to(project.root)) for p in folders))
 
 
-def _reproduce(project: Project, name: str, intake: Intake) -> DataChange:
+def reproduce(project: Project, name: str, intake: Intake) -> DataChange:
+    """Measure and prepare what changed; `intake` is handed on."""
     before = _keys(project, name)
     verdict = run_validate(project, name)
     run_preprocess(project, name)

@@ -26,6 +26,7 @@ from pipelines.register import check_reproduction, model_card, register
 from pipelines.reports.comparison import Comparison, write_comparison
 from pipelines.reports.retrain import describe_run, write_pages
 from pipelines.selection import score_selection
+from pipelines.sources.reviews import raw_file
 from pipelines.tracking.runs import Run
 from pipelines.tracking.store import ModelVersion, Tracking
 from pipelines.train import LEAST_SIDES, train
@@ -145,7 +146,7 @@ def register_task(project: Project, job: Job, tracking: Tracking, run: Run, cand
     detector = Detector(Path(trained.folder))
     regions = [read_region(paths.prepared, image) for image in images]
     expected = [detector.judge(region, detector.scan_region(region)).score for region in regions]
-    check_reproduction(version, [paths.source / image.path for image in images], expected)
+    check_reproduction(version, [raw_file(paths.source, image.path) for image in images], expected)
     return version
 
 

@@ -27,6 +27,7 @@ from pipelines.progress import track
 from pipelines.records import Label, Record, Verdict
 from pipelines.reuse import hash_modules, keep_for_reuse, may_reuse
 from pipelines.sources.manifest import read_manifest
+from pipelines.sources.reviews import raw_file
 from pipelines.sources.type_examples import prepare_types
 
 _CODE = hash_modules(
@@ -155,7 +156,7 @@ def _prepare(
     }
     if current is not None:
         return PreparedImage.model_validate({**current.model_dump(), **facts})
-    photograph = decode_photograph(source / row["path"], max_megapixels)
+    photograph = decode_photograph(raw_file(source, row["path"]), max_megapixels)
     try:
         box = find_region(photograph.image, region)
     except ImageError as error:
@@ -163,7 +164,7 @@ def _prepare(
     height, width = photograph.image.shape[:2]
     files = {_prepared_name("images", row["path"]): photograph.image[box.top : box.bottom, box.left : box.right]}
     if mask := _mask(row):
-        values = decode_mask(source / mask, photograph)
+        values = decode_mask(raw_file(source, mask), photograph)
         files[_prepared_name("masks", row["path"])] = values if row["typed_mask"] else (values > 0).astype(np.uint8)
     encoded = {name: _png(pixels) for name, pixels in files.items()}
     for name, data in encoded.items():

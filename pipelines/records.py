@@ -68,7 +68,8 @@ class SourceRow(Record):
     """One image as its layout describes it, before anything was measured.
 
     `path` and `mask` are POSIX paths relative to the source folder. `defects` maps a mask's pixel value to the
-    name of its type; with `typed_mask` false every value above 0 means the one type named under 1.
+    name of its type; with `typed_mask` false every value above 0 means the one type named under 1. A `split` with
+    `only` is what a review says: that part and no other, where a layout's `train` is parted further.
     """
 
     path: str
@@ -78,7 +79,7 @@ class SourceRow(Record):
     defects: dict[int, str] = Field(default_factory=dict)
     group: str | None = None
     condition: str | None = None
-    split: Literal["train", "test"] | None = None
+    split: Literal["train", "test", "only train", "only calibrate"] | None = None
 
 
 class Box(NamedTuple):

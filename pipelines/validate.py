@@ -3,6 +3,7 @@
 import logging
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -16,9 +17,11 @@ from pipelines.records import Verdict
 from pipelines.reuse import hash_modules, keep_for_reuse, may_reuse
 from pipelines.sources import read_source
 from pipelines.sources.manifest import assign_groups, assign_parts, measure_rows, read_manifest, write_manifest
+from pipelines.sources.reviews import Reviewed, read_reviews
 
 _CODE = hash_modules(
     "pipelines.sources.manifest",
+    "pipelines.sources.reviews",
     "pipelines.sources.table",
     *(f"pipelines.imaging.{name}" for name in ("decoding", "depth", "measures", "scaling")),
 )
@@ -27,16 +30,25 @@ log = logging.getLogger(__name__)
 
 
 def build_manifest(
-    source: Path, arrivals: dict[str, int], settings: SurfaceSettings, known: pd.DataFrame | None
+    source: Path,
+    arrivals: dict[str, int],
+    settings: SurfaceSettings,
+    known: pd.DataFrame | None,
+    reviews: Sequence[Reviewed] = (),
 ) -> pd.DataFrame:
-    """Measure what is new, then group and part the images. `arrivals` maps a path to the number of its batch."""
-    rows = read_source(settings.source.layout, source)
-    frame = measure_rows(rows, source, settings.validation, known)
+    """Measure what is new, then group and part the images. `arrivals` maps a path to the number of its batch.
+
+    A reviewed photograph that the source did not have before is an image of its own.
+    """
+    rows = [*read_source(settings.source.layout, source), *(review.as_row() for review in reviews)]
+    frame = measure_rows(rows, source, settings.validation, known, {review.sha256: review for review in reviews})
     # What the ledger does not know yet came last. The order decides groups and parts, and is not part of the data:
     # the same images in the same parts are the same data version, however they came.
     latest = max(arrivals.values(), default=0) + 1
     frame = frame.assign(arrival=[arrivals.get(path, latest) for path in frame["path"]])
-    frame = assign_groups(frame, settings.validation.near_duplicate_bits)
+    own = frame["path"].isin([review.image for review in reviews])
+    frame = frame[~own | (frame["arrival"] == frame.groupby("sha256")["arrival"].transform("min"))]
+    frame = assign_groups(frame.sort_values("path", ignore_index=True), settings.validation.near_duplicate_bits)
     return assign_parts(frame, settings.parts)
 
 
@@ -61,7 +73,8 @@ def main(name: str) -> None:
     settings = read_surface(project, name)
     note = paths.manifest.with_name("manifest.made-by.json")
     known = read_manifest(paths.manifest) if may_reuse(paths.manifest, note, _CODE) else None
-    manifest = build_manifest(paths.source, read_arrivals(paths.arrivals), settings, known)
+    arrivals, reviews = read_arrivals(paths.arrivals), read_reviews(paths.ledger)
+    manifest = build_manifest(paths.source, arrivals, settings, known, reviews)
     verdict = validate(manifest, settings, paths.reports / "validation")
     write_manifest(manifest, paths.manifest)
     keep_for_reuse(paths.manifest, note, _CODE)

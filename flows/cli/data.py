@@ -91,6 +91,36 @@ def add_types_command(
     say(f"data version {change.data_version}; next: knotwatch retrain {surface}")
 
 
+@app.command(epilog="Example: knotwatch data review boards ~/Downloads/review-boards-2026-05-01.json")
+def review(
+    surface: Surface,
+    file: Annotated[Path, typer.Argument(help="What the page of an inspection saved.")],
+    photographs: Annotated[
+        list[Path] | None, typer.Option(metavar="FOLDER", help="Where the photographs are now, if they were moved.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Turn a review into the next data version.
+
+    A photograph with a confirmed defect goes to the test part, one that was drawn at random to calibrate, any other to
+    train; one that the surface knows stays in its part. Reviewed twice, the later verdict counts.
+    """
+    from flows.reviewing import review_surface
+
+    log_to_terminal()
+    change = review_surface(find_project(), surface, file, photographs or [])
+    if as_json:
+        print_json(change)
+        return
+    parts = ", ".join(f"{part} {count}" for part, count in sorted(change.parts.items()))
+    say(
+        f"{surface}: {change.photographs} photographs reviewed, {change.new} new ({parts}); "
+        f"{change.confirmed} defects confirmed, {change.rejected} rejected"
+    )
+    print_verdict(change.verdict)
+    say(f"data version {change.data_version}; next: knotwatch retrain {surface}")
+
+
 def _show_change(change: "object", as_json: bool) -> None:
     from flows.data import DataChange
 

@@ -13,6 +13,7 @@ from pipelines.files import write_whole
 from pipelines.progress import track
 from pipelines.records import Layout, Record
 from pipelines.sources import read_source, source_files
+from pipelines.sources.reviews import read_reviews
 
 # linux/fs.h: share the file's blocks until one copy is written to.
 _FICLONE = 0x40049409
@@ -84,6 +85,7 @@ def note_arrivals(layout: Layout, mirror: Path, arrivals: Path) -> int:
     """Give images that the ledger does not know the next batch number, forget those that went; return how many came."""
     before = pd.read_csv(arrivals, keep_default_na=False, dtype={"path": str}) if arrivals.is_file() else _empty()
     present = [row.path for row in read_source(layout, mirror)]
+    present += [review.image for review in read_reviews(arrivals.parent)]
     # An image that went and comes again comes last.
     known = before[before["path"].isin(present)]
     named = set(known["path"])

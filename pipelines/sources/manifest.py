@@ -18,6 +18,7 @@ from pipelines.progress import track
 from pipelines.records import SourceRow
 from pipelines.sources.grouping import assign_groups
 from pipelines.sources.parting import assign_parts
+from pipelines.sources.reviews import Reviewed, raw_file
 from pipelines.sources.table import as_manifest, read_manifest, write_manifest
 
 __all__ = ["assign_groups", "assign_parts", "measure_rows", "read_manifest", "write_manifest"]
@@ -29,28 +30,42 @@ _MEASURED = (
 
 
 def measure_rows(
-    rows: Sequence[SourceRow], folder: Path, settings: ValidationSettings, known: pd.DataFrame | None = None
+    rows: Sequence[SourceRow],
+    folder: Path,
+    settings: ValidationSettings,
+    known: pd.DataFrame | None = None,
+    reviews: Mapping[str, Reviewed] | None = None,
 ) -> pd.DataFrame:
     """Measure every image once, in the order of `rows`; grouping and parting come after.
+
+    `reviews` maps the SHA-256 of a photograph to what people said of it, which overrules its row.
 
     Figures of `known` are taken over where photograph and mask have the same SHA-256, so that the result is the same
     as without `known`. A file that cannot be used raises nothing: the reason stands in `error` or `mask_error`.
     """
     before = {} if known is None else {str(row["path"]): row for row in known.to_dict(orient="records")}
     measured = [
-        _measure(row, folder, settings, before.get(row.path)) for row in track(rows, len(rows), "measure photographs")
+        _measure(row, folder, settings, before.get(row.path), reviews or {})
+        for row in track(rows, len(rows), "measure photographs")
     ]
     return as_manifest(measured)
 
 
 def _measure(
-    row: SourceRow, folder: Path, settings: ValidationSettings, known: Mapping[Any, Any] | None
+    row: SourceRow,
+    folder: Path,
+    settings: ValidationSettings,
+    known: Mapping[Any, Any] | None,
+    reviews: Mapping[str, Reviewed],
 ) -> dict[str, Any]:
-    photograph, error = _read(folder / row.path)
-    mask, mask_error = _read(folder / row.mask) if row.mask else (b"", "")
+    photograph, error = _read(raw_file(folder, row.path))
+    sha256 = _sha256(photograph)
+    if sha256 in reviews and row.path != reviews[sha256].image:
+        row = reviews[sha256].over(row)
+    mask, mask_error = _read(raw_file(folder, row.mask)) if row.mask else (b"", "")
     facts: dict[str, Any] = {
         "path": row.path,
-        "sha256": _sha256(photograph),
+        "sha256": sha256,
         "bytes": len(photograph),
         "error": error,
         "mask": row.mask or "",

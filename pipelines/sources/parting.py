@@ -13,9 +13,10 @@ from pipelines.records import Label, Part
 def assign_parts(frame: pd.DataFrame, settings: PartSettings) -> pd.DataFrame:
     """Fill `part`, one for each group, by seeded hashes of the group, so that adding images moves none.
 
-    The images of a group's first arrival decide. Test: one that its layout calls test, one that is anomalous, or a
-    normal without a split whose group falls into the test share. Else train where one is of unknown label, because
-    nobody vouches for it; else train, select or calibrate by a second hash.
+    A review names the part of a photograph that came with it. The images of a group's first arrival decide. Test: one
+    that its layout calls test, one that is anomalous, or a normal without a split whose group falls into the share of
+    test. Else train where one is of unknown label, because nobody vouches for it; else train, select or calibrate by a
+    second hash.
     """
     counted = frame[(frame["error"] == "") & (frame["duplicate_of"] == "")]
     first = counted.groupby("group")["arrival"].transform("min")
@@ -37,6 +38,11 @@ def _decide(group: str, members: Set[tuple[str, str]], settings: PartSettings) -
     labels = {label for label, _ in members}
     if Label.ANOMALOUS in labels or any(split == "test" for _, split in members):
         return Part.TEST
+    splits = {split for _, split in members}
+    if "only train" in splits:
+        return Part.TRAIN
+    if "only calibrate" in splits:
+        return Part.CALIBRATE
     if (Label.NORMAL, "") in members and _uniform(settings.seed, "test", group) < settings.test:
         return Part.TEST
     return Part.TRAIN if Label.UNKNOWN in labels else _by_hash(group, settings)

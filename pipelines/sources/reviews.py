@@ -1,0 +1,98 @@
+"""What people said of photographs on an inspection's report, kept in a surface's ledger beside the order of arrival.
+
+The photographs themselves lie there too: DVC keeps reviews with the raw data, and a clean run sees them again.
+"""
+
+import csv
+import io
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Literal
+
+from pydantic import ValidationError
+
+from pipelines.errors import SourceError
+from pipelines.files import write_whole
+from pipelines.records import Label, Record, SourceRow
+
+FOLDER = "reviews"
+_PREFIX = f"{FOLDER}/"
+
+
+class Reviewed(Record):
+    """One reviewed photograph; `image` and `mask` are relative to the ledger.
+
+    `defects` maps the mask's values to types, as for SourceRow. `split` says which part it is for: `test` where it
+    holds a defect, else what it was shown for decides. Photographs that were picked by their score are sound ones that
+    look odd: calibrating on them would raise the thresholds.
+    """
+
+    sha256: str
+    image: str
+    mask: str | None
+    label: Label
+    split: Literal["test", "only train", "only calibrate"]
+    defects: dict[int, str]
+
+    def as_row(self) -> SourceRow:
+        """Describe it as a photograph that came with its review."""
+        facts = self.model_dump(include={"label", "mask", "defects", "split"})
+        return SourceRow(path=self.image, typed_mask=self.mask is not None, **facts)
+
+    def over(self, row: SourceRow) -> SourceRow:
+        """Correct a row of the source that shows the same photograph; it stays in the part that it is in."""
+        if self.label == Label.ANOMALOUS and self.mask is None and row.label == Label.ANOMALOUS:
+            return row
+        kept = {Label.NORMAL: None, Label.UNKNOWN: "only train", Label.ANOMALOUS: "test"}[row.label]
+        facts = self.model_dump(include={"label", "mask", "defects"})
+        return row.model_copy(update={**facts, "typed_mask": self.mask is not None, "split": row.split or kept})
+
+
+def raw_file(source: Path, name: str) -> Path:
+    """Find a manifest's photograph or mask: reviewed ones lie in the ledger beside the source.
+
+    No layout names files in a folder `reviews`.
+    """
+    return source.with_name("ledger") / name if name.startswith(_PREFIX) else source / name
+
+
+def read_reviews(ledger: Path) -> list[Reviewed]:
+    """Read a surface's reviews, in the order of images; none where there were none.
+
+    Raises:
+        SourceError: where the table is damaged.
+    """
+    table = ledger / FOLDER / "reviews.csv"
+    if not table.is_file():
+        return []
+    try:
+        with table.open(encoding="utf-8", newline="") as lines:
+            return [_read_row(row) for row in csv.DictReader(lines)]
+    except (ValueError, KeyError, TypeError, ValidationError) as error:
+        raise SourceError(
+            f"{table} is damaged ({error!r})", cure="restore it from DVC: `dvc checkout --force`"
+        ) from error
+
+
+def _read_row(row: Mapping[str, str]) -> Reviewed:
+    return Reviewed.model_validate({**row, "mask": row["mask"] or None, "defects": json.loads(row["defects"])})
+
+
+def write_reviews(ledger: Path, reviews: Sequence[Reviewed]) -> None:
+    """Write the table of reviews, then remove photographs and masks that it does not name."""
+    text = io.StringIO()
+    rows = csv.DictWriter(text, list(Reviewed.model_fields), lineterminator="\n")
+    rows.writeheader()
+    for review in sorted(reviews, key=lambda r: r.image):
+        rows.writerow({**review.model_dump(mode="json"), "defects": json.dumps(review.defects, ensure_ascii=False)})
+    write_whole(ledger / FOLDER / "reviews.csv", text.getvalue())
+    drop_unnamed(ledger)
+
+
+def drop_unnamed(ledger: Path) -> None:
+    """Remove what a review that did not come to its end left."""
+    named = {name for review in read_reviews(ledger) for name in (review.image, review.mask) if name}
+    for path in (ledger / FOLDER).rglob("*"):
+        if path.is_file() and path.name != "reviews.csv" and path.relative_to(ledger).as_posix() not in named:
+            path.unlink()
