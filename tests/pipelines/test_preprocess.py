@@ -1,11 +1,8 @@
 """Prepared images: the same bytes whichever way they came about, and nothing half written."""
 
-import io
-import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -194,24 +191,18 @@ def test_a_bad_verdict_stops_before_anything_is_written(source: Path, tmp_path: 
         read_index(tmp_path / "out")
 
 
-class _Dying(io.BytesIO):
-    """A file that takes half of what it is given; then its process is interrupted."""
+def die_at(write: int) -> Callable[..., int]:
+    """Make a stand-in for Path.write_bytes whose `write`-th file gets half, then the process is interrupted."""
+    count = iter(range(1, 1000))
+    real = Path.write_bytes
 
-    def __init__(self, handle: int) -> None:
-        super().__init__()
-        self._handle = handle
-
-    def write(self, data: Any) -> int:
-        os.write(self._handle, bytes(data)[: len(data) // 2])
-        os.close(self._handle)
+    def write_bytes(path: Path, data: bytes) -> int:
+        if next(count) != write:
+            return real(path, data)
+        real(path, data[: len(data) // 2])
         raise KeyboardInterrupt
 
-
-def die_at(write: int) -> Callable[..., Any]:
-    """Make a stand-in for os.fdopen whose `write`-th file dies; files before it are written."""
-    count = iter(range(1, 1000))
-    real = os.fdopen
-    return lambda handle, mode: _Dying(handle) if next(count) == write else real(handle, mode)
+    return write_bytes
 
 
 @pytest.mark.parametrize("write", [1, 2, 5, 8, 9])
@@ -224,7 +215,7 @@ def test_an_interrupted_run_leaves_no_half_file_and_no_false_index(
     wanted = tree(out)
     change_everything(source)
     with monkeypatch.context() as patch:
-        patch.setattr("pipelines.files.os.fdopen", die_at(write))
+        patch.setattr("pipelines.files.Path.write_bytes", die_at(write))
         with pytest.raises(KeyboardInterrupt):
             run(source, out)
     assert all((out / image.file).is_file() for image in read_index(out)), "the index names a file that is lost"
