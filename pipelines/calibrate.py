@@ -28,7 +28,7 @@ from pipelines.metrics.histograms import choose_edges
 from pipelines.metrics.pixels import PixelHistograms
 from pipelines.metrics.scale import ScoreScale, fit_scale
 from pipelines.models.runtime import TileModel
-from pipelines.parity import check_parity
+from pipelines.parity import check_parity, write_parity
 from pipelines.prepared import PreparedImage, read_region
 from pipelines.progress import track
 from pipelines.records import Part, Promise, TilePlan, Trained
@@ -98,6 +98,7 @@ def calibrate(
         pixel_threshold = hold_for_regions(*rated, scan_again, defects)
     if trained.parity:
         check_parity(trained.parity, image_threshold.threshold * scales.image.divisor)
+        write_parity(folder, trained.parity)
     info = VersionInfo(
         surface=surface,
         algorithm=trained.algorithm,

@@ -73,7 +73,8 @@ class Facts(Record):
 
     `false_alarms` counts the sound test photographs it marked. `references` says whether the artefact, loaded in a
     process of its own, reproduces its reference tiles; `coordinates` whether maps and region of interest lie in the
-    surface's own; `parity` whether the exported network judges as the fitted one does.
+    surface's own; `parity` whether the exported network judges as the fitted one does. `alone` says why there is no
+    comparison where there is none.
     """
 
     surface: str
@@ -86,6 +87,7 @@ class Facts(Record):
     references: Finding
     parity: Finding
     coordinates: Finding
+    alone: str = "no champion"
 
 
 class Check(Record):

@@ -2,34 +2,21 @@
 
 import logging
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipelines.config import EvaluationSettings
 from pipelines.loader import Detector
-from pipelines.metrics.histograms import choose_edges
 from pipelines.metrics.image import confusion
 from pipelines.metrics.intervals import image_intervals, pixel_intervals
-from pipelines.metrics.pixels import PixelHistograms, PixelTable
-from pipelines.prepared import PreparedImage, read_mask, read_region
-from pipelines.progress import track
+from pipelines.prepared import PreparedImage
 from pipelines.records import Evaluation, Interval, Label, Part, ScoredImage
-
-_SAMPLE = 2000  # pixels of each class and image that choose the histograms' bins
+from pipelines.scored import ScoredTest, score_test
 
 log = logging.getLogger(__name__)
-
-
-class _Pixels(NamedTuple):
-    """One photograph's map, its mask with one number per type, and where pixels count; all (H, W)."""
-
-    map: NDArray[np.float32]
-    mask: NDArray[np.uint8]
-    valid: NDArray[np.bool_]
 
 
 def evaluate(
@@ -49,18 +36,15 @@ def evaluate(
     chosen = sorted((i for i in images if i.part == Part.TEST), key=lambda i: i.path)
     if not chosen:
         return Evaluation(notes=("The test part is empty: metrics are absent, not zero.",))
-    spool.mkdir(parents=True, exist_ok=True)
-    scored = tuple(_score_all(detector, prepared, chosen, spool))
-    types = sorted({name for image in chosen for name in image.defects.values()})
-    with_masks = [n for n, i in enumerate(chosen) if i.mask or i.label == Label.NORMAL]
-    table = _count_pixels([(chosen[n], spool / f"{n}.npy") for n in with_masks], prepared, types)
+    found = score_test(detector, prepared, chosen, spool)
+    scored = found.images
     conditions = np.array([i.condition or "" for i in chosen])
     threshold = detector.info.image_threshold.threshold
-    report = _Reporter(scored, table, np.array(with_masks, dtype=np.intp), threshold, settings.bootstrap, seed)
+    report = _Reporter(found, threshold, settings.bootstrap, seed)
     groups = sorted(set(conditions)) if len(set(conditions)) > 1 else []
     result = Evaluation(
         metrics=report.overall(np.ones(len(chosen), dtype=bool)),
-        per_defect={name: report.for_defect(name, n + 1) for n, name in enumerate(types)},
+        per_defect={name: report.for_defect(name, n + 1) for n, name in enumerate(found.types)},
         per_condition={name: report.overall(conditions == name) for name in groups if name},
         confusion=confusion([s.score for s in scored], report.anomalous, threshold) if _has_labels(scored) else None,
         images=scored,
@@ -69,22 +53,6 @@ def evaluate(
     )
     log.info("evaluate %s: %d images, %.1f s", detector.info.algorithm, len(chosen), result.seconds)
     return result
-
-
-def _score_all(
-    detector: Detector, prepared: Path, images: Sequence[PreparedImage], spool: Path
-) -> Iterator[ScoredImage]:
-    for number, image in enumerate(track(images, len(images), "evaluate")):
-        found = detector.scan_region(read_region(prepared, image))
-        np.save(spool / f"{number}.npy", found.map)
-        yield ScoredImage(
-            path=image.path,
-            label=image.label,
-            score=found.score,
-            anomalous=detector.is_anomalous(found.score),
-            condition=image.condition,
-            defects=tuple(sorted(set(image.defects.values()))),
-        )
 
 
 def _has_labels(scored: Sequence[ScoredImage]) -> bool:
@@ -101,53 +69,12 @@ def _notes(images: Sequence[PreparedImage]) -> tuple[str, ...]:
     return tuple(notes)
 
 
-def _read_pixels(image: PreparedImage, spooled: Path, prepared: Path, types: Sequence[str]) -> _Pixels:
-    """Place a region's map in its photograph and give each defect type its number over the whole surface."""
-    box = image.box
-    whole = np.zeros((image.height, image.width), np.float32)
-    whole[box.top : box.bottom, box.left : box.right] = np.load(spooled)
-    valid = np.zeros(whole.shape, dtype=bool)
-    valid[box.top : box.bottom, box.left : box.right] = True
-    numbers = np.zeros(256, np.uint8)
-    for value, name in image.defects.items():
-        numbers[value] = types.index(name) + 1
-    return _Pixels(whole, numbers[read_mask(prepared, image)], valid)
-
-
-def _count_pixels(images: Sequence[tuple[PreparedImage, Path]], prepared: Path, types: Sequence[str]) -> PixelTable:
-    """Read each spooled map twice: a sample fixes the bins, then all pixels are counted."""
-    sound, defective = [np.zeros(0, np.float32)], [np.zeros(0, np.float32)]
-    for image, spooled in images:
-        pixels = _read_pixels(image, spooled, prepared, types)
-        sound.append(_sample(pixels.map[pixels.valid & (pixels.mask == 0)]))
-        defective.append(_sample(pixels.map[pixels.mask > 0]))
-    histograms = PixelHistograms(choose_edges(np.concatenate(sound), np.concatenate(defective)))
-    for image, spooled in images:
-        histograms.add(*_read_pixels(image, spooled, prepared, types))
-    return histograms.table()
-
-
-def _sample(values: NDArray[np.float32]) -> NDArray[np.float32]:
-    if values.size <= _SAMPLE:
-        return values
-    return np.asarray(values[np.linspace(0, values.size - 1, _SAMPLE).astype(int)])
-
-
 class _Reporter:
     """Metrics of any subset of the scored photographs."""
 
-    def __init__(
-        self,
-        scored: Sequence[ScoredImage],
-        table: PixelTable,
-        rows: NDArray[np.intp],
-        threshold: float,
-        rounds: int,
-        seed: int,
-    ) -> None:
-        self.anomalous = np.array([s.label == Label.ANOMALOUS for s in scored])
-        self._scored, self._table, self._rows = scored, table, rows
-        self._scores = np.array([s.score for s in scored])
+    def __init__(self, found: ScoredTest, threshold: float, rounds: int, seed: int) -> None:
+        self.anomalous, self._scores = found.anomalous, found.scores
+        self._scored, self._table, self._rows = found.images, found.table, found.rows
         self._threshold, self._rounds, self._seed = threshold, rounds, seed
 
     def overall(self, chosen: NDArray[np.bool_]) -> dict[str, Interval]:

@@ -1,7 +1,7 @@
 """The promotion gate: from facts and a surface's policy to a decision with its reasons; nothing is read or run."""
 
 from pipelines.config import GateSettings
-from pipelines.decision import Check, Decision, Facts, Finding, Outcome, Sample, Scored
+from pipelines.decision import Check, Decision, Facts, Finding, Outcome, Scored
 from pipelines.metrics.false_alarms import most_false_alarms
 from pipelines.records import Interval
 from pipelines.reports.wording import count_in_words, interval_in_words, share_in_words
@@ -11,6 +11,9 @@ _DETECTION = {
     "aupro": "AUPRO",
     "planted_auroc": "image AUROC with planted defects",
 }
+
+# Whatever it scores would be figures of something else than what was registered.
+_NOT_SCORED = "a version that does not reproduce its reference tiles is not scored"
 
 # 0.94 - 0.95 must not be worse by more than 0.01.
 _ROUNDING = 1e-9
@@ -64,7 +67,7 @@ def _check_detection(name: str, facts: Facts, policy: GateSettings) -> Check:
     title, against = _DETECTION[name], facts.comparison
     figure: Interval | None = getattr(facts.candidate, name)
     found = interval_in_words(figure) if figure else "none"
-    if reason := _why_not_judged(name, facts.images):
+    if reason := _why_not_judged(name, facts):
         return _not_judged(name, found, "nothing", f"{title} is not judged: {reason}")
     if against is None:
         floor: float = getattr(policy.floors, name)
@@ -83,8 +86,11 @@ def _check_detection(name: str, facts: Facts, policy: GateSettings) -> Check:
     return Check(name=name, outcome=outcome, found=f"{found}, {_bounds(difference)}", wanted=wanted, words=words)
 
 
-def _why_not_judged(name: str, images: Sample) -> str:
+def _why_not_judged(name: str, facts: Facts) -> str:
     """Say why a figure cannot be asked for; empty where it can."""
+    images = facts.images
+    if not facts.references.ok:
+        return _NOT_SCORED
     if name == "planted_auroc":
         if images.has_labelled_defects:
             return "labelled defects are judged by"
@@ -118,8 +124,9 @@ def _check_false_alarms(facts: Facts, policy: GateSettings) -> Check:
     It promises nothing, yet what is in use must not alarm more than a promise from as many photographs could.
     """
     name, promise, normals = "false_alarms", facts.promise, facts.images.normal
-    if not normals:
-        return _not_judged(name, "none", "nothing", "false alarms are not judged: no test photograph is sound")
+    if not facts.references.ok or not normals:
+        why = "no test photograph is sound" if facts.references.ok else _NOT_SCORED
+        return _not_judged(name, "none", "nothing", f"false alarms are not judged: {why}")
     most = most_false_alarms(promise.rate, promise.images, normals, policy.false_alarm_quantile)
     kind = "an estimate" if promise.estimate else "a threshold"
     stands = f"{kind} for {share_in_words(promise.rate)} from {count_in_words(promise.images, 'photograph')}"
@@ -135,8 +142,9 @@ def _check_false_alarms(facts: Facts, policy: GateSettings) -> Check:
 
 def _check_latency(facts: Facts, policy: GateSettings) -> Check:
     name, most = "latency", policy.max_latency_ratio
-    if facts.comparison is None:
-        return _not_judged(name, "none", "nothing", "latency is not judged: there is no champion to compare with")
+    if facts.comparison is None or not facts.references.ok:
+        why = _NOT_SCORED if facts.comparison else "there is no champion to compare with"
+        return _not_judged(name, "none", "nothing", f"latency is not judged: {why}")
     ratio, champion = facts.comparison.latency_ratio, facts.comparison.champion.version
     return Check(
         name=name,
@@ -156,7 +164,7 @@ def _not_judged(name: str, found: str, wanted: str, words: str) -> Check:
 def _basis(facts: Facts) -> str:
     """Say what detection was judged by, and against what."""
     images = facts.images
-    against = "no champion: held to absolute limits"
+    against = f"{facts.alone}: held to absolute limits"
     if facts.comparison:
         against = f"compared with version {facts.comparison.champion.version}"
     sound = count_in_words(images.normal, "sound test photograph")

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from pipelines.defects.synthetic import plant_defect
 from pipelines.errors import ModelError
+from pipelines.files import write_whole
 from pipelines.imaging.scoring import ScoreRule
 from pipelines.imaging.tiling import TileSet
 from pipelines.loader import MapsTiles, scan_region
@@ -28,6 +29,7 @@ _CALIBRATION_TILES = 48
 _AUROC_APART = 0.005
 _VERDICTS_APART = 0.01
 _WARM_UP, _ROUNDS = 2, 9
+_FILE = "parity.json"
 
 _Item = TypeVar("_Item")
 
@@ -86,6 +88,17 @@ def check_parity(parity: Parity, raw_threshold: float) -> None:
             f"the exported network does not judge as the fitted one does: {'; '.join(found)}",
             cure="retrain with --set export.precision=f32; report this if it comes again",
         )
+
+
+def write_parity(folder: Path, parity: Parity) -> None:
+    """Keep with a version how it agreed with torch when it was exported."""
+    write_whole(folder / _FILE, parity.model_dump_json() + "\n")
+
+
+def read_parity(folder: Path) -> Parity | None:
+    """Read what was kept; None in a version that was made without it."""
+    path = folder / _FILE
+    return Parity.model_validate_json(path.read_bytes()) if path.is_file() else None
 
 
 def choose_precision(

@@ -1,0 +1,204 @@
+"""Stage: gather what the gate may know of a candidate, and of the champion on the same photographs."""
+
+import logging
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipelines.config import EvaluationSettings, SurfaceSettings
+from pipelines.coordinates import check_coordinates
+from pipelines.decision import Comparison, Facts, Finding, Sample, Scored
+from pipelines.errors import KnotwatchError
+from pipelines.latency import latency_ratio
+from pipelines.loader import Detector, VersionInfo, read_info
+from pipelines.metrics.image import image_auroc
+from pipelines.metrics.intervals import image_intervals, pixel_intervals
+from pipelines.metrics.paired import (
+    aupro_difference,
+    image_auroc_difference,
+    planted_auroc,
+    planted_auroc_difference,
+)
+from pipelines.parity import disagreements, read_parity
+from pipelines.paths import SurfacePaths
+from pipelines.planted import scan_planted, select_normals
+from pipelines.prepared import PreparedImage, read_region
+from pipelines.records import Label, Part
+from pipelines.reports.wording import parity_in_words
+from pipelines.reproduce import reproduce
+from pipelines.scored import ScoredTest, score_test
+
+_LOOKED_AT = 8  # photographs that are timed
+
+log = logging.getLogger(__name__)
+
+
+class Contender(NamedTuple):
+    """A registered version and its model folder; `lost` says why that cannot be read.
+
+    `seen` are the paths of the photographs that it was trained or calibrated on.
+    """
+
+    version: int
+    algorithm: str
+    folder: Path
+    seen: frozenset[str] = frozenset()
+    lost: str = ""
+
+
+class Ground(NamedTuple):
+    """What versions are compared on: a surface's photographs and settings, and how much effort is spent.
+
+    Maps are kept in `scratch` while they are counted.
+    """
+
+    paths: SurfacePaths
+    own: SurfaceSettings
+    images: Sequence[PreparedImage]
+    settings: EvaluationSettings
+    seed: int
+    scratch: Path
+
+
+class _Marks(NamedTuple):
+    """A version's scores; `planted` is (photographs, 1 + planted), the sound score first, empty where not asked."""
+
+    detector: Detector
+    test: ScoredTest
+    planted: NDArray[np.float64]
+
+
+class _Parts(NamedTuple):
+    test: list[PreparedImage]
+    select: list[PreparedImage]
+
+
+def gather_facts(ground: Ground, candidate: Contender, champion: Contender | None, validation: Finding) -> Facts:
+    """Score both versions on the test part, once both gave their reference tiles: the candidate in a fresh process.
+
+    Test photographs that either of them was trained or calibrated on are left out: the parts may have been drawn anew.
+    Where there are no labelled defects, the select part with planted ones is scored too. A champion that cannot be
+    loaded holds no candidate up: there is no comparison then, and `alone` says why.
+
+    Raises:
+        ModelError: where the candidate's folder holds no readable model.json.
+        MetricError: where its scores are of no use.
+    """
+    started = time.monotonic()
+    info, references = read_info(candidate.folder), reproduce(candidate.folder)
+    parts = _choose(ground, candidate, champion)
+    ours = _mark(ground, parts, candidate) if references.ok else None
+    theirs, alone = _mark_champion(ground, parts, champion) if ours else (None, "no champion")
+    facts = Facts(
+        surface=ground.paths.name,
+        candidate=_figures(ground, candidate, ours),
+        comparison=_compare(ground, parts, champion, ours, theirs),
+        images=_sample(parts, ground.settings.planted),
+        promise=info.image_threshold,
+        false_alarms=sum(i.anomalous and i.label == Label.NORMAL for i in ours.test.images) if ours else 0,
+        validation=validation,
+        references=references,
+        parity=_check_parity(candidate.folder, info),
+        coordinates=check_coordinates(ours.detector, ground.paths, ground.own.region, ground.images)
+        if ours
+        else Finding(ok=True, words="not looked at"),
+        alone=alone,
+    )
+    against = f"version {champion.version}" if champion else "none"
+    log.info(
+        "gate %s: version %d against %s on %d photographs, %.1f s",
+        *(facts.surface, candidate.version, against, len(parts.test), time.monotonic() - started),
+    )
+    return facts
+
+
+def _choose(ground: Ground, candidate: Contender, champion: Contender | None) -> _Parts:
+    """Choose the photographs that neither version has seen, and those that defects are planted into."""
+    seen = candidate.seen | (champion.seen if champion else frozenset())
+    test = [i for i in ground.images if i.part == Part.TEST and i.path not in seen]
+    has_labels = {Label.NORMAL, Label.ANOMALOUS} <= {i.label for i in test}
+    select = [] if has_labels or not ground.settings.planted else select_normals(ground.images)
+    return _Parts(sorted(test, key=lambda i: i.path), select)
+
+
+def _mark(ground: Ground, parts: _Parts, who: Contender) -> _Marks:
+    detector, prepared, rounds = Detector(who.folder), ground.paths.prepared, ground.settings.planted
+    label = f"version {who.version}"
+    with tempfile.TemporaryDirectory(dir=ground.scratch) as spool:
+        test = score_test(detector, prepared, parts.test, Path(spool), label)
+    scans = scan_planted(detector, prepared, parts.select, rounds, ground.seed, f"{label}, planted")
+    planted = np.array([found.scan.score for found in scans])
+    return _Marks(detector, test, planted.reshape(len(parts.select), -1) if planted.size else np.zeros((0, 0)))
+
+
+def _mark_champion(ground: Ground, parts: _Parts, champion: Contender | None) -> tuple[_Marks | None, str]:
+    """Score the champion; where that cannot be done, say why."""
+    if champion is None:
+        return None, "no champion"
+    problem = champion.lost
+    if not problem:
+        try:
+            Detector(champion.folder).check_references()
+            return _mark(ground, parts, champion), ""
+        except KnotwatchError as error:
+            problem = error.problem
+    return None, f"the champion, version {champion.version}, cannot be compared with ({problem})"
+
+
+def _figures(ground: Ground, who: Contender, marks: _Marks | None) -> Scored:
+    if marks is None:
+        return Scored(version=who.version, algorithm=who.algorithm)
+    rounds, seed = ground.settings.bootstrap, ground.seed
+    test, threshold = marks.test, marks.detector.info.image_threshold.threshold
+    return Scored(
+        version=who.version,
+        algorithm=who.algorithm,
+        image_auroc=image_intervals(test.scores, test.anomalous, threshold, rounds, seed).get("image_auroc"),
+        aupro=pixel_intervals(test.table, rounds, seed).get("aupro"),
+        planted_auroc=planted_auroc(marks.planted, rounds, seed),
+    )
+
+
+def _compare(
+    ground: Ground, parts: _Parts, champion: Contender | None, ours: _Marks | None, theirs: _Marks | None
+) -> Comparison | None:
+    if champion is None or ours is None or theirs is None:
+        return None
+    rounds, seed = ground.settings.bootstrap, ground.seed
+    test, other = ours.test, theirs.test
+    by_rank = image_auroc(test.scores, test.anomalous) is not None
+    timed = (parts.test or list(ground.images))[:_LOOKED_AT]
+    return Comparison(
+        champion=_figures(ground, champion, theirs),
+        image_auroc=image_auroc_difference(test.scores, other.scores, test.anomalous, rounds, seed)
+        if by_rank
+        else None,
+        aupro=aupro_difference(test.table, other.table, rounds, seed),
+        planted_auroc=planted_auroc_difference(ours.planted, theirs.planted, rounds, seed),
+        latency_ratio=latency_ratio(
+            ours.detector, theirs.detector, [read_region(ground.paths.prepared, image) for image in timed]
+        ),
+    )
+
+
+def _sample(parts: _Parts, planted: int) -> Sample:
+    defective = [i for i in parts.test if i.label == Label.ANOMALOUS]
+    return Sample(
+        normal=sum(i.label == Label.NORMAL for i in parts.test),
+        defective=len(defective),
+        masked=sum(i.mask is not None for i in defective),
+        planted=len(parts.select) * planted,
+    )
+
+
+def _check_parity(folder: Path, info: VersionInfo) -> Finding:
+    parity = read_parity(folder)
+    if parity is None:
+        return Finding(ok=False, words="the version keeps no record of how its exported network agreed with torch")
+    found = disagreements(parity, info.image_threshold.threshold * info.image_divisor)
+    return Finding.of(found, parity_in_words(parity))

@@ -1,0 +1,47 @@
+"""A version's scores of the select part: sound regions, and the same with defects planted into them."""
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipelines.defects.synthetic import plant_defect
+from pipelines.loader import Detector, RegionScan
+from pipelines.prepared import PreparedImage, read_region
+from pipelines.progress import track
+from pipelines.records import Label, Part
+
+
+class PlantedScan(NamedTuple):
+    """One region's scan and where its planted defect is, (H, W); nowhere in a sound one."""
+
+    scan: RegionScan
+    mask: NDArray[np.bool_]
+
+
+def select_normals(images: Sequence[PreparedImage]) -> list[PreparedImage]:
+    """Choose the photographs that defects are planted into."""
+    return [i for i in images if i.part == Part.SELECT and i.label == Label.NORMAL]
+
+
+def scan_planted(
+    detector: Detector, prepared: Path, chosen: Sequence[PreparedImage], rounds: int, seed: int, label: str = "select"
+) -> Iterator[PlantedScan]:
+    """Yield for each photograph the scan of its sound region, then `rounds` of the same with a defect planted.
+
+    The defects follow from the seed, the image and the round alone, so that versions and algorithms meet the same ones.
+    """
+    for image in track(chosen, len(chosen), label):
+        region = read_region(prepared, image)
+        yield PlantedScan(detector.scan_region(region), np.zeros(region.shape[:2], dtype=bool))
+        for number in range(rounds):
+            planted = plant_defect(region, _generator(seed, image.path, number))
+            yield PlantedScan(detector.scan_region(planted.image), planted.mask)
+
+
+def _generator(seed: int, path: str, number: int) -> np.random.Generator:
+    digest = hashlib.sha256(f"{seed}/{path}/{number}".encode()).digest()
+    return np.random.default_rng(int.from_bytes(digest[:8], "big"))
