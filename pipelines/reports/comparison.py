@@ -45,7 +45,10 @@ class Failure(Record):
 
 
 class Comparison(Record):
-    """Everything the page of one retrain shows. `reused` names versions that an earlier retrain had trained."""
+    """Everything the page of one retrain shows. `reused` names versions that an earlier retrain had trained.
+
+    `decided` says what the gate made of the proposal, and what is in use since.
+    """
 
     surface: str
     data_version: str
@@ -57,6 +60,7 @@ class Comparison(Record):
     reused: tuple[Algorithm, ...] = ()
     proposed: Algorithm | None = None
     reason: str = ""
+    decided: str = ""
 
 
 def compare(

@@ -7,7 +7,7 @@ from pipelines.paths import Project
 from pipelines.tracking.store import Tracking
 from pipelines.versions import DataVersion, kept_versions
 
-ARTIFACT = "data_version.json"
+ARTIFACT, IMAGES, VERDICT = "data_version.json", "images.json", "verdict.json"
 
 
 def find_data_version(project: Project, surface: str, version: str) -> DataVersion:

@@ -1,15 +1,26 @@
 """An MLflow run while it is being written."""
 
+import os
 import re
+import socket
 import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import mlflow
+import psutil
 from mlflow.entities import Metric, Param
 
 MOST_TAG = 4000  # characters; MLflow refuses tags of versions above 5,000
+
+# The tag that says who writes a run, so that a later process can tell whether it still does.
+PROCESS = "process"
+
+
+def process_tag() -> str:
+    """Name this process so that no later one is taken for it: host, number and start."""
+    return f"{socket.gethostname()} {os.getpid()} {psutil.Process().create_time():.2f}"
 
 
 class Run:

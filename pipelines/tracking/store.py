@@ -17,7 +17,7 @@ from pipelines.errors import ModelError, ToolError
 from pipelines.paths import Project
 from pipelines.records import Record
 from pipelines.tracking.artifacts import SCHEME
-from pipelines.tracking.runs import MOST_TAG, Run
+from pipelines.tracking.runs import MOST_TAG, PROCESS, Run, process_tag
 
 LOADER = "pipelines.loader"
 _RUNTIME = ("numpy", "opencv-python-headless", "openvino", "pandas", "pillow", "pydantic", "imagehash")
@@ -62,6 +62,16 @@ class Tracking:
                 cure="start that server, or unset MLFLOW_TRACKING_URI to use the project's own store",
             ) from error
 
+    @property
+    def client(self) -> "mlflow.MlflowClient":
+        """MLflow's client, for the other files of this room."""
+        return self._client
+
+    @property
+    def local(self) -> bool:
+        """Tell whether the store is the project's own."""
+        return self._local
+
     def experiment(self, surface: str) -> str:
         """Return the id of the surface's experiment, made on first use."""
         found = self._client.get_experiment_by_name(surface)
@@ -74,7 +84,8 @@ class Tracking:
     def run(self, surface: str, name: str, *, parent: str | None = None, tags: Mapping[str, str]) -> Iterator[Run]:
         """Open a run and close it as what it became: finished, failed, or killed by Ctrl-C."""
         nested = {"mlflow.parentRunId": parent} if parent else {}
-        made = self._client.create_run(self.experiment(surface), run_name=name, tags={**tags, **nested})
+        known = {**tags, **nested, PROCESS: process_tag()}
+        made = self._client.create_run(self.experiment(surface), run_name=name, tags=known)
         run = Run(self._client, made.info.run_id)
         try:
             yield run
@@ -135,12 +146,17 @@ class Tracking:
     def versions(self, surface: str) -> list[ModelVersion]:
         """List a surface's versions, newest first. Aliases are filled in."""
         found = self._client.search_model_versions(f"name = '{surface}'")
-        aliases: dict[str, list[str]] = {}
-        if found:
-            for alias, number in self._client.get_registered_model(surface).aliases.items():
-                aliases.setdefault(str(number), []).append(alias)
-        listed = [_as_version(v, tuple(sorted(aliases.get(str(v.version), ())))) for v in found]
-        return sorted(listed, key=lambda v: -v.version)
+        aliases = self.aliases(surface) if found else {}
+        named = {int(v.version): tuple(sorted(a for a, n in aliases.items() if n == int(v.version))) for v in found}
+        return sorted((_as_version(v, named[int(v.version)]) for v in found), key=lambda v: -v.version)
+
+    def aliases(self, surface: str) -> dict[str, int]:
+        """Map a registered surface's aliases to the versions that they name."""
+        return {a: int(number) for a, number in self._client.get_registered_model(surface).aliases.items()}
+
+    def model_names(self) -> list[str]:
+        """Name the surfaces that have registered versions."""
+        return sorted(str(model.name) for model in self._client.search_registered_models())
 
     def champion(self, surface: str) -> ModelVersion | None:
         """Return the version in use, or None."""
@@ -178,6 +194,9 @@ class Tracking:
 
     def metrics(self, run_id: str) -> dict[str, float]:
         return dict(self._client.get_run(run_id).data.metrics)
+
+    def params(self, run_id: str) -> dict[str, str]:
+        return dict(self._client.get_run(run_id).data.params)
 
     def parent(self, run_id: str) -> str | None:
         """Return the id of the run that a run hangs below."""

@@ -1,0 +1,41 @@
+"""Runs that a killed process left open: MLflow itself would show them as running for ever."""
+
+import logging
+import socket
+
+import psutil
+
+from pipelines.tracking.runs import PROCESS
+from pipelines.tracking.store import Tracking
+
+_APART = 2.0  # seconds; the clock that a start is told by may be set meanwhile
+
+log = logging.getLogger(__name__)
+
+
+def end_orphans(tracking: Tracking, surface: str) -> int:
+    """End a surface's runs whose process is gone as killed, and count them. Its lock must be held.
+
+    In a store that other machines use too, their runs are left alone.
+    """
+    experiment = tracking.client.get_experiment_by_name(surface)
+    if experiment is None:
+        return 0
+    running = tracking.client.search_runs([experiment.experiment_id], "attributes.status = 'RUNNING'")
+    gone = [run for run in running if _is_gone(str(run.data.tags.get(PROCESS, "")), local=tracking.local)]
+    for run in gone:
+        tracking.client.set_terminated(run.info.run_id, "KILLED")
+    if gone:
+        log.info("%s: %d runs of a process that was killed are ended", surface, len(gone))
+    return len(gone)
+
+
+def _is_gone(tag: str, *, local: bool) -> bool:
+    host, _, rest = tag.partition(" ")
+    number, _, started = rest.partition(" ")
+    if host != socket.gethostname():
+        return local
+    try:
+        return abs(psutil.Process(int(number)).create_time() - float(started)) > _APART
+    except (psutil.NoSuchProcess, ValueError):
+        return True
