@@ -6,6 +6,7 @@ from pathlib import Path
 import pandas as pd
 
 from flows.job import Job
+from flows.scratch import scratch_folder
 from flows.tasks import evaluate_task, register_task, report_task, train_task
 from flows.unchanged import SUMMARY
 from pipelines.paths import Project
@@ -13,7 +14,7 @@ from pipelines.prepared import read_index
 from pipelines.records import Algorithm, Verdict
 from pipelines.register import log_types, log_version
 from pipelines.reports.comparison import Compared, compare, folder_size_mb
-from pipelines.tracking.data import ARTIFACT
+from pipelines.tracking.data import ARTIFACT, IMAGES, VERDICT
 from pipelines.tracking.runs import Run
 from pipelines.tracking.store import Tracking
 
@@ -23,6 +24,7 @@ def log_data(tracking: Tracking, run: Run, project: Project, job: Job) -> None:
     run.text(job.data.model_dump_json(indent=1), ARTIFACT)
     images = read_index(project.surface(job.surface).prepared)
     table = pd.DataFrame([{"path": i.path, "part": i.part.value, "label": i.label.value} for i in images])
+    run.text(table.to_json(orient="records", indent=0), IMAGES)
     tracking.log_input(run, table, job.surface, job.data.version, "training")
 
 
@@ -35,11 +37,12 @@ def train_algorithm(
     """
     tags = job.tags(algorithm)
     with (
-        tempfile.TemporaryDirectory(prefix="run-", dir=project.state) as scratch,
+        tempfile.TemporaryDirectory(dir=scratch_folder(project, job.surface)) as scratch,
         tracking.run(job.surface, algorithm, parent=parent.id, tags=tags) as run,
     ):
         maps = Path(scratch) / "maps"
         log_data(tracking, run, project, job)
+        run.text(verdict.model_dump_json(indent=1), VERDICT)
         trained = train_task(project, job, algorithm, Path(scratch) / "model")
         candidate = evaluate_task(project, job, trained, maps)
         log_version(run, candidate.trained, candidate.info, candidate.selection, candidate.evaluation, job.settings)

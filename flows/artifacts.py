@@ -44,6 +44,8 @@ def publish_result(project: Project, result: RetrainResult, tracking: Tracking) 
     said = [f"data version {result.data_version}"]
     if result.proposed:
         said.append(f"proposed: {result.proposed.algorithm}, {_plain(result.proposed.reason)}")
+    if result.decision:
+        said.append(_plain(result.decision.summary))
     create_table_artifact(rows, key=f"models-{result.surface}", description="; ".join(said))
     running = running_servers(project)
     server = tracking.uri if tracking.uri.startswith("http") else running["mlflow"] if running else None

@@ -6,7 +6,7 @@ from contextlib import suppress
 
 from flows.environment import log_to_terminal, prepare_environment
 from flows.locks import data_lock, surface_lock
-from flows.results import ModelLine, RetrainResult
+from flows.results import RetrainResult
 from flows.watch_results import WatchResult
 from pipelines.config import read_surface, resolve_run
 from pipelines.errors import CallError
@@ -28,15 +28,13 @@ def call_retrain(surface: str, profile: str, assignments: list[str], trial: str 
     # The command prints an error itself, once and without a traceback.
     os.environ.setdefault("PREFECT_LOGGING_LEVEL", "CRITICAL")
     prepare_environment(project)
-    if not force and trial is None:
-        unchanged = _find_unchanged(project, surface, profile, assignments)
-        if unchanged is not None:
-            return unchanged.model_copy(update={"seconds": time.monotonic() - started})
-    from flows.retrain import retrain
-
     with surface_lock(project, surface, "retrain"):
-        found = retrain(surface, profile, assignments, trial, force, wait=0.0)
-    result = RetrainResult.model_validate(found)
+        unchanged = None if force or trial else _find_unchanged(project, surface, profile, assignments)
+        if unchanged is None:
+            from flows.retrain import retrain
+
+            found = retrain(surface, profile, assignments, trial, force, wait=0.0)
+    result = unchanged or RetrainResult.model_validate(found)
     return result.model_copy(update={"seconds": time.monotonic() - started})
 
 
@@ -45,13 +43,17 @@ def _find_unchanged(project: Project, surface: str, profile: str, assignments: l
     with data_lock(project):
         if version is None or not is_current(project, surface):
             return None
+    from flows.promotion import settle_requests
+    from flows.scratch import clear_up
     from flows.unchanged import find_unchanged
     from pipelines.fingerprint import fingerprints
     from pipelines.tracking.store import Tracking
 
-    own = read_surface(project, surface)
+    own, tracking = read_surface(project, surface), Tracking(project)
+    clear_up(project, tracking, surface)
+    settle_requests(project, tracking, surface)
     marks = fingerprints(version, resolve_run(project, own, profile, assignments), own.policy)
-    return find_unchanged(project, Tracking(project), surface, version, marks)
+    return find_unchanged(project, tracking, surface, version, marks)
 
 
 def call_watch(surface: str) -> WatchResult:
@@ -68,29 +70,6 @@ def call_watch(surface: str) -> WatchResult:
     from flows.watch import watch
 
     return WatchResult.model_validate(watch(surface, at_once=True))
-
-
-def list_models(surface: str) -> list[ModelLine]:
-    """List a surface's registered versions, newest first."""
-    from pipelines.tracking.store import Tracking
-
-    project = find_project()
-    prepare_environment(project)
-    tracking = Tracking(project)
-    found = tracking.versions(surface)
-    if not found:
-        read_surface(project, surface)
-    return [
-        ModelLine(
-            version=v.version,
-            algorithm=v.algorithm,
-            aliases=v.aliases,
-            data_version=v.tags.get("data_version", ""),
-            run_id=v.run_id,
-            metrics=tracking.metrics(v.run_id),
-        )
-        for v in found
-    ]
 
 
 def drop_schedule(project: Project, surface: str) -> None:

@@ -3,6 +3,7 @@
 from pipelines.errors import KnotwatchError
 from pipelines.records import Inspected, Record
 from pipelines.reports.comparison import Compared, Failure
+from pipelines.ruling import Ruling
 
 
 class ValidationCounts(Record):
@@ -48,7 +49,8 @@ class Champion(Record):
 class RetrainResult(Record):
     """One retrain. `skipped` means that data, settings and code were as they were before; `report` is relative.
 
-    `failed` names algorithms that came to no end; the other ones are registered all the same.
+    `failed` names algorithms that came to no end; the other ones are registered all the same. `decision` is what the
+    gate said of the proposed version, now or when it was proposed first.
     """
 
     surface: str
@@ -58,6 +60,7 @@ class RetrainResult(Record):
     models: tuple[ModelResult, ...] = ()
     failed: tuple[Failure, ...] = ()
     proposed: Proposed | None = None
+    decision: Ruling | None = None
     champion: Champion | None = None
     report: str | None = None
     seconds: float = 0.0
@@ -101,7 +104,7 @@ class InspectResult(Record):
 
 
 class ModelLine(Record):
-    """One registered version in a list."""
+    """One registered version in a list; `why` is its last decision in a line."""
 
     version: int
     algorithm: str
@@ -109,3 +112,4 @@ class ModelLine(Record):
     data_version: str
     run_id: str
     metrics: dict[str, float]
+    why: str = ""

@@ -1,4 +1,4 @@
-"""The flow `retrain`: validate -> preprocess -> for each algorithm train -> evaluate -> register; then propose one."""
+"""The flow `retrain`: validate, preprocess; train, evaluate and register each algorithm; propose one, and decide."""
 
 import logging
 import time
@@ -13,9 +13,11 @@ from flows.environment import log_stages, prepare_environment
 from flows.job import Job, resolve_job
 from flows.locks import surface_lock
 from flows.notify import tell_failure
+from flows.promotion import settle_requests
 from flows.results import Champion, ModelResult, RetrainResult, SomeFailedError, ValidationCounts
+from flows.scratch import clear_up
 from flows.stages import refuse_bad
-from flows.tasks import compare_task, preprocess_task, propose_task, validate_task
+from flows.tasks import compare_task, decide_task, preprocess_task, validate_task
 from flows.unchanged import find_registered, find_unchanged, propose_among
 from pipelines.config import read_surface
 from pipelines.errors import KnotwatchError
@@ -23,6 +25,7 @@ from pipelines.paths import Project, find_project
 from pipelines.records import Algorithm, Verdict
 from pipelines.reports.comparison import Compared, Comparison, Failure
 from pipelines.reports.run_page import flatten
+from pipelines.tracking.data import VERDICT
 from pipelines.tracking.runs import Run
 from pipelines.tracking.store import Tracking
 
@@ -41,7 +44,7 @@ def retrain(
     force: bool = False,
     wait: float = _WAIT,
 ) -> dict[str, Any]:
-    """Train a surface's algorithms on its current data, evaluate and register them, and propose one.
+    """Train a surface's algorithms on its current data, evaluate and register them, propose one, and decide on it.
 
     `assignments` are KEY=VALUE words that change settings for this run. A `trial` is tracked and never registered.
     Without `force`, an algorithm whose data, settings and code are as they were is not trained again. `wait` is how
@@ -56,10 +59,12 @@ def retrain(
     log_stages()
     read_surface(project, surface)
     with surface_lock(project, surface, "retrain", wait=wait):
+        tracking = Tracking(project)
+        clear_up(project, tracking, surface)
         verdict = validate_task(project, surface)
         refuse_bad(verdict, surface)
         data = preprocess_task(project, surface)
-        tracking = Tracking(project)
+        settle_requests(project, tracking, surface)
         job = resolve_job(project, surface, profile, assignments or [], trial, data)
         fresh = force or trial is not None
         unchanged = None if fresh else find_unchanged(project, tracking, surface, data.version, job.fingerprints)
@@ -84,7 +89,7 @@ def _train_all(
     with tracking.run(job.surface, name, tags=job.tags()) as parent:
         log_data(tracking, parent, project, job)
         parent.params(dict(flatten(job.settings.model_dump(mode="json"))))
-        parent.text(verdict.model_dump_json(indent=1), "verdict.json")
+        parent.text(verdict.model_dump_json(indent=1), VERDICT)
         for algorithm in job.settings.algorithms:
             if algorithm in known:
                 log.info("retrain %s: %s version %s is as wanted", job.surface, algorithm, known[algorithm].version)
@@ -119,8 +124,13 @@ def _describe(algorithm: Algorithm, error: Exception) -> Failure:
 def _conclude(
     project: Project, tracking: Tracking, job: Job, parent: Run, result: RetrainResult, models: list[Compared]
 ) -> RetrainResult:
-    """Compare what was trained on one page, and mark the proposed version; the run fails where an algorithm did."""
-    proposed = result.proposed
+    """Propose and decide, and compare what was trained on one page; the run fails where an algorithm did."""
+    proposed, ruling = result.proposed, None
+    if proposed:
+        parent.tags({"proposed": proposed.algorithm, "proposed_reason": proposed.reason})
+        if proposed.version is not None:
+            parent.tags({"proposed_version": str(proposed.version)})
+            ruling = decide_task(project, tracking, tracking.version(job.surface, proposed.version), proposed.reason)
     page = Comparison(
         surface=job.surface,
         data_version=job.data.version,
@@ -132,18 +142,17 @@ def _conclude(
         reused=tuple(model.algorithm for model, found in zip(models, result.models, strict=True) if found.reused),
         proposed=Algorithm(proposed.algorithm) if proposed else None,
         reason=proposed.reason if proposed else "",
+        decided=ruling.summary if ruling else "",
     )
     report = compare_task(project, parent, page)
-    if proposed:
-        parent.tags({"proposed": proposed.algorithm, "proposed_reason": proposed.reason})
-        if proposed.version is not None:
-            parent.tags({"proposed_version": str(proposed.version)})
-            propose_task(tracking, tracking.version(job.surface, proposed.version), proposed.reason)
+    if ruling:
+        parent.tags({"decision": ruling.summary})
     if result.failed:
         parent.fail("; ".join(f"{f.algorithm}: {f.problem}" for f in result.failed))
     champion = tracking.champion(job.surface)
     return result.model_copy(
         update={
+            "decision": ruling,
             "champion": Champion(algorithm=champion.algorithm, version=champion.version) if champion else None,
             "report": str(report.relative_to(project.root)),
         }

@@ -8,6 +8,7 @@ from prefect import State, task
 
 from flows import artifacts
 from flows.job import Candidate, Job
+from flows.promotion import decide_proposal
 from flows.stages import run_preprocess, run_validate
 from pipelines.calibrate import calibrate
 from pipelines.config import RunSettings
@@ -20,11 +21,11 @@ from pipelines.memory import reset_peak
 from pipelines.name_types import name_types
 from pipelines.paths import Project
 from pipelines.prepared import PreparedImage, read_index, read_region
-from pipelines.promote import propose
 from pipelines.records import Algorithm, Part, Trained, Verdict
 from pipelines.register import check_reproduction, model_card, register
 from pipelines.reports.comparison import Comparison, write_comparison
 from pipelines.reports.retrain import describe_run, write_pages
+from pipelines.ruling import Ruling
 from pipelines.selection import score_selection
 from pipelines.sources.reviews import raw_file
 from pipelines.tracking.runs import Run
@@ -159,6 +160,7 @@ def compare_task(project: Project, run: Run, page: Comparison) -> Path:
     return path
 
 
-@task(name="propose", task_run_name="propose {version.surface}", **_RETRY)
-def propose_task(tracking: Tracking, version: ModelVersion, reason: str) -> ModelVersion:
-    return propose(tracking, version, reason)
+@task(name="decide", task_run_name="decide {version.surface}", **_RETRY)
+def decide_task(project: Project, tracking: Tracking, version: ModelVersion, reason: str) -> Ruling | None:
+    """Propose a version, and let the gate decide on it where that is automatic."""
+    return decide_proposal(project, tracking, version, reason)

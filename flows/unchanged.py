@@ -11,6 +11,8 @@ from pipelines.errors import ModelError
 from pipelines.paths import Project
 from pipelines.records import Algorithm
 from pipelines.reports.comparison import Compared
+from pipelines.ruling import last_of
+from pipelines.tracking.decisions import DecisionLog
 from pipelines.tracking.store import Tracking
 
 SUMMARY = "summary.json"
@@ -39,13 +41,17 @@ def find_unchanged(
 ) -> RetrainResult | None:
     """Return what the last retrain with these fingerprints came to, or None where a part of it is missing.
 
-    Without a champion there is something left to do: the retrain ended before it proposed one.
+    Where nothing was decided on the proposed version there is something left to do: the retrain ended before.
     """
     found = find_registered(tracking, surface, fingerprints)
-    champion = tracking.champion(surface)
-    if champion is None or len(found) < len(fingerprints):
+    if len(found) < len(fingerprints):
         return None
     models = [found[algorithm] for algorithm in fingerprints]
+    proposed, champion = propose_among(models), tracking.champion(surface)
+    number = proposed.version if proposed else None
+    ruling = last_of(DecisionLog(tracking, surface).read(), number) if number else None
+    if ruling is None and (champion is None or champion.version != number):
+        return None
     verdict = read_verdict(project, surface)
     return RetrainResult(
         surface=surface,
@@ -53,8 +59,9 @@ def find_unchanged(
         skipped=True,
         validation=ValidationCounts(images=verdict.images, quarantined=len(verdict.quarantined)),
         models=tuple(ModelResult.of(model, reused=True) for model in models),
-        proposed=propose_among(models),
-        champion=Champion(algorithm=champion.algorithm, version=champion.version),
+        proposed=proposed,
+        decision=ruling,
+        champion=Champion(algorithm=champion.algorithm, version=champion.version) if champion else None,
         report=_find_report(project, tracking, surface, models),
     )
 

@@ -5,8 +5,8 @@ from typing import Annotated, Any
 
 import typer
 
-from flows.cli import data, serving, watching
-from flows.cli.output import err, print_error, print_json, print_table
+from flows.cli import data, promotion, serving, watching
+from flows.cli.output import err, print_error, print_json
 from flows.cli.retrained import print_retrain
 from pipelines.errors import CallError, KnotwatchError
 
@@ -56,7 +56,7 @@ def retrain(
     force: Annotated[bool, typer.Option("--force", help="Train although nothing changed.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Validate, prepare, train the algorithms, evaluate, register and propose one; the first becomes champion.
+    """Validate, prepare, train the algorithms, evaluate, register, propose one, and let the gate decide on it.
 
     Which algorithms: --set "algorithms=[padim, efficientad]". What is registered and unchanged is not trained again.
     """
@@ -125,23 +125,15 @@ def inspect_command(
         raise typer.Exit(1)
 
 
-@app.command(epilog="Example: knotwatch models wood-boards")
-def models(surface: Surface, as_json: Json = False) -> None:
-    """List a surface's registered versions, newest first."""
-    from flows.calls import list_models
-
-    found = list_models(surface)
-    if as_json:
-        print_json({"surface": surface, "models": [m.model_dump(mode="json") for m in found]})
-        return
-    rows = [
-        (m.version, m.algorithm, ", ".join(m.aliases), m.data_version,
-         *(f"{m.metrics[n]:.3f}" if n in m.metrics else "-" for n in ("image_auroc", "pixel_auroc", "aupro")))
-        for m in found
-    ]  # fmt: skip
-    print_table(["version", "algorithm", "aliases", "data", "image auroc", "pixel auroc", "aupro"], rows)
-
-
+app.command(epilog='Example: knotwatch promote wood-boards --version 4 --force --reason "fewer misses on pine"')(
+    promotion.promote
+)
+app.command(epilog="Example: knotwatch rollback wood-boards; later: knotwatch rollback wood-boards --release")(
+    promotion.rollback
+)
+app.command(epilog="Examples: knotwatch models wood-boards --lineage; knotwatch models wood-boards --data 35e3")(
+    promotion.models
+)
 app.command(epilog="Example: knotwatch watch wood-boards --once --json")(watching.watch)
 app.command(epilog='Example: knotwatch schedule wood-boards --cron "0 2 * * 1" --watch; knotwatch schedule --all')(
     serving.schedule

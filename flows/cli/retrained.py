@@ -1,4 +1,4 @@
-"""What `retrain` prints: one row an algorithm, the proposal and why, the champion, the page."""
+"""What `retrain` prints: one row an algorithm, the proposal and why, the decision, the champion, the page."""
 
 from typing import TYPE_CHECKING
 
@@ -26,6 +26,8 @@ def print_retrain(result: "RetrainResult") -> None:
     if result.proposed:
         version = f"version {result.proposed.version}" if result.proposed.version else "trial"
         say(f"proposed: {version} ({result.proposed.algorithm}): {result.proposed.reason}")
+    if result.decision:
+        say(f"decision {result.decision.number}: {result.decision.summary}")
     if result.champion:
         say(f"champion: version {result.champion.version} ({result.champion.algorithm})")
     if result.report:

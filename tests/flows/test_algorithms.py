@@ -9,6 +9,7 @@ from contextlib import closing
 from typing import Any
 
 import pytest
+import yaml
 
 from pipelines.paths import Project
 from tests.conftest import make_project, run_knotwatch, set_training
@@ -30,6 +31,10 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
     words = ("--layout", "procedural", "--normal", "24", "--defective", "4", "--size", "128x128")
     run_knotwatch(made.root, "data", "add", "drawn", *words)
     set_training(made.root, "drawn", **BUDGETS)
+    # What these few photographs and steps come to would be chance; the gate has tests of its own.
+    settings = made.surface("drawn").settings
+    policy = {"gate": {"automatic": False, "floors": {"image_auroc": 0, "aupro": 0}}}
+    settings.write_text(yaml.safe_dump({**yaml.safe_load(settings.read_text()), "policy": policy}))
     return made
 
 
@@ -58,7 +63,9 @@ def test_one_that_fails_does_not_lose_the_other(project: Project) -> None:
     assert [(m["algorithm"], m["version"]) for m in found["models"]] == [("padim", 1)]
     assert [f["algorithm"] for f in found["failed"]] == ["efficientad"]
     assert "/nowhere" in found["failed"][0]["problem"]
-    assert found["champion"] == {"algorithm": "padim", "version": 1}
+    assert (found["champion"], found["decision"]["verdict"]) == (None, "proposed")
+    assert run_knotwatch(project.root, "promote", "drawn", "--json").json["after"] == 1
+    assert versions(project) == {1: ("padim", ["champion"])}
     assert (found["exit_code"], "/nowhere" in found["error"], bool(found["cure"])) == (1, True, True)
     assert "Traceback" not in done.err
     assert "efficientad failed" in (project.root / found["report"]).read_text()
@@ -74,11 +81,14 @@ def test_what_is_registered_is_not_trained_again(project: Project) -> None:
     assert [(m["version"], m["reused"]) for m in again["models"]] == [(1, True)]
 
 
-def test_a_later_proposal_becomes_challenger(project: Project) -> None:
+def test_a_later_proposal_that_may_not_be_promoted_becomes_challenger(project: Project) -> None:
     words = ("--profile", "quick", "--set", "algorithms=[padim]", "--set", "padim.features=10", "--json")
     found = run_knotwatch(project.root, "retrain", "drawn", *words).json
     assert (found["proposed"]["version"], found["champion"]["version"]) == (2, 1)
+    assert (found["decision"]["version"], found["decision"]["verdict"]) == (2, "proposed")
     assert versions(project) == {1: ("padim", ["champion"]), 2: ("padim", ["challenger"])}
+    page = (project.root / found["report"]).read_text()
+    assert "policy.gate.automatic is false" in page
 
 
 def test_all_three_are_trained_and_compared(project: Project) -> None:
@@ -123,7 +133,7 @@ def test_ctrl_c_in_the_second_keeps_the_first(project: Project) -> None:
     assert process.returncode == 130, said
     assert statuses(project, "fastflow")[-1] == "KILLED"
     assert statuses(project, "padim")[-1] == "FINISHED"
-    assert not list(project.state.glob("run-*")), "a half-made model was left"
+    assert not list((project.state / "scratch" / "drawn").iterdir()), "a half-made model was left"
     only = ("--set", "algorithms=[padim]", "--json")
     assert run_knotwatch(project.root, *words[:4], *only, "--set", "seed=7").json["skipped"]
 

@@ -15,6 +15,8 @@ COMMANDS = (
     "retrain",
     "inspect",
     "serve",
+    "promote",
+    "rollback",
     "models",
     "schedule",
     "ui",

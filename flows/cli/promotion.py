@@ -1,0 +1,148 @@
+"""`promote`, `rollback` and `models`: which version is in use, why, and how to change it."""
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from flows.cli.output import print_json, print_table, say
+from pipelines.errors import CallError
+
+if TYPE_CHECKING:
+    from flows.lineage import Lineage
+    from pipelines.ruling import Ruling
+
+Surface = Annotated[str, typer.Argument(help="The surface's name, as `knotwatch data list` shows it.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
+_REFUSED = 3
+_FIGURES = ("image_auroc", "pixel_auroc", "aupro")
+
+
+def promote(
+    surface: Surface,
+    version: Annotated[int | None, typer.Option(help="The version; default: the challenger.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be decided; change nothing.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Promote although the gate refuses; wants --reason.")] = False,
+    reason: Annotated[str, typer.Option(help="Why a refusal is overridden; kept with the decision.")] = "",
+    as_json: Json = False,
+) -> None:
+    """Let the gate decide on a version: compare it with the champion, and put it in use if it has earned that.
+
+    The decision is kept with the version, with all figures. Exit code 3: refused.
+    """
+    from flows.registry_calls import call_promote
+
+    if force != bool(reason.strip()):
+        raise CallError(
+            "--force and --reason go together", cure=f'knotwatch promote {surface} --force --reason "why it may"'
+        )
+    ruling = call_promote(surface, version, dry_run=dry_run, force_reason=reason.strip() or None)
+    if as_json:
+        print_json(ruling)
+    else:
+        _print_ruling(ruling, dry_run=dry_run)
+    if not (ruling.moved or ruling.accepted):
+        raise typer.Exit(_REFUSED)
+
+
+def rollback(
+    surface: Surface,
+    to: Annotated[int | None, typer.Option(help="The version; default: the champion before.")] = None,
+    reason: Annotated[str, typer.Option(help="Why; kept with the decision.")] = "",
+    release: Annotated[bool, typer.Option("--release", help="Allow automatic promotion again; moves nothing.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Return to the champion before, once it was seen to reproduce its reference tiles; repeated, further back.
+
+    Retrains only propose from then on, until --release. Exit code 3: the version does not load or reproduce.
+    """
+    from flows.registry_calls import call_release, call_rollback
+
+    if release:
+        if to is not None or reason:
+            raise CallError("--release moves nothing", cure=f"knotwatch rollback {surface} --release")
+        held, waiting = call_release(surface)
+        if as_json:
+            print_json({"surface": surface, "released": held, "waiting": waiting})
+            return
+        say(f"{surface}: released ({held})" if held else f"{surface}: nothing was held")
+        if waiting:
+            say(f"version {waiting} waits; the next retrain decides on it, or: knotwatch promote {surface}")
+        return
+    ruling = call_rollback(surface, to, reason)
+    if as_json:
+        print_json(ruling)
+        return
+    say(f"{surface}: {ruling.summary}")
+    say(f"Retrains only propose until: knotwatch rollback {surface} --release")
+
+
+def models(
+    surface: Surface,
+    lineage: Annotated[bool, typer.Option("--lineage", help="Data, photographs, code, parameters, decisions.")] = False,
+    version: Annotated[int | None, typer.Option(help="With --lineage: the version; default: the champion.")] = None,
+    data: Annotated[str | None, typer.Option(metavar="VERSION", help="All models that saw this data version.")] = None,
+    as_json: Json = False,
+) -> None:
+    """List a surface's registered versions, newest first: aliases, figures, and why each is in use or not."""
+    from flows.registry_calls import call_lineage, call_seen, list_models
+
+    if data is not None:
+        seen = call_seen(data)
+        if as_json:
+            print_json({"data_version": data, "models": [s.model_dump(mode="json") for s in seen]})
+            return
+        rows = [(s.surface, s.version, s.algorithm, ", ".join(s.aliases), s.data_version) for s in seen]
+        print_table(["surface", "version", "algorithm", "aliases", "data"], rows)
+        return
+    if lineage:
+        found = call_lineage(surface, version)
+        if as_json:
+            print_json(found)
+        else:
+            _print_lineage(found)
+        return
+    lines, hold = list_models(surface)
+    if as_json:
+        print_json({"surface": surface, "hold": hold, "models": [m.model_dump(mode="json") for m in lines]})
+        return
+    print_table(
+        ["version", "algorithm", "aliases", "data", *(n.replace("_", " ") for n in _FIGURES)],
+        [
+            (m.version, m.algorithm, ", ".join(m.aliases), m.data_version,
+             *(f"{m.metrics[n]:.3f}" if n in m.metrics else "-" for n in _FIGURES))
+            for m in lines
+        ],
+    )  # fmt: skip
+    for line in lines:
+        if line.why:
+            say(line.why)
+    if hold:
+        say(f"promotion is {hold}; `knotwatch rollback {surface} --release` ends that", "yellow")
+
+
+def _print_ruling(ruling: "Ruling", *, dry_run: bool) -> None:
+    if ruling.decision:
+        rows = [(c.name.replace("_", " "), c.outcome.value, c.found, c.wanted) for c in ruling.decision.checks]
+        print_table(["check", "outcome", "found", "wanted"], rows)
+    if dry_run:
+        say(f"would be decided: {ruling.summary}")
+        return
+    say(f"decision {ruling.number}: {ruling.summary}")
+    say(f"page: data/reports/{ruling.surface}/decisions/{ruling.number:04d}.html")
+
+
+def _print_lineage(found: "Lineage") -> None:
+    counts = ", ".join(f"{count} {part}" for part, count in found.counts.items()) or "not listed"
+    back = f"knotwatch data checkout {found.surface} {found.data_version}"
+    rows = [
+        ("version", f"{found.version} ({found.algorithm}) {', '.join(found.aliases)}"),
+        ("data version", f"{found.data_version}; back with: {back}"),
+        ("photographs", f"{counts} (--json lists them)"),
+        ("code", found.git_commit or "no git commit"),
+        ("adapted from", found.parent or "-"),
+        ("MLflow run", f"{found.run_id}, retrain {found.retrain_run_id or '-'}"),
+        ("Prefect run", found.prefect_page or "-"),
+        *(("parameter", f"{name} = {value}") for name, value in sorted(found.parameters.items())),
+        *((f"decision {r.number}", f"{r.time:%Y-%m-%d %H:%M}: {r.summary}") for r in found.decisions),
+    ]
+    print_table(["what", "found"], rows)

@@ -1,0 +1,237 @@
+"""Promotion that can say no: planted candidates, aliases set by hand, and what a killed process leaves."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import pytest
+import yaml
+
+from flows.promotion import decide_promotion, decide_proposal, settle_requests
+from flows.rollback import release_hold, roll_back
+from pipelines.errors import CallError, GateError
+from pipelines.paths import Project
+from pipelines.ruling import Asked, Ruling, Verdict
+from pipelines.tracking.decisions import DecisionLog
+from pipelines.tracking.store import Tracking
+from tests.conftest import make_project, run_knotwatch, set_training
+from tests.flows.candidates import SURFACE, alarming, elsewhere, equal, ignorant, plant, slow, tampered
+
+pytestmark = [
+    # MLflow's own, of its chat types, when mlflow.pyfunc is first imported.
+    pytest.mark.filterwarnings("ignore:.*Any type hint is inferred as AnyType:UserWarning"),
+    pytest.mark.filterwarnings("ignore:.*An input example was not provided:UserWarning"),
+]
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A project with small drawn boards, trained and promoted once by the real command."""
+    project = make_project(tmp_path_factory.mktemp("promotion") / "project")
+    words = ("--layout", "procedural", "--normal", "60", "--defective", "16", "--size", "192x128")
+    run_knotwatch(project.root, "data", "add", SURFACE, *words)
+    budget = {"padim": {"features": 40}, "evaluation": {"bootstrap": 200, "planted": 2, "pictures": 1}}
+    set_training(project.root, SURFACE, algorithms=["padim"], export={"precision": "f32"}, **budget)
+    run_knotwatch(project.root, "retrain", SURFACE, "--profile", "quick")
+    return project
+
+
+@pytest.fixture
+def project(trained: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
+    """A copy of the trained project, with the registry as it was after the first retrain."""
+    copy = Project(tmp_path / "project")
+    shutil.copytree(trained.root, copy.root, symlinks=True)
+    # MLflow writes these itself: another test's store would be taken for the user's server.
+    for name in ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI"):
+        monkeypatch.setenv(name, "")
+    monkeypatch.chdir(copy.root)
+    return copy
+
+
+@pytest.fixture
+def tracking(project: Project) -> Tracking:
+    return Tracking(project)
+
+
+def set_gate(project: Project, **gate: Any) -> None:
+    path = project.surface(SURFACE).settings
+    values = yaml.safe_load(path.read_text())
+    path.write_text(yaml.safe_dump({**values, "policy": {"gate": gate}}))
+
+
+def names(ruling: Ruling) -> list[str]:
+    assert ruling.decision is not None
+    return [check.name for check in ruling.decision.refusals]
+
+
+def by_hand(tracking: Tracking, alias: str, version: int) -> None:
+    """Set an alias as MLflow's page does, through its client."""
+    mlflow.MlflowClient(tracking.uri).set_registered_model_alias(SURFACE, alias, str(version))
+
+
+def test_planted_candidates_are_refused_each_for_its_own_reason(project: Project, tracking: Tracking) -> None:
+    """The champion stays what it was, and every decision is kept with its figures and its page."""
+    # Both measure the same machine in turns; the margin is for the other tests that run on it.
+    set_gate(project, max_latency_ratio=2.5)
+    planted = {
+        "image_auroc": plant(project, tracking, ignorant),
+        "latency": plant(project, tracking, slow),
+        "references": plant(project, tracking, tampered),
+        "false_alarms": plant(project, tracking, alarming),
+        "validation": plant(project, tracking, equal, validated=False),
+        "coordinates": plant(project, tracking, elsewhere),
+    }
+    for number, (reason, version) in enumerate(planted.items(), 2):
+        ruling = decide_promotion(project, tracking, SURFACE, version)
+        assert (ruling.accepted, ruling.after, ruling.number) == (False, 1, number), ruling.words
+        assert reason in names(ruling), ruling.words
+        assert set(names(ruling)) <= {reason, "aupro"}, ruling.words
+        page = project.surface(SURFACE).reports / "decisions" / f"{number:04d}.html"
+        assert "<strong>refused</strong>" in page.read_text()
+        run_id = tracking.version(SURFACE, version).run_id
+        kept = Ruling.model_validate_json(tracking.read_text(run_id, f"decisions/{number:04d}.json"))
+        assert kept == ruling
+    assert tracking.aliases(SURFACE) == {"champion": 1}
+    assert [r.number for r in DecisionLog(tracking, SURFACE).read()] == list(range(1, 8))
+
+
+def test_a_refused_one_needs_force_and_a_reason_and_a_better_one_is_accepted(
+    project: Project, tracking: Tracking
+) -> None:
+    # One multiplication is all that the ignorant network does.
+    set_gate(project, max_latency_ratio=1000)
+    bad, good = plant(project, tracking, ignorant), plant(project, tracking, equal)
+    seen = decide_promotion(project, tracking, SURFACE, bad, dry_run=True)
+    assert not seen.accepted
+    assert len(DecisionLog(tracking, SURFACE).read()) == 1, "a dry run kept something"
+    forced = decide_promotion(project, tracking, SURFACE, bad, force_reason="a trial on line 3")
+    assert (forced.accepted, forced.moved, forced.reason) == (False, True, "a trial on line 3")
+    assert tracking.aliases(SURFACE) == {"champion": bad, "previous": 1}
+    better = decide_promotion(project, tracking, SURFACE, good)
+    assert better.accepted, better.words
+    assert better.decision is not None
+    assert better.decision.facts.comparison is not None
+    assert better.decision.facts.comparison.image_auroc is not None
+    assert better.decision.facts.comparison.image_auroc.value > 0
+    assert tracking.aliases(SURFACE) == {"champion": good, "previous": bad}
+    with pytest.raises(CallError, match="champion already"):
+        decide_promotion(project, tracking, SURFACE, good)
+
+
+def test_a_challenger_set_by_hand_is_decided_and_nothing_twice(project: Project, tracking: Tracking) -> None:
+    bad, good = plant(project, tracking, alarming), plant(project, tracking, equal)
+    assert settle_requests(project, tracking, SURFACE) == []
+    by_hand(tracking, "challenger", bad)
+    (refused,) = settle_requests(project, tracking, SURFACE)
+    assert (refused.asked, refused.accepted, names(refused)) == (Asked.CHALLENGER, False, ["false_alarms"])
+    assert tracking.aliases(SURFACE) == {"champion": 1}, "a request that was answered is open still"
+    by_hand(tracking, "challenger", good)
+    (accepted,) = settle_requests(project, tracking, SURFACE)
+    assert (accepted.accepted, tracking.aliases(SURFACE)) == (True, {"champion": good, "previous": 1})
+    assert settle_requests(project, tracking, SURFACE) == []
+
+
+def test_a_champion_moved_by_hand_is_kept_with_a_warning_or_put_back(project: Project, tracking: Tracking) -> None:
+    bad = plant(project, tracking, alarming)
+    by_hand(tracking, "champion", bad)
+    (kept,) = settle_requests(project, tracking, SURFACE)
+    assert (kept.asked, kept.accepted, kept.before, kept.after) == (Asked.CHAMPION, False, 1, bad)
+    assert "set by hand" in kept.words
+    assert tracking.aliases(SURFACE) == {"champion": bad, "previous": 1}
+    roll_back(project, tracking, SURFACE)
+    set_gate(project, on_alias_moved="revert")
+    by_hand(tracking, "champion", bad)
+    (back,) = settle_requests(project, tracking, SURFACE)
+    assert (back.accepted, back.before, back.after) == (False, 1, 1)
+    assert tracking.aliases(SURFACE)["champion"] == 1
+    mlflow.MlflowClient(tracking.uri).delete_registered_model_alias(SURFACE, "champion")
+    (noted,) = settle_requests(project, tracking, SURFACE)
+    assert (noted.verdict, tracking.aliases(SURFACE)["champion"]) == (Verdict.NOTED, 1)
+    assert settle_requests(project, tracking, SURFACE) == []
+
+
+def test_rollback_goes_further_back_each_time_and_holds_until_released(project: Project, tracking: Tracking) -> None:
+    second, third, recipe = (plant(project, tracking, equal) for _ in range(3))
+    for version in (second, third):
+        assert decide_promotion(project, tracking, SURFACE, version).accepted
+    first = roll_back(project, tracking, SURFACE, reason="misses on pine")
+    assert (first.before, first.after, first.reason) == (third, second, "misses on pine")
+    assert tracking.aliases(SURFACE) == {"champion": second, "previous": 1}
+    assert roll_back(project, tracking, SURFACE).after == 1
+    assert tracking.aliases(SURFACE) == {"champion": 1}
+    with pytest.raises(CallError, match="no earlier champion"):
+        roll_back(project, tracking, SURFACE)
+    waiting = decide_proposal(project, tracking, tracking.version(SURFACE, recipe), "the bad recipe")
+    assert waiting is not None
+    assert (waiting.verdict, "held by the rollback" in waiting.words) == (Verdict.PROPOSED, True)
+    assert settle_requests(project, tracking, SURFACE) == []
+    assert tracking.aliases(SURFACE) == {"champion": 1, "challenger": recipe}
+    assert "held by the rollback" in release_hold(project, tracking, SURFACE)
+    (decided,) = settle_requests(project, tracking, SURFACE)
+    assert (decided.asked, decided.after) == (Asked.RETRAIN, recipe)
+    assert decide_proposal(project, tracking, tracking.version(SURFACE, recipe), "again") == decided.model_copy(
+        update={"decision": None}
+    ), "it was decided twice"
+
+
+def test_rollback_refuses_what_does_not_reproduce_its_tiles(project: Project, tracking: Tracking) -> None:
+    assert decide_promotion(project, tracking, SURFACE, plant(project, tracking, equal)).accepted
+    tampered(tracking.folder(SURFACE, 1))
+    with pytest.raises(GateError, match="version 1 of 'drawn' is not returned to: "):
+        roll_back(project, tracking, SURFACE)
+    assert tracking.aliases(SURFACE) == {"champion": 2, "previous": 1}
+    assert DecisionLog(tracking, SURFACE).hold() == ""
+
+
+def test_without_automatic_promotion_a_proposal_waits_for_promote(project: Project, tracking: Tracking) -> None:
+    set_gate(project, automatic=False)
+    version = tracking.version(SURFACE, plant(project, tracking, equal))
+    ruling = decide_proposal(project, tracking, version, "better on the select part")
+    assert ruling is not None
+    assert (ruling.verdict, tracking.aliases(SURFACE)["challenger"]) == (Verdict.PROPOSED, version.version)
+    shown = run_knotwatch(project.root, "promote", SURFACE, "--json").json
+    assert (shown["verdict"], shown["after"]) == ("accepted", version.version)
+    assert tracking.aliases(SURFACE) == {"champion": version.version, "previous": 1}
+
+
+def test_a_champion_whose_files_are_lost_holds_no_candidate_up(project: Project, tracking: Tracking) -> None:
+    version = plant(project, tracking, equal)
+    (tracking.folder(SURFACE, 1) / "model.bin").unlink()
+    ruling = decide_promotion(project, tracking, SURFACE, version)
+    assert ruling.accepted
+    assert "the champion, version 1, cannot be compared with" in ruling.words
+
+
+def test_the_commands_answer_with_their_exit_codes(project: Project, tracking: Tracking) -> None:
+    bad = str(plant(project, tracking, alarming))
+    root = project.root
+    assert "--reason" in run_knotwatch(root, "promote", SURFACE, "--version", bad, "--force", expect=2).err
+    refused = run_knotwatch(root, "promote", SURFACE, "--version", bad, expect=3)
+    assert "refused: " in refused.out
+    forced = ("--version", bad, "--force", "--reason", "a <b>trial</b>")
+    assert "forced: a <b>trial</b>" in run_knotwatch(root, "promote", SURFACE, *forced).out
+    page = project.surface(SURFACE).reports / "decisions" / "0003.html"
+    assert "a &lt;b&gt;trial&lt;/b&gt;" in page.read_text()
+    rolled = run_knotwatch(root, "rollback", SURFACE, "--json").json
+    assert (rolled["before"], rolled["after"]) == (int(bad), 1)
+    listed = run_knotwatch(root, "models", SURFACE, "--json").json
+    assert "held by the rollback" in listed["hold"]
+    assert [m["aliases"] for m in listed["models"]] == [[], ["champion"]]
+    assert "forced: a <b>trial</b>" in listed["models"][0]["why"]
+    assert run_knotwatch(root, "rollback", SURFACE, "--release", "--json").json["released"] == listed["hold"]
+    assert run_knotwatch(root, "models", SURFACE, "--json").json["hold"] == ""
+
+
+def test_lineage_leads_from_a_version_to_its_data_and_back(project: Project, tracking: Tracking) -> None:
+    found = run_knotwatch(project.root, "models", SURFACE, "--lineage", "--json").json
+    assert (found["version"], found["algorithm"], found["parameters"]["padim.features"]) == (1, "padim", "40")
+    assert sum(found["counts"].values()) == len(found["images"]) == 76
+    assert {i["part"] for i in found["images"]} == {"train", "select", "calibrate", "test"}
+    assert found["decisions"][0]["decision"]["facts"]["images"]["defective"] == 16
+    assert found["retrain_run_id"]
+    words = ("models", SURFACE, "--data", found["data_version"][:6], "--json")
+    assert [(m["surface"], m["version"]) for m in run_knotwatch(project.root, *words).json["models"]] == [(SURFACE, 1)]
+    assert json.loads(tracking.read_text(found["run_id"], "data_version.json"))["version"] == found["data_version"]
+    assert "no model saw" in run_knotwatch(project.root, "models", SURFACE, "--data", "ffff", expect=2).err
