@@ -6,6 +6,7 @@ from pathlib import Path
 from flows.champion import Loaded
 from flows.data import prepared_images
 from pipelines.batch import Counts
+from pipelines.defects.type_head import SOUND, UNKNOWN
 from pipelines.loader import read_calibration
 from pipelines.paths import Project
 from pipelines.reports.inspection_page import InspectionPage, usual_range, write_inspection_page
@@ -18,6 +19,8 @@ def write_report(project: Project, champion: Loaded, showcase: Showcase, counts:
     shown = tuple(s.model_copy(update={"path": _relative(s.path, project)}) for s in showcase.shown())
     named = {d.type for s in shown for d in s.defects if d.type}
     known = {name for image in prepared_images(project, info.surface) for name in image.defects.values()}
+    types = project.surface(info.surface).types
+    known |= {folder.name for folder in types.iterdir()} if types.is_dir() else set()
     calibration = read_calibration(detector.folder)
     page = InspectionPage(
         surface=info.surface,
@@ -33,7 +36,7 @@ def write_report(project: Project, champion: Loaded, showcase: Showcase, counts:
         shown=shown,
         unreadable=tuple(showcase.unreadable),
         usual=usual_range(calibration.measures) if calibration else {},
-        types=tuple(sorted(named | known)),
+        types=tuple(sorted((named | known) - {SOUND, UNKNOWN})),
         pixels_per_mm=info.defects.pixels_per_mm,
     )
     return write_inspection_page(page, path)

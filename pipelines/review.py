@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, ValidationError
 
+from pipelines.defects.type_head import SOUND, UNKNOWN
 from pipelines.errors import CallError, ImageError
 from pipelines.files import write_whole
 from pipelines.imaging.decoding import decode_photograph
@@ -29,6 +30,11 @@ class JudgedDefect(Record):
     verdict: Literal["confirmed", "rejected"]
     type: str | None = Field(default=None, min_length=1, max_length=60, pattern=r"^[^\x00-\x1f]+$")
 
+    @property
+    def name(self) -> str:
+        """The defect's type; what the model could not name, or would have dropped, has none."""
+        return UNTYPED if self.type is None or self.type in {SOUND, UNKNOWN} else self.type
+
 
 class JudgedPhotograph(Record):
     """One photograph of which everything that is outlined was judged.
@@ -43,6 +49,11 @@ class JudgedPhotograph(Record):
     drawn: Literal["score", "random"]
     missed: bool
     defects: tuple[JudgedDefect, ...]
+
+    @property
+    def types(self) -> dict[str, int]:
+        """Number the types that were confirmed, from 1."""
+        return {name: number for number, name in enumerate(sorted({d.name for d in self.confirmed}), 1)}
 
     @property
     def confirmed(self) -> list[JudgedDefect]:
@@ -140,12 +151,12 @@ def _take(
     stem = f"{plain}-{judged.sha256[:8]}"
     image = before.image if before else f"{FOLDER}/photographs/{stem}{file.suffix.lower()}"
     write_whole(ledger / image, data)
-    types = {name: number for number, name in enumerate(sorted({d.type or UNTYPED for d in judged.confirmed}), 1)}
+    types = judged.types
     mask = None
     # What nobody outlined would count as sound in a mask.
     if types and not judged.missed:
         # One file for each verdict: the table that names it is what changes in one step.
-        drawn = encode_picture(_draw(judged, types), "png")
+        drawn = encode_picture(_draw(judged), "png")
         mask = f"{FOLDER}/masks/{stem}-{hashlib.sha256(drawn).hexdigest()[:8]}.png"
         write_whole(ledger / mask, drawn)
     label = Label.ANOMALOUS if types or judged.missed else Label.NORMAL
@@ -165,11 +176,11 @@ def _split(
     return "only calibrate" if judged.drawn == "random" else "only train"
 
 
-def _draw(judged: JudgedPhotograph, types: dict[str, int]) -> NDArray[np.uint8]:
+def _draw(judged: JudgedPhotograph) -> NDArray[np.uint8]:
     """Fill confirmed outlines with the numbers of their types, the first one, of the highest score, on top."""
     mask = np.zeros((judged.height, judged.width), np.uint8)
     for defect in reversed(judged.confirmed):
-        cv2.fillPoly(mask, [np.array(defect.outline, np.int32)], types[defect.type or UNTYPED])
+        cv2.fillPoly(mask, [np.array(defect.outline, np.int32)], judged.types[defect.name])
     return mask
 
 

@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 from pydantic import Field
 
+from pipelines.defects.type_head import SOUND, UNKNOWN
 from pipelines.files import write_whole
 from pipelines.records import Defect, Promise, Record
 from pipelines.reports import wording
@@ -78,6 +79,7 @@ def render_inspection_page(page: InspectionPage) -> str:
             points=_points,
             around=_around,
             size=lambda defect: _size(defect, page.pixels_per_mm),
+            named=lambda defect: "" if defect.type in {None, SOUND, UNKNOWN} else defect.type,
             measured=lambda shown: _measured(shown, page.usual),
             review=_review_data(page),
         )

@@ -18,7 +18,10 @@ _HEAT = 640
 
 
 class Shown(Record):
-    """One photograph of the report; `drawn` says why it is there, `measures` are those of its region of interest."""
+    """One photograph of the report; `drawn` says why it is there, `measures` are those of its region of interest.
+
+    `sound` counts regions that were left out because their type is sound.
+    """
 
     path: str
     sha256: str
@@ -31,6 +34,7 @@ class Shown(Record):
     heat: str
     defects: tuple[Defect, ...]
     measures: dict[str, float]
+    sound: int = 0
 
 
 class Showcase:
@@ -89,6 +93,7 @@ class Showcase:
             heat=data_uri(encode_picture(heat, quality=75)),
             defects=found.defects,
             measures=seen.measures,
+            sound=found.sound,
         )
 
 

@@ -74,6 +74,12 @@ def test_what_was_found_and_how_it_was_drawn_decide_the_part(
     assert (taken.mask is None) == (expected[0] == "normal" or missed), "a mask must show every defect or not be there"
 
 
+def test_what_the_model_could_not_name_has_no_type(tmp_path: Path) -> None:
+    photograph = paint(tmp_path / "a.png")
+    review = save(judge(photograph, ("confirmed", "unknown"), ("confirmed", "sound")))
+    assert take_review(review, [photograph], tmp_path / "ledger", 200)[0].defects == {1: "defect"}
+
+
 def test_the_later_review_wins_and_the_part_stays(tmp_path: Path) -> None:
     ledger, photograph = tmp_path / "ledger", paint(tmp_path / "a.png")
     files = [photograph]
