@@ -30,6 +30,7 @@ class Subject(StrEnum):
     EFFICIENTAD_INFERENCE = "efficientad-inference"
     EFFICIENTAD_STEP = "efficientad-step"
     INSPECT_LARGE = "inspect-large"
+    INSPECT_REPORT = "inspect-report"
 
 
 def bench(

@@ -30,7 +30,7 @@ def scan_file(model: str, plan: str, photograph: str) -> None:
     scan_region(TileModel(Path(model)), TilePlan.model_validate_json(plan), ScoreRule(), image)
 
 
-def _train_model(folder: Path) -> None:
+def train_model(folder: Path) -> None:
     """Fit and export a model of grid tiles to `folder`."""
     from pipelines.models.export import export_openvino
     from pipelines.models.padim import fit_padim
@@ -42,7 +42,7 @@ def _train_model(folder: Path) -> None:
 def measure(effort: Effort, folder: Path) -> list[Figure]:
     """Scan a drawn slice in time, then it and one twice as tall in memory."""
     model, image, plan = folder / "model", draw_slice(), plan_slice()
-    _train_model(model)
+    train_model(model)
     return [_time(effort, model, image, plan), _weigh(folder, model, image, plan)]
 
 

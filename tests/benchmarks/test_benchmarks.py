@@ -2,6 +2,7 @@ import json
 from io import StringIO
 from pathlib import Path
 
+import numpy as np
 import pytest
 from rich.console import Console
 
@@ -11,6 +12,7 @@ from tests.benchmarks.bench_report import Bench, collect, make_table, write_json
 from tests.benchmarks.figures import ratio_figure
 from tests.benchmarks.fresh_process import peak_mb
 from tests.benchmarks.padim_inference import compare
+from tests.benchmarks.review_cycle import Scores
 
 
 class Clock:
@@ -103,3 +105,9 @@ def test_a_fresh_process_is_weighed_without_its_parent() -> None:
 def test_a_call_that_fails_in_its_process_is_named() -> None:
     with pytest.raises(ToolError, match="ZeroDivisionError"):
         peak_mb("operator:truediv", 1, 0)
+
+
+def test_false_alarms_are_counted_at_the_threshold_that_gives_the_recall() -> None:
+    scores = Scores(sound=np.array([0.1, 0.5, 0.7, 0.9]), defective=np.array([0.2, 0.6, 0.8, 1.0]))
+    assert [scores.false_alarms(recall) for recall in (0.5, 0.75, 1.0)] == [0.25, 0.5, 0.75]
+    assert scores.of(np.array([0, 0]), np.array([3])).false_alarms(1.0) == 0

@@ -5,7 +5,7 @@
   const all = (selector, root = document) => [...root.querySelectorAll(selector)];
   const regions = all("li[data-defect]");
   // The same inspection opened again goes on where it was left, as far as the browser lets a file remember.
-  const memory = "knotwatch " + report.surface + report.date + report.model;
+  const memory = ["knotwatch", report.surface, report.model, report.date, ...report.photographs.map((p) => p.sha256.slice(0, 8))].join(" ");
   let unsaved = false;
 
   function twins(id) { return all(`[data-defect="${id}"]`); }
