@@ -100,7 +100,7 @@ def _review_data(page: InspectionPage) -> dict[str, Any]:
         "date": page.date,
         "photographs": [
             {
-                **shown.model_dump(include={"path", "sha256", "width", "height", "drawn"}),
+                **shown.model_dump(include={"path", "sha256", "width", "height", "drawn", "more"}),
                 "defects": [{"outline": d.outline, "type": d.type} for d in shown.defects],
             }
             for shown in page.shown

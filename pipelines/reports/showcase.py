@@ -12,6 +12,7 @@ from pipelines.records import Defect, Inspected, Record
 from pipelines.sinks import Seen
 
 SHOWN = 60
+_LISTED = 100  # defects of one photograph
 # Longer sides in pixels: a photograph and its heatmap then take 150 to 400 kB of the page.
 _PICTURE = 1280
 _HEAT = 640
@@ -20,7 +21,8 @@ _HEAT = 640
 class Shown(Record):
     """One photograph of the report; `drawn` says why it is there, `measures` are those of its region of interest.
 
-    `sound` counts regions that were left out because their type is sound.
+    `sound` counts regions that were left out because their type is sound, `more` the defects, the lowest, that are not
+    listed because nobody would look at so many.
     """
 
     path: str
@@ -35,6 +37,7 @@ class Shown(Record):
     defects: tuple[Defect, ...]
     measures: dict[str, float]
     sound: int = 0
+    more: int = 0
 
 
 class Showcase:
@@ -91,7 +94,8 @@ class Showcase:
             drawn=drawn,
             picture=data_uri(encode_picture(shrink(seen.image, _PICTURE), quality=80)),
             heat=data_uri(encode_picture(heat, quality=75)),
-            defects=found.defects,
+            defects=found.defects[:_LISTED],
+            more=max(0, len(found.defects) - _LISTED),
             measures=seen.measures,
             sound=found.sound,
         )

@@ -8,7 +8,10 @@
   const memory = ["knotwatch", report.surface, report.model, report.date, ...report.photographs.map((p) => p.sha256.slice(0, 8))].join(" ");
   let unsaved = false;
 
-  function twins(id) { return all(`[data-defect="${id}"]`); }
+  // A defect's outline, its row in the table, and what is said of it.
+  const same = new Map(regions.map((region) => [region.id, []]));
+  for (const element of all("[data-defect]")) same.get(element.dataset.defect).push(element);
+  const twins = (id) => same.get(id) ?? [];
 
   function show() {
     const type = one("type").value, least = Number(one("least").value) || 0, marked = one("marked").checked;
@@ -71,11 +74,13 @@
       model: report.model,
       reviewed: new Date().toISOString(),
       photographs: all("article").filter(isJudged).map((article) => {
-        const { defects, ...facts } = report.photographs[article.dataset.photograph];
+        const { defects, more, ...facts } = report.photographs[article.dataset.photograph];
         const own = all("li[data-defect]", article);
+        // A mask of the listed ones alone would call the others sound.
+        const partly = more > 0 && own.some((region) => verdict(region) === "confirmed");
         return {
           ...facts,
-          missed: all(".missed", article)[0].checked,
+          missed: all(".missed", article)[0].checked || partly,
           defects: defects.map((defect, n) => ({
             outline: defect.outline,
             verdict: verdict(own[n]),

@@ -88,6 +88,16 @@ def test_the_highest_scores_and_the_drawn_ones_are_shown(tmp_path: Path) -> None
     assert "Shown: 4 of 6 photographs, those with the highest scores and 1 drawn at random." in text
 
 
+def test_of_very_many_defects_the_highest_are_listed(tmp_path: Path) -> None:
+    seen = see(tmp_path, 1, 1, 2.0)
+    many = tuple(seen.result.defects[0].model_copy(update={"score": 9.0 - n / 100}) for n in range(103))
+    showcase = Showcase(1.0)
+    showcase.add(seen._replace(result=seen.result.model_copy(update={"defects": many})))
+    (shown,) = showcase.shown()
+    assert (shown.defects, shown.more) == (many[:100], 3)
+    assert "3 more regions of lower scores are not listed" in render_inspection_page(page_of(showcase))
+
+
 def test_the_draw_does_not_look_at_scores_and_is_the_same_again() -> None:
     stems = [f"board {n}" for n in range(500)]
     drawn = draw_at_random(stems, 50)
