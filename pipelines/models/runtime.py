@@ -1,5 +1,6 @@
 """Inference on tiles with OpenVINO. No torch here: an inspection must start at once."""
 
+import functools
 import os
 from pathlib import Path
 
@@ -26,7 +27,7 @@ class TileModel:
             if not (folder / name).is_file():
                 raise ModelError(f"no {name} in {folder}", cure="retrain, or restore the model's folder")
         self.precision = precision if precision in machine_precisions() else Precision.F32
-        core = openvino.Core()
+        core = _core()
         try:
             model = core.read_model(folder / XML, folder / BIN)
             self._compiled = core.compile_model(model, "CPU", _properties(self.precision))
@@ -52,9 +53,19 @@ class TileModel:
         return np.array(self._compiled(tiles)[0], np.float32)
 
 
+@functools.cache
+def _core() -> openvino.Core:
+    """Return the process's one core, which is never let go.
+
+    Its CPU plugin gives the thread that loads it an alternate stack for signals, and takes that memory away with the
+    last model. Where another thread lets that go, the next Ctrl-C has no stack: the process dies of SIGSEGV.
+    """
+    return openvino.Core()
+
+
 def machine_precisions() -> tuple[Precision, ...]:
     """Return what this machine's processor computes with instructions of its own; f32 always."""
-    found = openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    found = _core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
     return tuple(p for p in Precision if p == Precision.F32 or p.value.upper() in found)
 
 
