@@ -1,7 +1,7 @@
 """MLflow's scoring protocol: from a request's body to encoded photographs.
 
 https://mlflow.org/docs/latest/ml/deployment/deploy-model-locally, "Inference Server Specification": `dataframe_split`
-or `dataframe_records` with a column `image` of base64, as MLflow's own clients write a `binary` column.
+or `dataframe_records` with a column `image` of base64, which is how it takes a `binary` column.
 """
 
 import base64
@@ -86,7 +86,7 @@ def _decode(value: Any, row: int) -> bytes:
     if not isinstance(value, str):
         raise _bad(f"row {row}: `{COLUMN}` is no text")
     try:
-        # MLflow's own clients break lines, which a strict reader takes for foreign letters.
+        # MLflow's own encoder breaks lines, which a strict reader takes for foreign letters.
         return base64.b64decode("".join(value.split()), validate=True)
     except (binascii.Error, ValueError) as error:
         raise _bad(f"row {row}: `{COLUMN}` is no base64: {error}") from error

@@ -31,6 +31,7 @@ class Subject(StrEnum):
     EFFICIENTAD_STEP = "efficientad-step"
     INSPECT_LARGE = "inspect-large"
     INSPECT_REPORT = "inspect-report"
+    SERVE = "serve"
 
 
 def bench(

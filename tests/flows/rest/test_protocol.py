@@ -21,7 +21,7 @@ def split(*values: Any) -> dict[str, Any]:
 
 def test_both_formats_give_the_photographs_in_order() -> None:
     second = base64.encodebytes(b"another" * 30).decode()
-    assert "\n" in second[:-1], "MLflow's own clients break lines"
+    assert "\n" in second[:-1], "MLflow's own encoder breaks lines"
     for content in (split(ENCODED, second), {"dataframe_records": [{"image": ENCODED}, {"image": second, "line": 3}]}):
         assert read(content) == ([b"a photograph", b"another" * 30], False)
     assert read({**split(ENCODED), "params": {"maps": True}}).maps
