@@ -6,6 +6,7 @@ from pathlib import Path
 from flows.champion import Loaded
 from flows.data import prepared_images
 from pipelines.batch import Counts
+from pipelines.defects.regions import pixel_level
 from pipelines.defects.type_head import SOUND, UNKNOWN
 from pipelines.loader import read_calibration
 from pipelines.paths import Project
@@ -29,6 +30,7 @@ def write_report(project: Project, champion: Loaded, showcase: Showcase, counts:
         date=datetime.now(UTC).strftime("%d %B %Y, %H:%M UTC"),
         image_promise=info.image_threshold,
         pixel_promise=info.pixel_threshold,
+        anomalous_level=pixel_level(info.pixel_threshold.threshold, info.defects, anomalous=True),
         photographs=counts.photographs,
         anomalous=counts.anomalous,
         unread=counts.unreadable,

@@ -94,7 +94,8 @@ def calibrate(
         return scales.map.apply(scan_region(model, trained.plan, rule, read_region(prepared, held_out[number])).map)
 
     if not estimate:
-        rated, defects = (pixel_threshold, found.shares, found.levels), settings.policy.defects
+        anomalous = np.array(found.scores) > image_threshold.threshold
+        rated, defects = (pixel_threshold, found.shares, found.levels, anomalous), settings.policy.defects
         pixel_threshold = hold_for_regions(*rated, scan_again, defects)
     if trained.parity:
         check_parity(trained.parity, image_threshold.threshold * scales.image.divisor)

@@ -111,11 +111,12 @@ class GateSettings(Settings):
 class DefectSettings(Settings):
     """Which regions of a map count as defects; see pipelines/defects/regions.py.
 
-    A region holds a pixel above the pixel threshold and spreads as far as the map exceeds `low` times that. Its area
-    is at least `min_area` pixels of the photograph or, where the surface says how many `pixels_per_mm` its photographs
-    have, `min_area_mm2`.
+    A region holds a pixel above the pixel threshold, in an anomalous photograph above `anomalous` times that, and
+    spreads as far as the map exceeds `low` times that level. Its area is at least `min_area` pixels of the photograph
+    or, where the surface says how many `pixels_per_mm` its photographs have, `min_area_mm2`.
     """
 
+    anomalous: float = Field(default=0.75, gt=0, le=1)
     low: float = Field(default=0.9, gt=0, le=1)
     min_area: int = Field(default=25, ge=1)
     min_area_mm2: float | None = Field(default=None, gt=0)

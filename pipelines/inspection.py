@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from pipelines.defects.regions import draw_regions
 from pipelines.errors import CallError, ImageError
 from pipelines.files import write_whole
 from pipelines.history import Observation
@@ -111,7 +112,8 @@ def _inspect_one(
     if written_map is not None:
         write_whole(written_map, encode_map(scan.map))
     if written_overlay is not None:
-        picture = strip(image, scan.map, detector.info.pixel_threshold.threshold, max_side=_PANEL)
+        found = draw_regions(scan.defects, *scan.map.shape) > 0
+        picture = strip(image, scan.map, detector.info.pixel_threshold.threshold, max_side=_PANEL, found=found)
         write_whole(written_overlay, encode_picture(picture))
     height, width = image.shape[:2]
     inspected = Inspected(

@@ -13,7 +13,7 @@ from pydantic import Field, ValidationError
 
 from pipelines.config import DefectSettings, RegionSettings
 from pipelines.defects.naming import blank_regions, find_namer
-from pipelines.defects.regions import find_defects
+from pipelines.defects.regions import find_defects, pixel_level
 from pipelines.errors import ModelError
 from pipelines.imaging.decoding import decode_photograph
 from pipelines.imaging.region import find_region
@@ -165,14 +165,15 @@ class Detector:
         The pixel threshold may exceed every pixel of a faint but wide defect, which the image score still sees.
         """
         rule, settings = self.info.score_rule, self.info.defects
-        defects = find_defects(region_map, self.info.pixel_threshold.threshold, settings)
+        level = pixel_level(self.info.pixel_threshold.threshold, settings, anomalous=anomalous)
+        defects = find_defects(region_map, level, settings)
         if defects or not anomalous:
             return defects
         border = border_width(region_map, rule)
         # At this level itself, so that the pixels are exactly those: no spreading.
-        level = np.nextafter(np.float32(score_level(region_map, rule)), np.float32(0))
+        lowest = np.nextafter(np.float32(score_level(region_map, rule)), np.float32(0))
         exactly = settings.model_copy(update={"low": 1.0})
-        return find_defects(inner_part(region_map, rule), float(level), exactly, (border, border))
+        return find_defects(inner_part(region_map, rule), float(lowest), exactly, (border, border))
 
     def is_anomalous(self, score: float) -> bool:
         """Give the verdict: the one function that calibration sets the threshold for."""

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipelines.config import DefectSettings
-from pipelines.defects.regions import marked_share
+from pipelines.defects.regions import marked_share, pixel_level
 from pipelines.metrics.calibration import risk_controlled_threshold
 from pipelines.records import Promise
 
@@ -18,6 +18,7 @@ def hold_for_regions(
     promise: Promise,
     shares: NDArray[np.float64],
     levels: NDArray[np.float64],
+    anomalous: NDArray[np.bool_],
     scan: Callable[[int], NDArray[np.float32]],
     settings: DefectSettings,
 ) -> Promise:
@@ -25,16 +26,20 @@ def hold_for_regions(
 
     The area of regions falls as the threshold rises, just as that of the pixels above it does, so conformal risk
     control holds for it too. `shares` (images, levels) are the shares of each calibration photograph above `levels`,
-    as `PixelTable.exceedance` gives them; `scan` gives the map of one of them again, and is asked only for those that
-    have a pixel above the threshold: usually none.
+    as `PixelTable.exceedance` gives them, `anomalous` (images,) their verdicts. `scan` gives the map of one of them
+    again, and is asked only for those that are anomalous or have a pixel above the threshold: usually none.
     """
     first = int(np.searchsorted(levels, promise.threshold))
-    tried = np.unique(np.linspace(first, levels.size - 1, _TRIED).astype(int))
+    tried = levels[np.unique(np.linspace(first, levels.size - 1, _TRIED).astype(int))]
+    if anomalous.any():
+        # The last one must mark nothing, also where a lower level holds.
+        tried = np.append(tried, 1.001 * tried[-1] / settings.anomalous)
     marked = np.zeros((shares.shape[0], tried.size))
-    for number in np.flatnonzero(shares[:, first]):
+    for number in np.flatnonzero((shares[:, first] > 0) | anomalous):
         anomaly_map = scan(int(number))
-        for column, level in enumerate(levels[tried[:-1]]):
-            marked[number, column] = marked_share(anomaly_map, float(level), settings)
+        for column, threshold in enumerate(tried):
+            level = pixel_level(float(threshold), settings, anomalous=bool(anomalous[number]))
+            marked[number, column] = marked_share(anomaly_map, level, settings)
             if not marked[number, column]:
                 break
-    return risk_controlled_threshold(marked, levels[tried], promise.asked)
+    return risk_controlled_threshold(marked, tried, promise.asked)

@@ -25,14 +25,27 @@ def find_defects(
 ) -> tuple[Defect, ...]:
     """List the defects of a map (H, W), the highest peak first.
 
-    Hysteresis (Canny 1986): a region holds a pixel above the threshold and spreads as far as the map exceeds
-    `settings.low` times that, because the threshold is so high that no sound photograph reaches it, and would cut a
-    defect into its brightest pieces. `corner` is the map's (left, top) in the photograph; boxes and outlines are in
-    the photograph's pixels.
+    Hysteresis (Canny 1986): a region holds a pixel above `threshold` (see `pixel_level`) and spreads as far as the map
+    exceeds `settings.low` times that, because the threshold is so high that hardly a sound photograph reaches it, and
+    would cut a defect into its brightest pieces.
+
+    `corner` is the map's (left, top) in the photograph; boxes and outlines are in the photograph's pixels.
     """
     x, y = corner
     found = [_describe(region, x, y) for region in _find_regions(anomaly_map, threshold, settings)]
     return tuple(sorted(found, key=lambda defect: -defect.score))
+
+
+def pixel_level(threshold: float, settings: DefectSettings, *, anomalous: bool) -> float:
+    """Return the level that one pixel of a region exceeds, on a version's scale.
+
+    A photograph that is anomalous already is searched more closely, yet not below 1, where sound pixels would be found
+    everywhere: 99 % of them lie below.
+
+    >>> [pixel_level(t, DefectSettings(anomalous=0.75), anomalous=True) for t in (2.0, 1.2, 0.9)]
+    [1.5, 1.0, 0.9]
+    """
+    return max(threshold * settings.anomalous, min(threshold, 1.0)) if anomalous else threshold
 
 
 def marked_share(anomaly_map: NDArray[np.float32], threshold: float, settings: DefectSettings) -> float:

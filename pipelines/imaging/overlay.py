@@ -82,15 +82,16 @@ def strip(
     pixel_threshold: float,
     true_region: Region | None = None,
     max_side: int = 480,
+    found: Region | None = None,
 ) -> Photograph:
     """Set photograph, heatmap and outlines beside each other; upright panels in a row, wide ones in a column.
 
-    Outlines are FOUND for regions above the threshold and TRUE for the labelled ones. Each panel's longer side has at
-    most `max_side` pixels; lines are drawn so wide before shrinking that they stay visible.
+    Outlines are FOUND for `found`, by default what is above the threshold, and TRUE for the labelled regions. Each
+    panel's longer side has at most `max_side` pixels; lines are drawn so wide before shrinking that they stay visible.
     """
     line = max(1, round(2 * max(photograph.shape[:2]) / max_side))
     labelled = photograph if true_region is None else outline(photograph, true_region, TRUE, line)
-    outlined = outline(labelled, anomaly_map > pixel_threshold, FOUND, line)
+    outlined = outline(labelled, anomaly_map > pixel_threshold if found is None else found, FOUND, line)
     panels = [shrink(p, max_side) for p in (photograph, heatmap(photograph, anomaly_map, pixel_threshold), outlined)]
     height, width = panels[0].shape[:2]
     axis = 0 if width > 1.5 * height else 1

@@ -28,6 +28,8 @@ _SIMPLER = 1 / 1600
 class InspectionPage(Record):
     """What the page of an inspection says. `usual` holds the lowest and highest usual value of each measure.
 
+    `anomalous_level` is what a pixel of a defect exceeds in an anomalous photograph.
+
     `photographs` counts all, `unread` those without a result, of which `unreadable` names some with the reason, and
     `before` those that an earlier, stopped call had done, which are not shown. `types` are what a reviewer may choose
     from, besides what he writes himself.
@@ -39,6 +41,7 @@ class InspectionPage(Record):
     date: str
     image_promise: Promise
     pixel_promise: Promise
+    anomalous_level: float
     photographs: int
     anomalous: int
     shown: tuple[Shown, ...]

@@ -65,6 +65,7 @@ def report_file(detector: Detector, photograph: Path, out: Path) -> Path:
         date="today",
         image_promise=info.image_threshold,
         pixel_promise=info.pixel_threshold,
+        anomalous_level=1.0,
         photographs=1,
         anomalous=1,
         shown=showcase.shown(),

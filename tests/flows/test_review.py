@@ -57,6 +57,7 @@ def write_page(project: Project, photographs: list[Path], drawn: str) -> Path:
         date="today",
         image_promise=PROMISE,
         pixel_promise=PROMISE,
+        anomalous_level=1.0,
         photographs=showcase.photographs,
         anomalous=showcase.anomalous,
         shown=showcase.shown(),

@@ -10,6 +10,8 @@ import tifffile
 from numpy.typing import NDArray
 from PIL import Image
 
+from pipelines.config import DefectSettings
+from pipelines.defects.regions import find_defects
 from pipelines.errors import CallError, ImageError
 from pipelines.inspection import inspect_photographs
 from pipelines.loader import Scan
@@ -27,7 +29,8 @@ class Fake:
             raise ImageError("the region of interest holds no pixel", cure="correct region.box")
         found = (1 - photograph[..., 0].astype(np.float32) / 255).astype(np.float32)
         height, width = found.shape
-        return Scan(found, float(found.max()), bool(found.max() > 0.9), Box(0, 0, width, height))
+        defects = find_defects(found, 0.5, DefectSettings())
+        return Scan(found, float(found.max()), bool(found.max() > 0.9), Box(0, 0, width, height), defects)
 
 
 def draw(path: Path, height: int = 40, width: int = 30, *, knot: bool = False, orientation: int = 1) -> Path:

@@ -39,7 +39,7 @@ def scan(folder: Path, photograph: NDArray[np.uint8], pixel_threshold: float) ->
         image_divisor=255,
         image_threshold=image,
         pixel_threshold=pixel,
-        defects=DefectSettings(low=0.8, min_area=4),
+        defects=DefectSettings(low=0.8, min_area=4, anomalous=1),
     )
     (folder / "model.json").write_text(info.model_dump_json())
     return Detector(folder).scan(photograph)

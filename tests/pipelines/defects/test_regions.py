@@ -9,7 +9,7 @@ from skimage.measure import label, regionprops
 
 from pipelines.config import DefectSettings
 from pipelines.defects.promise import hold_for_regions
-from pipelines.defects.regions import draw_regions, find_defects, marked_share
+from pipelines.defects.regions import draw_regions, find_defects, marked_share, pixel_level
 from pipelines.loader import VersionInfo
 from pipelines.metrics.calibration import risk_controlled_threshold
 from pipelines.metrics.histograms import choose_edges
@@ -102,7 +102,7 @@ def test_the_marked_share_is_that_of_the_regions_and_falls_with_the_threshold() 
 def test_the_promise_is_kept_for_regions_and_only_photographs_above_the_threshold_are_scanned_again() -> None:
     generator = np.random.default_rng(8)
     noise = [cv2.GaussianBlur(generator.normal(0, 1, (90, 90)).astype(np.float32), (0, 0), 3) for _ in range(60)]
-    maps = [np.abs(n) * scale for n, scale in zip(noise, generator.uniform(0.5, 1, 60), strict=True)]
+    maps = [10 * np.abs(n) * scale for n, scale in zip(noise, generator.uniform(0.5, 1, 60), strict=True)]
     histograms = PixelHistograms(choose_edges([], []))
     for found in maps:
         histograms.add(found, np.zeros(found.shape, np.uint8), np.ones(found.shape, dtype=bool))
@@ -115,7 +115,8 @@ def test_the_promise_is_kept_for_regions_and_only_photographs_above_the_threshol
         return maps[number]
 
     pixels = risk_controlled_threshold(shares, levels, 0.03)
-    regions = hold_for_regions(pixels, shares, levels, scan, settings)
+    nobody = np.zeros(60, dtype=bool)
+    regions = hold_for_regions(pixels, shares, levels, nobody, scan, settings)
 
     def risk(threshold: float) -> float:
         return (sum(marked_share(found, threshold, settings) for found in maps) + 1) / 61
@@ -124,6 +125,14 @@ def test_the_promise_is_kept_for_regions_and_only_photographs_above_the_threshol
     assert risk(regions.threshold) <= 0.03 < risk(regions.threshold * 0.95)
     assert asked == [n for n, found in enumerate(maps) if found.max() > pixels.threshold]
     assert 0 < len(asked) < 60
+    # Photographs judged anomalous are searched more closely, which the promise counts too.
+    judged = np.arange(60) < 6
+    closer = settings.model_copy(update={"anomalous": 0.4})
+    raised = hold_for_regions(pixels, shares, levels, judged, scan, closer)
+    levels_of = [pixel_level(raised.threshold, closer, anomalous=bool(j)) for j in judged]
+    marked = [marked_share(found, level, closer) for found, level in zip(maps, levels_of, strict=True)]
+    assert (sum(marked) + 1) / 61 <= 0.03
+    assert raised.threshold > regions.threshold
 
 
 def test_a_version_from_before_defects_still_loads() -> None:

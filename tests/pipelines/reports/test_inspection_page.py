@@ -49,6 +49,7 @@ def page_of(showcase: Showcase, **changes: Any) -> InspectionPage:
         "date": "1 May 2030, 10:00 UTC",
         "image_promise": PROMISE,
         "pixel_promise": PROMISE,
+        "anomalous_level": 1.0,
         "shown": showcase.shown(),
         "photographs": showcase.photographs,
         "anomalous": showcase.anomalous,
