@@ -84,7 +84,7 @@ def serve(
     port: Annotated[int, typer.Option(help="The port on 127.0.0.1; 0 takes a free one.")] = 8400,
     most_images: Annotated[int, typer.Option(min=1, help="Photographs that one request may bring.")] = 64,
     most_mb: Annotated[int, typer.Option(min=1, help="Megabytes that one request may have.")] = 100,
-    waiting: Annotated[int, typer.Option(min=0, help="Requests that may wait; more are told to come back.")] = 16,
+    waiting: Annotated[int, typer.Option(min=0, help="Requests that may wait; more are told to come back.")] = 64,
 ) -> None:
     """Answer MLflow's scoring protocol with the surface's champion, until Ctrl-C; a new champion takes over by itself.
 

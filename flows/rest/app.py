@@ -52,8 +52,8 @@ def make_app(holder: Holder, scorer: Scorer, line: Line, limits: Limits) -> Fast
     async def invocations(request: Request) -> Response:
         try:
             _check_type(request)
-            with line.place():
-                body = await _read_body(request, limits.megabytes * 10**6)
+            with line.place(_announced_size(request, limits.bytes)):
+                body = await _read_body(request, limits.bytes)
                 return Response(await line.work(lambda: _score(scorer, body, limits)), media_type="application/json")
         except FullError as error:
             await _drain(request)
@@ -74,6 +74,11 @@ def _check_type(request: Request) -> None:
     found = request.headers.get("content-type", "").split(";")[0].strip().lower()
     if found != "application/json":
         raise RequestError(f"the content type is '{found}'", cure="send application/json", status=415)
+
+
+def _announced_size(request: Request, most: int) -> int:
+    """Return what a body will take in memory; one sent in chunks may take all that is allowed."""
+    return min(most, int(request.headers.get("content-length", most)))
 
 
 async def _read_body(request: Request, most: int) -> bytes:

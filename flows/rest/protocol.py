@@ -18,11 +18,19 @@ _KINDS = ("dataframe_split", "dataframe_records")
 
 
 class Limits(Record):
-    """What one request may bring, and how many may wait: each waiting one is held in memory."""
+    """What one request may bring, and how many may wait; all that wait together may hold four of the largest."""
 
     images: int = 64
     megabytes: int = 100
-    waiting: int = 16
+    waiting: int = 64
+
+    @property
+    def bytes(self) -> int:
+        return self.megabytes * 10**6
+
+    @property
+    def held(self) -> int:
+        return 4 * self.bytes
 
 
 class Asked(NamedTuple):

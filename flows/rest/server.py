@@ -25,6 +25,7 @@ from pipelines.paths import Project
 from pipelines.tracking.store import Tracking
 
 _LAST = 30  # seconds that requests under way may take after Ctrl-C
+_IDLE = 75  # seconds that a connection may be silent: uvicorn's 5 would cut off a camera just as it sends again
 
 log = logging.getLogger(__name__)
 
@@ -57,10 +58,15 @@ def serve(project: Project, surface: str, port: int, limits: Limits, ready: Call
 def _run(holder: Holder, history: Path, limits: Limits, listener: socket.socket) -> None:
     stop = Event()
     watcher = Thread(target=holder.watch, args=(stop,), name="champion")
-    with closing(Recorder(history)) as recorder, closing(Line(usable_cores(), limits.waiting)) as line:
+    with closing(Recorder(history)) as recorder, closing(Line(usable_cores(), limits.waiting, limits.held)) as line:
         app = make_app(holder, Scorer(holder, recorder), line, limits)
         config = uvicorn.Config(
-            app, log_level="warning", access_log=False, lifespan="off", timeout_graceful_shutdown=_LAST
+            app,
+            log_level="warning",
+            access_log=False,
+            lifespan="off",
+            timeout_keep_alive=_IDLE,
+            timeout_graceful_shutdown=_LAST,
         )
         watcher.start()
         try:

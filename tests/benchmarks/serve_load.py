@@ -52,6 +52,8 @@ def serving(root: Path, surface: str) -> Iterator[int]:
         process = subprocess.Popen(command, cwd=root, stdout=said, stderr=subprocess.STDOUT)
         try:
             yield _await_port(process, log)
+            if process.poll() is not None:
+                raise ToolError(f"the server ended with {process.returncode}", cure=f"read {log}")
         finally:
             process.terminate()
             process.wait(timeout=60)

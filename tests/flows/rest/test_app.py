@@ -12,7 +12,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from flows.rest.app import make_app
-from flows.rest.line import Line
+from flows.rest.line import FullError, Line
 from flows.rest.protocol import Limits
 
 BODY = json.dumps({"dataframe_records": [{"image": base64.b64encode(b"x" * 300).decode()}]})
@@ -40,7 +40,7 @@ def client(slow: Slow) -> Iterator[TestClient]:
     """A server for one request at a time, with one more waiting."""
     holder: Any = SimpleNamespace(surface="oak", problem=None, current=SimpleNamespace(name="oak/1 (padim)", version=1))
     scorer: Any = slow
-    line = Line(workers=1, waiting=1)
+    line = Line(workers=1, waiting=1, held=2_000_000)
     with TestClient(
         make_app(holder, scorer, line, Limits(images=2, megabytes=1)), base_url="http://127.0.0.1"
     ) as opened:
@@ -65,6 +65,17 @@ def test_a_full_line_says_so_at_once_and_loses_nobody(client: TestClient, slow: 
         assert [answer.result().json() for answer in first] == [{"predictions": [{"score": 300.0}]}] * 2
     assert client.post("/invocations", content=BODY, headers=JSON).status_code == 200
     assert under_way(client, 0)
+
+
+def test_what_waits_is_bounded_in_memory_too() -> None:
+    line = Line(workers=1, waiting=9, held=100)
+    with line.place(900), pytest.raises(FullError, match="1 requests"), line.place(1):
+        pass
+    with line.place(50), line.place(50), pytest.raises(FullError, match="2 requests"), line.place(1):
+        pass
+    with line.place(100):
+        assert line.inside == 1, "what left gave its place back"
+    line.close()
 
 
 @pytest.mark.parametrize(
