@@ -5,7 +5,7 @@ TORCH_INDEX ?=
 BIN := .venv/bin
 DEMO := demo-wood
 
-.PHONY: help install demo test lint format bench ui sheet clean
+.PHONY: help install demo test lint format bench weeks ui sheet clean
 help: ## Show the tasks
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
@@ -39,6 +39,9 @@ format: install ## Let ruff mend what it can
 
 bench: install ## Measure against plain anomalib, as ratios
 	$(BIN)/python -m tests.benchmarks
+
+weeks: install ## Six simulated weeks of a factory: which day triggered what, and why
+	$(BIN)/python -m tests.benchmarks.weeks
 
 ui: install ## Prefect's and MLflow's pages, and a worker
 	$(BIN)/knotwatch ui

@@ -95,11 +95,11 @@ def _retrain_once(
     known = {v.tags.get("data_version") for v in tracking.versions(surface)} | {state.tried}
     if version is None or version in known:
         nothing = "no photograph was reviewed or added since, so there is nothing to retrain on"
-        return None, [nothing] if state.drift and settings.retrain_on_drift else []
-    drifted = settings.retrain_on_drift and state.drift is not None
+        return None, [nothing] if state.noticed and settings.retrain_on_drift else []
+    drifted = settings.retrain_on_drift and state.noticed is not None
     if not (settings.retrain_on_new_data or drifted):
         return None, [f"data version {version} is new; the policy leaves retraining to you"]
-    reason = " and ".join(["new data"] * settings.retrain_on_new_data + [f"{state.drift} drift"] * drifted)
+    reason = " and ".join(["new data"] * settings.retrain_on_new_data + [f"{state.noticed} drift"] * drifted)
     log.info("watch %s: retrain for %s", surface, reason)
     try:
         found = retrain(surface, settings.profile, wait=0.0)

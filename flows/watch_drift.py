@@ -30,7 +30,7 @@ def look_for_drift(
     """
     paths = project.surface(champion.surface)
     if state.version != champion.version:
-        state = state.model_copy(update={"version": champion.version, "looks": 0, "drift": None})
+        state = state.model_copy(update={"version": champion.version, "looks": 0, "drift": None, "noticed": None})
     files = _new_files(paths.history, state.seen_ns)
     reference = read_calibration(tracking.folder(champion.surface, champion.version)) if files else None
     if reference is None or not reference.measures:
@@ -44,7 +44,8 @@ def look_for_drift(
             looks.append(found)
             if found.kind is not None and found.kind != state.drift:
                 folders += _tell(project, found, reference, batch, settings)
-            state = state.model_copy(update={"looks": found.number, "drift": found.kind})
+            noticed = found.kind or state.noticed
+            state = state.model_copy(update={"looks": found.number, "drift": found.kind, "noticed": noticed})
         write_state(project, champion.surface, state)
     return state, looks, folders
 

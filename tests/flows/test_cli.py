@@ -19,6 +19,7 @@ COMMANDS = (
     "rollback",
     "models",
     "schedule",
+    "watch",
     "ui",
     "doctor",
     "data add",

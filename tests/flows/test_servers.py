@@ -8,15 +8,21 @@ import sys
 import time
 import urllib.request
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import psutil
 import pytest
+import yaml
 
+from pipelines.history import Observation, write_batch
+from pipelines.loader import Calibration
 from pipelines.paths import Project
 from tests.conftest import make_project, run_knotwatch, set_training
+from tests.flows.web_hook import make_block, web_hook
 
+ENDED = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
 DRAWN = ("--layout", "procedural", "--normal", "24", "--defective", "3", "--size", "128x128")
 
 
@@ -100,7 +106,7 @@ def test_the_worker_runs_what_is_scheduled_and_shows_it(ui: Ui) -> None:
     deployment = ui.api("deployments/name/retrain/drawn")
     assert deployment["concurrency_options"]["collision_strategy"] == "ENQUEUE"
     run = ui.api(f"deployments/{deployment['id']}/create_flow_run", {"state": {"type": "SCHEDULED"}})
-    until(lambda: ui.api(f"flow_runs/{run['id']}")["state_type"] in ("COMPLETED", "FAILED", "CRASHED"), "the run")
+    until(lambda: ui.api(f"flow_runs/{run['id']}")["state_type"] in ENDED, "the run")
     done = ui.api(f"flow_runs/{run['id']}")
     assert (done["state_type"], done["name"]) == ("COMPLETED", "retrain drawn")
     logs = ui.api("logs/filter", {"logs": {"flow_run_id": {"any_": [run["id"]]}}})
@@ -108,6 +114,79 @@ def test_the_worker_runs_what_is_scheduled_and_shows_it(ui: Ui) -> None:
     found = ui.api("artifacts/filter", {"artifacts": {"flow_run_id": {"any_": [run["id"]]}}})
     assert {"validation-drawn", "models-drawn", "mlflow-drawn-padim"} <= {a["key"] for a in found}
     assert run_knotwatch(ui.project.root, "models", "drawn", "--json").json["models"][0]["aliases"] == ["champion"]
+
+
+def dim_batch(project: Project) -> None:
+    """Write a batch into the history that the champion would have made under half the light."""
+    kept = next(project.state.glob("mlflow/artifacts/**/calibration.json"))
+    reference = Calibration.model_validate_json(kept.read_bytes())
+    time = datetime.now(UTC)
+    rows = [
+        Observation(
+            time=time,
+            path=f"/line/{number}.jpg",
+            version=1,
+            score=reference.scores[number % len(reference.scores)],
+            anomalous=False,
+            **{name: values[number % len(values)] * 0.5 for name, values in reference.measures.items()},
+        )
+        for number in range(40)
+    ]
+    assert write_batch(project.surface("drawn").history, rows)
+
+
+def test_looks_are_scheduled_and_paused_from_both_sides_and_drift_is_an_event(ui: Ui) -> None:
+    root = ui.project.root
+    run_knotwatch(root, "schedule", "--all")
+    run_knotwatch(root, "schedule", "drawn", "--pause", "--watch")
+    deployment = ui.api("deployments/name/watch/drawn")
+    found = {s["flow"]: s["active"] for s in run_knotwatch(root, "schedule", "drawn", "--json").json["schedules"]}
+    assert found == {"retrain": True, "watch": False}
+    run_knotwatch(root, "schedule", "drawn", "--resume")
+    ui.api(f"deployments/{deployment['id']}/pause_deployment", {})
+    found = {s["flow"]: s["active"] for s in run_knotwatch(root, "schedule", "drawn", "--json").json["schedules"]}
+    assert found == {"retrain": True, "watch": False}
+    dim_batch(ui.project)
+    run_knotwatch(root, "schedule", "--all", "--resume", "--watch")
+    run = ui.api(f"deployments/{deployment['id']}/create_flow_run", {"state": {"type": "SCHEDULED"}})
+    until(lambda: ui.api(f"flow_runs/{run['id']}")["state_type"] in ENDED, "the look")
+    until(lambda: events(ui, "knotwatch.drift"), "the event")
+    assert [e["event"] for e in events(ui, "knotwatch.drift")] == ["knotwatch.drift.lighting"]
+    assert events(ui, "knotwatch.drift")[0]["resource"]["prefect.resource.id"] == "knotwatch.surface.drawn"
+
+
+def events(ui: Ui, prefix: str) -> list[Any]:
+    return ui.api("events/filter", {"filter": {"event": {"prefix": [prefix]}}})["events"]
+
+
+def test_people_are_told_of_a_run_that_was_killed(ui: Ui) -> None:
+    root = ui.project.root
+    with web_hook() as hook:
+        make_block(root, "factory", hook.url)
+        path = ui.project.surface("drawn").settings
+        settings = yaml.safe_load(path.read_text())
+        settings["policy"]["watch"]["notify"] = ["custom-webhook/factory"]
+        path.write_text(yaml.safe_dump(settings))
+        run_knotwatch(root, "schedule", "drawn", "--cron", "0 3 * * 1")
+        deployment = ui.api("deployments/name/retrain/drawn")
+        parameters = {"surface": "drawn", "profile": "quick", "force": True}
+        body = {"state": {"type": "SCHEDULED"}, "parameters": parameters}
+        run = ui.api(f"deployments/{deployment['id']}/create_flow_run", body)
+        until(lambda: ui.api(f"flow_runs/{run['id']}")["state_type"] == "RUNNING", "the run")
+        (process,) = runs_of(ui, run["id"])
+        process.kill()
+        until(lambda: hook.told, "the news of the crash")
+    assert ui.api(f"flow_runs/{run['id']}")["state_type"] == "CRASHED"
+    assert hook.told[0]["title"] == "knotwatch, drawn: a run crashed"
+    assert "retrain" in hook.told[0]["text"]
+
+
+def runs_of(ui: Ui, run_id: str) -> list[psutil.Process]:
+    """Find the process that runs a flow run: the one whose environment names it."""
+    family = psutil.Process(ui.process.pid).children(recursive=True)
+    return [
+        p for p in family if p.environ().get("PREFECT__FLOW_RUN_ID", "").replace("-", "") == run_id.replace("-", "")
+    ]
 
 
 def test_the_users_own_servers_get_everything(ui: Ui, tmp_path: Path) -> None:

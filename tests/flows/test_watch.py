@@ -3,10 +3,8 @@
 import json
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,47 +16,16 @@ from PIL import Image
 from pipelines.imaging.procedural import draw
 from pipelines.paths import Project
 from tests.conftest import make_project, run_knotwatch, set_training
+from tests.flows.web_hook import Receiver, make_block, web_hook
 
 HEIGHT, WIDTH = 96, 128
 BLOCK = "custom-webhook/factory"
 
 
-class Receiver(HTTPServer):
-    """A small web hook on loopback that keeps what it is told."""
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
-        self.told: list[dict[str, Any]] = []
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.server_port}/hook"
-
-    def subjects(self) -> list[str]:
-        return [message["title"] for message in self.told]
-
-
-class _Handler(BaseHTTPRequestHandler):
-    server: Receiver
-
-    def do_POST(self) -> None:
-        self.server.told.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
-        self.send_response(200)
-        self.end_headers()
-
-    def log_message(self, *_: object) -> None:
-        return
-
-
 @pytest.fixture(scope="module")
 def receiver() -> Iterator[Receiver]:
-    server = Receiver()
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield server
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with web_hook() as server:
+        yield server
 
 
 class Watched(NamedTuple):
@@ -88,17 +55,6 @@ def try_knotwatch(root: Path, *words: str) -> Any:
     """Run the command and return its object, also where it was refused."""
     command = [sys.executable, "-c", "from flows.cli import main; main()", *words]
     return json.loads(subprocess.run(command, cwd=root, capture_output=True, text=True, check=False).stdout)
-
-
-def make_block(root: Path, name: str, url: str) -> None:
-    code = f"""
-from flows.environment import prepare_environment
-from pipelines.paths import find_project
-prepare_environment(find_project())
-from prefect.blocks.notifications import CustomWebhookNotificationBlock as Hook
-Hook(name="{name}", url="{url}", json_data={{"title": "{{{{subject}}}}", "text": "{{{{body}}}}"}}).save("{name}")
-"""
-    subprocess.run([sys.executable, "-c", code], cwd=root, check=True)
 
 
 @pytest.fixture(scope="module")

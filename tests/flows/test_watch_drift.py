@@ -94,6 +94,8 @@ def test_drift_is_told_once_until_it_ends(line: Line) -> None:
     for gain in (0.6, 0.6, 1.0, 0.6):
         line.inspect(20, gain=gain)
         line.look()
+        if gain == 1.0:
+            assert (line.state.drift, line.state.noticed) == (None, DriftKind.LIGHTING)
     assert line.told == [DriftKind.LIGHTING, DriftKind.LIGHTING]
 
 
