@@ -3,6 +3,7 @@
 import json
 from contextlib import suppress
 
+from flows.notify import notify
 from flows.scratch import scratch_folder
 from flows.stages import read_verdict
 from pipelines.config import SurfaceSettings, read_surface, resolve_run
@@ -64,12 +65,14 @@ def judge(
 
 
 def keep(project: Project, tracking: Tracking, ruling: Ruling) -> Ruling:
-    """Keep a ruling with its version and as a page, then move the aliases."""
+    """Keep a ruling with its version and as a page, then move the aliases; people are told of a refusal."""
     page = render_decision(ruling)
     version = tracking.version(ruling.surface, ruling.version)
     DecisionLog(tracking, ruling.surface).add(version, ruling, page)
     write_whole(project.surface(ruling.surface).reports / "decisions" / f"{ruling.number:04d}.html", page)
     carry_out(tracking, ruling)
+    if ruling.verdict == Verdict.REFUSED:
+        notify(project, ruling.surface, f"version {ruling.version} was refused", ruling.summary)
     return ruling
 
 

@@ -9,7 +9,7 @@ from prefect import flow
 from flows.environment import log_stages, prepare_environment
 from flows.locks import watch_lock
 from flows.notify import notify
-from flows.retrain import retrain
+from flows.promotion import settle_requests
 from flows.watch_data import take_in_news
 from flows.watch_drift import look_for_drift
 from flows.watch_results import Retraining, WatchResult
@@ -55,7 +55,12 @@ def look(project: Project, surface: str, *, at_once: bool = False) -> WatchResul
     state = read_state(project, surface).model_copy(update={"problem": ""})
     tracking = Tracking(project)
     notes: list[str] = []
+    requests: tuple[str, ...] = ()
     source = None
+    try:
+        requests = tuple(ruling.summary for ruling in settle_requests(project, tracking, surface))
+    except BusyError as error:
+        notes.append(f"aliases set by hand wait: {error.problem}")
     try:
         state, source = take_in_news(project, surface, own, state, at_once=at_once)
     except BusyError as error:
@@ -75,6 +80,7 @@ def look(project: Project, surface: str, *, at_once: bool = False) -> WatchResul
     return WatchResult(
         surface=surface,
         champion=champion.version if champion else None,
+        requests=requests,
         source=source,
         drift=tuple(looks),
         review=tuple(str(folder.relative_to(project.root)) for folder in folders),
@@ -99,6 +105,9 @@ def _retrain_once(
     drifted = settings.retrain_on_drift and state.noticed is not None
     if not (settings.retrain_on_new_data or drifted):
         return None, [f"data version {version} is new; the policy leaves retraining to you"]
+    # A look that finds nothing, each minute, must not load what trains.
+    from flows.retrain import retrain
+
     reason = " and ".join(["new data"] * settings.retrain_on_new_data + [f"{state.noticed} drift"] * drifted)
     log.info("watch %s: retrain for %s", surface, reason)
     try:

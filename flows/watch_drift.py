@@ -18,6 +18,7 @@ from pipelines.set_aside import set_aside
 from pipelines.tracking.store import ModelVersion, Tracking
 
 EVENT = "knotwatch.drift"
+_RECENT = 200  # photographs that show a change which is too small for one batch
 
 
 def look_for_drift(
@@ -30,7 +31,8 @@ def look_for_drift(
     """
     paths = project.surface(champion.surface)
     if state.version != champion.version:
-        state = state.model_copy(update={"version": champion.version, "looks": 0, "drift": None, "noticed": None})
+        fresh = {"version": champion.version, "looks": 0, "calm_ns": state.seen_ns, "drift": None, "noticed": None}
+        state = state.model_copy(update=fresh)
     files = _new_files(paths.history, state.seen_ns)
     reference = read_calibration(tracking.folder(champion.surface, champion.version)) if files else None
     if reference is None or not reference.measures:
@@ -40,12 +42,12 @@ def look_for_drift(
     for batch, seen_ns in _group(files, champion.version, paths, settings.least_photographs):
         state = state.model_copy(update={"seen_ns": seen_ns})
         if not batch.empty:
-            found = find_drift(champion.surface, reference, batch, state.looks + 1, settings)
+            recent = _read_recent(paths, champion.version, state) if len(batch) < _RECENT else None
+            found = find_drift(champion.surface, reference, batch, state.looks + 1, settings, recent)
             looks.append(found)
             if found.kind is not None and found.kind != state.drift:
                 folders += _tell(project, found, reference, batch, settings)
-            noticed = found.kind or state.noticed
-            state = state.model_copy(update={"looks": found.number, "drift": found.kind, "noticed": noticed})
+            state = _remember(state, found)
         write_state(project, champion.surface, state)
     return state, looks, folders
 
@@ -63,12 +65,32 @@ def _group(files: list[Path], version: int, paths: SurfacePaths, least: int) -> 
     """
     waiting: list[pd.DataFrame] = []
     for path in files:
-        rows = read_history(paths.history, version=version, batches={path.stem})
-        ours = [Path(path).is_relative_to(paths.review) for path in rows["path"]]
-        waiting.append(rows[rows["score"].notna() & ~np.array(ours, dtype=bool)])
+        waiting.append(_read_batch(path, version, paths))
         if sum(map(len, waiting)) >= least or not any(map(len, waiting)):
             yield pd.concat(waiting, ignore_index=True), path.stat().st_mtime_ns
             waiting = []
+
+
+def _read_batch(path: Path, version: int, paths: SurfacePaths) -> pd.DataFrame:
+    rows = read_history(paths.history, version=version, batches={path.stem})
+    reviewed = [Path(name).is_relative_to(paths.review) for name in rows["path"]]
+    return rows[rows["score"].notna() & ~np.array(reviewed, dtype=bool)]
+
+
+def _remember(state: WatchState, found: Drift) -> WatchState:
+    calm_ns = state.calm_ns if found.kind is None else state.seen_ns
+    noticed = found.kind or state.noticed
+    changes = {"looks": found.number, "calm_ns": calm_ns, "drift": found.kind, "noticed": noticed}
+    return state.model_copy(update=changes)
+
+
+def _read_recent(paths: SurfacePaths, version: int, state: WatchState) -> pd.DataFrame:
+    """Read the last photographs that were seen since the last drift, whole batches of them, the latest first."""
+    found: list[pd.DataFrame] = []
+    for path in reversed(_new_files(paths.history, state.calm_ns)):
+        if path.stat().st_mtime_ns <= state.seen_ns and sum(map(len, found)) < _RECENT:
+            found.append(_read_batch(path, version, paths))
+    return pd.concat(found, ignore_index=True)
 
 
 def _tell(

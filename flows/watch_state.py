@@ -12,14 +12,16 @@ class WatchState(Record):
     """What earlier looks saw.
 
     `looks` counts those at batches of the champion `version`; batches written until `seen_ns` (their files' time) are
-    done with. `drift` is what the last of them noticed, `noticed` what any of them did. `source` is the state of the
-    source that was dealt with, looked at when the clock said `looked` (seconds since 1970). `tried` is the data version
-    last trained on, with or without success; `problem` what the last look failed with, so that it is told once.
+    done with, those after `calm_ns` had no drift. `drift` is what the last look noticed, `noticed` what any did.
+    `source` is the state of the source that was dealt with, looked at when the clock said `looked` (seconds since
+    1970). `tried` is the data version last trained on, with or without success; `problem` what the last look failed
+    with, so that it is told once.
     """
 
     version: int | None = None
     looks: int = 0
     seen_ns: int = 0
+    calm_ns: int = 0
     drift: DriftKind | None = None
     noticed: DriftKind | None = None
     source: str = ""

@@ -8,9 +8,14 @@ from pipelines.records import Record
 
 MARKED = "marked"  # the share of photographs that were called anomalous
 SCORE = "score"
+# The same of the last photographs, over several batches: a wave of defects shows there before it does in small batches.
+LATELY = " lately"
+JUDGED = frozenset({MARKED, SCORE, MARKED + LATELY, SCORE + LATELY})
 NAMES = {
     SCORE: "image score",
     MARKED: "share marked",
+    SCORE + LATELY: "image score lately",
+    MARKED + LATELY: "share marked lately",
     "brightness_mean": "brightness",
     "brightness_std": "contrast",
     "sharpness": "sharpness",
@@ -24,13 +29,14 @@ class DriftKind(StrEnum):
 
 
 class Figure(Record):
-    """One figure of a look: its median (a share for `marked`) in the reference and now.
+    """One figure of a look at so many photographs: its median (a share for `marked`) in the reference and now.
 
     `p_value` is adjusted for the number of figures; `size` is the stability index less what chance adds, for `marked`
     how far the share exceeds the usual one. It `moved` where both say so.
     """
 
     name: str
+    photographs: int
     reference: float
     now: float
     p_value: float

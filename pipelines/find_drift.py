@@ -1,12 +1,14 @@
 """Whether what a surface's champion inspects still looks like what it was calibrated on, and if not, why."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
+import numpy as np
 import pandas as pd
 
 from pipelines.config import WatchSettings
-from pipelines.drift import MARKED, NAMES, SCORE, Drift, DriftKind, Figure
+from pipelines.drift import JUDGED, LATELY, MARKED, NAMES, SCORE, Drift, DriftKind, Figure
 from pipelines.imaging.measures import MEASURES
 from pipelines.loader import Calibration
 from pipelines.metrics.drift import (
@@ -24,19 +26,30 @@ _SLACK = 1.3
 log = logging.getLogger(__name__)
 
 
+class _Sample(NamedTuple):
+    """Values of a figure: of the reference, empty for shares of marked photographs, and of those looked at."""
+
+    reference: Sequence[float]
+    now: "pd.Series[float]"
+
+
 def find_drift(
-    surface: str, reference: Calibration, batch: pd.DataFrame, number: int, settings: WatchSettings
+    surface: str,
+    reference: Calibration,
+    batch: pd.DataFrame,
+    number: int,
+    settings: WatchSettings,
+    recent: pd.DataFrame | None = None,
 ) -> Drift:
     """Compare a batch of inspections by the champion with what it was calibrated on.
 
-    `batch` holds readable rows of the history (pipelines/history.py), all of one version. Image scores are tested by
-    Kolmogorov-Smirnov with the usual share of defects tolerated, the share of marked photographs by the binomial test,
-    image measures by Kolmogorov-Smirnov. Drift is `lighting` where measures moved, `content` where scores moved and
-    no change of light explains it; see `_name_kind`.
+    `batch` holds readable rows of the history (pipelines/history.py), all of one version; `recent` the last ones, the
+    batch among them, where the batch is small. Image scores are tested by Kolmogorov-Smirnov with the usual share of
+    defects tolerated, the share of marked photographs by the binomial test, image measures by Kolmogorov-Smirnov. Drift
+    is `lighting` where measures moved as light moves them, `content` where scores moved, or measures as no light does.
     """
     level = level_of_look(number, settings.drift_level)
-    figures = _compare(reference, batch, settings, level)
-    kind = _name_kind(figures)
+    figures = _compare(_sample(reference, batch, recent), settings, level)
     found = Drift(
         surface=surface,
         version=int(batch["version"].iloc[0]),
@@ -45,32 +58,46 @@ def find_drift(
         photographs=len(batch),
         level=level,
         figures=figures,
-        kind=kind,
+        kind=_name_kind(figures),
     )
     found = found.model_copy(update={"words": _describe(found)})
     log.info("drift %s: look %d, %d photographs: %s", surface, number, len(batch), found.words)
     return found
 
 
-def _compare(reference: Calibration, batch: pd.DataFrame, settings: WatchSettings, level: float) -> tuple[Figure, ...]:
+def _sample(reference: Calibration, batch: pd.DataFrame, recent: pd.DataFrame | None) -> dict[str, _Sample]:
+    """Choose what is compared with what; scores only where sound photographs were held out."""
     known = {name: values for name, values in reference.measures.items() if name in MEASURES and values}
-    tolerated = dict.fromkeys(known, 0.0)
-    if reference.scores:
-        known[SCORE], tolerated[SCORE] = reference.scores, settings.usual_defect_share
-    marked = int(batch["anomalous"].sum())
-    p_values = {name: shift_p_value(known[name], batch[name], tolerated[name]) for name in known}
-    p_values[MARKED] = excess_p_value(marked, len(batch), settings.usual_defect_share)
-    adjusted = adjust_for_figures(p_values)
-    figures = []
-    for name, p_value in adjusted.items():
-        if name == MARKED:
-            was, now = settings.usual_defect_share, marked / len(batch)
-            size, wanted = max(0.0, now - was), 0.0
+    samples = {name: _Sample(values, batch[name]) for name, values in known.items()}
+    for rows, suffix in ((batch, ""), (recent, LATELY)):
+        if rows is None:
+            continue
+        samples[MARKED + suffix] = _Sample((), rows["anomalous"].astype(float))
+        if reference.scores:
+            samples[SCORE + suffix] = _Sample(reference.scores, rows[SCORE])
+    return samples
+
+
+def _compare(samples: Mapping[str, _Sample], settings: WatchSettings, level: float) -> tuple[Figure, ...]:
+    usual = settings.usual_defect_share
+    p_values = {}
+    for name, (values, now) in samples.items():
+        if not values:
+            p_values[name] = excess_p_value(int(now.sum()), len(now), usual)
         else:
-            was, now = float(pd.Series(known[name]).median()), float(batch[name].median())
-            size, wanted = population_stability(known[name], batch[name]), settings.drift_size
+            p_values[name] = shift_p_value(values, now, usual if name in JUDGED else 0.0)
+    figures = []
+    for name, p_value in adjust_for_figures(p_values).items():
+        values, now = samples[name]
+        if not values:
+            was, is_now = usual, float(now.mean())
+            size, wanted = max(0.0, is_now - was), 0.0
+        else:
+            was, is_now = float(np.median(values)), float(now.median())
+            size, wanted = population_stability(values, now), settings.drift_size
         moved = p_value <= level and size >= wanted
-        figures.append(Figure(name=name, reference=was, now=now, p_value=p_value, size=size, moved=moved))
+        facts = {"photographs": len(now), "reference": was, "now": is_now, "p_value": p_value, "size": size}
+        figures.append(Figure.model_validate({"name": name, "moved": moved, **facts}))
     return tuple(figures)
 
 
@@ -78,17 +105,19 @@ def _name_kind(figures: Sequence[Figure]) -> DriftKind | None:
     """Tell lighting from content.
 
     Light alone multiplies a photograph by some g: contrast then changes by g at most and sharpness, a variance, by
-    its square. Where scores moved and the photographs are contrastier, flatter or sharper than that, they show
-    something else, however bright they are.
+    its square. Photographs that are contrastier, flatter or sharper than that show something else, however bright they
+    are. Blur makes them less sharp and nothing else, and counts as a matter of lamps and lenses.
     """
     moved = {figure.name for figure in figures if figure.moved}
-    judged = bool(moved & {SCORE, MARKED})
-    if moved - {SCORE, MARKED}:
-        return DriftKind.CONTENT if judged and not _explained_by_light(figures) else DriftKind.LIGHTING
-    return DriftKind.CONTENT if judged else None
+    if not moved:
+        return None
+    if moved - JUDGED and _explained_by_light(figures):
+        return DriftKind.LIGHTING
+    return DriftKind.CONTENT
 
 
 def _explained_by_light(figures: Sequence[Figure]) -> bool:
+    """Tell whether the medians of contrast and sharpness are where the change of brightness may have put them."""
     ratios = {f.name: f.now / f.reference for f in figures if f.reference > 0}
     gain = ratios.get("brightness_mean", 1.0)
     contrast, sharpness = ratios.get("brightness_std", 1.0), ratios.get("sharpness", 1.0)
@@ -107,14 +136,16 @@ def _describe(found: Drift) -> str:
 
 
 def _figure_in_words(figure: Figure) -> str:
-    if figure.name == MARKED:
+    p_value = f"p {figure.p_value:.1g}" if figure.p_value > 1e-15 else "p < 1e-15"
+    among = f" among the last {figure.photographs}" if figure.name.endswith(LATELY) else ""
+    if figure.name.startswith(MARKED):
         return (
-            f"{share_in_words(figure.now)} marked where up to {share_in_words(figure.reference)} is usual "
-            f"(binomial test, p {figure.p_value:.1g})"
+            f"{share_in_words(figure.now)} marked{among} where up to {share_in_words(figure.reference)} is usual "
+            f"(binomial test, {p_value})"
         )
     return (
-        f"{NAMES[figure.name]} {figure.reference:.4g} -> {figure.now:.4g} "
-        f"(Kolmogorov-Smirnov, p {figure.p_value:.1g}; PSI {figure.size:.2f})"
+        f"{NAMES[figure.name]}{among} {figure.reference:.4g} -> {figure.now:.4g} "
+        f"(Kolmogorov-Smirnov, {p_value}; PSI {figure.size:.2f})"
     )
 
 
@@ -124,6 +155,6 @@ def _advise(found: Drift, figures: Sequence[Figure]) -> str:
         return "The photographs show something else than before: look at them"
     if "brightness_mean" not in names:
         return "Look at lens, focus and exposure"
-    if names & {SCORE, MARKED}:
+    if names & JUDGED:
         return "The light changed, and scores with it: mend the light before anything else"
     return "The light changed, scores did not yet: look at lamps and exposure"

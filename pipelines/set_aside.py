@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from pipelines.drift import MARKED, NAMES, SCORE, Drift, DriftKind
+from pipelines.drift import JUDGED, NAMES, SCORE, Drift, DriftKind
 from pipelines.files import write_whole
 from pipelines.imaging.measures import MEASURES
 from pipelines.loader import Calibration
@@ -59,11 +59,10 @@ def set_aside(found: Drift, reference: Calibration, batch: pd.DataFrame, folder:
 
 def _rank(found: Drift, reference: Calibration, batch: pd.DataFrame) -> tuple[NDArray[np.float64], list[str]]:
     """Compute how strange each photograph is, and say why."""
-    names = [figure.name for figure in found.figures if figure.moved and figure.name != MARKED]
-    if found.kind == DriftKind.CONTENT or not names:
+    names = [figure.name for figure in found.figures if figure.moved and figure.name in reference.measures]
+    if found.kind == DriftKind.CONTENT and {figure.name for figure in found.figures if figure.moved} & JUDGED:
         score = batch[SCORE].to_numpy(float)
         return score, [f"{NAMES[SCORE]} {value:.3f}" for value in score]
-    names = [name for name in names if name in reference.measures]
     away = {name: _deviations(reference.measures[name], batch[name].to_numpy(float)) for name in names}
     table = np.stack([away[name] for name in names])
     worst = table.argmax(axis=0)

@@ -18,8 +18,10 @@ from flows.calls import call_watch
 from flows.inspecting import call_inspect
 from flows.watch_results import WatchResult
 from pipelines.defects.exports import Exports
+from pipelines.drift import MARKED, Drift
 from pipelines.imaging.procedural import WOOD_DEFECTS, draw
 from pipelines.paths import Project
+from pipelines.reports.wording import share_in_words
 from tests.conftest import make_project, run_knotwatch, set_training
 
 SURFACE, HEIGHT, WIDTH = "boards", 128, 192
@@ -28,12 +30,13 @@ USUAL, WAVE, DIM = 0.05, 0.6, 0.75
 
 
 class Day(NamedTuple):
-    """What is new on a day: the light's gain, the species, the share of defective boards, boards at the source."""
+    """What is new on a day: the light's gain, species, share and types of defects, boards at the source."""
 
     name: str
     gain: float = 1.0
     look: str = "pine"
     defective: float = USUAL
+    types: tuple[str, ...] = tuple(WOOD_DEFECTS.values())
     added: int = 0
 
 
@@ -46,7 +49,7 @@ WEEKS = (
     QUIET,
     *[Day("alder instead of pine", look="alder")] * 2,
     QUIET,
-    *[Day("a wave of defects", defective=WAVE)] * 2,
+    *[Day("a log full of dead knots", defective=WAVE, types=("dead knot", "missing knot"))] * 3,
     QUIET,
 )
 
@@ -54,9 +57,8 @@ WEEKS = (
 def draw_batch(folder: Path, rng: np.random.Generator, count: int, day: Day) -> None:
     """Draw the photographs of a day; a dim lamp takes its share of every pixel, the sensor's noise stays."""
     folder.mkdir(parents=True)
-    types = list(WOOD_DEFECTS.values())
     for number in range(count):
-        shown = [types[int(rng.integers(len(types)))]] if rng.random() < day.defective else []
+        shown = [str(rng.choice(day.types))] if rng.random() < day.defective else []
         image = draw("wood", int(rng.integers(2**40)), HEIGHT, WIDTH, shown, look=day.look).image.astype(np.float32)
         if day.gain != 1:
             image = image * day.gain + rng.normal(0, 1.6, image.shape)
@@ -96,11 +98,16 @@ def live_through(root: Path, days: Sequence[Day], rng: np.random.Generator) -> l
     return lived
 
 
+def _marked(look: Drift) -> str:
+    return share_in_words(next(figure.now for figure in look.figures if figure.name == MARKED))
+
+
 def print_table(lived: Sequence[tuple[Day, int, WatchResult]]) -> None:
     """Print a row a day as Markdown."""
     print("| day | what is new | photographs | champion | what `watch` saw and did |\n| --- | --- | --- | --- | --- |")  # noqa: T201 - the answer
     for number, (day, count, result) in enumerate(lived, 1):
-        said = [look.words for look in result.drift] + [line for line in result.lines if "drift" not in line]
+        said = [f"{_marked(look)} marked; {look.words}" for look in result.drift]
+        said += [line for line in result.lines if "drift" not in line and "to look at" not in line]
         print(f"| {number} | {day.name} | {count} | {result.champion} | {'; '.join(said)} |", flush=True)  # noqa: T201 - the answer
 
 

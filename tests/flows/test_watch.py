@@ -15,6 +15,7 @@ from PIL import Image
 
 from pipelines.imaging.procedural import draw
 from pipelines.paths import Project
+from pipelines.tracking.store import Tracking
 from tests.conftest import make_project, run_knotwatch, set_training
 from tests.flows.web_hook import Receiver, make_block, web_hook
 
@@ -109,15 +110,30 @@ def test_drift_and_new_photographs_are_one_retrain_also_by_two_looks_at_once(
     command = ("watch", "boards", "--once", "--json")
     with ThreadPoolExecutor(2) as pool:
         looks = list(pool.map(lambda _: try_knotwatch(watched.project.root, *command), range(2)))
-    looks.append(watched.watch())
     retrained = [found["retrained"] for found in looks if found.get("retrained")]
     assert [(r["reason"], r["problem"]) for r in retrained] == [("lighting drift", None)]
     refused = [found["error"] for found in looks if "error" in found]
     assert all("`watch boards`" in error for error in refused)
-    versions = run_knotwatch(watched.project.root, "models", "boards", "--json").json["models"]
-    assert len(versions) == 2
+    assert len(Tracking(watched.project).versions("boards")) == 2
     (told,) = [message for message in receiver.told if "quarantine" in message["title"]]
     assert "broken.png" in told["text"]
+
+
+def test_an_alias_set_by_hand_is_decided_and_a_refusal_is_told(watched: Watched, receiver: Receiver) -> None:
+    tracking = Tracking(watched.project)
+    champion = tracking.champion("boards")
+    assert champion is not None
+    other = 3 - champion.version
+    path = watched.project.surface("boards").settings
+    values = yaml.safe_load(path.read_text())
+    values["policy"]["gate"]["max_latency_ratio"] = 0.01
+    path.write_text(yaml.safe_dump(values))
+    tracking.set_alias("boards", "challenger", other)
+    (decided,) = watched.watch()["requests"]
+    assert f"version {other}" in decided
+    assert "refused" in decided
+    assert receiver.subjects()[-1] == f"knotwatch, boards: version {other} was refused"
+    assert receiver.told[-1]["text"] == decided
 
 
 def test_a_failed_retrain_and_a_lost_source_are_told(watched: Watched, receiver: Receiver) -> None:

@@ -44,7 +44,9 @@ class Line:
         """Stand in for the registry: all versions were calibrated on the same boards."""
         return self.project.root
 
-    def inspect(self, count: int, *, gain: float = 1.0, version: int = 1, path: str = "/line/{}.jpg") -> None:
+    def inspect(
+        self, count: int, *, gain: float = 1.0, version: int = 1, path: str = "/line/{}.jpg", marked: float = 0.0
+    ) -> None:
         time = MORNING + timedelta(hours=self.batches)
         self.batches += 1
         rows = [
@@ -53,7 +55,7 @@ class Line:
                 path=path.format(number),
                 version=version,
                 score=float(self.rng.normal(0.8, 0.1)),
-                anomalous=False,
+                anomalous=number < marked * count,
                 **{name: float(self.rng.normal(100, 10)) * gain for name in MEASURES},
             )
             for number in range(count)
@@ -119,3 +121,14 @@ def test_a_version_without_a_reference_is_not_looked_at(line: Line) -> None:
     (line.project.root / CALIBRATION).unlink()
     line.inspect(30, gain=0.5)
     assert line.look() == []
+
+
+def test_a_wave_of_defects_that_no_small_batch_shows_is_seen_over_several(line: Line) -> None:
+    kinds: list[DriftKind | None] = []
+    for marked in (0.05, 0.05, *[0.3] * 6, 0.05, 0.05):
+        line.inspect(20, marked=marked)
+        kinds += line.look()
+    first = kinds.index(DriftKind.CONTENT)
+    assert 3 <= first <= 7
+    assert kinds[-2:] == [None, None], "what was told is told again of batches that are sound"
+    assert line.told == [DriftKind.CONTENT]

@@ -88,6 +88,13 @@ def test_another_material_is_content_although_it_is_darker(reference: Calibratio
     assert find_drift("oak", reference, as_batch(drawn), 30, SETTINGS).kind == DriftKind.CONTENT
 
 
+def test_a_flatter_material_is_content_although_no_score_moved(reference: Calibration) -> None:
+    drawn = photographs(np.random.default_rng(12), 40, gain=1.05)
+    drawn["brightness_std"] *= 0.55
+    found = find_drift("oak", reference, as_batch(drawn), 30, SETTINGS)
+    assert found.kind == DriftKind.CONTENT
+
+
 def test_a_lens_out_of_focus_is_no_content(reference: Calibration) -> None:
     drawn = photographs(np.random.default_rng(6), 40)
     drawn["sharpness"] *= 0.2
