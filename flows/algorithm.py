@@ -5,13 +5,12 @@ from pathlib import Path
 
 import pandas as pd
 
-from flows.job import Job
+from flows.job import Job, read_images
 from flows.scratch import scratch_folder
 from flows.tasks import evaluate_task, register_task, report_task, train_task
 from flows.unchanged import SUMMARY
 from pipelines.paths import Project
-from pipelines.prepared import read_index
-from pipelines.records import Algorithm, Verdict
+from pipelines.records import Algorithm, Start, Verdict
 from pipelines.register import log_types, log_version
 from pipelines.reports.comparison import Compared, compare, folder_size_mb
 from pipelines.tracking.data import ARTIFACT, IMAGES, VERDICT
@@ -22,14 +21,20 @@ from pipelines.tracking.store import Tracking
 def log_data(tracking: Tracking, run: Run, project: Project, job: Job) -> None:
     """Put on a run what brings its data back, and which images it saw, by part and label."""
     run.text(job.data.model_dump_json(indent=1), ARTIFACT)
-    images = read_index(project.surface(job.surface).prepared)
+    images = read_images(project, job)
     table = pd.DataFrame([{"path": i.path, "part": i.part.value, "label": i.label.value} for i in images])
     run.text(table.to_json(orient="records", indent=0), IMAGES)
     tracking.log_input(run, table, job.surface, job.data.version, "training")
 
 
 def train_algorithm(
-    project: Project, tracking: Tracking, job: Job, algorithm: Algorithm, verdict: Verdict, parent: Run
+    project: Project,
+    tracking: Tracking,
+    job: Job,
+    algorithm: Algorithm,
+    verdict: Verdict,
+    parent: Run,
+    start: Start | None = None,
 ) -> Compared:
     """Train, evaluate and register one algorithm and write its page; a trial is not registered.
 
@@ -43,7 +48,7 @@ def train_algorithm(
         maps = Path(scratch) / "maps"
         log_data(tracking, run, project, job)
         run.text(verdict.model_dump_json(indent=1), VERDICT)
-        trained = train_task(project, job, algorithm, Path(scratch) / "model")
+        trained = train_task(project, job, algorithm, Path(scratch) / "model", start)
         candidate = evaluate_task(project, job, trained, maps)
         log_version(run, candidate.trained, candidate.info, candidate.selection, candidate.evaluation, job.settings)
         if candidate.types:

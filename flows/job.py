@@ -1,17 +1,24 @@
 """What a run of a flow is about, resolved once and handed to every task."""
 
 from prefect import runtime
+from pydantic import Field
 
 from pipelines.config import RunSettings, SurfaceSettings, read_surface, resolve_run
 from pipelines.fingerprint import fingerprints, git_commit
 from pipelines.loader import VersionInfo
 from pipelines.paths import Project
-from pipelines.records import Algorithm, Evaluation, Record, Selection, Trained, TypeFigures
+from pipelines.prepared import PreparedImage, read_index
+from pipelines.records import Algorithm, Evaluation, Part, Record, Selection, Trained, TypeFigures
+from pipelines.shots import relabel
 from pipelines.versions import DataVersion
 
 
 class Job(Record):
-    """One call of `retrain`. A `trial` has a name and is never registered."""
+    """One call of `retrain` or `adapt`. A `trial` has a name and is never registered.
+
+    `parts` says which images are used, and as what; without, all are, as the surface parts them. `lineage` are tags
+    that say what a version comes from.
+    """
 
     surface: str
     profile: str
@@ -21,6 +28,13 @@ class Job(Record):
     data: DataVersion
     fingerprints: dict[Algorithm, str]
     commit: str
+    parts: dict[str, Part] | None = None
+    lineage: dict[str, str] = Field(default_factory=dict)
+
+    @property
+    def shots(self) -> int:
+        """Count the photographs that a job with `parts` uses; the test part is not used but looked at."""
+        return sum(part != Part.TEST for part in (self.parts or {}).values())
 
     def tags(self, algorithm: Algorithm | None = None) -> dict[str, str]:
         """Return what an MLflow run or version of this job carries; empty values are left out."""
@@ -33,8 +47,15 @@ class Job(Record):
             "prefect_flow_run": str(runtime.flow_run.id or ""),
             "prefect_page": str(runtime.flow_run.ui_url or ""),
             "trial": self.trial or "",
+            **self.lineage,
         }
         return {name: value for name, value in tags.items() if value}
+
+
+def read_images(project: Project, job: Job) -> list[PreparedImage]:
+    """Read the surface's prepared images, those that the job uses, each as of the part that it has in the job."""
+    images = read_index(project.surface(job.surface).prepared)
+    return images if job.parts is None else relabel(images, job.parts)
 
 
 class Candidate(Record):

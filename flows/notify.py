@@ -59,7 +59,8 @@ def _load(block: str) -> Any:
 def tell_failure(flow: Any, flow_run: Any, state: Any) -> None:
     """Tell people that a flow failed: a hook for `on_failure`. It never fails itself."""
     try:
-        surface = str(flow_run.parameters["surface"])
+        words = flow_run.parameters
+        surface = str(words["surface"] if "surface" in words else words["target"])
         problem = state.result(raise_on_failure=False)
         refused = isinstance(problem, GateError)
         subject = "its data was refused" if refused else f"{flow.name} failed"

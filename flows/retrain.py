@@ -10,6 +10,7 @@ from prefect import flow
 from flows import artifacts
 from flows.algorithm import log_data, train_algorithm
 from flows.environment import log_stages, prepare_environment
+from flows.failures import describe_failure
 from flows.job import Job, resolve_job
 from flows.locks import surface_lock
 from flows.notify import tell_failure
@@ -20,7 +21,6 @@ from flows.stages import refuse_bad
 from flows.tasks import compare_task, decide_task, preprocess_task, validate_task
 from flows.unchanged import find_registered, find_unchanged, propose_among
 from pipelines.config import read_surface
-from pipelines.errors import KnotwatchError
 from pipelines.paths import Project, find_project
 from pipelines.records import Algorithm, Verdict
 from pipelines.reports.comparison import Compared, Comparison, Failure
@@ -98,7 +98,7 @@ def _train_all(
             try:
                 models.append(train_algorithm(project, tracking, job, algorithm, verdict, parent))
             except Exception as error:
-                failed.append(_describe(algorithm, error))
+                failed.append(describe_failure(algorithm, error))
         result = RetrainResult(
             surface=job.surface,
             data_version=job.data.version,
@@ -109,16 +109,6 @@ def _train_all(
             proposed=propose_among(models),
         )
         return _conclude(project, tracking, job, parent, result, models)
-
-
-def _describe(algorithm: Algorithm, error: Exception) -> Failure:
-    """Log a failure at once, since the others take their time; where it is no refusal of ours, with its traceback."""
-    if isinstance(error, KnotwatchError):
-        log.error("%s failed: %s", algorithm, error)
-        return Failure(algorithm=algorithm, problem=error.problem, cure=error.cure)
-    log.error("%s failed", algorithm, exc_info=error)
-    problem = f"{type(error).__name__}: {error}"
-    return Failure(algorithm=algorithm, problem=problem, cure="read the log above; report it if it comes again")
 
 
 def _conclude(

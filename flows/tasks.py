@@ -7,7 +7,7 @@ from typing import Any
 from prefect import State, task
 
 from flows import artifacts
-from flows.job import Candidate, Job
+from flows.job import Candidate, Job, read_images
 from flows.promotion import decide_proposal
 from flows.stages import run_preprocess, run_validate
 from pipelines.calibrate import calibrate
@@ -15,13 +15,12 @@ from pipelines.config import RunSettings
 from pipelines.errors import KnotwatchError
 from pipelines.estimate import estimate_padim
 from pipelines.evaluate import evaluate
-from pipelines.imaging.tile_plan import choose_plan
 from pipelines.loader import Detector
 from pipelines.memory import reset_peak
 from pipelines.name_types import name_types
 from pipelines.paths import Project
 from pipelines.prepared import PreparedImage, read_index, read_region
-from pipelines.records import Algorithm, Part, Trained, Verdict
+from pipelines.records import Algorithm, Part, Start, Trained, Verdict
 from pipelines.register import check_reproduction, model_card, register
 from pipelines.reports.comparison import Comparison, write_comparison
 from pipelines.reports.retrain import describe_run, write_pages
@@ -30,7 +29,7 @@ from pipelines.selection import score_selection
 from pipelines.sources.reviews import raw_file
 from pipelines.tracking.runs import Run
 from pipelines.tracking.store import ModelVersion, Tracking
-from pipelines.train import LEAST_SIDES, train
+from pipelines.train import choose_tile_plan, train
 from pipelines.versions import DataVersion
 
 # Photographs that a registered version must give its evaluation's scores for, from their files.
@@ -66,21 +65,20 @@ def preprocess_task(project: Project, surface: str) -> DataVersion:
 
 
 @task(name="train", task_run_name="train {algorithm}")
-def train_task(project: Project, job: Job, algorithm: Algorithm, folder: Path) -> Trained:
+def train_task(project: Project, job: Job, algorithm: Algorithm, folder: Path, start: Start | None = None) -> Trained:
     """Fit one algorithm; the peak memory that is measured is of this fit alone, where the system counts it anew."""
-    prepared = project.surface(job.surface).prepared
-    images = read_index(prepared)
-    if algorithm == Algorithm.PADIM:
-        _log_cost(images, job.settings)
+    images = read_images(project, job)
+    if algorithm == Algorithm.PADIM and (start is None or start.checked):
+        _log_cost(images, job.settings, start)
     reset_peak()
-    return train(algorithm, prepared, images, job.settings, folder)
+    return train(algorithm, project.surface(job.surface).prepared, images, job.settings, folder, start)
 
 
-def _log_cost(images: list[PreparedImage], settings: RunSettings) -> None:
+def _log_cost(images: list[PreparedImage], settings: RunSettings, start: Start | None) -> None:
     """Say before PaDiM's fit what it will take: settings can make it outgrow the machine."""
-    sizes = [(i.box.height, i.box.width) for i in images if i.part == Part.TRAIN]
-    if sizes:
-        cost = estimate_padim(choose_plan(settings.tiles, sizes, LEAST_SIDES[Algorithm.PADIM]), settings.padim)
+    trained_on = [i for i in images if i.part == Part.TRAIN]
+    if trained_on:
+        cost = estimate_padim(choose_tile_plan(Algorithm.PADIM, trained_on, settings, start), settings.padim)
         log.info(
             "train padim: %d positions, about %.0f MB of memory while fitting, %.0f MB a version",
             *(cost.positions, cost.memory_mb, cost.version_mb),
@@ -88,15 +86,18 @@ def _log_cost(images: list[PreparedImage], settings: RunSettings) -> None:
 
 
 @task(name="evaluate", task_run_name="evaluate {trained.algorithm}")
-def evaluate_task(project: Project, job: Job, trained: Trained, maps: Path) -> Candidate:
-    """Calibrate a fitted network, score the select and the test part; the test's region maps stay in `maps`."""
+def evaluate_task(project: Project, job: Job, trained: Trained, maps: Path, *, named: bool = True) -> Candidate:
+    """Calibrate a fitted network, score the select and the test part; the test's region maps stay in `maps`.
+
+    Types of defects are only `named` for what may be registered.
+    """
     prepared = project.surface(job.surface).prepared
-    images = read_index(prepared)
+    images = read_images(project, job)
     score = job.settings.of(trained.algorithm).score
     info = calibrate(trained, prepared, images, job.surface, job.own, score, job.data.version)
     detector = Detector(Path(trained.folder))
     settings, seed = job.settings.evaluation, job.settings.seed
-    types = name_types(prepared, images, Path(trained.folder), settings.bootstrap, seed)
+    types = name_types(prepared, images, Path(trained.folder), settings.bootstrap, seed) if named else None
     selection = score_selection(detector, prepared, images, settings.planted, seed)
     found = evaluate(detector, prepared, images, settings, seed, maps)
     return Candidate(trained=trained, info=info, selection=selection, evaluation=found, types=types)

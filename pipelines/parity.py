@@ -47,7 +47,7 @@ class Exported(NamedTuple):
     """What an exported network is run with, how it agrees with torch, and how that was chosen."""
 
     precision: Precision
-    parity: Parity
+    parity: Parity | None
     words: str
 
 
@@ -208,6 +208,20 @@ def export_agreeing(
     words = _describe(chosen, milliseconds, refused)
     log.info("export %s: %s", algorithm, words)
     return Exported(chosen, parities[chosen], words)
+
+
+def export_unchecked(algorithm: Algorithm, model: Any, plan: TilePlan, asked: str, folder: Path) -> Exported:
+    """Export a fitted torch model to `folder` without setting its scores against torch's.
+
+    `auto` is bf16 where this processor has it, which agrees with torch in all but rare cases.
+    """
+    from pipelines.models.export import export_openvino
+
+    export_openvino(model, plan.tile_height, plan.tile_width, folder)
+    quick = Precision.BF16 if Precision.BF16 in machine_precisions() else Precision.F32
+    # int8 is made by a calibration of its own, and then told apart from torch: here f32 stands in for it.
+    precision = quick if asked == "auto" else Precision.F32 if asked == Precision.INT8 else Precision(asked)
+    return Exported(precision, None, f"{precision}, not compared with torch ({algorithm})")
 
 
 def _describe(chosen: Precision, milliseconds: Mapping[Precision, float], refused: Mapping[Precision, str]) -> str:

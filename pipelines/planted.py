@@ -23,8 +23,8 @@ class PlantedScan(NamedTuple):
 
 
 def select_normals(images: Sequence[PreparedImage]) -> list[PreparedImage]:
-    """Choose the photographs that defects are planted into."""
-    return [i for i in images if i.part == Part.SELECT and i.label == Label.NORMAL]
+    """Choose the photographs that defects are planted into; of an adaptation's some may be unlabelled."""
+    return [i for i in images if i.part == Part.SELECT and i.label != Label.ANOMALOUS]
 
 
 def scan_planted(

@@ -191,20 +191,31 @@ class Evaluation(Record):
 
 
 class Selection(Record):
-    """Figures of sound regions against the same regions with a planted defect; empty without select normals."""
+    """Figures of sound regions against the same regions with a planted defect; empty without select normals.
+
+    `scores` are on the version's own scale, in an order that is the same for every version.
+    """
 
     images: int
     planted: int
     metrics: dict[str, float] = Field(default_factory=dict)
     seconds: float = 0.0
+    scores: tuple[float, ...] = ()
+    holds_defect: tuple[bool, ...] = ()
 
 
 class Start(Record):
-    """What an adaptation goes on from: a version's folder and tile plan, and the strategy."""
+    """What an adaptation goes on from: a version's folder and tile plan, and the strategy.
+
+    An export that is not `checked` is not set against torch's scores, which takes longer than a fit to a few images:
+    it is good to compare strategies, not to register. `notes` go with the version that comes of it.
+    """
 
     strategy: Strategy
     folder: str
     plan: TilePlan
+    checked: bool = True
+    notes: dict[str, str] = Field(default_factory=dict)
 
 
 class Trained(Record):

@@ -39,4 +39,11 @@ def score_selection(
     if chosen:
         log.info("select %s: %d images, %d planted, %.1f s", detector.info.algorithm, len(chosen), count, seconds)
     shown = {name: metrics[name].value for name in _SHOWN if name in metrics}
-    return Selection(images=len(chosen), planted=count, metrics=shown, seconds=seconds)
+    return Selection(
+        images=len(chosen),
+        planted=count,
+        metrics=shown,
+        seconds=seconds,
+        scores=tuple(scores),
+        holds_defect=tuple(anomalous.tolist()),
+    )

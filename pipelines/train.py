@@ -6,14 +6,18 @@ import shutil
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from pipelines.config import RunSettings, SteppedSettings
 from pipelines.errors import ToolError
 from pipelines.imaging.scoring import ScoreRule
 from pipelines.imaging.tiling import TileSet, choose_plan
-from pipelines.parity import draw_regions, export_agreeing
+from pipelines.parity import Exported, draw_regions, export_agreeing, export_unchecked
 from pipelines.prepared import PreparedImage
-from pipelines.records import Algorithm, Part, Trained
+from pipelines.records import Algorithm, Part, Start, Strategy, TilePlan, Trained
+
+if TYPE_CHECKING:
+    from pipelines.models.fitted import Fitted
 
 # Small networks see this much context at least (EfficientAD's autoencoder has no room in less).
 LEAST_SIDES = {Algorithm.PADIM: 128, Algorithm.FASTFLOW: 128, Algorithm.EFFICIENTAD: 256}
@@ -24,18 +28,22 @@ log = logging.getLogger(__name__)
 
 
 def train(
-    algorithm: Algorithm, prepared: Path, images: Sequence[PreparedImage], settings: RunSettings, folder: Path
+    algorithm: Algorithm,
+    prepared: Path,
+    images: Sequence[PreparedImage],
+    settings: RunSettings,
+    folder: Path,
+    start: Start | None = None,
 ) -> Trained:
     """Fit an algorithm to the train part's tiles and export it to `folder`.
 
     The select part says when to stop; where it is empty, every fifth training image stands in and is not trained on.
-    PaDiM takes no steps, and all training images.
+    PaDiM takes no steps, and all training images. With a `start`, what another version learnt is gone on from.
 
     Raises:
         ToolError: where the train part is empty.
         ModelError: where a precision that the settings force does not agree with torch.
     """
-    from pipelines.models.algorithms import fit
     from pipelines.models.export import save_state
 
     started = time.monotonic()
@@ -43,29 +51,23 @@ def train(
     if not parts[Part.TRAIN]:
         raise ToolError("the train part holds no image", cure="add normal photographs, then `knotwatch data update`")
     train_images, select_images = parts[Part.TRAIN], parts[Part.SELECT]
-    if isinstance(settings.of(algorithm), SteppedSettings):
+    if _takes_steps(algorithm, settings, start):
         train_images, select_images = _hold_back(train_images, select_images)
-    sizes = [(i.box.height, i.box.width) for i in parts[Part.TRAIN]]
-    plan = choose_plan(settings.tiles, sizes, LEAST_SIDES[algorithm])
+    plan = choose_tile_plan(algorithm, parts[Part.TRAIN], settings, start)
     most = settings.of(algorithm).max_train_tiles
     tiles = TileSet([prepared / i.file for i in train_images], plan, max_tiles=most, seed=settings.seed)
     select = TileSet([prepared / i.file for i in select_images], plan, max_tiles=_SELECT_TILES, seed=settings.seed)
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    fitted = fit(algorithm, tiles, select, settings)
+    fitted = _fit(algorithm, tiles, select, settings, start)
     peak = peak_rss_mb()
     if "stopped" in fitted.notes:
         log.info("train %s: %s", algorithm, fitted.notes["stopped"])
     save_state(fitted, folder)
-    score = settings.of(algorithm).score
-    exported = export_agreeing(
-        algorithm,
-        fitted.model,
-        tiles,
-        draw_regions(prepared, images, plan, settings.seed),
-        ScoreRule(border_share=score.border_share, top_share=score.top_share),
-        settings.export.precision,
-        folder,
+    exported = (
+        _export_checked(algorithm, fitted.model, tiles, prepared, images, settings, folder)
+        if start is None or start.checked
+        else export_unchecked(algorithm, fitted.model, plan, settings.export.precision, folder)
     )
     seconds = time.monotonic() - started
     log.info("train %s: %d tiles of %d images, %.1f s", algorithm, len(tiles), len(train_images), seconds)
@@ -78,8 +80,46 @@ def train(
         peak_rss_mb=peak,
         precision=exported.precision,
         parity=exported.parity,
-        notes={**fitted.notes, "export": exported.words},
+        notes={**(start.notes if start else {}), **fitted.notes, "export": exported.words},
     )
+
+
+def choose_tile_plan(
+    algorithm: Algorithm, images: Sequence[PreparedImage], settings: RunSettings, start: Start | None = None
+) -> TilePlan:
+    """Choose the tile plan for images; a version that is taken as it is keeps its own."""
+    if start is not None and start.strategy == Strategy.REUSE:
+        return start.plan
+    return choose_plan(settings.tiles, [(i.box.height, i.box.width) for i in images], LEAST_SIDES[algorithm])
+
+
+def _takes_steps(algorithm: Algorithm, settings: RunSettings, start: Start | None) -> bool:
+    steps = start is None or start.strategy in (Strategy.SCRATCH, Strategy.FINETUNE)
+    return steps and isinstance(settings.of(algorithm), SteppedSettings)
+
+
+def _fit(algorithm: Algorithm, tiles: TileSet, select: TileSet, settings: RunSettings, start: Start | None) -> "Fitted":
+    from pipelines.models.algorithms import adapt, fit
+    from pipelines.models.export import load_state
+
+    if start is None:
+        return fit(algorithm, tiles, select, settings)
+    return adapt(algorithm, start.strategy, tiles, select, settings, load_state(Path(start.folder)))
+
+
+def _export_checked(
+    algorithm: Algorithm,
+    model: Any,
+    tiles: TileSet,
+    prepared: Path,
+    images: Sequence[PreparedImage],
+    settings: RunSettings,
+    folder: Path,
+) -> Exported:
+    score = settings.of(algorithm).score
+    rule = ScoreRule(border_share=score.border_share, top_share=score.top_share)
+    regions = draw_regions(prepared, images, tiles.plan, settings.seed)
+    return export_agreeing(algorithm, model, tiles, regions, rule, settings.export.precision, folder)
 
 
 def _hold_back(

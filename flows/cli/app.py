@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from flows.cli import data, promotion, serving, watching
+from flows.cli import adapting, data, promotion, serving, watching
 from flows.cli.output import err, print_error, print_json
 from flows.cli.retrained import print_retrain
 from pipelines.errors import CallError, KnotwatchError
@@ -125,6 +125,7 @@ def inspect_command(
         raise typer.Exit(1)
 
 
+app.command(epilog="Example: knotwatch adapt wood-boards tiles --shots 16 --profile quick --json")(adapting.adapt)
 app.command(epilog='Example: knotwatch promote wood-boards --version 4 --force --reason "fewer misses on pine"')(
     promotion.promote
 )

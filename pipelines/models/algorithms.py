@@ -54,9 +54,3 @@ def adapt(
         own = own.model_copy(update={"learning_rate": own.learning_rate * settings.adapt.finetune_rate})
     fitted: Fitted = run(tiles, select, own, settings.seed, state)
     return fitted
-
-
-def strategies_of(algorithm: Algorithm) -> tuple[Strategy, ...]:
-    """Return the strategies that an algorithm knows: PaDiM has nothing to train, and neighbours need its features."""
-    without = Strategy.FINETUNE if algorithm == Algorithm.PADIM else Strategy.NEAREST
-    return tuple(strategy for strategy in Strategy if strategy != without)

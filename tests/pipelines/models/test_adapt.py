@@ -11,7 +11,7 @@ from pipelines.config import EfficientAdSettings, FastflowSettings, PadimSetting
 from pipelines.errors import ModelError
 from pipelines.imaging.tiling import TileSet
 from pipelines.models import adapt_efficientad, adapt_padim
-from pipelines.models.algorithms import adapt, fit, strategies_of
+from pipelines.models.algorithms import adapt, fit
 from pipelines.models.anomalib_api import SmallPatchDescriptionNetwork
 from pipelines.models.efficientad import TileEfficientAdModel
 from pipelines.models.export import load_state, save_state
@@ -19,6 +19,7 @@ from pipelines.models.fitted import Fitted
 from pipelines.models.gaussian import log_density, whiten
 from pipelines.models.teacher import save_teacher
 from pipelines.records import Algorithm, Strategy, TilePlan
+from pipelines.strategy import strategies_of
 
 PLAN = TilePlan(mode="fit", tile_height=96, tile_width=128)
 OTHER = TilePlan(mode="fit", tile_height=128, tile_width=96)

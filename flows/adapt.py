@@ -1,0 +1,248 @@
+"""The flow `adapt`: the same stages as `retrain`, for each algorithm by each way of learning from another surface."""
+
+import hashlib
+import logging
+import math
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from prefect import flow
+
+from flows.adapt_choice import Chosen, choose_attempt
+from flows.adapt_report import describe, write_task
+from flows.adapt_results import AdaptResult, AttemptResult, ChosenResult
+from flows.algorithm import log_data, train_algorithm
+from flows.attempt import Attempt, attempt
+from flows.environment import log_stages, prepare_environment
+from flows.failures import describe_failure
+from flows.job import Job, resolve_job
+from flows.locks import surface_lock
+from flows.notify import tell_failure
+from flows.origins import Origin, find_origins
+from flows.promotion import settle_requests
+from flows.results import Champion
+from flows.scratch import clear_up, scratch_folder
+from flows.stages import refuse_bad
+from flows.tasks import decide_task, preprocess_task, validate_task
+from pipelines.config import read_surface
+from pipelines.errors import CallError
+from pipelines.paths import Project, find_project
+from pipelines.prepared import read_index
+from pipelines.records import Part, Strategy, Verdict
+from pipelines.reports.comparison import Compared, Failure
+from pipelines.reports.run_page import flatten
+from pipelines.shots import LEAST_HELD_BACK, draw_shots, find_candidates
+from pipelines.strategy import strategies_of
+from pipelines.tracking.data import VERDICT
+from pipelines.tracking.runs import Run
+from pipelines.tracking.store import Tracking
+from pipelines.versions import DataVersion
+
+log = logging.getLogger(__name__)
+
+# How long a scheduled run waits for another change of its surface to end, seconds.
+_WAIT = 3600.0
+
+
+class _Adapting(NamedTuple):
+    """What all steps of one adaptation need."""
+
+    project: Project
+    tracking: Tracking
+    job: Job
+    source: str
+    asked: Strategy | None
+    verdict: Verdict
+    parent: Run
+    scratch: Path
+
+
+@flow(name="adapt", flow_run_name="adapt {source} to {target}", on_failure=[tell_failure])
+def adapt(
+    source: str,
+    target: str,
+    shots: list[int] | None = None,
+    strategy: str = "auto",
+    profile: str = "full",
+    assignments: list[str] | None = None,
+    wait: float = _WAIT,
+) -> dict[str, Any]:
+    """Bring the versions of `source` to `target` by a few photographs, compare the ways, register and propose one.
+
+    Of several numbers of `shots` the largest makes the version; the others show what fewer would have come to. Without,
+    all photographs that may be drawn are used, up to `adapt.most_shots`.
+
+    Raises:
+        ModelError: where the source has no version, or no way came to an end.
+    """
+    started = time.monotonic()
+    project = find_project()
+    prepare_environment(project)
+    log_stages()
+    read_surface(project, target)
+    with surface_lock(project, target, "adapt", wait=wait):
+        tracking = Tracking(project)
+        clear_up(project, tracking, target)
+        verdict = validate_task(project, target)
+        refuse_bad(verdict, target)
+        data = preprocess_task(project, target)
+        settle_requests(project, tracking, target)
+        job, origins = _resolve(project, tracking, source, target, profile, assignments or [], data)
+        counts = _choose_counts(project, job, shots or [])
+        tags = {**job.tags(), "adapted_from": source}
+        with (
+            tempfile.TemporaryDirectory(dir=scratch_folder(project, target)) as scratch,
+            tracking.run(target, f"adapt {source} {profile}", tags=tags) as parent,
+        ):
+            asked = None if strategy == "auto" else Strategy(strategy)
+            adapting = _Adapting(project, tracking, job, source, asked, verdict, parent, Path(scratch))
+            result = _adapt_all(adapting, origins, counts)
+    return result.model_copy(update={"seconds": time.monotonic() - started}).model_dump(mode="json")
+
+
+def _resolve(
+    project: Project,
+    tracking: Tracking,
+    source: str,
+    target: str,
+    profile: str,
+    assignments: list[str],
+    data: DataVersion,
+) -> tuple[Job, list[Origin]]:
+    """Resolve the settings, those of the network as the source was trained with; the call's own come last."""
+    wanted = resolve_job(project, target, profile, assignments, None, data)
+    origins = find_origins(tracking, source, wanted.settings.algorithms)
+    structure = [word for origin in origins for word in origin.structure]
+    return resolve_job(project, target, profile, [*structure, *assignments], None, data), origins
+
+
+def _choose_counts(project: Project, job: Job, asked: Sequence[int]) -> list[int]:
+    images = read_index(project.surface(job.surface).prepared)
+    most = len(find_candidates(images, job.settings.seed))
+    if not most:
+        raise CallError(f"'{job.surface}' has no photograph to adapt with", cure="add photographs of sound pieces")
+    return sorted(set(asked)) or [min(most, job.settings.adapt.most_shots)]
+
+
+def _draw(project: Project, job: Job, shots: int) -> Job:
+    """Return the job for some photographs; enough defects are planted to choose by, however few are held back."""
+    parts = draw_shots(read_index(project.surface(job.surface).prepared), shots, job.settings.seed)
+    held = sum(part == Part.SELECT for part in parts.values())
+    evaluation = job.settings.evaluation
+    if held:
+        planted = max(evaluation.planted, math.ceil(job.settings.adapt.planted / held))
+        evaluation = evaluation.model_copy(update={"planted": planted})
+    settings = job.settings.model_copy(update={"evaluation": evaluation})
+    return job.model_copy(update={"parts": parts, "settings": settings})
+
+
+def _adapt_all(adapting: _Adapting, origins: Sequence[Origin], counts: Sequence[int]) -> AdaptResult:
+    project, tracking, job, parent = adapting.project, adapting.tracking, adapting.job, adapting.parent
+    jobs = {shots: _draw(project, job, shots) for shots in counts}
+    final = jobs[max(counts)]
+    log_data(tracking, parent, project, final)
+    parent.text(adapting.verdict.model_dump_json(indent=1), VERDICT)
+    parent.params(
+        dict(flatten(job.settings.model_dump(mode="json"))) | {"shots": max(counts), "source": adapting.source}
+    )
+    attempts, failed = _attempt_all(adapting, origins, jobs)
+    chosen = choose_attempt([a for a in attempts if a.shots == max(counts)], adapting.asked, job.settings.seed)
+    origin = next(o for o in origins if o.algorithm == chosen.attempt.algorithm)
+    model = _finish(adapting, final, origin, chosen)
+    return _conclude(adapting, final, attempts, failed, chosen, model)
+
+
+def _attempt_all(
+    adapting: _Adapting, origins: Sequence[Origin], jobs: dict[int, Job]
+) -> tuple[list[Attempt], list[Failure]]:
+    """Try every way, one after another: each uses all cores. One that fails loses the others nothing."""
+    ways = [
+        (shots, origin, strategy)
+        for shots in jobs
+        for origin in origins
+        for strategy in _strategies(origin, shots, adapting.asked)
+    ]
+    if adapting.asked and all(strategy != adapting.asked for *_, strategy in ways):
+        raise CallError(
+            f"no algorithm can be brought to '{adapting.job.surface}' by '{adapting.asked}'",
+            cure=f"choose another --strategy, or at least {LEAST_HELD_BACK} --shots",
+        )
+    found: list[Attempt] = []
+    failed: list[Failure] = []
+    started = time.monotonic()
+    log.info("adapt %s: %d ways of adapting %s", adapting.job.surface, len(ways), ", ".join(o.name for o in origins))
+    for number, (shots, origin, strategy) in enumerate(ways):
+        job = jobs[shots].model_copy(update={"lineage": {"adapted_from": origin.name}})
+        folder = adapting.scratch / f"{origin.algorithm}-{strategy}-{shots}"
+        try:
+            found.append(attempt(adapting.project, adapting.tracking, job, origin, strategy, folder, adapting.parent))
+        except Exception as error:
+            failed.append(describe_failure(origin.algorithm, error))
+        left = (time.monotonic() - started) / (number + 1) * (len(ways) - number - 1)
+        log.info("adapt %s: %d of %d, about %.0f s left", job.surface, number + 1, len(ways), left)
+    return found, failed
+
+
+def _strategies(origin: Origin, shots: int, asked: Strategy | None) -> list[Strategy]:
+    """List what is tried; what is asked for is compared with starting afresh."""
+    # With nothing held back, nothing would say when to stop.
+    known = [s for s in strategies_of(origin.algorithm) if s != Strategy.FINETUNE or shots >= LEAST_HELD_BACK]
+    return known if asked is None else [s for s in known if s in (asked, Strategy.SCRATCH)]
+
+
+def _finish(adapting: _Adapting, job: Job, origin: Origin, chosen: Chosen) -> Compared:
+    """Make the chosen network again from its own state, set its export against torch, evaluate and register it."""
+    found = chosen.attempt
+    lineage = {"adapted_from": origin.name, "strategy": found.strategy, "shots": str(found.shots)}
+    mark = hashlib.sha256(f"{job.fingerprints[found.algorithm]}{sorted(lineage.items())}".encode()).hexdigest()[:16]
+    final = job.model_copy(update={"lineage": lineage, "fingerprints": {found.algorithm: mark}})
+    notes = {"adapted": f"from {origin.name} by {found.strategy}, with {_used(job)}"}
+    start = found.finished(notes)
+    return train_algorithm(
+        adapting.project, adapting.tracking, final, found.algorithm, adapting.verdict, adapting.parent, start
+    )
+
+
+def _used(job: Job) -> str:
+    counts = {part: sum(p == part for p in (job.parts or {}).values()) for part in Part}
+    uses = ((Part.TRAIN, "trained on"), (Part.SELECT, "chosen on"), (Part.CALIBRATE, "calibrated on"))
+    return f"{job.shots} photographs ({', '.join(f'{counts[part]} {use}' for part, use in uses)})"
+
+
+def _conclude(
+    adapting: _Adapting, job: Job, attempts: list[Attempt], failed: list[Failure], chosen: Chosen, model: Compared
+) -> AdaptResult:
+    """Write the page, mark and propose the version, and answer."""
+    tracking, parent = adapting.tracking, adapting.parent
+    if model.version is None:
+        raise AssertionError("an adaptation is no trial")
+    page = describe(adapting.source, job, attempts, failed, chosen, model, _used(job))
+    report = write_task(adapting.project, parent, page)
+    gain = {} if chosen.gain is None else {"gain_over_scratch": chosen.gain.value}
+    parent.metrics({**gain, "shots": job.shots})
+    parent.tags({"proposed": model.algorithm, "proposed_reason": page.reason, "proposed_version": str(model.version)})
+    parent.tags({"summary": page.lead})
+    ruling = decide_task(adapting.project, tracking, tracking.version(job.surface, model.version), page.reason)
+    if ruling:
+        parent.tags({"decision": ruling.summary})
+    champion = tracking.champion(job.surface)
+    return AdaptResult(
+        source=adapting.source,
+        target=job.surface,
+        shots=job.shots,
+        results=tuple(AttemptResult.of(found) for found in attempts),
+        failed=tuple(failed),
+        chosen=ChosenResult(
+            algorithm=model.algorithm, strategy=chosen.attempt.strategy, version=model.version, reason=page.reason
+        ),
+        gain_over_scratch=chosen.gain,
+        summary=page.lead,
+        promise=page.promise,
+        chosen_with_labels=chosen.with_labels,
+        decision=ruling,
+        champion=Champion(algorithm=champion.algorithm, version=champion.version) if champion else None,
+        report=str(report.relative_to(adapting.project.root)),
+    )

@@ -1,0 +1,40 @@
+"""What `knotwatch adapt` calls: wrong settings stop before a server or a library is started."""
+
+import os
+import time
+from typing import TYPE_CHECKING
+
+from flows.environment import log_to_terminal, prepare_environment
+from flows.locks import surface_lock
+from pipelines.config import read_surface, resolve_run
+from pipelines.errors import CallError
+from pipelines.paths import find_project
+
+if TYPE_CHECKING:
+    from flows.adapt_results import AdaptResult
+
+
+def call_adapt(
+    source: str, target: str, shots: list[int], strategy: str, profile: str, assignments: list[str]
+) -> "AdaptResult":
+    """Bring what one surface taught to another.
+
+    Raises:
+        CallError: for a source that is the target, or settings that cannot be.
+    """
+    started = time.monotonic()
+    project = find_project()
+    log_to_terminal()
+    if source == target:
+        raise CallError(f"'{source}' cannot be adapted to itself", cure=f"knotwatch retrain {source}")
+    resolve_run(project, read_surface(project, target), profile, assignments)
+    # The command prints an error itself, once and without a traceback.
+    os.environ.setdefault("PREFECT_LOGGING_LEVEL", "CRITICAL")
+    prepare_environment(project)
+    from flows.adapt import adapt
+    from flows.adapt_results import AdaptResult
+
+    with surface_lock(project, target, "adapt"):
+        found = adapt(source, target, shots or None, strategy, profile, assignments, wait=0.0)
+    result = AdaptResult.model_validate(found)
+    return result.model_copy(update={"seconds": time.monotonic() - started})

@@ -1,0 +1,79 @@
+"""`knotwatch adapt`: from one surface to another by a handful of photographs."""
+
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from flows.cli.output import print_json, print_table, say
+
+if TYPE_CHECKING:
+    from flows.adapt_results import AdaptResult, AttemptResult
+
+_SHOWN = ("select_image_auroc", "image_auroc", "pixel_auroc", "aupro", "false_alarm_rate")
+
+
+class Way(StrEnum):
+    """What `--strategy` takes."""
+
+    AUTO = "auto"
+    REUSE = "reuse"
+    STATISTICS = "statistics"
+    FINETUNE = "finetune"
+    SCRATCH = "scratch"
+
+
+def adapt(
+    source: Annotated[str, typer.Argument(help="The surface whose versions are started from.")],
+    target: Annotated[str, typer.Argument(help="The surface that they are brought to.")],
+    shots: Annotated[
+        list[int] | None,
+        typer.Option(
+            min=1,
+            metavar="K",
+            help="Photographs of TARGET to use, those held back included; may be repeated: "
+            "the largest makes the version, the others show what fewer come to. Default: all, up to 64.",
+        ),
+    ] = None,
+    strategy: Annotated[Way, typer.Option(help="auto compares all of them and starting afresh.")] = Way.AUTO,
+    profile: Annotated[str, typer.Option(help="quick or full: how much effort to spend.")] = "full",
+    assign: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a setting.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")] = False,
+) -> None:
+    """Bring what SOURCE taught to TARGET by a few sound photographs, and say whether it beat starting afresh.
+
+    The ways are compared on photographs held back from those, with planted defects; the test part only reports. The
+    chosen version is registered under TARGET and proposed there.
+    """
+    from flows.adapt_call import call_adapt
+
+    result = call_adapt(source, target, shots or [], strategy.value, profile, assign or [])
+    if as_json:
+        print_json(result)
+    else:
+        _print(result)
+
+
+def _print(result: "AdaptResult") -> None:
+    say(result.summary)
+    print_table(
+        ["algorithm", "strategy", "shots", *(name.replace("_", " ") for name in _SHOWN), "training"],
+        [_row(found) for found in result.results],
+    )
+    for failure in result.failed:
+        say(f"{failure.algorithm} failed: {failure.problem}", "yellow")
+    say(f"chosen: version {result.chosen.version} ({result.chosen.reason})")
+    say(result.promise)
+    if result.chosen_with_labels:
+        say(f"with the labels of the test part would have been chosen: {result.chosen_with_labels}")
+    if result.decision:
+        say(f"decision {result.decision.number}: {result.decision.summary}")
+    if result.champion:
+        say(f"champion: version {result.champion.version} ({result.champion.algorithm})")
+    say(f"report: {result.report}")
+    say(f"{result.seconds:.1f} s")
+
+
+def _row(found: "AttemptResult") -> list[object]:
+    figures = [f"{found.metrics[n]:.3f}" if n in found.metrics else "-" for n in _SHOWN]
+    return [found.algorithm, found.strategy, found.shots, *figures, f"{found.seconds:.0f} s"]

@@ -1,0 +1,100 @@
+"""The page of one adaptation: strategies and algorithms over the number of photographs, and what was chosen."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from pipelines.files import write_whole
+from pipelines.records import Algorithm, Interval, Record, Strategy
+from pipelines.reports.comparison import Failure
+from pipelines.reports.environment import page_environment
+from pipelines.reports.shots_chart import Line, draw_shots_chart
+from pipelines.reports.wording import METRIC_NAMES, count_in_words, interval_in_words
+
+
+class AdaptedRow(Record):
+    """One strategy of one algorithm with some photographs: the test part's figures and the select part's."""
+
+    algorithm: Algorithm
+    strategy: Strategy
+    shots: int
+    run_id: str
+    metrics: dict[str, Interval]
+    select: dict[str, float]
+    notes: dict[str, str]
+    chosen: bool = False
+
+
+class AdaptationPage(Record):
+    """Everything the page of one adaptation shows; `lead` is its first line."""
+
+    source: str
+    target: str
+    lead: str
+    reason: str
+    promise: str
+    with_labels: str | None
+    data_version: str
+    git_commit: str | None
+    profile: str
+    date: str
+    version: int
+    run_id: str
+    used: str
+    rows: tuple[AdaptedRow, ...]
+    failed: tuple[Failure, ...] = ()
+
+
+def lead_in_words(source: str, way: str, *, scratch: bool, gain: Interval | None, on_test: bool) -> str:
+    """Say in one sentence whether learning from the source beat starting afresh; `way` names what was chosen.
+
+    >>> gain = Interval(value=0.1, low=0.05, high=0.15)
+    >>> lead_in_words("boards", "fastflow by finetune", scratch=False, gain=gain, on_test=True)
+    'Learning from boards helped: fastflow by finetune ranks 0.100 (0.050 to 0.150) higher than starting afresh (image \
+AUROC on the test part).'
+    """
+    if scratch:
+        return f"Learning from {source} did not help: starting afresh was chosen ({way})."
+    where = "the test part" if on_test else "held-back photographs with planted defects"
+    if gain is None:
+        return f"{way} was taken; with so few photographs nothing tells how much {source} helped."
+    figure = f"{interval_in_words(gain)} higher than starting afresh (image AUROC on {where})"
+    if gain.low is not None and gain.low > 0:
+        return f"Learning from {source} helped: {way} ranks {figure}."
+    if gain.high is not None and gain.high < 0:
+        return f"Learning from {source} harmed: {way} was chosen and ranks {figure}."
+    return f"Whether learning from {source} helped is not shown: {way} ranks {figure}."
+
+
+def render_adaptation(page: AdaptationPage) -> str:
+    """Render the page; every text is escaped."""
+    return (
+        page_environment()
+        .get_template("adapt.html")
+        .render(
+            page=page,
+            chart=draw_shots_chart(_lines(page.rows)),
+            test_names=_names([row.metrics for row in page.rows]),
+            select_names=_names([row.select for row in page.rows]),
+            count=count_in_words,
+        )
+    )
+
+
+def write_adaptation(page: AdaptationPage, folder: Path) -> Path:
+    """Write index.html and, where the test part has figures, auroc.svg; return the page's path."""
+    write_whole(folder / "index.html", render_adaptation(page))
+    if chart := draw_shots_chart(_lines(page.rows)):
+        write_whole(folder / "auroc.svg", str(chart))
+    return folder / "index.html"
+
+
+def _lines(rows: Sequence[AdaptedRow]) -> list[Line]:
+    found: dict[tuple[Algorithm, Strategy], list[tuple[int, Interval]]] = {}
+    for row in rows:
+        if "image_auroc" in row.metrics:
+            found.setdefault((row.algorithm, row.strategy), []).append((row.shots, row.metrics["image_auroc"]))
+    return [Line(f"{a} {s}", tuple(sorted(points, key=lambda p: p[0]))) for (a, s), points in found.items()]
+
+
+def _names(rows: Sequence[dict[str, Interval]] | Sequence[dict[str, float]]) -> dict[str, str]:
+    return {name: title for name, title in METRIC_NAMES.items() if any(name in row for row in rows)}

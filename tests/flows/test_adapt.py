@@ -1,0 +1,100 @@
+"""`adapt` end to end: from drawn boards to drawn fabric, the real command."""
+
+import json
+import sqlite3
+from contextlib import closing
+from typing import Any
+
+import pytest
+
+from pipelines.paths import Project
+from tests.conftest import make_project, run_knotwatch, set_training
+
+QUICK: dict[str, Any] = {
+    "algorithms": ["padim"],
+    "padim": {"features": 40},
+    "export": {"precision": "f32"},
+    "evaluation": {"bootstrap": 20, "pictures": 1, "planted": 2},
+}
+WOOD = ("--layout", "procedural", "--normal", "24", "--defective", "4", "--size", "192x128")
+FABRIC = (
+    *("--layout", "procedural", "--material", "fabric", "--normal", "30", "--defective", "8"),
+    *("--size", "128x128", "--seed", "3"),
+)
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A project with trained boards and fabric that nothing was trained on."""
+    made = make_project(tmp_path_factory.mktemp("adapt") / "project")
+    for name, words in (("boards", WOOD), ("cloth", FABRIC)):
+        run_knotwatch(made.root, "data", "add", name, *words)
+        set_training(made.root, name, **QUICK)
+    run_knotwatch(made.root, "retrain", "boards", "--profile", "quick")
+    return made
+
+
+@pytest.fixture(scope="module")
+def adapted(project: Project) -> Any:
+    words = ("--shots", "8", "--shots", "3", "--profile", "quick", "--json")
+    return run_knotwatch(project.root, "adapt", "boards", "cloth", *words).json
+
+
+def tags_of(project: Project, run: str) -> dict[str, str]:
+    with closing(sqlite3.connect(project.state / "mlflow" / "mlflow.db")) as connection:
+        return dict(connection.execute("select key, value from tags where run_uuid = ?", (run,)).fetchall())
+
+
+def test_the_answer_compares_all_ways_over_the_shots(project: Project, adapted: Any) -> None:
+    assert adapted.keys() >= {"source", "target", "shots", "results", "chosen", "gain_over_scratch", "seconds"}
+    assert (adapted["source"], adapted["target"], adapted["shots"]) == ("boards", "cloth", 8)
+    ways = {(r["strategy"], r["shots"]) for r in adapted["results"]}
+    assert ways == {(s, k) for s in ("reuse", "statistics", "scratch", "nearest") for k in (3, 8)}
+    for result in adapted["results"]:
+        assert 0 <= result["interval"][0] <= result["metrics"]["image_auroc"] <= result["interval"][1] <= 1
+        assert ("select_image_auroc" in result["metrics"]) == (result["shots"] == 8), "3 shots hold nothing back"
+    assert adapted["chosen"]["strategy"] != "nearest"
+    # Two photographs calibrate: of new sound ones, one in three may lie above both.
+    assert "33.3 %" in adapted["promise"]
+    assert adapted["chosen_with_labels"].startswith("padim")
+
+
+def test_the_version_names_its_source_and_is_proposed(project: Project, adapted: Any) -> None:
+    (version,) = run_knotwatch(project.root, "models", "cloth", "--json").json["models"]
+    assert version["version"] == adapted["chosen"]["version"]
+    tags = tags_of(project, version["run_id"])
+    assert tags["adapted_from"] == "boards/1"
+    assert (tags["strategy"], tags["shots"]) == (adapted["chosen"]["strategy"], "8")
+    parent = tags["mlflow.parentRunId"]
+    assert tags_of(project, parent)["summary"] == adapted["summary"]
+    children = {tags_of(project, r["run_id"])["mlflow.parentRunId"] for r in adapted["results"]}
+    assert children == {parent}
+    page = project.root / adapted["report"]
+    assert adapted["summary"] in page.read_text()
+    assert "<svg" in page.read_text()
+    assert (page.parent / "auroc.svg").is_file()
+    assert adapted["decision"]["version"] == version["version"]
+    assert not list((project.state / "scratch" / "cloth").iterdir()), "a half-made model was left"
+
+
+def test_one_shot_is_taken_by_rule_and_the_version_inspects(project: Project, adapted: Any) -> None:
+    words = ("--shots", "1", "--strategy", "auto", "--profile", "quick", "--json")
+    one = run_knotwatch(project.root, "adapt", "boards", "cloth", *words).json
+    assert (one["chosen"]["strategy"], one["shots"]) == ("statistics", 1)
+    assert "by rule" in one["chosen"]["reason"]
+    assert "estimate without a promise" in one["promise"]
+    photograph = next((project.surface("cloth").source / "images").iterdir())
+    found = run_knotwatch(project.root, "inspect", "cloth", str(photograph), "--json").json
+    assert found["model"] == f"cloth/{one['champion']['version']} (padim)"
+    assert found["images"][0]["score"] > 0
+
+
+def test_what_cannot_be_adapted_is_refused_by_name(project: Project, adapted: Any) -> None:
+    for words, code, said in (
+        (("boards", "boards"), 2, "itself"),
+        (("nothing", "cloth"), 1, "no version of padim"),
+        (("boards", "cloth", "--shots", "2", "--strategy", "finetune"), 2, "finetune"),
+    ):
+        refused = run_knotwatch(project.root, "adapt", *words, "--profile", "quick", "--json", expect=code)
+        assert said in json.loads(refused.out)["error"]
+        assert "Traceback" not in refused.err
