@@ -4,6 +4,7 @@ PYTHON ?= python3
 TORCH_INDEX ?=
 BIN := .venv/bin
 DEMO := demo-wood
+NEXT := demo-fabric
 
 .PHONY: help install demo test lint format bench weeks ui sheet clean
 help: ## Show the tasks
@@ -18,11 +19,14 @@ install: .venv/installed ## Install everything into .venv
 	$(BIN)/pip install -q -c constraints.txt -e '.[dev]'
 	@touch $@
 
-demo: install ## Draw boards, train on them, inspect some: the main job in a few minutes
+demo: install ## Draw boards, train on them, inspect some, adapt to fabric: the main job in a few minutes
 	@$(BIN)/knotwatch data show $(DEMO) >/dev/null 2>&1 || $(BIN)/knotwatch data add $(DEMO) --layout procedural --seed 1
 	$(BIN)/knotwatch retrain $(DEMO) --profile quick
 	$(BIN)/knotwatch inspect $(DEMO) data/raw/$(DEMO)/source/images --out data/reports/$(DEMO)/inspect
-	@echo "Look at: data/reports/$(DEMO)/ (report and marked boards); 'make ui' shows Prefect's and MLflow's pages"
+	@$(BIN)/knotwatch data show $(NEXT) >/dev/null 2>&1 || $(BIN)/knotwatch data add $(NEXT) --layout procedural \
+	  --material fabric --seed 2 --normal 60 --defective 20
+	$(BIN)/knotwatch adapt $(DEMO) $(NEXT) --shots 16 --profile quick --set "algorithms=[padim]"
+	@echo "Look at: data/reports/$(DEMO)/ and data/reports/$(NEXT)/ (report and marked boards); 'make ui' shows Prefect's and MLflow's pages"
 
 test: install ## Run all tests
 	$(BIN)/python -m pytest

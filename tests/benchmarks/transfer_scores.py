@@ -1,0 +1,110 @@
+"""Scores of many fitted networks on the same photographs: what their frozen backbone makes of these is kept."""
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import nn
+
+from flows.origins import Origin
+from pipelines.config import RunSettings
+from pipelines.defects.synthetic import plant_defect
+from pipelines.imaging.scoring import ScoreRule, image_score
+from pipelines.imaging.tiling import TileSet, cut_tiles
+from pipelines.models.processor import autocast
+from pipelines.prepared import PreparedImage, read_region
+from pipelines.records import Part, Start, Strategy, TilePlan
+from pipelines.train import choose_tile_plan
+
+_BATCH = 16
+
+
+def choose_test(images: Sequence[PreparedImage], count: int) -> list[PreparedImage]:
+    """Choose the same test photographs every time."""
+    test = [i for i in images if i.part == Part.TEST]
+    return sorted(test, key=lambda i: hashlib.sha256(i.path.encode()).digest())[:count]
+
+
+class Recalled(nn.Module):
+    """Stand in for a frozen backbone: give back what it made of some pictures."""
+
+    def __init__(self, backbone: Any) -> None:
+        super().__init__()
+        self.channels, self.strides = backbone.channels, backbone.strides
+        self.features: list[torch.Tensor] = []
+
+    def forward(self, _: torch.Tensor) -> list[torch.Tensor]:
+        return self.features
+
+
+class Picture(NamedTuple):
+    """A photograph of the target; with a `number` above 0 a defect is planted into it."""
+
+    image: PreparedImage
+    number: int = 0
+
+
+class Bench:
+    """One algorithm's test photographs and score rule; what the backbone makes of them is kept, as float16."""
+
+    def __init__(self, prepared: Path, test: Sequence[PreparedImage], origin: Origin, settings: RunSettings) -> None:
+        self._prepared, self._origin, self._settings = prepared, origin, settings
+        self.test = [Picture(image) for image in test]
+        score = settings.of(origin.algorithm).score
+        self._rule = ScoreRule(border_share=score.border_share, top_share=score.top_share)
+        self._kept: dict[tuple[TilePlan, str, int], list[torch.Tensor]] = {}
+
+    def tiles(self, images: Sequence[PreparedImage], train: Sequence[PreparedImage], strategy: Strategy) -> TileSet:
+        """Return images as tiles of the plan that the strategy has."""
+        start = Start(strategy=strategy, folder=self._origin.folder, plan=self._origin.plan)
+        plan = choose_tile_plan(self._origin.algorithm, train, self._settings, start)
+        most = self._settings.of(self._origin.algorithm).max_train_tiles
+        return TileSet([self._prepared / i.file for i in images], plan, max_tiles=most, seed=self._settings.seed)
+
+    def forget_planted(self) -> None:
+        """Give back the memory of photographs with planted defects."""
+        self._kept = {key: features for key, features in self._kept.items() if not key[2]}
+
+    @torch.no_grad()
+    def score(self, model: Any, plan: TilePlan, pictures: Sequence[Picture]) -> list[float]:
+        """Score pictures, in float32, or in bf16 where there is no frozen backbone to share."""
+        owner = getattr(model, "frozen", model)
+        backbone = getattr(owner, "feature_extractor", None)
+        if backbone is None:
+            with autocast():
+                maps = [model(self._read(p, plan)).anomaly_map[0, 0].float().numpy() for p in pictures]
+            return [image_score(found, self._rule) for found in maps]
+        owner.feature_extractor = recalled = Recalled(backbone)
+        scores = []
+        for start in range(0, len(pictures), _BATCH):
+            features = [self._recall(p, plan, backbone) for p in pictures[start : start + _BATCH]]
+            recalled.features = [torch.stack(layer).float() for layer in zip(*features, strict=True)]
+            maps = model(torch.zeros(len(features), 3, plan.tile_height, plan.tile_width)).anomaly_map[:, 0].numpy()
+            scores += [image_score(found, self._rule) for found in maps]
+        owner.feature_extractor = backbone
+        return scores
+
+    def _recall(self, picture: Picture, plan: TilePlan, backbone: Any) -> list[torch.Tensor]:
+        key = plan, picture.image.path, picture.number
+        if key not in self._kept:
+            self._kept[key] = [layer[0].half() for layer in backbone(self._read(picture, plan))]
+        return self._kept[key]
+
+    def _read(self, picture: Picture, plan: TilePlan) -> torch.Tensor:
+        region = read_region(self._prepared, picture.image)
+        if picture.number:
+            words = f"{self._settings.seed}/{picture.image.path}/{picture.number}"
+            digest = hashlib.sha256(words.encode()).digest()
+            region = plant_defect(region, np.random.default_rng(int.from_bytes(digest[:8], "big"))).image
+        return _picture(region, plan)
+
+
+def _picture(region: Any, plan: TilePlan) -> torch.Tensor:
+    """Show a region whole; a plan of several tiles would need its maps stitched."""
+    if plan.mode != "fit":
+        raise ValueError("only surfaces that are shown whole can be measured here")
+    tile, _ = next(iter(cut_tiles(region, plan)))
+    return torch.from_numpy(np.array(tile)).permute(2, 0, 1)[None].float() / 255
