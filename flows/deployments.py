@@ -38,11 +38,15 @@ def set_schedule(project: Project, surface: str, cron: str, timezone: str, profi
 
 
 def set_watch(project: Project, surface: str) -> Schedule:
-    """Deploy `watch` for a surface so that the worker looks each minute; one that is there stays as it is."""
+    """Deploy `watch` for a surface so that the worker looks each minute; one that is there stays, paused or not.
+
+    Who is told of crashed runs is taken from the policy anew.
+    """
     found = next((s for s in list_schedules(project) if (s.surface, s.flow) == (surface, WATCH)), None)
     if found is None:
         _deploy(project, surface, WATCH, _parse_schedule(project, _EACH_MINUTE, "UTC"), {})
-        found = Schedule(surface=surface, flow=WATCH, cron=_EACH_MINUTE, timezone="UTC", active=True)
+        return Schedule(surface=surface, flow=WATCH, cron=_EACH_MINUTE, timezone="UTC", active=True)
+    set_automation(project, surface)
     return found
 
 

@@ -12,14 +12,14 @@ from flows.notify import notify
 from flows.promotion import settle_requests
 from flows.watch_data import take_in_news
 from flows.watch_drift import look_for_drift
-from flows.watch_results import Retraining, WatchResult
-from flows.watch_state import WatchState, read_state, write_state
-from pipelines.config import WatchSettings, read_surface
+from flows.watch_results import WatchResult
+from flows.watch_retrain import retrain_once
+from flows.watch_state import read_state, write_state
+from pipelines.config import read_surface
 from pipelines.drift import Drift
 from pipelines.errors import BusyError
 from pipelines.paths import Project, find_project
-from pipelines.tracking.store import ModelVersion, Tracking
-from pipelines.versions import data_version
+from pipelines.tracking.store import Tracking
 
 log = logging.getLogger(__name__)
 
@@ -75,7 +75,7 @@ def look(project: Project, surface: str, *, at_once: bool = False) -> WatchResul
     else:
         state, looks, folders = look_for_drift(project, tracking, champion, own.policy.watch, state)
         write_state(project, surface, state)
-        retrained, why_not = _retrain_once(project, tracking, champion, own.policy.watch, state)
+        retrained, why_not = retrain_once(project, tracking, champion, own.policy.watch, state)
         notes += why_not
     return WatchResult(
         surface=surface,
@@ -87,44 +87,6 @@ def look(project: Project, surface: str, *, at_once: bool = False) -> WatchResul
         retrained=retrained,
         notes=tuple(notes),
     )
-
-
-def _retrain_once(
-    project: Project, tracking: Tracking, champion: ModelVersion, settings: WatchSettings, state: WatchState
-) -> tuple[Retraining | None, list[str]]:
-    """Retrain where there is data that no version was trained on and the policy allows it; else say what is missing.
-
-    Each data version is tried once, however many reasons there are: a retrain that failed was told, and fails again.
-    """
-    surface = champion.surface
-    version = data_version(project, surface)
-    known = {v.tags.get("data_version") for v in tracking.versions(surface)} | {state.tried}
-    if version is None or version in known:
-        nothing = "no photograph was reviewed or added since, so there is nothing to retrain on"
-        return None, [nothing] if state.noticed and settings.retrain_on_drift else []
-    drifted = settings.retrain_on_drift and state.noticed is not None
-    if not (settings.retrain_on_new_data or drifted):
-        return None, [f"data version {version} is new; the policy leaves retraining to you"]
-    # A look that finds nothing, each minute, must not load what trains.
-    from flows.retrain import retrain
-
-    reason = " and ".join(["new data"] * settings.retrain_on_new_data + [f"{state.noticed} drift"] * drifted)
-    log.info("watch %s: retrain for %s", surface, reason)
-    try:
-        found = retrain(surface, settings.profile, wait=0.0)
-        retrained = Retraining(
-            reason=reason,
-            data_version=found["data_version"],
-            champion=(found["champion"] or {}).get("version"),
-            skipped=found["skipped"],
-        )
-    except BusyError as error:
-        return None, [f"a retrain waits: {error.problem}"]
-    except Exception as error:
-        # The flow's own hook told it; its run is on the page as failed.
-        retrained = Retraining(reason=reason, data_version=version, problem=str(error))
-    write_state(project, surface, state.model_copy(update={"tried": version}))
-    return retrained, []
 
 
 def _tell_once(project: Project, surface: str, error: Exception) -> None:

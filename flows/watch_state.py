@@ -14,8 +14,8 @@ class WatchState(Record):
     `looks` counts those at batches of the champion `version`; batches written until `seen_ns` (their files' time) are
     done with, those after `calm_ns` had no drift. `drift` is what the last look noticed, `noticed` what any did.
     `source` is the state of the source that was dealt with, looked at when the clock said `looked` (seconds since
-    1970). `tried` is the data version last trained on, with or without success; `problem` what the last look failed
-    with, so that it is told once.
+    1970). `tried` is the data version last trained on, with or without success; `trying` one that a retrain began on,
+    `tries` how often. `problem` is what the last look failed with, so that it is told once.
     """
 
     version: int | None = None
@@ -27,6 +27,8 @@ class WatchState(Record):
     source: str = ""
     looked: float = 0.0
     tried: str = ""
+    trying: str = ""
+    tries: int = 0
     problem: str = ""
 
 
