@@ -134,6 +134,13 @@ print(json.dumps(dict(zip([f.name for f in files], table["score"]))))
         assert anomaly_map.min() >= 0
         with Image.open(moved.root / image["overlay"]) as overlay:
             assert overlay.size[0] > 100
+        assert bool(image["defects"]) >= image["anomalous"], "an anomalous photograph shows nothing"
+        for defect in image["defects"]:
+            left, top, right, bottom = defect["box"]
+            assert anomaly_map[top:bottom, left:right].max() == pytest.approx(defect["score"])
+    report = (moved.root / found["report"]).read_text(encoding="utf-8")
+    assert report.count("<article") == 48
+    assert "usual" in report, "the calibrate part's measures are not shown"
 
 
 def test_reported_figures_follow_from_the_scores(trained: Trained) -> None:
