@@ -6,15 +6,21 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from numpy.typing import NDArray
 
-from pipelines.config import WatchSettings
+from pipelines.config import RegionSettings, WatchSettings
 from pipelines.drift import DriftKind
 from pipelines.find_drift import find_drift
-from pipelines.imaging.measures import MEASURES
+from pipelines.imaging.decoding import decode_photograph
+from pipelines.imaging.measures import MEASURES, Measures, measure_photograph
+from pipelines.imaging.region import find_region
 from pipelines.loader import Calibration
+from pipelines.records import Label, Layout
 from pipelines.set_aside import TABLE, set_aside
+from pipelines.sources import read_source
 
 SETTINGS = WatchSettings()
+RULE = RegionSettings()
 THRESHOLD = 1.1
 
 
@@ -120,6 +126,32 @@ def test_scores_without_a_reference_are_not_compared(reference: Calibration) -> 
     batch = as_batch(photographs(np.random.default_rng(8), 40, score=0.2))
     found = find_drift("oak", unlabelled, batch, 1, SETTINGS)
     assert "score" not in {figure.name for figure in found.figures}
+
+
+@pytest.mark.real
+def test_real_boards_are_quiet_and_a_dimmer_lamp_is_light(real_data: Path) -> None:
+    rows = [row for row in read_source(Layout.VSB, real_data / "wood-boards") if row.label == Label.NORMAL]
+    order = np.random.default_rng(0).permutation(len(rows))
+    files = [real_data / "wood-boards" / rows[int(i)].path for i in order[:259]]
+    photos = [decode_photograph(file, max_megapixels=50).image for file in files]
+    regions = [photo[slice(*box[1::2]), slice(*box[0::2])] for photo in photos for box in [find_region(photo, RULE)]]
+    sound = Calibration(measures={name: [getattr(m, name) for m in measure(regions[:99])] for name in MEASURES})
+    for day in range(1, 5):
+        batch = regions[59 + 40 * day : 99 + 40 * day]
+        assert find_drift("oak", sound, of_measures(measure(batch)), day, SETTINGS).kind is None
+        dim = [np.uint8(region * 0.8) for region in batch[:20]]
+        found = find_drift("oak", sound, of_measures(measure(dim)), day, SETTINGS)
+        assert found.kind == DriftKind.LIGHTING, found.words
+
+
+def measure(regions: list[NDArray[np.uint8]]) -> list[Measures]:
+    return [measure_photograph(region) for region in regions]
+
+
+def of_measures(measured: list[Measures]) -> pd.DataFrame:
+    """Make a batch of which only the measures say something."""
+    table = {name: np.array([getattr(m, name) for m in measured]) for name in MEASURES}
+    return as_batch({"score": np.zeros(len(measured)), **table})
 
 
 def test_the_strangest_are_set_aside_and_a_few_at_random(reference: Calibration, tmp_path: Path) -> None:
