@@ -42,6 +42,7 @@ def watch(surface: str, at_once: bool = False) -> dict[str, Any]:
         except Exception as error:
             _tell_once(project, surface, error)
             raise
+        _forget_problem(project, surface)
     log.info("watch %s: %s", surface, result.words)
     return result.model_dump(mode="json")
 
@@ -52,7 +53,7 @@ def look(project: Project, surface: str, *, at_once: bool = False) -> WatchResul
     What another process holds just now is left for the next look.
     """
     own = read_surface(project, surface)
-    state = read_state(project, surface).model_copy(update={"problem": ""})
+    state = read_state(project, surface)
     tracking = Tracking(project)
     notes: list[str] = []
     requests: tuple[str, ...] = ()
@@ -95,3 +96,9 @@ def _tell_once(project: Project, surface: str, error: Exception) -> None:
     if state.problem != str(error):
         notify(project, surface, "watch failed", str(error))
         write_state(project, surface, state.model_copy(update={"problem": str(error)}))
+
+
+def _forget_problem(project: Project, surface: str) -> None:
+    state = read_state(project, surface)
+    if state.problem:
+        write_state(project, surface, state.model_copy(update={"problem": ""}))

@@ -11,7 +11,7 @@ from flows.watch_state import WatchState, write_state
 from pipelines.config import WatchSettings
 from pipelines.drift import Drift
 from pipelines.find_drift import find_drift
-from pipelines.history import read_history
+from pipelines.history import read_batch
 from pipelines.loader import Calibration, read_calibration
 from pipelines.paths import Project, SurfacePaths
 from pipelines.set_aside import set_aside
@@ -65,14 +65,15 @@ def _group(files: list[Path], version: int, paths: SurfacePaths, least: int) -> 
     """
     waiting: list[pd.DataFrame] = []
     for path in files:
-        waiting.append(_read_batch(path, version, paths))
+        waiting.append(_read_counting(path, version, paths))
         if sum(map(len, waiting)) >= least or not any(map(len, waiting)):
             yield pd.concat(waiting, ignore_index=True), path.stat().st_mtime_ns
             waiting = []
 
 
-def _read_batch(path: Path, version: int, paths: SurfacePaths) -> pd.DataFrame:
-    rows = read_history(paths.history, version=version, batches={path.stem})
+def _read_counting(path: Path, version: int, paths: SurfacePaths) -> pd.DataFrame:
+    """Read the rows of a batch that count: scored by this version, and not photographs that were put aside."""
+    rows = read_batch(path, version)
     reviewed = [Path(name).is_relative_to(paths.review) for name in rows["path"]]
     return rows[rows["score"].notna() & ~np.array(reviewed, dtype=bool)]
 
@@ -89,7 +90,7 @@ def _read_recent(paths: SurfacePaths, version: int, state: WatchState) -> pd.Dat
     found: list[pd.DataFrame] = []
     for path in reversed(_new_files(paths.history, state.calm_ns)):
         if path.stat().st_mtime_ns <= state.seen_ns and sum(map(len, found)) < _RECENT:
-            found.append(_read_batch(path, version, paths))
+            found.append(_read_counting(path, version, paths))
     return pd.concat(found, ignore_index=True)
 
 

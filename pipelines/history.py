@@ -1,7 +1,7 @@
 """What was inspected on a surface: one Parquet file a batch, which drift is measured on."""
 
 import secrets
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
@@ -78,12 +78,10 @@ def _groups(first: list[Observation], rows: Iterator[Observation]) -> Iterator[l
         group = list(islice(rows, _ROWS))
 
 
-def read_history(
-    folder: Path, since: datetime | None = None, version: int | None = None, batches: Collection[str] | None = None
-) -> pd.DataFrame:
+def read_history(folder: Path, since: datetime | None = None, version: int | None = None) -> pd.DataFrame:
     """Read a surface's history, oldest batch first: the columns of `Observation`, and `batch`, the file's name.
 
-    `since` leaves out what was inspected before; it carries a time zone. `batches` names the files to read.
+    `since` leaves out what was inspected before; it carries a time zone.
 
     Raises:
         ToolError: for a file that is no batch.
@@ -95,8 +93,19 @@ def read_history(
     ):
         if condition is not None:
             wanted = condition if wanted is None else wanted & condition
-    files = [path for path in sorted(folder.glob("*.parquet")) if batches is None or path.stem in batches]
-    tables = [_read_batch(path, wanted) for path in files]
+    return _as_frame([_read_batch(path, wanted) for path in sorted(folder.glob("*.parquet"))])
+
+
+def read_batch(path: Path, version: int) -> pd.DataFrame:
+    """Read what one version saw in one batch, as `read_history` does.
+
+    Raises:
+        ToolError: for a file that is no batch.
+    """
+    return _as_frame([_read_batch(path, pc.field("version") == version)])
+
+
+def _as_frame(tables: list[pa.Table]) -> pd.DataFrame:
     whole = pa.concat_tables([table for table in tables if table.num_rows] or [_name_rows(_SCHEMA.empty_table(), "")])
     # Verdicts are missing where a photograph could not be read: pandas' own bool knows no missing value.
     found: pd.DataFrame = whole.to_pandas(types_mapper={pa.bool_(): pd.BooleanDtype()}.get)

@@ -8,10 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from flows.watch import _forget_problem, _tell_once
 from flows.watch_drift import look_for_drift
 from flows.watch_state import WatchState, read_state
 from pipelines.config import WatchSettings
 from pipelines.drift import DriftKind
+from pipelines.errors import ToolError
 from pipelines.history import Observation, write_batch
 from pipelines.imaging.measures import MEASURES
 from pipelines.loader import CALIBRATION, Calibration
@@ -132,3 +134,14 @@ def test_a_wave_of_defects_that_no_small_batch_shows_is_seen_over_several(line: 
     assert 3 <= first <= 7
     assert kinds[-2:] == [None, None], "what was told is told again of batches that are sound"
     assert line.told == [DriftKind.CONTENT]
+
+
+def test_a_damaged_batch_is_told_once_not_each_minute(line: Line, monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[str] = []
+    monkeypatch.setattr("flows.watch.notify", lambda _project, _surface, _subject, body: told.append(body))
+    for _ in range(2):
+        _tell_once(line.project, "oak", ToolError("x.parquet is no batch", cure="move it away"))
+    assert len(told) == 1
+    _forget_problem(line.project, "oak")
+    _tell_once(line.project, "oak", ToolError("x.parquet is no batch", cure="move it away"))
+    assert len(told) == 2
