@@ -8,7 +8,12 @@ from sklearn.metrics import roc_auc_score
 from pipelines.metrics.checks import MetricError
 from pipelines.metrics.histograms import choose_edges
 from pipelines.metrics.intervals import image_intervals, resample_weights
-from pipelines.metrics.paired import aupro_difference, image_auroc_difference
+from pipelines.metrics.paired import (
+    aupro_difference,
+    image_auroc_difference,
+    planted_auroc,
+    planted_auroc_difference,
+)
 from pipelines.metrics.pixels import PixelHistograms, PixelTable
 
 
@@ -88,3 +93,21 @@ def test_what_cannot_be_compared_is_absent_or_refused() -> None:
     assert aupro_difference(*[table.select(np.array([0, 2]))] * 2, rounds=5, seed=0) is None
     with pytest.raises(MetricError, match="same photographs"):
         aupro_difference(table, table.select(np.array([1, 0, 2, 3, 4, 5, 6, 7])), rounds=5, seed=0)
+
+
+def test_planted_difference_draws_a_photograph_with_all_that_was_planted_into_it() -> None:
+    generator = np.random.default_rng(11)
+    light = generator.normal(0, 1, (12, 1))  # what all scores of a photograph share
+    candidate, champion = (light + generator.normal(by, 0.5, (12, 4)) * [0, 1, 1, 1] for by in (1.0, 0.4))
+    found = planted_auroc_difference(candidate, champion, rounds=40, seed=5)
+    labels = np.tile([False, True, True, True], 12)
+    resamples = [np.repeat(np.arange(12), w) for w in resample_weights(np.zeros(12, bool), 40, seed=5)]
+    draws = [
+        roc_auc_score(labels, candidate[r].ravel()) - roc_auc_score(labels, champion[r].ravel()) for r in resamples
+    ]
+    assert [found.low, found.high] == pytest.approx(np.quantile(draws, [0.025, 0.975]))
+    alone = planted_auroc(candidate, rounds=0, seed=5)
+    assert (alone.value, alone.low) == (pytest.approx(roc_auc_score(labels, candidate.ravel())), None)
+    assert planted_auroc(np.zeros((0, 0)), 10, 0) is None
+    with pytest.raises(MetricError, match="same photographs"):
+        planted_auroc_difference(candidate, champion[:5], 0, 0)

@@ -1,0 +1,146 @@
+"""A retrain killed with SIGKILL at its stages, and run again: the same end, and a champion at every moment."""
+
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+from contextlib import closing
+from typing import Any, NamedTuple
+
+import pytest
+import yaml
+
+from pipelines.paths import Project
+from tests.conftest import make_project, run_knotwatch, set_training
+
+# Runs the real command, and stops where a function is called (with a word among its arguments, where one is given).
+DRIVER = """
+import os, signal, sys, time
+from importlib import import_module
+from flows.environment import prepare_environment
+from pipelines.paths import find_project
+
+place, word, end, *words = sys.argv[1:]
+prepare_environment(find_project())
+module, name = place.split(":")
+original = getattr(import_module(module), name)
+
+def stopping(*args, **options):
+    if word and word not in args:
+        return original(*args, **options)
+    if end == "hang":
+        print("here", flush=True)
+        time.sleep(600)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+setattr(import_module(module), name, stopping)
+sys.argv[1:] = words
+from flows.cli import main
+main()
+"""
+RETRAIN = ("retrain", "drawn", "--profile", "quick")
+# Whatever these few photographs say, so that only what is killed decides how it ends.
+GATE = {"margins": {"image_auroc": 0.99, "aupro": 0.99}, "floors": {"image_auroc": 0, "aupro": 0}}
+
+
+class Killed(NamedTuple):
+    project: Project
+
+    def kill_in(self, place: str, word: str = "", *words: str) -> None:
+        done = self._start(place, word, "die", *(words or RETRAIN))
+        _, said = done.communicate(timeout=300)
+        assert done.returncode == -signal.SIGKILL, said
+
+    def hang_in(self, place: str, *words: str) -> "subprocess.Popen[str]":
+        process = self._start(place, "", "hang", *words)
+        assert process.stdout is not None
+        assert process.stdout.readline() == "here\n", process.communicate()[1]
+        return process
+
+    def _start(self, place: str, word: str, end: str, *words: str) -> "subprocess.Popen[str]":
+        command = [sys.executable, "-c", DRIVER, place, word, end, *words]
+        return subprocess.Popen(
+            command, cwd=self.project.root, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+
+    def statuses(self) -> set[str]:
+        with closing(sqlite3.connect(self.project.state / "mlflow" / "mlflow.db")) as connection:
+            return {row[0] for row in connection.execute("select status from runs")}
+
+    def aliases(self) -> dict[str, int]:
+        listed = run_knotwatch(self.project.root, "models", "drawn", "--json").json["models"]
+        return {alias: model["version"] for model in listed for alias in model["aliases"]}
+
+
+@pytest.fixture(scope="module")
+def added(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    project = make_project(tmp_path_factory.mktemp("killed") / "project")
+    words = ("--layout", "procedural", "--normal", "24", "--defective", "4", "--size", "128x128")
+    run_knotwatch(project.root, "data", "add", "drawn", *words)
+    few = {"padim": {"features": 20}, "evaluation": {"bootstrap": 20, "planted": 1, "pictures": 1}}
+    set_training(project.root, "drawn", algorithms=["padim"], export={"precision": "f32"}, **few)
+    settings = project.surface("drawn").settings
+    gate = {**GATE, "max_latency_ratio": 1000, "false_alarm_quantile": 0.9999}
+    settings.write_text(yaml.safe_dump({**yaml.safe_load(settings.read_text()), "policy": {"gate": gate}}))
+    return project
+
+
+@pytest.fixture(scope="module")
+def reference(added: Project, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """What a retrain that nobody killed comes to."""
+    other = Project(tmp_path_factory.mktemp("reference") / "project")
+    shutil.copytree(added.root, other.root, symlinks=True)
+    return run_knotwatch(other.root, *RETRAIN, "--json").json
+
+
+@pytest.fixture(scope="module")
+def killed(added: Project, reference: Any) -> Killed:
+    return Killed(added)
+
+
+def test_while_one_retrains_others_are_refused_by_its_name_and_a_killed_one_blocks_nobody(killed: Killed) -> None:
+    process = killed.hang_in("flows.tasks:train", *RETRAIN)
+    try:
+        for words in (RETRAIN, ("promote", "drawn", "--version", "1"), ("rollback", "drawn")):
+            refused = run_knotwatch(killed.project.root, *words, expect=1)
+            assert f"`retrain drawn` (process {process.pid})" in refused.err
+    finally:
+        process.kill()
+        process.communicate()
+    assert killed.statuses() == {"RUNNING"}
+
+
+def test_killed_at_each_stage_it_comes_to_the_same_end(killed: Killed, reference: Any) -> None:
+    """In training (above), in calibration, once registered, between register and promote, and between two aliases."""
+    killed.kill_in("flows.tasks:calibrate")
+    assert list((killed.project.state / "scratch" / "drawn").iterdir()), "nothing was left to be cleared up"
+    killed.kill_in("flows.tasks:check_reproduction")
+    killed.kill_in("flows.promotion:propose")
+    assert killed.aliases() == {}
+    killed.kill_in("pipelines.promote:_point", "champion")
+    assert killed.aliases() == {"challenger": 2}, "the version whose run was killed counts, or was trained again"
+    end = run_knotwatch(killed.project.root, *RETRAIN, "--json").json
+    assert end["champion"] == {"algorithm": "padim", "version": 2}
+    assert end["models"][0]["metrics"] == reference["models"][0]["metrics"]
+    assert end["decision"]["words"].replace("version 2", "version 1") == reference["decision"]["words"]
+    assert killed.aliases() == {"champion": 2}
+    assert killed.statuses() == {"KILLED", "FINISHED"}
+    assert not list((killed.project.state / "scratch" / "drawn").glob("*"))
+
+
+@pytest.mark.parametrize("alias", ["previous", "champion"])
+def test_killed_between_aliases_there_is_a_champion_and_the_next_call_ends_the_move(killed: Killed, alias: str) -> None:
+    before = killed.aliases()
+    features = "19" if alias == "previous" else "18"
+    retrain = (*RETRAIN, "--set", f"padim.features={features}")
+    killed.kill_in("pipelines.promote:_point", alias, *retrain)
+    found = killed.aliases()
+    assert found["champion"] == before["champion"]
+    assert found["challenger"] == before["champion"] + 1
+    end = run_knotwatch(killed.project.root, *retrain, "--json").json
+    assert end["skipped"], "it was trained again"
+    assert killed.aliases() == {"champion": before["champion"] + 1, "previous": before["champion"]}
+    assert "RUNNING" not in killed.statuses()
+    pages = sorted(p.name for p in (killed.project.surface("drawn").reports / "decisions").iterdir())
+    assert len(pages) == end["decision"]["number"], "something was decided twice"
