@@ -120,16 +120,22 @@ def test_a_refused_one_needs_force_and_a_reason_and_a_better_one_is_accepted(
         decide_promotion(project, tracking, SURFACE, good)
 
 
-def test_a_challenger_set_by_hand_is_decided_and_nothing_twice(project: Project, tracking: Tracking) -> None:
+def test_a_challenger_set_by_hand_is_decided_and_nothing_twice(
+    project: Project, tracking: Tracking, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[tuple[Any, ...]] = []
+    monkeypatch.setattr("flows.judging.notify", lambda *words: told.append(words[1:]))
     bad, good = plant(project, tracking, alarming), plant(project, tracking, equal)
     assert settle_requests(project, tracking, SURFACE) == []
     by_hand(tracking, "challenger", bad)
     (refused,) = settle_requests(project, tracking, SURFACE)
     assert (refused.asked, refused.accepted, names(refused)) == (Asked.CHALLENGER, False, ["false_alarms"])
     assert tracking.aliases(SURFACE) == {"champion": 1}, "a request that was answered is open still"
+    assert told == [(SURFACE, f"version {bad} was refused", refused.summary)]
     by_hand(tracking, "challenger", good)
     (accepted,) = settle_requests(project, tracking, SURFACE)
     assert (accepted.accepted, tracking.aliases(SURFACE)) == (True, {"champion": good, "previous": 1})
+    assert len(told) == 1
     assert settle_requests(project, tracking, SURFACE) == []
 
 
