@@ -24,7 +24,7 @@ from flows.notify import tell_failure
 from flows.origins import Origin, find_origins
 from flows.promotion import settle_requests
 from flows.results import Champion
-from flows.scratch import clear_up, scratch_folder
+from flows.leftovers import clear_up, scratch_folder
 from flows.stages import refuse_bad
 from flows.tasks import decide_task, preprocess_task, validate_task
 from pipelines.config import read_surface

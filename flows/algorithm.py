@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 
 from flows.job import Job, read_images
-from flows.scratch import scratch_folder
+from flows.leftovers import scratch_folder
 from flows.tasks import evaluate_task, register_task, report_task, train_task
 from flows.unchanged import SUMMARY
 from pipelines.paths import Project

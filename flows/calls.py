@@ -43,8 +43,8 @@ def _find_unchanged(project: Project, surface: str, profile: str, assignments: l
     with data_lock(project):
         if version is None or not is_current(project, surface):
             return None
+    from flows.leftovers import clear_up
     from flows.promotion import settle_requests
-    from flows.scratch import clear_up
     from flows.unchanged import find_unchanged
     from pipelines.fingerprint import fingerprints
     from pipelines.tracking.store import Tracking

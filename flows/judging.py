@@ -3,8 +3,8 @@
 import json
 from contextlib import suppress
 
+from flows.leftovers import scratch_folder
 from flows.notify import notify
-from flows.scratch import scratch_folder
 from flows.stages import read_verdict
 from pipelines.config import SurfaceSettings, read_surface, resolve_run
 from pipelines.decision import Finding

@@ -12,11 +12,11 @@ from flows.algorithm import log_data, train_algorithm
 from flows.environment import log_stages, prepare_environment
 from flows.failures import describe_failure
 from flows.job import Job, resolve_job
+from flows.leftovers import clear_up
 from flows.locks import surface_lock
 from flows.notify import tell_failure
 from flows.promotion import settle_requests
 from flows.results import Champion, ModelResult, RetrainResult, SomeFailedError, ValidationCounts
-from flows.scratch import clear_up
 from flows.stages import refuse_bad
 from flows.tasks import compare_task, decide_task, preprocess_task, validate_task
 from flows.unchanged import find_registered, find_unchanged, propose_among

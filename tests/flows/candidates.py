@@ -3,7 +3,7 @@
 import json
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from PIL import Image
 from pipelines.models.runtime import TileModel
 from pipelines.paths import Project
 from pipelines.records import Verdict
-from pipelines.tracking.store import ModelVersion, Tracking
+from pipelines.tracking.store import Tracking
 from pipelines.versions import data_version
 
 SURFACE = "drawn"
@@ -23,9 +23,12 @@ Change = Callable[[Path], None]
 
 
 def plant(
-    project: Project, tracking: Tracking, change: Change, *, validated: bool = True, tags: dict[str, str] | None = None
+    project: Project, tracking: Tracking, change: Change, *, validated: bool = True, seen: Sequence[str] = ()
 ) -> int:
-    """Register a changed copy of the first version's model folder, and return its number."""
+    """Register a changed copy of the first version's model folder, and return its number.
+
+    `seen` are the paths of the photographs that it claims to be trained on.
+    """
     base = tracking.folder(SURFACE, 1)
     with tempfile.TemporaryDirectory() as place, tracking.run(SURFACE, "planted", tags={}) as run:
         folder = Path(place) / "model"
@@ -34,12 +37,10 @@ def plant(
         if not validated:
             bad = Verdict(accepted=False, images=48, usable=30, reasons=("37 % of the images are quarantined",))
             run.text(bad.model_dump_json(), "verdict.json")
-        known = {"algorithm": "padim", "data_version": data_version(project, SURFACE) or "", **(tags or {})}
-        return register(tracking, run, folder, known).version
-
-
-def register(tracking: Tracking, run: Any, folder: Path, tags: dict[str, str]) -> ModelVersion:
-    return tracking.register(run, SURFACE, folder, tags, "planted")
+        if seen:
+            run.text(json.dumps([{"path": path, "part": "train", "label": "normal"} for path in seen]), "images.json")
+        known = {"algorithm": "padim", "data_version": data_version(project, SURFACE) or ""}
+        return tracking.register(run, SURFACE, folder, known, "planted").version
 
 
 def equal(folder: Path) -> None:

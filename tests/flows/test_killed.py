@@ -5,12 +5,15 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import time
+from collections.abc import Iterator
 from contextlib import closing
 from typing import Any, NamedTuple
 
 import pytest
 import yaml
 
+from flows.leftovers import find_lost_servers
 from pipelines.paths import Project
 from tests.conftest import make_project, run_knotwatch, set_training
 
@@ -30,7 +33,7 @@ def stopping(*args, **options):
     if word and word not in args:
         return original(*args, **options)
     if end == "hang":
-        print("here", flush=True)
+        print("here", file=sys.stderr, flush=True)
         time.sleep(600)
     os.kill(os.getpid(), signal.SIGKILL)
 
@@ -48,21 +51,26 @@ class Killed(NamedTuple):
     project: Project
 
     def kill_in(self, place: str, word: str = "", *words: str) -> None:
-        done = self._start(place, word, "die", *(words or RETRAIN))
-        _, said = done.communicate(timeout=300)
-        assert done.returncode == -signal.SIGKILL, said
+        process = self._start(place, word, "die", *(words or RETRAIN))
+        assert process.wait(timeout=300) == -signal.SIGKILL, self.said()
 
-    def hang_in(self, place: str, *words: str) -> "subprocess.Popen[str]":
+    def hang_in(self, place: str, *words: str) -> "subprocess.Popen[bytes]":
         process = self._start(place, "", "hang", *words)
-        assert process.stdout is not None
-        assert process.stdout.readline() == "here\n", process.communicate()[1]
+        deadline = time.monotonic() + 240
+        while "here" not in self.said():
+            assert time.monotonic() < deadline
+            assert process.poll() is None, self.said()
+            time.sleep(0.2)
         return process
 
-    def _start(self, place: str, word: str, end: str, *words: str) -> "subprocess.Popen[str]":
-        command = [sys.executable, "-c", DRIVER, place, word, end, *words]
-        return subprocess.Popen(
-            command, cwd=self.project.root, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-        )
+    def said(self) -> str:
+        return (self.project.root / "said.log").read_text()
+
+    def _start(self, place: str, word: str, end: str, *words: str) -> "subprocess.Popen[bytes]":
+        # A file, because what outlives a killed process would hold a pipe open.
+        with (self.project.root / "said.log").open("wb") as said:
+            command = [sys.executable, "-c", DRIVER, place, word, end, *words]
+            return subprocess.Popen(command, cwd=self.project.root, stdout=said, stderr=said)
 
     def statuses(self) -> set[str]:
         with closing(sqlite3.connect(self.project.state / "mlflow" / "mlflow.db")) as connection:
@@ -95,8 +103,10 @@ def reference(added: Project, tmp_path_factory: pytest.TempPathFactory) -> Any:
 
 
 @pytest.fixture(scope="module")
-def killed(added: Project, reference: Any) -> Killed:
-    return Killed(added)
+def killed(added: Project, reference: Any) -> Iterator[Killed]:
+    yield Killed(added)
+    for server in find_lost_servers(added):
+        server.terminate()
 
 
 def test_while_one_retrains_others_are_refused_by_its_name_and_a_killed_one_blocks_nobody(killed: Killed) -> None:
@@ -107,7 +117,7 @@ def test_while_one_retrains_others_are_refused_by_its_name_and_a_killed_one_bloc
             assert f"`retrain drawn` (process {process.pid})" in refused.err
     finally:
         process.kill()
-        process.communicate()
+        process.wait()
     assert killed.statuses() == {"RUNNING"}
 
 
@@ -142,5 +152,6 @@ def test_killed_between_aliases_there_is_a_champion_and_the_next_call_ends_the_m
     assert end["skipped"], "it was trained again"
     assert killed.aliases() == {"champion": before["champion"] + 1, "previous": before["champion"]}
     assert "RUNNING" not in killed.statuses()
+    assert find_lost_servers(killed.project) == []
     pages = sorted(p.name for p in (killed.project.surface("drawn").reports / "decisions").iterdir())
     assert len(pages) == end["decision"]["number"], "something was decided twice"

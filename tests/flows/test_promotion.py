@@ -9,10 +9,13 @@ import mlflow
 import pytest
 import yaml
 
+from flows.lineage import find_seers
 from flows.promotion import decide_promotion, decide_proposal, settle_requests
 from flows.rollback import release_hold, roll_back
 from pipelines.errors import CallError, GateError
 from pipelines.paths import Project
+from pipelines.prepared import read_index
+from pipelines.records import Label, Part
 from pipelines.ruling import Asked, Ruling, Verdict
 from pipelines.tracking.decisions import DecisionLog
 from pipelines.tracking.store import Tracking
@@ -227,7 +230,7 @@ def test_the_commands_answer_with_their_exit_codes(project: Project, tracking: T
     assert [m["aliases"] for m in listed["models"]] == [[], ["champion"]]
     assert "forced: a <b>trial</b>" in listed["models"][0]["why"]
     assert run_knotwatch(root, "rollback", SURFACE, "--release", "--json").json["released"] == listed["hold"]
-    assert run_knotwatch(root, "models", SURFACE, "--json").json["hold"] == ""
+    assert DecisionLog(tracking, SURFACE).hold() == ""
 
 
 def test_lineage_leads_from_a_version_to_its_data_and_back(project: Project, tracking: Tracking) -> None:
@@ -237,7 +240,17 @@ def test_lineage_leads_from_a_version_to_its_data_and_back(project: Project, tra
     assert {i["part"] for i in found["images"]} == {"train", "select", "calibrate", "test"}
     assert found["decisions"][0]["decision"]["facts"]["images"]["defective"] == 16
     assert found["retrain_run_id"]
-    words = ("models", SURFACE, "--data", found["data_version"][:6], "--json")
-    assert [(m["surface"], m["version"]) for m in run_knotwatch(project.root, *words).json["models"]] == [(SURFACE, 1)]
+    assert [(m.surface, m.version) for m in find_seers(project, tracking, found["data_version"][:6])] == [(SURFACE, 1)]
     assert json.loads(tracking.read_text(found["run_id"], "data_version.json"))["version"] == found["data_version"]
-    assert "no model saw" in run_knotwatch(project.root, "models", SURFACE, "--data", "ffff", expect=2).err
+    with pytest.raises(CallError, match="no model saw"):
+        find_seers(project, tracking, "ffff")
+
+
+def test_photographs_that_a_version_was_trained_on_are_not_judged_by(project: Project, tracking: Tracking) -> None:
+    """The parts were drawn anew since: what is the test part now was trained on then."""
+    images = [i for i in read_index(project.surface(SURFACE).prepared) if i.part == Part.TEST]
+    seen = [i.path for i in images if i.label == Label.ANOMALOUS][:6] + [i.path for i in images if not i.defects][:3]
+    ruling = decide_promotion(project, tracking, SURFACE, plant(project, tracking, equal, seen=seen), dry_run=True)
+    assert ruling.decision is not None
+    sample = ruling.decision.facts.images
+    assert (sample.defective, sample.normal) == (16 - 6, len(images) - 16 - 3)
