@@ -19,12 +19,12 @@ from flows.attempt import Attempt, attempt
 from flows.environment import log_stages, prepare_environment
 from flows.failures import describe_failure
 from flows.job import Job, resolve_job
+from flows.leftovers import clear_up, scratch_folder
 from flows.locks import surface_lock
 from flows.notify import tell_failure
 from flows.origins import Origin, find_origins
 from flows.promotion import settle_requests
 from flows.results import Champion
-from flows.leftovers import clear_up, scratch_folder
 from flows.stages import refuse_bad
 from flows.tasks import decide_task, preprocess_task, validate_task
 from pipelines.config import read_surface
