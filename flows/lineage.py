@@ -47,13 +47,14 @@ class Lineage(Record):
 
 
 class Seen(Record):
-    """A version that saw a data version."""
+    """A version that saw a data version: it was trained on it, or adapted from a version that was."""
 
     surface: str
     version: int
     algorithm: str
     aliases: tuple[str, ...]
     data_version: str
+    adapted_from: str = ""
 
 
 def trace(tracking: Tracking, surface: str, number: int) -> Lineage:
@@ -74,7 +75,7 @@ def trace(tracking: Tracking, surface: str, number: int) -> Lineage:
         images=images,
         git_commit=version.tags.get("git_commit", ""),
         parameters=tracking.params(version.run_id) if version.run_id else {},
-        parent=version.tags.get("parent_version", ""),
+        parent=version.tags.get("adapted_from", ""),
         run_id=version.run_id,
         retrain_run_id=(tracking.parent(version.run_id) or "") if version.run_id else "",
         prefect_page=version.tags.get("prefect_page", ""),
@@ -88,17 +89,29 @@ def find_seers(project: Project, tracking: Tracking, data: str) -> list[Seen]:
     Raises:
         CallError: where no model saw such data.
     """
-    found = [
-        Seen.model_validate({**v.model_dump(exclude={"run_id", "tags"}), "data_version": v.tags["data_version"]})
-        for surface in _surfaces(project, tracking)
-        for v in tracking.versions(surface)
-        if data and v.tags.get("data_version", "").startswith(data)
-    ]
+    known = [v for surface in _surfaces(project, tracking) for v in tracking.versions(surface)]
+    found = [v for v in known if data and v.tags.get("data_version", "").startswith(data)]
+    heirs = found
+    while heirs:
+        names = {f"{v.surface}/{v.version}" for v in heirs}
+        heirs = [v for v in known if v.tags.get("adapted_from") in names and v not in found]
+        found = found + heirs
     if not found:
         raise CallError(
             f"no model saw a data version '{data}'", cure="`knotwatch data show SURFACE` lists data versions"
         )
-    return found
+    return [_as_seen(version) for version in found]
+
+
+def _as_seen(version: ModelVersion) -> Seen:
+    return Seen(
+        surface=version.surface,
+        version=version.version,
+        algorithm=version.algorithm,
+        aliases=version.aliases,
+        data_version=version.tags.get("data_version", ""),
+        adapted_from=version.tags.get("adapted_from", ""),
+    )
 
 
 def _surfaces(project: Project, tracking: Tracking) -> list[str]:

@@ -91,8 +91,8 @@ def models(
         if as_json:
             print_json({"data_version": data, "models": [s.model_dump(mode="json") for s in seen]})
             return
-        rows = [(s.surface, s.version, s.algorithm, ", ".join(s.aliases), s.data_version) for s in seen]
-        print_table(["surface", "version", "algorithm", "aliases", "data"], rows)
+        rows = [(s.surface, s.version, s.algorithm, ", ".join(s.aliases), s.data_version, s.adapted_from) for s in seen]
+        print_table(["surface", "version", "algorithm", "aliases", "data", "adapted from"], rows)
         return
     if lineage:
         found = call_lineage(surface, version)

@@ -52,11 +52,11 @@ class Killed(NamedTuple):
 
     def kill_in(self, place: str, word: str = "", *words: str) -> None:
         process = self._start(place, word, "die", *(words or RETRAIN))
-        assert process.wait(timeout=300) == -signal.SIGKILL, self.said()
+        assert process.wait(timeout=600) == -signal.SIGKILL, self.said()
 
     def hang_in(self, place: str, *words: str) -> "subprocess.Popen[bytes]":
         process = self._start(place, "", "hang", *words)
-        deadline = time.monotonic() + 240
+        deadline = time.monotonic() + 600
         while "here" not in self.said():
             assert time.monotonic() < deadline
             assert process.poll() is None, self.said()
