@@ -29,7 +29,7 @@ from pipelines.selection import score_selection
 from pipelines.sources.reviews import raw_file
 from pipelines.tracking.runs import Run
 from pipelines.tracking.store import ModelVersion, Tracking
-from pipelines.train import choose_tile_plan, train
+from pipelines.train import choose_tile_plan, is_unlabelled, train
 from pipelines.versions import DataVersion
 
 # Photographs that a registered version must give its evaluation's scores for, from their files.
@@ -77,7 +77,7 @@ def train_task(project: Project, job: Job, algorithm: Algorithm, folder: Path, s
 def _log_cost(images: list[PreparedImage], settings: RunSettings, start: Start | None) -> None:
     """Say before PaDiM's fit what it will take: settings can make it outgrow the machine."""
     trained_on = [i for i in images if i.part == Part.TRAIN]
-    if trained_on:
+    if trained_on and not is_unlabelled(trained_on):
         cost = estimate_padim(choose_tile_plan(Algorithm.PADIM, trained_on, settings, start), settings.padim)
         log.info(
             "train padim: %d positions, about %.0f MB of memory while fitting, %.0f MB a version",

@@ -15,7 +15,7 @@ from pipelines.config import ScoreSettings, SurfaceSettings
 from pipelines.defects.promise import hold_for_regions
 from pipelines.files import write_whole
 from pipelines.imaging.measures import MEASURES, measure_photograph
-from pipelines.imaging.scoring import ScoreRule
+from pipelines.imaging.scoring import ScoreRule, top_values
 from pipelines.imaging.tiling import cut_tiles
 from pipelines.loader import CALIBRATION, Calibration, Reference, RegionScan, VersionInfo, scan_region
 from pipelines.metrics.calibration import (
@@ -26,6 +26,7 @@ from pipelines.metrics.calibration import (
 )
 from pipelines.metrics.histograms import choose_edges
 from pipelines.metrics.pixels import PixelHistograms
+from pipelines.metrics.remainder import block_peaks, remainder_estimate
 from pipelines.metrics.scale import ScoreScale, fit_scale
 from pipelines.models.runtime import TileModel
 from pipelines.parity import check_parity, write_parity
@@ -55,6 +56,14 @@ class _HeldOut(NamedTuple):
     shares: NDArray[np.float64]
     levels: NDArray[np.float64]
     measures: dict[str, tuple[float, ...]]
+
+
+class _Unlabelled(NamedTuple):
+    """Thresholds from the remainder of photographs that may show defects, and how high their maps are in the middle."""
+
+    image: Promise
+    pixel: Promise
+    usual: float
 
 
 def calibrate(
@@ -89,6 +98,10 @@ def calibrate(
     held_out = parts[Part.CALIBRATE] or parts[Part.TRAIN]
     found = _score_held_out(model, trained.plan, rule, scales, _regions(prepared, held_out, "calibrate"))
     image_threshold, pixel_threshold = _set_thresholds(found, settings, estimate)
+    usual = None
+    if trained.contamination is not None:
+        scans = (scan_region(model, trained.plan, rule, r) for r in _regions(prepared, held_out, "remainder"))
+        image_threshold, pixel_threshold, usual = _estimate_unlabelled(scans, trained, rule, scales, settings)
 
     def scan_again(number: int) -> NDArray[np.float32]:
         return scales.map.apply(scan_region(model, trained.plan, rule, read_region(prepared, held_out[number])).map)
@@ -114,6 +127,7 @@ def calibrate(
         image_threshold=image_threshold,
         pixel_threshold=pixel_threshold,
         defects=settings.policy.defects,
+        usual_level=usual,
         references=_store_references(model, trained, prepared, select, folder / "reference"),
     )
     # Scores of images that were trained on are lower than those of new ones: nothing can be compared with them.
@@ -164,6 +178,25 @@ def _set_thresholds(found: _HeldOut, settings: SurfaceSettings, estimate: bool) 
         conformal_threshold(scores, asked.false_alarm_rate),
         risk_controlled_threshold(shares, levels, asked.marked_area_rate),
     )
+
+
+def _estimate_unlabelled(
+    scans: Iterable[RegionScan], trained: Trained, rule: ScoreRule, scales: _Scales, settings: SurfaceSettings
+) -> _Unlabelled:
+    """Leave out the worst blocks, as large as tiles; image scores are those of maps cut off at what is left."""
+    plan, share = trained.plan, trained.contamination or 0.0
+    height, width = (max(1, round(side / plan.scale)) for side in (plan.tile_height, plan.tile_width))
+    tops, peaks, medians = [], [], []
+    for scan in scans:
+        scaled = scales.map.apply(scan.map)
+        block = (height, width) if plan.mode == "grid" else scaled.shape[:2]
+        tops.append(top_values(scaled, rule))
+        peaks.append(block_peaks(scaled, block[0], block[1]))
+        medians.append(float(np.median(scaled)))
+    pixel = remainder_estimate(peaks, share)
+    to_images = scales.map.divisor / scales.image.divisor
+    scores = [float(np.minimum(top, pixel.threshold).mean()) * to_images for top in tops]
+    return _Unlabelled(quantile_estimate(scores, settings.policy.false_alarm_rate), pixel, max(medians))
 
 
 def _store_references(

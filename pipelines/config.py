@@ -257,6 +257,19 @@ class EfficientAdSettings(SteppedSettings):
     max_train_tiles: int = Field(default=300, ge=1)
 
 
+class UnlabelledSettings(Settings):
+    """Training on photographs that nobody labelled.
+
+    At most a share `contamination` of the tiles, and of each kind's area, is taken to show defects. Up to `most_kinds`
+    kinds of surface are told apart where their silhouette exceeds `separation`. Photographs are shown up to `max_side`.
+    """
+
+    contamination: float = Field(default=0.1, gt=0, lt=0.5)
+    most_kinds: int = Field(default=5, ge=1)
+    separation: float = Field(default=0.25, ge=0, lt=1)
+    max_side: int = Field(default=3072, ge=256)
+
+
 class ExportSettings(Settings):
     """`auto` takes the fastest precision whose scores agree with torch's on the select part."""
 
@@ -286,6 +299,7 @@ class RunSettings(Settings):
     padim: PadimSettings = PadimSettings()
     fastflow: FastflowSettings = FastflowSettings()
     efficientad: EfficientAdSettings = EfficientAdSettings()
+    unlabelled: UnlabelledSettings = UnlabelledSettings()
     export: ExportSettings = ExportSettings()
     evaluation: EvaluationSettings = EvaluationSettings()
     adapt: AdaptSettings = AdaptSettings()

@@ -126,6 +126,7 @@ def _inspect_one(
         overlay=str(written_overlay) if written_overlay else None,
         defects=scan.defects,
         sound=scan.sound,
+        foreign=scan.foreign,
     )
     observation = observe(seen, image, scan)
     measures = observation.model_dump(include=set(MEASURES))

@@ -223,7 +223,8 @@ class Trained(Record):
     fitted, libraries included (where the peak cannot be reset, the highest so far).
 
     `precision` is what the exported network is to be run with, `parity` how it then agrees with torch. `notes` says
-    in words what belongs on the model card: the teacher, where training stopped.
+    in words what belongs on the model card: the teacher, where training stopped. `contamination` is the share of tiles
+    taken to show defects where it was trained without labels.
     """
 
     algorithm: Algorithm
@@ -235,6 +236,7 @@ class Trained(Record):
     precision: Precision = Precision.F32
     parity: "Parity | None" = None
     notes: dict[str, str] = Field(default_factory=dict)
+    contamination: float | None = None
 
 
 class Parity(Record):
@@ -286,6 +288,7 @@ class Inspected(Record):
     """One photograph's result; `error` says why there is none. `map` is where its anomaly map was written.
 
     `sound` counts regions that were judged sound by their type; score, verdict and defects leave them out.
+    `foreign` says that it belongs to no kind of surface that was trained on.
     """
 
     path: str
@@ -297,4 +300,5 @@ class Inspected(Record):
     overlay: str | None = None
     defects: tuple[Defect, ...] = ()
     sound: int = 0
+    foreign: bool = False
     error: str | None = None

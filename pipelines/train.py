@@ -8,13 +8,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipelines.config import RunSettings, SteppedSettings
+from pipelines.config import RunSettings, SteppedSettings, TileSettings
 from pipelines.errors import ToolError
 from pipelines.imaging.scoring import ScoreRule
 from pipelines.imaging.tiling import TileSet, choose_plan
 from pipelines.parity import Exported, draw_regions, export_agreeing, export_unchecked
 from pipelines.prepared import PreparedImage
-from pipelines.records import Algorithm, Part, Start, Strategy, TilePlan, Trained
+from pipelines.records import Algorithm, Label, Part, Start, Strategy, TilePlan, Trained
 
 if TYPE_CHECKING:
     from pipelines.models.fitted import Fitted
@@ -59,7 +59,8 @@ def train(
     select = TileSet([prepared / i.file for i in select_images], plan, max_tiles=_SELECT_TILES, seed=settings.seed)
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    fitted = _fit(algorithm, tiles, select, settings, start)
+    unlabelled = start is None and is_unlabelled(images)
+    fitted = _fit(algorithm, tiles, select, settings, start, unlabelled)
     peak = peak_rss_mb()
     if "stopped" in fitted.notes:
         log.info("train %s: %s", algorithm, fitted.notes["stopped"])
@@ -81,6 +82,7 @@ def train(
         precision=exported.precision,
         parity=exported.parity,
         notes={**(start.notes if start else {}), **fitted.notes, "export": exported.words},
+        contamination=settings.unlabelled.contamination if unlabelled else None,
     )
 
 
@@ -90,7 +92,23 @@ def choose_tile_plan(
     """Choose the tile plan for images; a version that is taken as it is keeps its own."""
     if start is not None and start.strategy == Strategy.REUSE:
         return start.plan
-    return choose_plan(settings.tiles, [(i.box.height, i.box.width) for i in images], LEAST_SIDES[algorithm])
+    sizes = [(i.box.height, i.box.width) for i in images]
+    unlabelled = start is None and is_unlabelled(images)
+    return choose_plan(tile_settings(algorithm, settings, unlabelled), sizes, LEAST_SIDES[algorithm])
+
+
+def is_unlabelled(images: Sequence[PreparedImage]) -> bool:
+    """Tell whether nobody said of any training image that it is sound."""
+    return all(i.label == Label.UNKNOWN for i in images if i.part == Part.TRAIN)
+
+
+def tile_settings(algorithm: Algorithm, settings: RunSettings, unlabelled: bool) -> TileSettings:
+    """Return how tiles are cut: unlabelled photographs larger, and for PaDiM's two scales in tiles twice as wide."""
+    if not unlabelled:
+        return settings.tiles
+    wider = 2 if algorithm == Algorithm.PADIM else 1
+    larger = max(settings.tiles.max_side, settings.unlabelled.max_side)
+    return settings.tiles.model_copy(update={"tile": wider * settings.tiles.tile, "max_side": larger})
 
 
 def _takes_steps(algorithm: Algorithm, settings: RunSettings, start: Start | None) -> bool:
@@ -98,12 +116,19 @@ def _takes_steps(algorithm: Algorithm, settings: RunSettings, start: Start | Non
     return steps and isinstance(settings.of(algorithm), SteppedSettings)
 
 
-def _fit(algorithm: Algorithm, tiles: TileSet, select: TileSet, settings: RunSettings, start: Start | None) -> "Fitted":
-    from pipelines.models.algorithms import adapt, fit
+def _fit(
+    algorithm: Algorithm,
+    tiles: TileSet,
+    select: TileSet,
+    settings: RunSettings,
+    start: Start | None,
+    unlabelled: bool,
+) -> "Fitted":
+    from pipelines.models.algorithms import adapt, fit, fit_unlabelled
     from pipelines.models.export import load_state
 
     if start is None:
-        return fit(algorithm, tiles, select, settings)
+        return (fit_unlabelled if unlabelled else fit)(algorithm, tiles, select, settings)
     return adapt(algorithm, start.strategy, tiles, select, settings, load_state(Path(start.folder)))
 
 

@@ -6,6 +6,7 @@ from flows.cli.output import print_table, say
 
 if TYPE_CHECKING:
     from flows.results import InspectResult
+    from pipelines.records import Inspected
 
 
 def print_inspect(result: "InspectResult") -> None:
@@ -13,9 +14,7 @@ def print_inspect(result: "InspectResult") -> None:
     pictures = "no pictures" if result.report is None else f"report: {result.report}"
     if result.table is None:
         rows = [
-            (i.path, "-", "-", i.error)
-            if i.score is None
-            else (i.path, f"{i.score:.3f}", len(i.defects), "ANOMALOUS" if i.anomalous else "sound")
+            (i.path, "-", "-", i.error) if i.score is None else (i.path, f"{i.score:.3f}", len(i.defects), _verdict(i))
             for i in result.images
         ]
         print_table(["photograph", "score", "defects", f"verdict (above {result.image_threshold:.3f})"], rows)
@@ -27,3 +26,9 @@ def print_inspect(result: "InspectResult") -> None:
         )
         say(f"table: {result.table}")
     say(f"model: {result.model}; {pictures}; {result.seconds:.1f} s")
+
+
+def _verdict(image: "Inspected") -> str:
+    """Say what a photograph is, and where a version knows no such kind of surface."""
+    word = "ANOMALOUS" if image.anomalous else "sound"
+    return f"{word}, of no kind that was trained on" if image.foreign else word

@@ -29,12 +29,12 @@ def image_score(region_map: NDArray[np.float32], rule: ScoreRule) -> float:
     >>> image_score(region, ScoreRule(top_share=0, border_share=0))
     8.0
     """
-    return float(_highest(inner_part(region_map, rule), rule).mean(dtype=np.float64))
+    return float(top_values(region_map, rule).mean(dtype=np.float64))
 
 
 def score_level(region_map: NDArray[np.float32], rule: ScoreRule) -> float:
     """Return the lowest value of a map's inner part that its image score is made of."""
-    return float(_highest(inner_part(region_map, rule), rule).min())
+    return float(top_values(region_map, rule).min())
 
 
 def border_width(region_map: NDArray[np.float32], rule: ScoreRule) -> int:
@@ -49,6 +49,8 @@ def inner_part(region_map: NDArray[np.float32], rule: ScoreRule) -> NDArray[np.f
     return region_map[border : region_map.shape[0] - border, border : region_map.shape[1] - border]
 
 
-def _highest(inner: NDArray[np.float32], rule: ScoreRule) -> NDArray[np.float32]:
+def top_values(region_map: NDArray[np.float32], rule: ScoreRule) -> NDArray[np.float32]:
+    """Return the values (n,) of a map's inner part that its image score is the mean of."""
+    inner = inner_part(region_map, rule)
     kept = max(1, round(rule.top_share * inner.size))
     return np.partition(inner.ravel(), inner.size - kept)[-kept:]

@@ -142,6 +142,18 @@ class TileSet:
     def __len__(self) -> int:
         return len(self._tiles)
 
+    @property
+    def owners(self) -> list[int]:
+        """The number of each tile's image, counted as they come."""
+        numbers: dict[Path, int] = {}
+        return [numbers.setdefault(file, len(numbers)) for file, _ in self._tiles]
+
+    def subset(self, kept: Sequence[int]) -> "TileSet":
+        """Return a set of some of the tiles, by their numbers."""
+        found = TileSet([], self.plan)
+        found._tiles = [self._tiles[number] for number in kept]
+        return found
+
     def __getitem__(self, index: int) -> Tile:
         """Return tile `index` (tile_height, tile_width, 3), RGB."""
         file, position = self._tiles[index]

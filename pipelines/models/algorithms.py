@@ -11,6 +11,20 @@ from pipelines.models.fitted import Fitted
 from pipelines.records import Algorithm, Strategy
 
 
+def fit_unlabelled(algorithm: Algorithm, tiles: TileSet, select: TileSet, settings: RunSettings) -> Fitted:
+    """Fit one algorithm to tiles of which some show defects; PaDiM leaves out cells, the others whole tiles."""
+    if algorithm == Algorithm.PADIM and tiles.plan.mode == "grid":
+        from pipelines.models.padim_kinds import fit_padim_kinds
+
+        return fit_padim_kinds(tiles, settings.padim, settings.unlabelled, settings.seed)
+    from pipelines.models.unlabelled import keep_sound
+
+    left = [keep_sound(found, settings.padim, settings.unlabelled, settings.seed) for found in (tiles, select)]
+    fitted = fit(algorithm, tiles.subset(left[0]), select.subset(left[1]), settings)
+    words = f"{len(tiles) - len(left[0])} of {len(tiles)} tiles left out as the most unusual of their kind"
+    return Fitted(fitted.model, fitted.state, {**fitted.notes, "unlabelled": words})
+
+
 def fit(algorithm: Algorithm, tiles: TileSet, select: TileSet, settings: RunSettings) -> Fitted:
     """Fit one algorithm to tiles; `select` holds other sound tiles that say when to stop."""
     if algorithm == Algorithm.PADIM:

@@ -89,7 +89,7 @@ class TilePadimModel(PadimModel):
         self.gaussian = WhiteningGaussian()
         self.moments: Moments | None = None
         self._settings = settings
-        self.anomaly_map_generator = _DistanceMap()
+        self.anomaly_map_generator = DistanceMap()
 
     def forward(self, input_tensor: torch.Tensor) -> Any:
         """Score tiles (n, 3, h, w) in [0, 1]; in training, take their embeddings into the moments instead."""
@@ -145,7 +145,7 @@ class TilePadimModel(PadimModel):
         return torch.index_select(torch.cat(on_grid, 1), 1, self.idx)
 
 
-class _DistanceMap(AnomalyMapGenerator):
+class DistanceMap(AnomalyMapGenerator):
     """Mahalanobis distance (Defard et al. 2021, equation 2), enlarged to the tile and smoothed by anomalib's sigma."""
 
     def forward(self, **kwargs: Any) -> torch.Tensor:

@@ -1,0 +1,76 @@
+"""Kinds of surface in one folder, and Gaussians that few defects among the examples do not spoil. Arrays only."""
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.cluster import AgglomerativeClustering
+from sklearn.metrics import silhouette_score
+
+_ROUNDS = 3
+_LEVEL = 0.99  # of the remainder's distances: what each kind's own are divided by
+_SAMPLE = 2000  # tiles that a silhouette is computed on
+
+Floats = NDArray[np.float32]
+
+
+class RobustGaussian(NamedTuple):
+    """Mean (c,), whitening matrix (c, c), the logarithm of the covariance's determinant, and the distance that 99 %
+    of the remainder's cells stay below."""
+
+    mean: Floats
+    whitening: Floats
+    log_det: float
+    level: float
+
+    def distances(self, cells: Floats) -> Floats:
+        """Return the Mahalanobis distances (n,) of cells (n, c)."""
+        return np.asarray(np.linalg.norm((cells.astype(np.float32) - self.mean) @ self.whitening, axis=1), np.float32)
+
+
+def find_kinds(pooled: Floats, owners: NDArray[np.intp], most: int, separation: float) -> NDArray[np.intp]:
+    """Tell which kind each tile's photograph is of: pooled features (tiles, c) and photographs' numbers to (tiles,).
+
+    Whole photographs are clustered by the median of their tiles, so that a tile full of defect makes no kind of its
+    own. As many kinds as make the tiles' silhouette (Rousseeuw 1987) highest, one where none exceeds `separation`.
+
+    >>> tiles = np.float32([[0, 0], [0, 1], [9, 9], [9, 8], [0, 1], [1, 0]])
+    >>> find_kinds(tiles, np.array([0, 0, 1, 1, 2, 2]), most=3, separation=0.25).tolist()
+    [0, 0, 1, 1, 0, 0]
+    """
+    photographs, members = np.unique(owners, return_inverse=True)
+    inside = np.mean([pooled[owners == p].var(axis=0) for p in photographs], axis=0)
+    scaled = pooled / np.sqrt(np.maximum(inside, 1e-6))
+    medians = np.stack([np.median(scaled[owners == p], axis=0) for p in photographs])
+    best, found = separation, np.zeros(photographs.size, np.intp)
+    for count in range(2, min(most, photographs.size - 1) + 1):
+        labels = AgglomerativeClustering(count, linkage="average").fit_predict(medians)
+        score = float(silhouette_score(scaled, labels[members], sample_size=min(_SAMPLE, len(scaled)), random_state=0))
+        if score > best:
+            best, found = score, labels.astype(np.intp)
+    # Named by the first photograph of each, so that the order does not hang on the clustering.
+    first = {kind: n for n, kind in enumerate(dict.fromkeys(found.tolist()))}
+    return np.array([first[kind] for kind in found.tolist()], np.intp)[members]
+
+
+def fit_robust(cells: Floats, contamination: float, ridge: float) -> RobustGaussian:
+    """Fit a Gaussian to cells (n, c) of which at most a share `contamination` may be anything.
+
+    Three times the farthest share is left out and the rest fitted again (concentration steps: Rousseeuw and Van
+    Driessen 1999, "A fast algorithm for the minimum covariance determinant estimator"), `ridge` on every variance.
+    """
+    found = _fit(cells, ridge)
+    for _ in range(_ROUNDS):
+        distances = found.distances(cells)
+        near = distances <= np.quantile(distances, 1 - contamination)
+        found = _fit(cells[near], ridge)
+    return found._replace(level=float(np.quantile(found.distances(cells[near]), _LEVEL)))
+
+
+def _fit(cells: Floats, ridge: float) -> RobustGaussian:
+    exact = cells.astype(np.float64)
+    covariance = np.atleast_2d(np.cov(exact.T)) + ridge * np.eye(exact.shape[1])
+    factor = np.linalg.cholesky(covariance)
+    whitening = np.linalg.inv(factor).T.astype(np.float32)
+    log_det = float(2 * np.log(np.diagonal(factor)).sum())
+    return RobustGaussian(exact.mean(axis=0).astype(np.float32), whitening, log_det, 1.0)

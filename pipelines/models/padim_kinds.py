@@ -1,0 +1,84 @@
+"""PaDiM for photographs that nobody labelled: a robust Gaussian for each kind of surface, at two scales."""
+
+from typing import Any
+
+import torch
+from torch import nn
+
+from pipelines.config import PadimSettings, UnlabelledSettings
+from pipelines.errors import ModelError
+from pipelines.imaging.tiling import TileSet
+from pipelines.models.anomalib_api import InferenceBatch
+from pipelines.models.fitted import Fitted
+from pipelines.models.kinds import RobustGaussian
+from pipelines.models.padim import DistanceMap, TilePadimModel
+from pipelines.models.unlabelled import embed, take_sample
+
+# Hairlines show at the first, what a knot is at the second; together they outline better than either.
+_SCALES = (1, 2)
+
+
+def fit_padim_kinds(tiles: TileSet, settings: PadimSettings, unlabelled: UnlabelledSettings, seed: int) -> Fitted:
+    """Fit to tiles of a grid, of which some show defects, of one kind of surface or several.
+
+    The map is the mean of both scales' Mahalanobis distances; 1 is what 99 % of the remainder of that kind stays below.
+
+    Raises:
+        ModelError: where there is no tile.
+    """
+    if not len(tiles):
+        raise ModelError("no tile to fit PaDiM to", cure="add photographs to the surface")
+    embedder = TilePadimModel(settings, seed).eval()
+    sample = take_sample(embedder, tiles, _SCALES, unlabelled, seed)
+    model = KindsPadimModel(embedder, sample.fit(unlabelled.contamination, settings.ridge))
+    count = int(sample.kinds.max()) + 1
+    share = f"{100 * unlabelled.contamination:g} %"
+    notes = {"gaussian": f"robust, farthest {share} left out; kinds of surface found: {count}"}
+    return Fitted(model.eval(), notes=notes)
+
+
+class KindsPadimModel(nn.Module):
+    """Tiles (n, 3, h, w) in [0, 1] to maps; each tile is judged as the kind that most of it is likeliest to be."""
+
+    def __init__(self, embedder: TilePadimModel, gaussians: list[list[RobustGaussian]]) -> None:
+        super().__init__()
+        self.embedder = embedder
+        self._enlarge = DistanceMap()
+        for place, kinds in enumerate(gaussians):
+            for name in ("mean", "whitening"):
+                stacked = torch.stack([torch.from_numpy(getattr(g, name)) for g in kinds])
+                self.register_buffer(f"{name}_{place}", stacked)
+            self.register_buffer(f"level_{place}", torch.tensor([g.level for g in kinds]))
+            self.register_buffer(f"log_det_{place}", torch.tensor([g.log_det for g in kinds]))
+        self._kinds = len(gaussians[0])
+
+    def forward(self, tiles: torch.Tensor) -> Any:
+        squares = [self._distances(tiles, place) for place in range(len(_SCALES))]
+        likely = self._choose(squares[-1]) if self._kinds > 1 else None
+        size = tiles.shape[-2:]
+        found = torch.stack([self._map(square, place, likely, size) for place, square in enumerate(squares)]).mean(0)
+        return InferenceBatch(pred_score=found.amax(dim=(-2, -1)), anomaly_map=found)
+
+    def _distances(self, tiles: torch.Tensor, place: int) -> torch.Tensor:
+        """Return squared distances (n, kinds, h, w)."""
+        embedding = embed(self.embedder, tiles, _SCALES[place])
+        cells = embedding.flatten(2).transpose(1, 2)
+        mean, whitening = getattr(self, f"mean_{place}"), getattr(self, f"whitening_{place}")
+        squares = [((cells - mean[k]) @ whitening[k]).square().sum(2) for k in range(self._kinds)]
+        count, _, height, width = embedding.shape
+        return torch.stack(squares, 1).reshape(count, self._kinds, height, width)
+
+    def _choose(self, squares: torch.Tensor) -> torch.Tensor:
+        """Return 1 for the likeliest kind of each tile (n, kinds, 1, 1): the median cell's likelihood.
+
+        A defect that fills less than half of a tile does not change its kind.
+        """
+        flat = squares.flatten(2)
+        median = flat.topk(flat.shape[2] // 2, dim=2, largest=False).values.amax(2)
+        unlikely = median + getattr(self, f"log_det_{len(_SCALES) - 1}")
+        return (unlikely <= unlikely.amin(1, keepdim=True)).float()[:, :, None, None]
+
+    def _map(self, squares: torch.Tensor, place: int, likely: torch.Tensor | None, size: torch.Size) -> torch.Tensor:
+        scaled = squares.sqrt() / getattr(self, f"level_{place}")[:, None, None]
+        own = scaled if likely is None else (scaled * likely).sum(1, keepdim=True)
+        return self._enlarge.smooth_anomaly_map(self._enlarge.up_sample(own, size))
