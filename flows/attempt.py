@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 class Attempt(Record):
     """What came of one strategy: its network in `folder`, and what the held-back and the test photographs say.
 
-    `alarming` says that more held-back sound photographs are marked than the promise allows.
+    `alarming` says that more held-back sound photographs are marked than the promise allows; an estimate allows any.
     """
 
     algorithm: Algorithm
@@ -106,7 +106,7 @@ def _describe(candidate: Candidate, strategy: Strategy, shots: int, run: Run) ->
         selection=candidate.selection,
         test=candidate.evaluation.images,
         promise=promise,
-        alarming=bool(sound) and alarms > most_false_alarms(promise.rate, promise.images, len(sound)),
+        alarming=not promise.estimate and alarms > most_false_alarms(promise.rate, promise.images, len(sound)),
         notes=trained.notes,
         seconds=trained.seconds,
     )

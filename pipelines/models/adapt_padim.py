@@ -71,7 +71,8 @@ def statistics(tiles: TileSet, select: TileSet, settings: PadimSettings, seed: i
     if settings.gaussian == "shared":
         target, source = target.pooled(), source.pooled()
     pooled = (source.height, source.width) != (target.height, target.width)
-    source = source.on_grid(target.height, target.width)
+    if pooled:
+        source = source.pooled()
     samples = target.images / len(tiles)
     chosen = _choose_prior(embed(model, select, _MOST_HELD_OUT), target, source, settings, samples)
     model.take(_merge(target, source, chosen, samples), settings)
@@ -121,7 +122,7 @@ def _merge(target: Moments, source: Moments, prior: _Prior, samples: float) -> M
     """Merge both; `samples` is how many an image gives a Gaussian, more than one where positions share it."""
     if not prior.images:
         return target
-    counted = source.counted_as(prior.images * samples)
+    counted = source.counted_as(prior.images * samples).on_grid(target.height, target.width)
     merged = target.copy()
     merged.merge(counted if prior.with_means else counted.centred_on(target.mean))
     return merged
