@@ -74,22 +74,15 @@ def watched(tmp_path_factory: pytest.TempPathFactory, receiver: Receiver) -> Wat
     return found
 
 
-def test_a_photograph_that_is_still_being_copied_waits(watched: Watched) -> None:
-    watched.policy(settle_seconds=3600)
-    draw_boards(watched.source / "good", 100, 8)
-    found = watched.watch()
-    assert found["source"] == {"new": 0, "changed": 0, "waiting": 8, "problem": None}
-    assert (found["champion"], found["retrained"], found["drift"]) == (1, None, [])
-
-
 def test_dim_light_is_told_once_set_aside_and_trained_on_by_nobody(watched: Watched, receiver: Receiver) -> None:
     watched.policy(retrain_on_new_data=False, retrain_on_drift=True)
     camera = watched.source.parent / "line"
-    for name, first, gain in (("monday", 1000, 1.0), ("tuesday", 2000, 0.7), ("wednesday", 3000, 0.7)):
+    for name, first, gain in (("monday", 1000, 1.0), ("tuesday", 2000, 0.7)):
         draw_boards(camera / name, first, 20, gain)
         run_knotwatch(watched.project.root, "inspect", "boards", str(camera / name), "--no-pictures")
     found = watched.watch()
-    assert [look["kind"] for look in found["drift"]] == [None, "lighting", "lighting"]
+    assert found["source"] == {"new": 0, "changed": 0, "waiting": 0, "problem": None}
+    assert [look["kind"] for look in found["drift"]] == [None, "lighting"]
     assert found["retrained"] is None
     assert "nothing to retrain on" in found["notes"][-1]
     (folder,) = found["review"]
@@ -105,8 +98,8 @@ def test_dim_light_is_told_once_set_aside_and_trained_on_by_nobody(watched: Watc
 def test_drift_and_new_photographs_are_one_retrain_also_by_two_looks_at_once(
     watched: Watched, receiver: Receiver
 ) -> None:
+    draw_boards(watched.source / "good", 100, 8)
     (watched.source / "good" / "broken.png").write_bytes(b"no picture")
-    watched.policy(settle_seconds=0)
     command = ("watch", "boards", "--once", "--json")
     with ThreadPoolExecutor(2) as pool:
         looks = list(pool.map(lambda _: try_knotwatch(watched.project.root, *command), range(2)))
@@ -136,13 +129,9 @@ def test_an_alias_set_by_hand_is_decided_and_a_refusal_is_told(watched: Watched,
     assert receiver.told[-1]["text"] == decided
 
 
-def test_a_failed_retrain_and_a_lost_source_are_told(watched: Watched, receiver: Receiver) -> None:
+def test_a_failed_retrain_is_told(watched: Watched, receiver: Receiver) -> None:
     root = watched.project.root
     failed = run_knotwatch(root, "retrain", "boards", "--trial", "x", "--set", "padim.backbone=none-such", expect=1)
     assert "none-such" in failed.err
     assert receiver.subjects()[-1] == "knotwatch, boards: retrain failed"
     assert "none-such" in receiver.told[-1]["text"]
-    watched.source.rename(watched.source.with_name("away"))
-    for _ in range(2):
-        assert "is not there" in watched.watch()["source"]["problem"]
-    assert receiver.subjects().count("knotwatch, boards: its source cannot be read") == 1
