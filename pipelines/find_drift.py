@@ -126,7 +126,9 @@ def _explained_by_light(figures: Sequence[Figure]) -> bool:
 
 def _describe(found: Drift) -> str:
     """Write a look as one line, the figures that moved first."""
-    figures = [figure for figure in found.figures if figure.moved]
+    # Where the batch is all there is, what holds of the last photographs says nothing more.
+    once = [f for f in found.figures if not (f.name.endswith(LATELY) and f.photographs == found.photographs)]
+    figures = [figure for figure in once if figure.moved]
     if found.kind is None:
         return f"no drift among {count_in_words(found.photographs, 'photograph')}"
     moved = "; ".join(_figure_in_words(figure) for figure in figures)
