@@ -102,6 +102,9 @@ def calibrate(
     if trained.contamination is not None:
         scans = (scan_region(model, trained.plan, rule, r) for r in _regions(prepared, held_out, "remainder"))
         image_threshold, pixel_threshold, usual = _estimate_unlabelled(scans, trained, rule, scales, settings)
+        level = min(int(np.searchsorted(found.levels, pixel_threshold.threshold)), found.levels.size - 1)
+        marked = float(found.shares[:, level].mean())
+        pixel_threshold = pixel_threshold.model_copy(update={"asked": settings.policy.marked_area_rate, "rate": marked})
 
     def scan_again(number: int) -> NDArray[np.float32]:
         return scales.map.apply(scan_region(model, trained.plan, rule, read_region(prepared, held_out[number])).map)

@@ -63,6 +63,7 @@ def detector(photographs: tuple[Path, list[PreparedImage]], tmp_path_factory: py
     info = calibrate(trained, *photographs, "slices", surface, SETTINGS.padim.score, "v")
     assert info.image_threshold.estimate
     assert info.pixel_threshold.estimate
+    assert 0 < info.pixel_threshold.rate < 0.1, "the share of area that is marked"
     return Detector(folder)
 
 
