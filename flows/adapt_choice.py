@@ -65,7 +65,8 @@ def _choose(found: Mapping[Strategy, Attempt], asked: Strategy | None, seed: int
     scores = {strategy: attempt.selection.scores for strategy, attempt in found.items()}
     if asked is None:
         alarming = [strategy for strategy, attempt in found.items() if attempt.alarming]
-        return choose_strategy(scores, labels, _ROUNDS, seed, alarming)
+        likelier = {strategy: attempt.likelier for strategy, attempt in found.items()}
+        return choose_strategy(scores, labels, _ROUNDS, seed, alarming, likelier)
     gain = None
     if Strategy.SCRATCH in scores and image_auroc([float(label) for label in labels], labels) is not None:
         gain = image_auroc_difference(scores[asked], scores[Strategy.SCRATCH], labels, _ROUNDS, seed)

@@ -32,6 +32,7 @@ class Attempt(Record):
     """What came of one strategy: its network in `folder`, and what the held-back and the test photographs say.
 
     `alarming` says that more held-back sound photographs are marked than the promise allows; an estimate allows any.
+    `likelier` is by how much held-back photographs are likelier than without the source.
     """
 
     algorithm: Algorithm
@@ -46,6 +47,7 @@ class Attempt(Record):
     promise: Promise
     alarming: bool
     notes: dict[str, str]
+    likelier: tuple[float, ...] = ()
     seconds: float
 
     @property
@@ -108,6 +110,7 @@ def _describe(candidate: Candidate, strategy: Strategy, shots: int, run: Run) ->
         promise=promise,
         alarming=not promise.estimate and alarms > most_false_alarms(promise.rate, promise.images, len(sound)),
         notes=trained.notes,
+        likelier=trained.likelier,
         seconds=trained.seconds,
     )
 

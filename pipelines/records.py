@@ -224,7 +224,8 @@ class Trained(Record):
 
     `precision` is what the exported network is to be run with, `parity` how it then agrees with torch. `notes` says
     in words what belongs on the model card: the teacher, where training stopped. `contamination` is the share of tiles
-    taken to show defects where it was trained without labels.
+    taken to show defects where it was trained without labels. `likelier` is by how much held-out tiles are likelier
+    (log-density a dimension) than they would be without the surface that was started from.
     """
 
     algorithm: Algorithm
@@ -237,6 +238,7 @@ class Trained(Record):
     parity: "Parity | None" = None
     notes: dict[str, str] = Field(default_factory=dict)
     contamination: float | None = None
+    likelier: tuple[float, ...] = ()
 
 
 class Parity(Record):

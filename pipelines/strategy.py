@@ -1,6 +1,9 @@
 """Stage: choose how a surface learns from another, by held-back photographs with planted defects alone."""
 
 from collections.abc import Collection, Mapping, Sequence
+from types import MappingProxyType
+
+import numpy as np
 
 from pipelines.metrics.image import image_auroc
 from pipelines.metrics.paired import image_auroc_difference
@@ -32,14 +35,17 @@ def choose_strategy(
     rounds: int,
     seed: int,
     alarming: Collection[Strategy] = (),
+    likelier: Mapping[Strategy, Sequence[float]] = MappingProxyType({}),
 ) -> StrategyChoice:
     """Choose among strategies by their scores of the same photographs, `anomalous` where they show a defect.
 
     Starting afresh is taken unless another shows a gain: a difference in image AUROC whose paired 95 % interval lies
     above 0. `reuse` must show it over `scratch`, `statistics` and `finetune` over what was taken before them, so that
     a source that harms is not used ("negative transfer", Wang et al. 2019). Strategies that are `alarming` mark more
-    sound photographs than their promise allows and are passed over while another is left. Without photographs a rule
-    decides: `statistics`, which forgets most of what the source's surface looked like.
+    sound photographs than their promise allows and are passed over while another is left. Where planted defects cannot
+    tell a strategy from starting afresh, `likelier` decides: by how much each held-back tile is likelier than without
+    the source, again with the whole interval above 0. Without photographs a rule decides: `statistics`, which forgets
+    most of what the source's surface looked like.
 
     Raises:
         KeyError: for no strategy at all, `nearest` apart, which is for comparison alone.
@@ -55,6 +61,9 @@ def choose_strategy(
         if gain is not None and gain.low is not None and gain.low > 0:
             said.append(f"{other} ranks better than {taken} by {interval_in_words(gain)}")
             taken = other
+        elif taken == Strategy.SCRATCH and _is_no_loss(gain) and _is_likelier(likelier.get(other, ()), rounds, seed):
+            said.append(f"planted defects do not tell {other} from {taken}, and what is held back is likelier with it")
+            taken = other
         elif gain is not None:
             said.append(f"{other} shows no gain over {taken}: {interval_in_words(gain)}")
     said += [f"{s} marks too many sound photographs" for s in order if s not in open_to]
@@ -62,3 +71,15 @@ def choose_strategy(
     if taken != Strategy.SCRATCH and Strategy.SCRATCH in scores:
         gain = image_auroc_difference(scores[taken], scores[Strategy.SCRATCH], anomalous, rounds, seed)
     return StrategyChoice(strategy=taken, reason="; ".join(said) or "the only strategy that was tried", gain=gain)
+
+
+def _is_no_loss(gain: Interval | None) -> bool:
+    return gain is not None and gain.high is not None and gain.high >= 0
+
+
+def _is_likelier(gains: Sequence[float], rounds: int, seed: int) -> bool:
+    """Tell whether the mean of the gains is above 0 with its whole 95 % interval; one tile alone shows nothing."""
+    if len(gains) < 2 or not rounds:
+        return False
+    draws = np.random.default_rng(seed).choice(np.asarray(gains), (rounds, len(gains))).mean(axis=1)
+    return bool(np.quantile(draws, 0.025) > 0)

@@ -83,6 +83,7 @@ def train(
         parity=exported.parity,
         notes={**(start.notes if start else {}), **fitted.notes, "export": exported.words},
         contamination=settings.unlabelled.contamination if unlabelled else None,
+        likelier=fitted.likelier,
     )
 
 

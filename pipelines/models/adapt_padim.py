@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-import numpy as np
 import torch
 
 from pipelines.config import PadimSettings
@@ -74,12 +73,11 @@ def statistics(tiles: TileSet, select: TileSet, settings: PadimSettings, seed: i
     if pooled:
         source = source.pooled()
     samples = target.images / len(tiles)
-    chosen = _choose_prior(embed(model, select, _MOST_HELD_OUT), target, source, settings, samples)
+    chosen, likelier = _choose_prior(embed(model, select, _MOST_HELD_OUT), target, source, settings, samples)
     model.take(_merge(target, source, chosen, samples), settings)
     said = chosen.in_words() + (f", as {len(select)} held-out tiles are likeliest so" if len(select) else ", by rule")
-    return Fitted(
-        model, state=model.state(), notes={"gaussian": settings.gaussian, "prior": said, **_grid_note(pooled)}
-    )
+    notes = {"gaussian": settings.gaussian, "prior": said, **_grid_note(pooled)}
+    return Fitted(model, state=model.state(), notes=notes, likelier=likelier)
 
 
 def _start(settings: PadimSettings, seed: int, state: State) -> tuple[TilePadimModel, Moments]:
@@ -103,19 +101,24 @@ def _grid_note(pooled: bool) -> dict[str, str]:
 
 def _choose_prior(
     held_out: Sequence[torch.Tensor], target: Moments, source: Moments, settings: PadimSettings, samples: float
-) -> _Prior:
-    """Choose the prior that gives held-out features (c, hw) the highest likelihood; a rule's without any."""
-    if not held_out:
-        return _Prior(_BY_RULE, with_means=False)
+) -> tuple[_Prior, tuple[float, ...]]:
+    """Choose the prior that gives held-out features (c, hw) the highest likelihood; a rule's without any.
 
-    def likelihood(prior: _Prior) -> float:
+    Also return how much likelier each of them is than without the source.
+    """
+    if not held_out:
+        return _Prior(_BY_RULE, with_means=False), ()
+
+    def likelihoods(prior: _Prior) -> list[float]:
         mean, covariance = estimate(_merge(target, source, prior, samples), settings)
         whitening = whiten(covariance).float()
-        return float(np.mean([log_density(features, mean.float(), whitening) for features in held_out]))
+        return [log_density(features, mean.float(), whitening) for features in held_out]
 
-    options = [_Prior(0, with_means=False)]
-    options += [_Prior(images, means) for images in _WEIGHTS for means in (False, True)]
-    return max(options, key=likelihood)
+    none = _Prior(0, with_means=False)
+    options = [none, *(_Prior(images, means) for images in _WEIGHTS for means in (False, True))]
+    found = {option: likelihoods(option) for option in options}
+    chosen = max(options, key=lambda option: sum(found[option]))
+    return chosen, tuple(own - without for own, without in zip(found[chosen], found[none], strict=True))
 
 
 def _merge(target: Moments, source: Moments, prior: _Prior, samples: float) -> Moments:

@@ -78,16 +78,17 @@ def _measure(
     labels = [picture.number > 0 for picture in planted]
     state = load_state(Path(origin.folder))
     bench.forget_planted()
-    found = {}
+    found, likelier = {}, {}
     for strategy in strategies_of(origin.algorithm):
         if strategy == Strategy.FINETUNE and shots < LEAST_HELD_BACK:
             continue
         tiles, select = (bench.tiles(some, train, strategy) for some in (train, held))
-        model = adapt(origin.algorithm, strategy, tiles, select, settings, state).model
-        scores = bench.score(model, tiles.plan, [*planted, *bench.test])
+        fitted = adapt(origin.algorithm, strategy, tiles, select, settings, state)
+        likelier[strategy] = fitted.likelier
+        scores = bench.score(fitted.model, tiles.plan, [*planted, *bench.test])
         found[strategy] = scores[: len(planted)], tuple(scores[len(planted) :])
     usable = {s: on_planted for s, (on_planted, _) in found.items() if s != Strategy.NEAREST}
-    choice = choose_strategy(usable, labels, _ROUNDS, settings.seed)
+    choice = choose_strategy(usable, labels, _ROUNDS, settings.seed, likelier=likelier)
     seconds = time.monotonic() - started
     Console(stderr=True).print(f"{origin.algorithm} {shots} draw {draw}: {choice.strategy}, {seconds:.0f} s")
     return [

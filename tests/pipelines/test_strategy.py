@@ -62,6 +62,25 @@ def test_what_marks_too_many_sound_photographs_is_passed_over() -> None:
     assert both.strategy == Strategy.STATISTICS
 
 
+@pytest.mark.parametrize(
+    ("gap", "gains", "taken"),
+    [
+        (3.0, (0.02, 0.01, 0.03), Strategy.STATISTICS),
+        (3.0, (0.02, -0.05, 0.03), Strategy.SCRATCH),
+        (3.0, (0.02,), Strategy.SCRATCH),
+        (3.0, (), Strategy.SCRATCH),
+        (1.0, (0.02, 0.01, 0.03), Strategy.SCRATCH),
+    ],
+    ids=["likelier", "not all", "one tile", "none", "ranks worse"],
+)
+def test_where_planted_defects_do_not_tell_likelihood_decides(
+    gap: float, gains: tuple[float, ...], taken: Strategy
+) -> None:
+    scores = {Strategy.SCRATCH: _scores(3, 0).tolist(), Strategy.STATISTICS: _scores(gap, 0).tolist()}
+    found = choose_strategy(scores, LABELS, 500, 0, likelier={Strategy.STATISTICS: gains})
+    assert found.strategy == taken, found.reason
+
+
 @pytest.mark.parametrize("labels", [[], [False] * 4])
 def test_without_defects_to_see_a_rule_decides(labels: list[bool]) -> None:
     scores = {s: [1.0] * len(labels) for s in (Strategy.SCRATCH, Strategy.REUSE, Strategy.STATISTICS)}
@@ -107,12 +126,13 @@ def test_a_source_trained_on_noise_is_never_chosen(algorithm: Algorithm, tmp_pat
         planted = [plant_defect(held[number], np.random.default_rng((number, n))).image for n in range(20)]
         pictures += [held[number], *planted]
         labels += [False] + [True] * 20
-    scores = {}
+    scores, likelier = {}, {}
     for strategy in strategies_of(algorithm):
         if strategy != Strategy.NEAREST:
-            model = adapt(algorithm, strategy, train, held, settings, harmful.state).model
-            scores[strategy] = [_score(model, picture) for picture in pictures]
-    found = choose_strategy(scores, labels, 500, 0)
+            fitted = adapt(algorithm, strategy, train, held, settings, harmful.state)
+            likelier[strategy] = fitted.likelier
+            scores[strategy] = [_score(fitted.model, picture) for picture in pictures]
+    found = choose_strategy(scores, labels, 500, 0, likelier=likelier)
     assert found.strategy == Strategy.SCRATCH, found.reason
     assert "reuse shows no gain over scratch" in found.reason
 

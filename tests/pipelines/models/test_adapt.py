@@ -137,6 +137,8 @@ def test_a_source_of_noise_does_not_count_and_one_of_the_same_kind_does(
         state = fit(Algorithm.PADIM, _tiles(tmp_path / str(counts), pictures), sets["none"], SETTINGS).state
         found = adapt(Algorithm.PADIM, Strategy.STATISTICS, sets["cloth"], sets["held"], SETTINGS, state)
         assert ("does not count" not in found.notes["prior"]) == counts, found.notes["prior"]
+        assert len(found.likelier) == 3
+        assert (sum(found.likelier) > 0) == counts, found.likelier
 
 
 def test_the_posterior_is_that_of_the_normal_inverse_wishart() -> None:
