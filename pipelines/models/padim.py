@@ -1,5 +1,6 @@
 """PaDiM on tiles: anomalib's algorithm and training loop with a bundled backbone and steadier statistics."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -83,9 +84,7 @@ class TilePadimModel(PadimModel):
                 f"padim.features {settings.features} exceeds the {channels} channels of padim.layers {settings.layers}",
                 cure="lower padim.features, or choose more layers",
             )
-        generator = torch.Generator().manual_seed(seed)
-        drawn = torch.randperm(channels, generator=generator)[: settings.features]
-        self.register_buffer("idx", drawn.sort().values)
+        self.register_buffer("idx", draw_channels(self.feature_extractor.channels, settings.features, seed))
         self.gaussian = WhiteningGaussian()
         self.moments: Moments | None = None
         self._settings = settings
@@ -143,6 +142,25 @@ class TilePadimModel(PadimModel):
             for layer, own in zip(features, strides, strict=True)
         ]
         return torch.index_select(torch.cat(on_grid, 1), 1, self.idx)
+
+
+def draw_channels(layers: Sequence[int], count: int, seed: int) -> torch.Tensor:
+    """Draw `count` of the channels of all layers, as many of each layer as it has to give, and return them in order.
+
+    Defard et al. draw from all alike (section III-B): most are of the deepest layer then, which sees least of what is
+    small. A layer with fewer channels than its share gives all, and the others share the rest.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    shares: dict[int, int] = {}
+    for place, layer in enumerate(sorted(range(len(layers)), key=lambda number: layers[number])):
+        even = (count - sum(shares.values())) // (len(layers) - place)
+        shares[layer] = min(layers[layer], even)
+    starts = [sum(layers[:layer]) for layer in range(len(layers))]
+    drawn = [
+        start + torch.randperm(channels, generator=generator)[: shares[layer]]
+        for layer, (start, channels) in enumerate(zip(starts, layers, strict=True))
+    ]
+    return torch.cat(drawn).sort().values
 
 
 class DistanceMap(AnomalyMapGenerator):

@@ -8,7 +8,7 @@ from PIL import Image
 from pipelines.config import PadimSettings
 from pipelines.errors import ModelError
 from pipelines.imaging.tiling import TileSet
-from pipelines.models.padim import fit_padim
+from pipelines.models.padim import draw_channels, fit_padim
 from pipelines.records import TilePlan
 
 PLAN = TilePlan(mode="fit", tile_height=64, tile_width=96)
@@ -79,3 +79,18 @@ def test_settings_that_do_not_fit_are_refused(tmp_path: Path) -> None:
         fit_padim(tiles, PadimSettings(layers=(9,)), 0)
     with pytest.raises(ModelError, match="no tile"):
         fit_padim(TileSet([], PLAN), SETTINGS, 0)
+
+
+@pytest.mark.parametrize(
+    ("layers", "count", "expected"),
+    [([24, 40, 112], 100, [24, 38, 38]), ([24, 40, 112], 176, [24, 40, 112]), ([112, 24], 60, [36, 24])],
+)
+def test_every_layer_gives_as_many_channels_as_it_has_to_give(
+    layers: list[int], count: int, expected: list[int]
+) -> None:
+    drawn = draw_channels(layers, count, 3)
+    assert len(set(drawn.tolist())) == count
+    edges = torch.tensor([0, *layers]).cumsum(0)
+    assert torch.histogram(drawn.float(), edges.float() - 0.5).hist.tolist() == expected
+    assert torch.equal(drawn, draw_channels(layers, count, 3))
+    assert count == sum(layers) or not torch.equal(drawn, draw_channels(layers, count, 4))
