@@ -35,6 +35,8 @@ _SCHEMA = pa.schema(
         ("overlay", pa.string()),
         ("map", pa.string()),
         ("defects", pa.int32()),
+        ("sound", pa.int32()),
+        ("foreign", pa.bool_()),
     ]
 )
 _ROWS = 10_000  # of one row group: what is held in memory while the table is written

@@ -59,6 +59,8 @@ class Scorer:
             "score": scan.score,
             "anomalous": scan.anomalous,
             "defects": [defect.model_dump(mode="json") for defect in scan.defects],
+            "sound": scan.sound,
+            "foreign": scan.foreign,
             "version": used.version,
             "model": used.name,
         }

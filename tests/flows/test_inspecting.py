@@ -14,7 +14,10 @@ from pipelines.paths import Project
 from tests.benchmarks.fresh_process import peak_mb
 from tests.conftest import run_knotwatch
 
-COLUMNS = ["path", "score", "anomalous", "width", "height", "version", "error", "overlay", "map", "defects"]
+COLUMNS = [
+    *("path", "score", "anomalous", "width", "height", "version", "error", "overlay", "map"),
+    *("defects", "sound", "foreign"),
+]
 
 
 def test_a_killed_batch_gives_the_table_of_one_that_was_not(in_use: Project, boards: Path, tmp_path: Path) -> None:

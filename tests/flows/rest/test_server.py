@@ -107,7 +107,8 @@ def test_mlflows_client_gets_what_inspect_says(served: Served, boards: Path, tmp
     assert any(prediction["defects"] for prediction in answered)
     for prediction, image in zip(answered, inspected, strict=True):
         assert prediction["score"] == pytest.approx(image["score"], rel=1e-6)
-        assert (prediction["anomalous"], prediction["defects"]) == (image["anomalous"], image["defects"])
+        for name in ("anomalous", "defects", "sound", "foreign"):
+            assert prediction[name] == image[name]
         assert (prediction["version"], prediction["model"]) == (1, "drawn/1 (padim)")
         sent = tifffile.imread(io.BytesIO(base64.b64decode(prediction["map"])))
         assert np.allclose(sent, tifffile.imread(image["map"]), rtol=1e-6)
