@@ -1,7 +1,7 @@
 """Training on unlabelled slices, against outlines drawn by hand: `python -m tests.benchmarks.slices FOLDER`.
 
-FOLDER holds raw/ and annotations.json. Training sees no outline. Figures against them were looked at while the two scales
-were tried, so that choice is not free of them.
+FOLDER holds raw/ and annotations.json. Training sees no outline; figures against them were looked at while the two
+scales were tried, so that choice is not free of them.
 """
 
 import json
