@@ -16,8 +16,7 @@ from pipelines.imaging.tiling import TileSet
 from pipelines.models.anomalib_api import EfficientAd, EfficientAdModel, InferenceBatch
 from pipelines.models.fitted import Fitted
 from pipelines.models.frozen import FrozenOutputs, keep_outputs
-from pipelines.models.gaussian import whiten
-from pipelines.models.moments import Moments
+from pipelines.models.moments import ChannelMoments
 from pipelines.models.processor import autocast
 from pipelines.models.stepping import train_in_steps
 from pipelines.models.teacher import load_teacher
@@ -30,9 +29,6 @@ SELECT_TILES = 24
 _QUANTILES = (0.9, 0.995)
 PENALTY_SIDE = 160
 _WEIGHT_DECAY = 1e-5
-# Share of the mean variance that every direction gets: the weakest ones of a bundled teacher's channels vary 100,000
-# times less than the strongest, and would be noise made large.
-_RIDGE = 0.1
 
 
 def fit_efficientad(
@@ -45,7 +41,7 @@ def fit_efficientad(
     """Fit EfficientAD-S (Batzner et al. 2024) to sound tiles whose sides are multiples of 32 and at least 256.
 
     `select` holds other sound tiles: they say when to stop and how the two maps weigh. The map is a squared distance.
-    `warm` gives student and autoencoder the weights to begin with, once the teacher is whitened.
+    `warm` gives student and autoencoder the weights to begin with, once the teacher is standardised.
 
     Raises:
         ModelError: where there is no tile or no teacher.
@@ -60,7 +56,7 @@ def fit_efficientad(
         model = TileEfficientAdModel(teacher, settings.hard_share)
         views = _Views(tiles, seed)
         with keep_outputs(len(views), lambda row: [model.ask_teacher(views[row])], "teacher") as kept:
-            model.fold_statistics(*_kept_statistics(kept, model.teacher_out_channels))
+            model.fold_statistics(*_channel_statistics(kept, model.teacher_out_channels))
             if warm:
                 warm(model)
             module = _TileEfficientAd(settings).attach(model, views, kept, penalty)
@@ -97,7 +93,7 @@ class TileEfficientAdModel(EfficientAdModel):
 
     map_weights: torch.Tensor
     teacher_mean: torch.Tensor
-    teacher_whitening: torch.Tensor
+    teacher_std: torch.Tensor
 
     def __init__(self, teacher: nn.Module, hard_share: float = 0.001) -> None:
         channels = int(teacher.conv4.weight.shape[0])
@@ -108,7 +104,7 @@ class TileEfficientAdModel(EfficientAdModel):
         del self.mean_std, self.quantiles
         self.register_buffer("map_weights", torch.ones(2))
         self.register_buffer("teacher_mean", torch.zeros(channels))
-        self.register_buffer("teacher_whitening", torch.eye(channels))
+        self.register_buffer("teacher_std", torch.ones(channels))
 
     def train(self, mode: bool = True) -> "TileEfficientAdModel":
         """Train student and autoencoder; the teacher stays as it is."""
@@ -124,28 +120,20 @@ class TileEfficientAdModel(EfficientAdModel):
         return found
 
     @torch.no_grad()
-    def fold_statistics(self, mean: torch.Tensor, whitening: torch.Tensor) -> None:
-        """Mix the teacher's last layer, so that its channels say (features - mean (c,)) @ whitening (c, c).
-
-        The paper scales each channel by itself (section 3.1), so that what many of them say together counts many times,
-        and what is never seen on sound tiles hardly at all. Uncorrelated channels of one deviation make the distance
-        where a student has learnt nothing a Mahalanobis distance, and no longer the size of the features.
-        """
-        mix(self.teacher.conv4, whitening, -mean @ whitening)
+    def fold_statistics(self, mean: torch.Tensor, std: torch.Tensor) -> None:
+        """Scale the teacher's last layer, so that its channels have mean 0 and deviation 1 (c,) on sound tiles."""
+        last = self.teacher.conv4
+        last.weight.div_(std[:, None, None, None])
+        last.bias.sub_(mean).div_(std)
         self.teacher_mean.copy_(mean)
-        self.teacher_whitening.copy_(whitening)
-
-    def whiten(self, features: torch.Tensor) -> torch.Tensor:
-        """Say the bare teacher's features (n, c, h, w) as the teacher does once its statistics were folded in."""
-        mean, whitening = (t.to(features.device) for t in (self.teacher_mean, self.teacher_whitening))
-        return torch.einsum("nchw,cd->ndhw", features - mean[:, None, None], whitening)
+        self.teacher_std.copy_(std)
 
     def state(self) -> dict[str, torch.Tensor]:
-        """Return what a later fit can go on from: the networks that learnt and what whitened the teacher."""
+        """Return what a later fit can go on from: the networks that learnt and what the teacher was standardised by."""
         return {name: value for name, value in self.state_dict().items() if not name.startswith("teacher.")}
 
     def losses(self, views: torch.Tensor, wanted: torch.Tensor, penalty: torch.Tensor) -> torch.Tensor:
-        """Sum anomalib's losses for views (n, 3, h, w) whose whitened teacher features are `wanted`.
+        """Sum anomalib's losses for views (n, 3, h, w) whose standardised teacher features are `wanted`.
 
         Student and autoencoder see the same view, in its own or in other light, where the paper's algorithm 1 shows the
         student both: one pass of the student less a step. It learns from the highest distances alone, the paper from a
@@ -225,7 +213,10 @@ class _TileEfficientAd(EfficientAd):
         """Return the loss of some views, by their rows."""
         views = torch.cat([self._views[row] for row in rows]).to(self.device)
         wanted = self._kept.get(rows)[0].to(self.device)
-        return self.model.losses(views, self.model.whiten(wanted), as_tensor(self._penalty.draw()).to(self.device))
+        mean, std = (
+            value.to(self.device)[:, None, None] for value in (self.model.teacher_mean, self.model.teacher_std)
+        )
+        return self.model.losses(views, (wanted - mean) / std, as_tensor(self._penalty.draw()).to(self.device))
 
     def configure_optimizers(self) -> Any:
         """anomalib's optimiser and schedule, for the networks that learn."""
@@ -236,31 +227,13 @@ class _TileEfficientAd(EfficientAd):
         return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
 
-def _kept_statistics(kept: FrozenOutputs, channels: int) -> tuple[torch.Tensor, torch.Tensor]:
-    found = Moments(channels, 1, 1)
+def _channel_statistics(kept: FrozenOutputs, channels: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the mean and the deviation (c,) of kept features, added up in float64."""
+    found = ChannelMoments(channels)
     for row in range(0, len(kept), _VARIANTS):
-        found.update(as_points(kept.get([row])[0][0]))
-    return whitening_of(found)
-
-
-def as_points(features: torch.Tensor) -> torch.Tensor:
-    """Take every position of features (c, h, w) for an image of its own, (hw, c, 1, 1)."""
-    return features.float().flatten(1).T[:, :, None, None]
-
-
-def whitening_of(points: Moments) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return the mean (c,) of features and what whitens them (c, c), float32."""
-    covariance = points.scatter[0] / max(1.0, points.images)
-    ridge = _RIDGE * covariance.diagonal().mean().clamp_min(1e-12)
-    whitening = whiten(covariance[None] + ridge * torch.eye(points.channels, dtype=covariance.dtype))[0]
-    return points.mean[0].float(), whitening.float()
-
-
-@torch.no_grad()
-def mix(layer: nn.Conv2d, matrix: torch.Tensor, offset: torch.Tensor) -> None:
-    """Let a layer of c channels say x @ matrix (c, c) + offset (c,) where it said x."""
-    layer.weight.copy_(torch.einsum("iabc,ij->jabc", layer.weight, matrix))
-    layer.bias.copy_(layer.bias @ matrix + offset)
+        found.update(kept.get([row])[0][0])
+    mean, variance = found.estimate()
+    return mean.float(), variance.clamp_min(1e-12).sqrt().float()
 
 
 def as_tensor(tile: np.ndarray[Any, Any]) -> torch.Tensor:
