@@ -5,7 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -50,9 +50,16 @@ def set_training(root: Path, surface: str, **settings: object) -> None:
     path.write_text(yaml.safe_dump({**values, "train": settings}))
 
 
-@pytest.fixture(scope="session", autouse=True)
-def _no_servers_of_the_user() -> None:
-    for name in ("MLFLOW_TRACKING_URI", "PREFECT_API_URL", "KNOTWATCH_PROJECT"):
+_SERVERS = ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI", "PREFECT_API_URL", "KNOTWATCH_PROJECT")
+for _name in _SERVERS:
+    os.environ.pop(_name, None)
+
+
+@pytest.fixture(autouse=True)
+def _no_servers_of_another_test() -> Iterator[None]:
+    """MLflow's `set_tracking_uri` leaves the address in the environment, where the next command would find it."""
+    yield
+    for name in _SERVERS:
         os.environ.pop(name, None)
 
 
