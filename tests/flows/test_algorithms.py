@@ -114,7 +114,7 @@ def test_all_three_are_trained_and_compared(project: Project) -> None:
     assert proposed["reason"] in run_knotwatch(project.root, "retrain", "drawn", "--profile", "quick").out
 
 
-def test_ctrl_c_in_the_second_keeps_the_first(project: Project) -> None:
+def test_ctrl_c_in_the_second_keeps_the_first(project: Project, request: pytest.FixtureRequest) -> None:
     words = ("retrain", "drawn", "--profile", "quick", "--set", "algorithms=[padim, fastflow]", "--set", "seed=7")
     endless = ("--set", "fastflow.max_steps=100000", "--set", "fastflow.patience=100000")
     before = statuses(project, "fastflow")
@@ -126,6 +126,7 @@ def test_ctrl_c_in_the_second_keeps_the_first(project: Project) -> None:
         # A shell starts background commands deaf to Ctrl-C, and pytest may be one of them.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # noqa: PLW1509 - no threads yet
     )
+    request.addfinalizer(process.kill)
     wait_for(process, lambda: len(statuses(project, "fastflow")) > len(before))
     time.sleep(5)  # into its steps, where a training loop of another's could swallow the interrupt
     process.send_signal(signal.SIGINT)

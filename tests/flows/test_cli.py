@@ -65,7 +65,7 @@ def test_doctor_finds_a_champion_that_was_tampered_with(knotwatch: Knotwatch, pr
     assert "reference" in knotwatch("doctor", expect=1).out or "stored was" in knotwatch("doctor", expect=1).out
 
 
-def test_ctrl_c_closes_the_runs(knotwatch: Knotwatch, project: Project) -> None:
+def test_ctrl_c_closes_the_runs(knotwatch: Knotwatch, project: Project, request: pytest.FixtureRequest) -> None:
     words = ("--layout", "procedural", "--normal", "20", "--defective", "2", "--size", "128x128")
     knotwatch("data", "add", "drawn", *words)
     set_training(project.root, "drawn", algorithms=["padim"], export={"precision": "f32"})
@@ -77,6 +77,7 @@ def test_ctrl_c_closes_the_runs(knotwatch: Knotwatch, project: Project) -> None:
         # A shell starts background commands deaf to Ctrl-C, and pytest may be one of them.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # noqa: PLW1509 - no threads yet
     )
+    request.addfinalizer(process.kill)
     database = project.state / "mlflow" / "mlflow.db"
     deadline = time.monotonic() + 120
     while "RUNNING" not in _statuses(database):
