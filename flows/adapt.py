@@ -19,14 +19,13 @@ from flows.attempt import Attempt, attempt
 from flows.environment import log_stages, prepare_environment
 from flows.failures import describe_failure
 from flows.job import Job, resolve_job
-from flows.leftovers import clear_up, scratch_folder
-from flows.locks import surface_lock
+from flows.leftovers import scratch_folder
+from flows.locks import LONGEST_WAIT, surface_lock
 from flows.notify import tell_failure
+from flows.opening import open_surface
 from flows.origins import Origin, find_origins
-from flows.promotion import settle_requests
 from flows.results import Champion
-from flows.stages import refuse_bad
-from flows.tasks import decide_task, preprocess_task, validate_task
+from flows.tasks import decide_task
 from pipelines.config import read_surface
 from pipelines.errors import CallError
 from pipelines.paths import Project, find_project
@@ -42,9 +41,6 @@ from pipelines.tracking.store import Tracking
 from pipelines.versions import DataVersion
 
 log = logging.getLogger(__name__)
-
-# How long a scheduled run waits for another change of its surface to end, seconds.
-_WAIT = 3600.0
 
 
 class _Adapting(NamedTuple):
@@ -68,7 +64,7 @@ def adapt(
     strategy: str = "auto",
     profile: str = "full",
     assignments: list[str] | None = None,
-    wait: float = _WAIT,
+    wait: float = LONGEST_WAIT,
 ) -> dict[str, Any]:
     """Bring the versions of `source` to `target` by a few photographs, compare the ways, register and propose one.
 
@@ -84,12 +80,7 @@ def adapt(
     log_stages()
     read_surface(project, target)
     with surface_lock(project, target, "adapt", wait=wait):
-        tracking = Tracking(project)
-        clear_up(project, tracking, target)
-        verdict = validate_task(project, target)
-        refuse_bad(verdict, target)
-        data = preprocess_task(project, target)
-        settle_requests(project, tracking, target)
+        tracking, verdict, data = open_surface(project, target)
         job, origins = _resolve(project, tracking, source, target, profile, assignments or [], data)
         counts = _choose_counts(project, job, shots or [])
         tags = {**job.tags(), "adapted_from": source}
@@ -243,6 +234,6 @@ def _conclude(
         promise=page.promise,
         chosen_with_labels=chosen.with_labels,
         decision=ruling,
-        champion=Champion(algorithm=champion.algorithm, version=champion.version) if champion else None,
+        champion=Champion.of(champion),
         report=str(report.relative_to(adapting.project.root)),
     )

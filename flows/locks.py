@@ -13,6 +13,9 @@ from filelock import FileLock, Timeout
 from pipelines.errors import BusyError
 from pipelines.paths import Project
 
+# How long a scheduled run waits for another change of its surface to end, seconds.
+LONGEST_WAIT = 3600.0
+
 
 @contextmanager
 def surface_lock(project: Project, surface: str, verb: str, *, wait: float = 0) -> Iterator[None]:

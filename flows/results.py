@@ -1,9 +1,14 @@
 """What commands answer: the objects that `--json` prints."""
 
+from typing import TYPE_CHECKING
+
 from pipelines.errors import KnotwatchError
 from pipelines.records import Inspected, Record
 from pipelines.reports.comparison import Compared, Failure
 from pipelines.ruling import Ruling
+
+if TYPE_CHECKING:
+    from pipelines.tracking.store import ModelVersion
 
 
 class ValidationCounts(Record):
@@ -44,6 +49,11 @@ class Proposed(Record):
 class Champion(Record):
     algorithm: str
     version: int
+
+    @classmethod
+    def of(cls, version: "ModelVersion | None") -> "Champion | None":
+        """Take the version in use; None where there is none."""
+        return cls(algorithm=version.algorithm, version=version.version) if version else None
 
 
 class RetrainResult(Record):

@@ -12,13 +12,11 @@ from flows.algorithm import log_data, train_algorithm
 from flows.environment import log_stages, prepare_environment
 from flows.failures import describe_failure
 from flows.job import Job, resolve_job
-from flows.leftovers import clear_up
-from flows.locks import surface_lock
+from flows.locks import LONGEST_WAIT, surface_lock
 from flows.notify import tell_failure
-from flows.promotion import settle_requests
+from flows.opening import open_surface
 from flows.results import Champion, ModelResult, RetrainResult, SomeFailedError, ValidationCounts
-from flows.stages import refuse_bad
-from flows.tasks import compare_task, decide_task, preprocess_task, validate_task
+from flows.tasks import compare_task, decide_task
 from flows.unchanged import find_registered, find_unchanged, propose_among
 from pipelines.config import read_surface
 from pipelines.paths import Project, find_project
@@ -31,9 +29,6 @@ from pipelines.tracking.store import Tracking
 
 log = logging.getLogger(__name__)
 
-# How long a scheduled run waits for another change of its surface to end, seconds.
-_WAIT = 3600.0
-
 
 @flow(name="retrain", flow_run_name="retrain {surface}", on_failure=[tell_failure])
 def retrain(
@@ -42,7 +37,7 @@ def retrain(
     assignments: list[str] | None = None,
     trial: str | None = None,
     force: bool = False,
-    wait: float = _WAIT,
+    wait: float = LONGEST_WAIT,
 ) -> dict[str, Any]:
     """Train a surface's algorithms on its current data, evaluate and register them, propose one, and decide on it.
 
@@ -59,12 +54,7 @@ def retrain(
     log_stages()
     read_surface(project, surface)
     with surface_lock(project, surface, "retrain", wait=wait):
-        tracking = Tracking(project)
-        clear_up(project, tracking, surface)
-        verdict = validate_task(project, surface)
-        refuse_bad(verdict, surface)
-        data = preprocess_task(project, surface)
-        settle_requests(project, tracking, surface)
+        tracking, verdict, data = open_surface(project, surface)
         job = resolve_job(project, surface, profile, assignments or [], trial, data)
         fresh = force or trial is not None
         unchanged = None if fresh else find_unchanged(project, tracking, surface, data.version, job.fingerprints)
@@ -143,7 +133,7 @@ def _conclude(
     return result.model_copy(
         update={
             "decision": ruling,
-            "champion": Champion(algorithm=champion.algorithm, version=champion.version) if champion else None,
+            "champion": Champion.of(champion),
             "report": str(report.relative_to(project.root)),
         }
     )

@@ -61,7 +61,7 @@ def find_unchanged(
         models=tuple(ModelResult.of(model, reused=True) for model in models),
         proposed=proposed,
         decision=ruling,
-        champion=Champion(algorithm=champion.algorithm, version=champion.version) if champion else None,
+        champion=Champion.of(champion),
         report=_find_report(project, tracking, surface, models),
     )
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from flows.cli.output import print_json, print_table, say
+from flows.cli.retrained import print_outcome
 
 if TYPE_CHECKING:
     from flows.adapt_results import AdaptResult, AttemptResult
@@ -66,12 +67,7 @@ def _print(result: "AdaptResult") -> None:
     say(result.promise)
     if result.chosen_with_labels:
         say(f"with the labels of the test part would have been chosen: {result.chosen_with_labels}")
-    if result.decision:
-        say(f"decision {result.decision.number}: {result.decision.summary}")
-    if result.champion:
-        say(f"champion: version {result.champion.version} ({result.champion.algorithm})")
-    say(f"report: {result.report}")
-    say(f"{result.seconds:.1f} s")
+    print_outcome(result)
 
 
 def _row(found: "AttemptResult") -> list[object]:

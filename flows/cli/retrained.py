@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from flows.cli.output import print_table, say
 
 if TYPE_CHECKING:
+    from flows.adapt_results import AdaptResult
     from flows.results import ModelResult, RetrainResult
 
 _SHOWN = (*("select_image_auroc", "select_aupro", "image_auroc", "false_alarm_rate", "pixel_auroc", "aupro"),)
@@ -26,6 +27,11 @@ def print_retrain(result: "RetrainResult") -> None:
     if result.proposed:
         version = f"version {result.proposed.version}" if result.proposed.version else "trial"
         say(f"proposed: {version} ({result.proposed.algorithm}): {result.proposed.reason}")
+    print_outcome(result)
+
+
+def print_outcome(result: "RetrainResult | AdaptResult") -> None:
+    """Print what was decided, what is in use now, the page, and how long it took."""
     if result.decision:
         say(f"decision {result.decision.number}: {result.decision.summary}")
     if result.champion:
