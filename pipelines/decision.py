@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from enum import StrEnum
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from pipelines.config import GateSettings
 from pipelines.records import Interval, Promise, Record
@@ -44,14 +44,20 @@ class Scored(Record):
 class Comparison(Record):
     """The version in use, and how far the candidate is from it: candidate minus champion on the same photographs.
 
-    `latency_ratio` is the candidate's p95 over the champion's, measured alternating.
+    `latency_ratio` is the candidate's p95 over the champion's, measured alternating, with its interval.
     """
 
     champion: Scored
     image_auroc: Interval | None = None
     aupro: Interval | None = None
     planted_auroc: Interval | None = None
-    latency_ratio: float | None = None
+    latency_ratio: Interval | None = None
+
+    @field_validator("latency_ratio", mode="before")
+    @classmethod
+    def _had_no_interval(cls, value: object) -> object:
+        """Decisions are kept for good, and the first held the figure alone."""
+        return {"value": value} if isinstance(value, float) else value
 
 
 class Sample(Record):

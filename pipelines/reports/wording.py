@@ -25,15 +25,15 @@ def share_in_words(share: float) -> str:
     return f"{text.removesuffix('.0')} %"
 
 
-def interval_in_words(interval: Interval) -> str:
+def interval_in_words(interval: Interval, digits: int = 3) -> str:
     """Write a figure with its bounds.
 
     >>> interval_in_words(Interval(value=0.9512, low=0.93, high=0.968))
     '0.951 (0.930 to 0.968)'
     """
     if interval.low is None or interval.high is None:
-        return f"{interval.value:.3f} (no interval)"
-    return f"{interval.value:.3f} ({interval.low:.3f} to {interval.high:.3f})"
+        return f"{interval.value:.{digits}f} (no interval)"
+    return f"{interval.value:.{digits}f} ({interval.low:.{digits}f} to {interval.high:.{digits}f})"
 
 
 def count_in_words(number: int, noun: str) -> str:

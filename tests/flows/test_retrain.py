@@ -180,6 +180,11 @@ def test_a_data_version_comes_back_from_what_mlflow_keeps(trained: Trained) -> N
     assert version in run_knotwatch(project.root, "data", "checkout", "drawn", version[:8]).out
     again = run_knotwatch(project.root, "retrain", "drawn", "--profile", "quick", "--json").json
     assert (again["data_version"], again["skipped"]) == (version, True)
+    anew = run_knotwatch(project.root, "retrain", "drawn", "--profile", "quick", "--trial", "anew", "--json").json
+    figures = [
+        [(model["algorithm"], model["metrics"]) for model in found["models"]] for found in (trained.result, anew)
+    ]
+    assert figures[0] == figures[1], "the same data and settings gave other metrics"
     assert "no data version" in run_knotwatch(project.root, "data", "checkout", "drawn", "0000", expect=2).err
 
 

@@ -25,7 +25,11 @@ def around(value: float, half: float = 0.02) -> Interval:
 
 
 def compared(**changes: Any) -> Comparison:
-    equal: dict[str, Any] = {"image_auroc": around(0.0), "aupro": around(0.0), "latency_ratio": 1.0}
+    equal: dict[str, Any] = {
+        "image_auroc": around(0.0),
+        "aupro": around(0.0),
+        "latency_ratio": Interval(value=1.0, low=0.9, high=1.2),
+    }
     return Comparison(champion=CHAMPION, **{**equal, **changes})
 
 
@@ -57,7 +61,11 @@ def outcome(decision: Decision, name: str) -> Outcome:
         ("aupro", {"comparison": compared(aupro=around(-0.06))}, r"AUPRO is 0\.060 lower"),
         ("image_auroc", {"comparison": compared(image_auroc=None)}, "not compared"),
         ("image_auroc", {"comparison": compared(image_auroc=Interval(value=float("nan")))}, "image AUROC"),
-        ("latency", {"comparison": compared(latency_ratio=1.8)}, r"1\.80 times that of version 3, 1\.5 are"),
+        (
+            "latency",
+            {"comparison": compared(latency_ratio=Interval(value=1.8, low=1.7, high=2.0))},
+            r"1\.80 \(1\.70 to 2\.00\) times that of version 3, 1\.5 are",
+        ),
         ("latency", {"comparison": compared(latency_ratio=None)}, "not measured"),
         ("parity", {"parity": Finding.of(["7 of 100 verdicts differ"], "agrees")}, "7 of 100 verdicts differ"),
         ("references", {"references": Finding(ok=False, words="tile 0.png has a peak of 9")}, "tile 0.png"),
@@ -74,7 +82,7 @@ def test_a_planted_candidate_is_refused_for_its_own_reason_alone(name: str, chan
 
 
 def test_a_better_and_an_equal_candidate_are_accepted_with_every_check_listed() -> None:
-    better = compared(image_auroc=around(0.03), aupro=around(0.02), latency_ratio=0.4)
+    better = compared(image_auroc=around(0.03), aupro=around(0.02), latency_ratio=Interval(value=0.4))
     for comparison in (better, compared()):
         found = decide(facts(comparison=comparison), POLICY)
         assert found.accepted
@@ -95,7 +103,9 @@ def test_every_bad_thing_is_named_at_once() -> None:
 
 
 def test_limits_are_the_policy_s_and_reaching_one_is_allowed() -> None:
-    edge = compared(image_auroc=around(0.94 - 0.95, 0.001), aupro=around(0.80 - 0.82, 0.001), latency_ratio=1.5)
+    edge = compared(
+        image_auroc=around(0.94 - 0.95, 0.001), aupro=around(0.80 - 0.82, 0.001), latency_ratio=Interval(value=1.5)
+    )
     assert decide(facts(comparison=edge, false_alarms=6), POLICY).accepted
     strict = GateSettings(
         margins={"image_auroc": 0.009, "aupro": 0.019}, max_latency_ratio=1.4, false_alarm_quantile=0.95
@@ -123,7 +133,7 @@ def test_a_map_that_says_nothing_has_the_aupro_that_the_floor_is_set_against() -
 
 def test_without_labelled_defects_planted_ones_and_false_alarms_are_judged_by() -> None:
     images, candidate = NO_LABELLED_DEFECTS, Scored(version=4, algorithm="padim", planted_auroc=around(0.83))
-    comparison = Comparison(champion=CHAMPION, planted_auroc=Interval(value=-0.02), latency_ratio=1.0)
+    comparison = Comparison(champion=CHAMPION, planted_auroc=Interval(value=-0.02), latency_ratio=Interval(value=1.0))
     found = decide(facts(images=images, candidate=candidate, comparison=comparison), POLICY)
     assert found.accepted
     assert found.basis == (

@@ -7,6 +7,7 @@ import pytest
 from numpy.typing import NDArray
 
 from pipelines.latency import latency_ratio
+from pipelines.records import Interval
 
 REGIONS = [np.zeros((8, 8, 3), np.uint8)]
 
@@ -29,25 +30,35 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 
 class Worker:
-    """A detector that takes `seconds` a region, and twenty times as long at one call."""
+    """Takes `seconds` a region, and twenty times as long at call `hiccup` and at each call that `every` divides."""
 
-    def __init__(self, clock: Clock, seconds: float, hiccup: int = 0) -> None:
-        self.clock, self.seconds, self.hiccup, self.calls = clock, seconds, hiccup, 0
+    def __init__(self, clock: Clock, seconds: float, hiccup: int = 0, every: int = 0) -> None:
+        self.clock, self.seconds, self.hiccup, self.every, self.calls = clock, seconds, hiccup, every, 0
 
     def scan_region(self, region: NDArray[np.uint8]) -> None:
         assert region is REGIONS[0]
         self.calls += 1
-        self.clock.now += self.seconds * (20 if self.calls == self.hiccup else 1)
+        struck = self.calls == self.hiccup or (self.every > 0 and self.calls % self.every == 0)
+        self.clock.now += self.seconds * (20 if struck else 1)
 
 
-def ratio(candidate: Any, champion: Any) -> float | None:
-    return latency_ratio(candidate, champion, REGIONS)
+def ratio(candidate: Any, champion: Any) -> Interval:
+    found = latency_ratio(candidate, champion, REGIONS)
+    assert found is not None
+    return found
 
 
 def test_a_slower_one_is_seen_and_one_hiccup_is_not(clock: Clock) -> None:
-    assert ratio(Worker(clock, 0.03), Worker(clock, 0.01)) == pytest.approx(3)
-    assert ratio(Worker(clock, 0.02, hiccup=30), Worker(clock, 0.02)) == pytest.approx(1)
+    assert ratio(Worker(clock, 0.03), Worker(clock, 0.01)).low == pytest.approx(3)
+    assert ratio(Worker(clock, 0.02, hiccup=30), Worker(clock, 0.02)).value == pytest.approx(1)
     assert latency_ratio(Worker(clock, 1), Worker(clock, 1), []) is None  # type: ignore[arg-type] - a stand-in
+
+
+def test_what_strikes_one_of_them_now_and_then_is_inside_the_interval(clock: Clock) -> None:
+    """Six turns in a hundred are more than a p95 leaves out, and too few to say that this one is slower."""
+    found = ratio(Worker(clock, 0.01, every=16), Worker(clock, 0.01))
+    assert found.low == pytest.approx(1)
+    assert found.value > 2
 
 
 @pytest.mark.parametrize(("seconds", "rounds"), [(0.01, 100), (1.0, 20)])
