@@ -81,7 +81,7 @@ def _is_served() -> bool:
 
 def serve(
     surface: Annotated[str, typer.Argument(help="The surface's name, as `knotwatch data list` shows it.")],
-    port: Annotated[int, typer.Option(help="The port on 127.0.0.1; 0 takes a free one.")] = 8400,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="The port on 127.0.0.1; 0 takes a free one.")] = 8400,
     most_images: Annotated[int, typer.Option(min=1, help="Photographs that one request may bring.")] = 64,
     most_mb: Annotated[int, typer.Option(min=1, help="Megabytes that one request may have.")] = 100,
     waiting: Annotated[int, typer.Option(min=0, help="Requests that may wait; more are told to come back.")] = 64,
@@ -103,9 +103,9 @@ def serve(
 
 
 def ui(
-    prefect_port: Annotated[int, typer.Option(help="Port of Prefect's pages.")] = 4200,
+    prefect_port: Annotated[int, typer.Option(min=1, max=65535, help="Port of Prefect's pages.")] = 4200,
     mlflow_port: Annotated[
-        int | None, typer.Option(help="Port of MLflow's pages; default: mlflow/server.yaml.")
+        int | None, typer.Option(min=1, max=65535, help="Port of MLflow's pages; default: mlflow/server.yaml.")
     ] = None,
 ) -> None:
     """Start Prefect, MLflow and a worker on 127.0.0.1, until Ctrl-C."""
