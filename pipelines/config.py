@@ -271,7 +271,7 @@ class UnlabelledSettings(Settings):
 
 
 class ExportSettings(Settings):
-    """`auto` takes the fastest precision whose scores agree with torch's on the select part."""
+    """`auto` takes a precision about as fast as the fastest of those that agree with torch on the select part."""
 
     precision: Literal["auto", "f32", "bf16", "int8"] = "auto"
 

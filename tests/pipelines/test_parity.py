@@ -104,6 +104,8 @@ def test_the_fastest_that_agrees_is_taken_and_f32_where_none_does() -> None:
     chosen, refused = choose_precision({F32: agrees, BF16: agrees, INT8: differs}, times)
     assert (chosen, list(refused)) == (BF16, [INT8])
     assert choose_precision(dict.fromkeys(Precision, differs), times)[0] == F32
+    alike = {F32: 11.0, BF16: 10.0, INT8: 10.5}
+    assert choose_precision(dict.fromkeys(Precision, agrees), alike)[0] == F32, "a breath of the machine decided"
 
 
 def test_regions_come_of_sound_images_outside_the_test_part(tmp_path: Path, images: list[PreparedImage]) -> None:
