@@ -34,11 +34,14 @@ def train(
     settings: RunSettings,
     folder: Path,
     start: Start | None = None,
+    *,
+    checked: bool = True,
 ) -> Trained:
     """Fit an algorithm to the train part's tiles and export it to `folder`.
 
     The select part says when to stop; where it is empty, every fifth training image stands in and is not trained on.
-    PaDiM takes no steps, and all training images. With a `start`, what another version learnt is gone on from.
+    PaDiM takes no steps, and all training images. With a `start`, what another version learnt is gone on from. An
+    export that is not `checked` is not set against torch's scores, and is not to be registered.
 
     Raises:
         ToolError: where the train part is empty.
@@ -67,7 +70,7 @@ def train(
     save_state(fitted, folder)
     exported = (
         _export_checked(algorithm, fitted.model, tiles, prepared, images, settings, folder)
-        if start is None or start.checked
+        if checked and (start is None or start.checked)
         else export_unchecked(algorithm, fitted.model, plan, settings.export.precision, folder)
     )
     seconds = time.monotonic() - started

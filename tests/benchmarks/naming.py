@@ -16,12 +16,8 @@ from rich.table import Table
 
 from pipelines.config import PartSettings, RegionSettings, ValidationSettings
 from pipelines.defects.examples import read_examples
-from pipelines.defects.fit_types import hold_out
 from pipelines.defects.type_head import SOUND
 from pipelines.metrics.types import TypeIntervals, count_confusion, type_differences, type_intervals
-from pipelines.models.embedder import embed_crops
-from pipelines.models.embedding import export_embedding
-from pipelines.models.runtime import TileModel
 from pipelines.prepared import TYPES, read_index
 from pipelines.preprocess import preprocess
 from pipelines.records import Layout, Verdict
@@ -29,9 +25,9 @@ from pipelines.reports.wording import interval_in_words
 from pipelines.sources import read_source
 from pipelines.sources.manifest import assign_groups, assign_parts, measure_rows
 from pipelines.sources.type_examples import prepare_types, take_in_types
+from pipelines.study.naming import ROUNDS, name_held_out
 from tests.benchmarks.small_network import SIDE, chosen, name_left_out
 
-_ROUNDS = 10_000
 _MEGAPIXELS = 200.0
 _COUNTED = 20  # regions that a type must have for its F1 to be in the mean
 
@@ -54,11 +50,11 @@ def crops(
         examples = read_examples(prepared, [], 0)
         started = time.monotonic()
         types, groups = [e.type for e in examples], [e.group for e in examples]
-        ours = _name(prepared, [e.crop for e in examples], types, groups)
+        ours = name_held_out(examples, prepared / "network").named
         seconds = time.monotonic() - started
         files = [prepared / e.group for e in examples]
         small = np.stack([cv2.resize(_read(f), (SIDE, SIDE), interpolation=cv2.INTER_AREA) for f in files])
-    _report("head", type_intervals(types, ours, groups, _ROUNDS, 0), seconds)
+    _report("head", type_intervals(types, ours, groups, ROUNDS, 0), seconds)
     _tabulate(types, ours)
     if not network:
         return
@@ -66,9 +62,9 @@ def crops(
     started = time.monotonic()
     names, labels = chosen(types)
     theirs = [names[name_left_out(small, labels, left, 0)] for left in range(len(types))]
-    _report("small network", type_intervals(types, theirs, groups, _ROUNDS, 0), time.monotonic() - started)
+    _report("small network", type_intervals(types, theirs, groups, ROUNDS, 0), time.monotonic() - started)
     _tabulate(types, theirs)
-    _report("head - small network", type_differences(types, ours, theirs, groups, _ROUNDS, 0), 0)
+    _report("head - small network", type_differences(types, ours, theirs, groups, ROUNDS, 0), 0)
 
 
 @app.command()
@@ -85,15 +81,10 @@ def masks(folder: Annotated[Path, typer.Argument(help="A data set of layout vsb.
         for label, kept in (("regions of masks", defects), ("with sound wood", examples)):
             started = time.monotonic()
             types, groups = [e.type for e in kept], [e.group for e in kept]
-            named = _name(prepared, [e.crop for e in kept], types, groups)
-            figures = type_intervals(types, named, groups, _ROUNDS, 0, least=_COUNTED)
+            named = name_held_out(kept, prepared / "network").named
+            figures = type_intervals(types, named, groups, ROUNDS, 0, least=_COUNTED)
             _report(f"{label}: {len(kept)} of {len(set(groups))} groups", figures, time.monotonic() - started)
             _tabulate(types, named)
-
-
-def _name(scratch: Path, pixels: Sequence[np.ndarray], types: Sequence[str], groups: Sequence[str]) -> list[str]:
-    export_embedding(scratch / "network")
-    return hold_out(embed_crops(TileModel(scratch / "network"), pixels), types, groups, 0).named
 
 
 def _read(file: Path) -> np.ndarray:

@@ -1,0 +1,87 @@
+"""A picture for each step: photographs, tiles, heat, outlines, and each defect from near."""
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from pipelines.defects.regions import draw_regions
+from pipelines.imaging.crops import cut_crop
+from pipelines.imaging.overlay import FOUND, TRUE, heatmap, outline
+from pipelines.imaging.scaling import shrink
+from pipelines.imaging.tile_plan import plan_canvas, plan_positions
+from pipelines.metrics.outlines import draw_outlines
+from pipelines.reports.wording import count_in_words
+from pipelines.study.folder import Study
+from pipelines.study.sheets import lay_out
+from pipelines.study.shown import Picture, Words
+from pipelines.study.steps import Model, Prepared, Scanned, read_photograph
+
+_NEAR = 24  # defects shown from near
+_NEAR_SIDE = 150
+
+
+def show_photographs(study: Study, prepared: Prepared) -> Picture:
+    """Show all usable photographs, small."""
+    panels = [(i.path, shrink(read_photograph(prepared.raw / i.path), study.panel)) for i in prepared.images]
+    return lay_out(panels, 3, study.panel * 2 // 3, f"{count_in_words(len(panels), 'photograph')}, side by side")
+
+
+def show_tiles(study: Study, prepared: Prepared, model: Model) -> Picture:
+    """Show how the first photograph is cut into tiles that overlap, the first of them in red."""
+    image, plan = prepared.images[0], model.trained.plan
+    box, canvas = image.box, plan_canvas(plan, image.box.height, image.box.width)
+    across, down = box.width / canvas.width, box.height / canvas.height
+    drawn = read_photograph(prepared.raw / image.path).copy()
+    line = max(2, round(3 * max(drawn.shape) / study.panel))
+    positions = plan_positions(plan, box.height, box.width)
+    # The first is drawn last, over its neighbours.
+    for top, left in reversed(positions):
+        start = (box.left + round(left * across), box.top + round(top * down))
+        size = (round(plan.tile_width * across), round(plan.tile_height * down))
+        end = (start[0] + size[0], start[1] + size[1])
+        cv2.rectangle(drawn, start, end, FOUND if (top, left) == (0, 0) else TRUE, line)
+    words = f"{count_in_words(len(positions), 'tile')} of {plan.tile_width} x {plan.tile_height} pixels on {image.path}"
+    return lay_out([(words, drawn)], 1, study.panel, words)
+
+
+def show_maps(study: Study, scanned: Sequence[Scanned], model: Model) -> Picture:
+    """Lay each anomaly map over its photograph: dark where all is usual, bright where it is not."""
+    level = model.detector.info.pixel_threshold.threshold
+    panels = [(s.name, _heat(s, level, study.panel)) for s in scanned]
+    return lay_out(panels, 2, study.panel, "anomaly maps over the photographs; the brighter, the more unusual")
+
+
+def _heat(scanned: Scanned, level: float, side: int) -> NDArray[np.uint8]:
+    return heatmap(shrink(scanned.photograph, side), shrink(scanned.scan.map, side), level)
+
+
+def show_outlines(study: Study, scanned: Sequence[Scanned]) -> Picture:
+    """Draw what was found in red, over what a person outlined in blue where somebody did."""
+    panels = [(f"{s.name}: {count_in_words(len(s.scan.defects), 'region')}", _outline(study, s)) for s in scanned]
+    return lay_out(panels, 2, study.panel, "outlines on the photographs: found in red, drawn by a person in blue")
+
+
+def _outline(study: Study, scanned: Scanned) -> NDArray[np.uint8]:
+    size = scanned.scan.map.shape
+    line = max(1, round(2 * max(size) / study.panel))
+    polygons = [found.polygon for found in study.outlines.get(scanned.name, ())]
+    true = (draw_outlines(polygons, *size) > 0).astype(np.uint8)
+    # Around a defect, not on it: a hairline would vanish below its own outline.
+    around = cv2.dilate(true, np.ones((6 * line + 1, 6 * line + 1), np.uint8)) > 0
+    drawn = outline(scanned.photograph, around, TRUE, line)
+    return outline(drawn, draw_regions(scanned.scan.defects, *size) > 0, FOUND, line)
+
+
+def show_defects(scanned: Sequence[Scanned]) -> Picture | Words:
+    """Show the regions that were found from near, the highest of each photograph first, with their types if named."""
+    found = [(s, defect) for s in scanned for defect in s.scan.defects]
+    if not found:
+        return Words("No region was found: no pixel of any map exceeds the threshold.")
+    panels = []
+    for one, defect in found[:_NEAR]:
+        sure = "" if defect.confidence is None else f" {100 * defect.confidence:.0f} %"
+        panels.append((f"{defect.type or 'region'}{sure}", cut_crop(one.photograph, defect.box)))
+    shown = f"the first {_NEAR} of {len(found)} regions" if len(found) > _NEAR else count_in_words(len(found), "region")
+    return lay_out(panels, 6, _NEAR_SIDE, f"{shown} from near")
