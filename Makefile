@@ -5,8 +5,12 @@ TORCH_INDEX ?=
 BIN := .venv/bin
 DEMO := demo-wood
 NEXT := demo-fabric
+# The study: a folder of slices and the page to write. Without, drawn slices, and a place that git ignores.
+DATA ?=
+OUT ?=
+PROFILE ?= full
 
-.PHONY: help install demo test lint format bench weeks ui sheet clean
+.PHONY: help install demo test lint format bench weeks study notebook ui sheet clean
 help: ## Show the tasks
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
@@ -46,6 +50,12 @@ bench: install ## Measure against plain anomalib, as ratios
 
 weeks: install ## Six simulated weeks of a factory: which day triggered what, and why
 	$(BIN)/python -m tests.benchmarks.weeks
+
+study: install ## The study of wood slices as one HTML page: make study DATA=FOLDER [OUT=PAGE] [PROFILE=quick]
+	$(BIN)/python -m pipelines.study $(if $(DATA),"$(DATA)") $(if $(OUT),--out "$(OUT)") --profile $(PROFILE)
+
+notebook: install ## Run the study on drawn slices and write its notebook again, outputs and all
+	$(BIN)/python -m pipelines.study --notebook
 
 ui: install ## Prefect's and MLflow's pages, and a worker
 	$(BIN)/knotwatch ui
