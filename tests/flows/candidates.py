@@ -17,8 +17,8 @@ from pipelines.paths import Project
 from pipelines.records import Verdict
 from pipelines.tracking.store import Tracking
 from pipelines.versions import data_version
+from tests.flows.projects import SURFACE
 
-SURFACE = "drawn"
 Change = Callable[[Path], None]
 
 

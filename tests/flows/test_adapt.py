@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from pipelines.paths import Project
-from tests.conftest import make_project, run_knotwatch, set_training
+from tests.conftest import run_knotwatch, set_training
+from tests.flows.projects import SURFACE, copy_project, lean_on
 
 QUICK: dict[str, Any] = {
     "algorithms": ["padim"],
@@ -16,7 +17,6 @@ QUICK: dict[str, Any] = {
     "export": {"precision": "f32"},
     "evaluation": {"bootstrap": 20, "pictures": 1, "planted": 2},
 }
-WOOD = ("--layout", "procedural", "--normal", "24", "--defective", "4", "--size", "192x128")
 FABRIC = (
     *("--layout", "procedural", "--material", "fabric", "--normal", "30", "--defective", "8"),
     *("--size", "128x128", "--seed", "3"),
@@ -24,20 +24,18 @@ FABRIC = (
 
 
 @pytest.fixture(scope="module")
-def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
+def project(trained_once: Project, prefect: str, tmp_path_factory: pytest.TempPathFactory) -> Project:
     """A project with trained boards and fabric that nothing was trained on."""
-    made = make_project(tmp_path_factory.mktemp("adapt") / "project")
-    for name, words in (("boards", WOOD), ("cloth", FABRIC)):
-        run_knotwatch(made.root, "data", "add", name, *words)
-        set_training(made.root, name, **QUICK)
-    run_knotwatch(made.root, "retrain", "boards", "--profile", "quick")
+    made = lean_on(copy_project(trained_once, tmp_path_factory.mktemp("adapt") / "project"), prefect)
+    run_knotwatch(made.root, "data", "add", "cloth", *FABRIC)
+    set_training(made.root, "cloth", **QUICK)
     return made
 
 
 @pytest.fixture(scope="module")
 def adapted(project: Project) -> Any:
     words = ("--shots", "8", "--shots", "1", "--profile", "quick", "--json")
-    return run_knotwatch(project.root, "adapt", "boards", "cloth", *words).json
+    return run_knotwatch(project.root, "adapt", SURFACE, "cloth", *words).json
 
 
 def tags_of(project: Project, run: str) -> dict[str, str]:
@@ -47,7 +45,7 @@ def tags_of(project: Project, run: str) -> dict[str, str]:
 
 def test_the_answer_compares_all_ways_over_the_shots(project: Project, adapted: Any) -> None:
     assert adapted.keys() >= {"source", "target", "shots", "results", "chosen", "gain_over_scratch", "seconds"}
-    assert (adapted["source"], adapted["target"], adapted["shots"]) == ("boards", "cloth", 8)
+    assert (adapted["source"], adapted["target"], adapted["shots"]) == (SURFACE, "cloth", 8)
     ways = {(r["strategy"], r["shots"]) for r in adapted["results"]}
     assert ways == {(s, k) for s in ("reuse", "statistics", "scratch", "nearest") for k in (1, 8)}
     for result in adapted["results"]:
@@ -63,7 +61,7 @@ def test_the_version_names_its_source_and_is_proposed(project: Project, adapted:
     (version,) = run_knotwatch(project.root, "models", "cloth", "--json").json["models"]
     assert version["version"] == adapted["chosen"]["version"]
     tags = tags_of(project, version["run_id"])
-    assert tags["adapted_from"] == "boards/1"
+    assert tags["adapted_from"] == f"{SURFACE}/1"
     assert (tags["strategy"], tags["shots"]) == (adapted["chosen"]["strategy"], "8")
     parent = tags["mlflow.parentRunId"]
     assert tags_of(project, parent)["summary"] == adapted["summary"]
@@ -87,9 +85,9 @@ def test_the_version_inspects_like_any_other(project: Project, adapted: Any) -> 
 
 def test_what_cannot_be_adapted_is_refused_by_name(project: Project, adapted: Any) -> None:
     for words, code, said in (
-        (("boards", "boards"), 2, "itself"),
+        ((SURFACE, SURFACE), 2, "itself"),
         (("nothing", "cloth"), 1, "no version of padim"),
-        (("boards", "cloth", "--shots", "2", "--strategy", "finetune"), 2, "finetune"),
+        ((SURFACE, "cloth", "--shots", "2", "--strategy", "finetune"), 2, "finetune"),
     ):
         refused = run_knotwatch(project.root, "adapt", *words, "--profile", "quick", "--json", expect=code)
         assert said in json.loads(refused.out)["error"]

@@ -12,7 +12,8 @@ import pytest
 import yaml
 
 from pipelines.paths import Project
-from tests.conftest import make_project, run_knotwatch, set_training
+from tests.conftest import run_knotwatch, set_training
+from tests.flows.projects import copy_project, lean_on
 
 BUDGETS: dict[str, Any] = {
     "padim": {"features": 20, "max_train_tiles": 12},
@@ -25,11 +26,9 @@ SELECT_FIGURES = {"select_image_auroc", "select_aupro", "select_pixel_auroc"}
 
 
 @pytest.fixture(scope="module")
-def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
+def project(added_once: Project, prefect: str, tmp_path_factory: pytest.TempPathFactory) -> Project:
     """A project with a small drawn surface and tiny budgets; its first retrain has one algorithm that cannot work."""
-    made = make_project(tmp_path_factory.mktemp("algorithms") / "project")
-    words = ("--layout", "procedural", "--normal", "24", "--defective", "4", "--size", "128x128")
-    run_knotwatch(made.root, "data", "add", "drawn", *words)
+    made = lean_on(copy_project(added_once, tmp_path_factory.mktemp("algorithms") / "project"), prefect)
     set_training(made.root, "drawn", **BUDGETS)
     # What these few photographs and steps come to would be chance; the gate has tests of its own.
     settings = made.surface("drawn").settings

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from pipelines.paths import Project
-from tests.conftest import Knotwatch, run_knotwatch, set_training
+from tests.conftest import run_knotwatch
+from tests.flows.projects import SURFACE, copy_project
 
 COMMANDS = (
     "retrain",
@@ -52,25 +53,21 @@ def test_outside_a_project_the_cure_is_named(tmp_path: Path) -> None:
     assert "KNOTWATCH_PROJECT" in run_knotwatch(tmp_path, "data", "list", expect=2).err
 
 
-def test_doctor_finds_a_champion_that_was_tampered_with(knotwatch: Knotwatch, project: Project) -> None:
-    words = ("--layout", "procedural", "--normal", "20", "--defective", "2", "--size", "128x128")
-    knotwatch("data", "add", "drawn", *words)
-    set_training(project.root, "drawn", algorithms=["padim"], export={"precision": "f32"})
-    knotwatch("retrain", "drawn", "--profile", "quick")
-    assert all(c["good"] for c in knotwatch("doctor", "--json").json["checks"])
-    (weights,) = (project.state / "mlflow").rglob("model.bin")
+def test_doctor_finds_a_champion_that_was_tampered_with(trained_once: Project, tmp_path: Path) -> None:
+    project = copy_project(trained_once, tmp_path / "project")
+    assert all(c["good"] for c in run_knotwatch(project.root, "doctor", "--json").json["checks"])
+    (weights,) = (project.state / "mlflow").rglob("data/model/model.bin")
     data = bytearray(weights.read_bytes())
     data[len(data) // 2 :: 97] = bytes(len(data[len(data) // 2 :: 97]))
     weights.write_bytes(bytes(data))
-    assert "reference" in knotwatch("doctor", expect=1).out or "stored was" in knotwatch("doctor", expect=1).out
+    said = run_knotwatch(project.root, "doctor", expect=1).out
+    assert "reference" in said or "stored was" in said
 
 
-def test_ctrl_c_closes_the_runs(knotwatch: Knotwatch, project: Project, request: pytest.FixtureRequest) -> None:
-    words = ("--layout", "procedural", "--normal", "20", "--defective", "2", "--size", "128x128")
-    knotwatch("data", "add", "drawn", *words)
-    set_training(project.root, "drawn", algorithms=["padim"], export={"precision": "f32"})
+def test_ctrl_c_closes_the_runs(added_once: Project, tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    project = copy_project(added_once, tmp_path / "project")
     process = subprocess.Popen(
-        [sys.executable, "-c", "from flows.cli import main; main()", "retrain", "drawn"],
+        [sys.executable, "-c", "from flows.cli import main; main()", "retrain", SURFACE],
         cwd=project.root,
         stderr=subprocess.PIPE,
         text=True,
@@ -89,7 +86,8 @@ def test_ctrl_c_closes_the_runs(knotwatch: Knotwatch, project: Project, request:
     assert process.returncode == 130, said
     assert "stopped" in said
     assert set(_statuses(database)) == {"KILLED"}
-    assert knotwatch("retrain", "drawn", "--profile", "quick", "--json").json["champion"]["version"] == 1
+    done = run_knotwatch(project.root, "retrain", SURFACE, "--profile", "quick", "--json").json
+    assert done["champion"]["version"] == 1
 
 
 def _statuses(database: Path) -> list[str]:

@@ -1,6 +1,5 @@
 """A retrain killed with SIGKILL at its stages, and run again: the same end, and a champion at every moment."""
 
-import shutil
 import signal
 import sqlite3
 import subprocess
@@ -15,7 +14,8 @@ import yaml
 
 from flows.leftovers import find_lost_servers
 from pipelines.paths import Project
-from tests.conftest import make_project, run_knotwatch, set_training
+from tests.conftest import run_knotwatch, set_training
+from tests.flows.projects import copy_project
 
 # Runs the real command, and stops where a function is called (with a word among its arguments, where one is given).
 DRIVER = """
@@ -87,10 +87,8 @@ class Killed(NamedTuple):
 
 
 @pytest.fixture(scope="module")
-def added(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    project = make_project(tmp_path_factory.mktemp("killed") / "project")
-    words = ("--layout", "procedural", "--normal", "24", "--defective", "4", "--size", "128x128")
-    run_knotwatch(project.root, "data", "add", "drawn", *words)
+def added(added_once: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    project = copy_project(added_once, tmp_path_factory.mktemp("killed") / "project")
     few = {"padim": {"features": 20}, "evaluation": {"bootstrap": 20, "planted": 1, "pictures": 1}}
     set_training(project.root, "drawn", algorithms=["padim"], export={"precision": "f32"}, **few)
     settings = project.surface("drawn").settings
@@ -102,8 +100,7 @@ def added(tmp_path_factory: pytest.TempPathFactory) -> Project:
 @pytest.fixture(scope="module")
 def reference(added: Project, tmp_path_factory: pytest.TempPathFactory) -> Any:
     """What a retrain that nobody killed comes to."""
-    other = Project(tmp_path_factory.mktemp("reference") / "project")
-    shutil.copytree(added.root, other.root, symlinks=True)
+    other = copy_project(added, tmp_path_factory.mktemp("reference") / "project")
     return run_knotwatch(other.root, *RETRAIN, "--json").json
 
 

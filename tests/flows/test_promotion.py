@@ -1,7 +1,6 @@
 """Promotion that can say no: planted candidates, aliases set by hand, and what a killed process leaves."""
 
 import json
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +18,9 @@ from pipelines.records import Label, Part
 from pipelines.ruling import Asked, Ruling, Verdict
 from pipelines.tracking.decisions import DecisionLog
 from pipelines.tracking.store import Tracking
-from tests.conftest import make_project, run_knotwatch, set_training
-from tests.flows.candidates import SURFACE, alarming, elsewhere, equal, ignorant, plant, slow, tampered
+from tests.conftest import run_knotwatch
+from tests.flows.candidates import alarming, elsewhere, equal, ignorant, plant, slow, tampered
+from tests.flows.projects import SURFACE, copy_project
 
 pytestmark = [
     # MLflow's own, of its chat types, when mlflow.pyfunc is first imported.
@@ -29,23 +29,10 @@ pytestmark = [
 ]
 
 
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """A project with small drawn boards, trained and promoted once by the real command."""
-    project = make_project(tmp_path_factory.mktemp("promotion") / "project")
-    words = ("--layout", "procedural", "--normal", "60", "--defective", "16", "--size", "192x128")
-    run_knotwatch(project.root, "data", "add", SURFACE, *words)
-    budget = {"padim": {"features": 40}, "evaluation": {"bootstrap": 200, "planted": 2, "pictures": 1}}
-    set_training(project.root, SURFACE, algorithms=["padim"], export={"precision": "f32"}, **budget)
-    run_knotwatch(project.root, "retrain", SURFACE, "--profile", "quick")
-    return project
-
-
 @pytest.fixture
-def project(trained: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
+def project(trained_once: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
     """A copy of the trained project, with the registry as it was after the first retrain."""
-    copy = Project(tmp_path / "project")
-    shutil.copytree(trained.root, copy.root, symlinks=True)
+    copy = copy_project(trained_once, tmp_path / "project")
     # MLflow writes these itself: another test's store would be taken for the user's server.
     for name in ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI"):
         monkeypatch.setenv(name, "")

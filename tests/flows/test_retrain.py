@@ -5,7 +5,6 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -14,25 +13,19 @@ from PIL import Image
 from sklearn.metrics import roc_auc_score
 
 from pipelines.paths import Project
-from tests.conftest import make_project, run_knotwatch, set_training
+from pipelines.reports.showcase import SHOWN
+from tests.conftest import run_knotwatch
+from tests.flows.projects import Trained, copy_project, copy_trained, lean_on
 
 METRICS = {"image_auroc", "image_ap", "image_f1", "pixel_auroc", "pixel_ap", "aupro", "false_alarm_rate"}
 
 
-class Trained(NamedTuple):
-    project: Project
-    result: Any
-
-
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
-    """A project with small drawn boards and one retrain of the algorithm that is quickest."""
-    project = make_project(tmp_path_factory.mktemp("retrain") / "project")
-    words = ("--layout", "procedural", "--normal", "40", "--defective", "8", "--size", "192x128")
-    run_knotwatch(project.root, "data", "add", "drawn", *words)
-    set_training(project.root, "drawn", algorithms=["padim"], export={"precision": "f32"})
-    result = run_knotwatch(project.root, "retrain", "drawn", "--profile", "quick", "--json").json
-    return Trained(project, result)
+def trained(trained_once: Project, prefect: str, tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    """A copy of the trained project and what its retrain answered; what is trained later leans on a Prefect server."""
+    found = copy_trained(trained_once, tmp_path_factory.mktemp("retrain") / "project")
+    lean_on(found.project, prefect)
+    return found
 
 
 def in_python(folder: Path, code: str) -> str:
@@ -49,7 +42,7 @@ def test_the_answer_says_what_was_trained(trained: Trained) -> None:
     (model,) = found["models"]
     assert (found["surface"], found["skipped"], found["validation"]) == (
         *("drawn", False),
-        {"images": 48, "quarantined": 0},
+        {"images": 76, "quarantined": 0},
     )
     assert model["metrics"].keys() >= METRICS
     assert model["metrics"]["image_auroc"] > 0.6, "worse than the least that PaDiM gives on drawn boards"
@@ -90,7 +83,7 @@ print(json.dumps([run.data.tags, run.data.params, files, json.loads(kept), versi
     tags, params, files, kept, card, status = json.loads(in_python(trained.project.root, code))
     assert tags["data_version"] == trained.result["data_version"] == kept["version"]
     assert tags["prefect_flow_run"]
-    assert params["padim.features"] == "100"
+    assert params["padim.features"] == "40"
     assert not [name for name in params if name.startswith("fastflow")], "another algorithm's settings were logged"
     assert {"index.html", "pictures", "evaluation.json", "model.json", "summary.json"} <= set(files)
     assert set(kept["lock"]) == {"validate@drawn", "preprocess@drawn"}
@@ -100,8 +93,7 @@ print(json.dumps([run.data.tags, run.data.params, files, json.loads(kept), versi
 
 
 def test_inspect_gives_the_scores_of_mlflow_also_after_a_move(trained: Trained, tmp_path: Path) -> None:
-    moved = Project(tmp_path / "moved")
-    shutil.copytree(trained.project.root, moved.root, symlinks=True)
+    moved = copy_project(trained.project, tmp_path / "moved")
     hidden = trained.project.root.with_name("not-here")
     trained.project.root.rename(hidden)
     try:
@@ -120,7 +112,7 @@ print(json.dumps(dict(zip([f.name for f in files], table["score"]))))
         scores = json.loads(in_python(tmp_path, code))
     finally:
         hidden.rename(trained.project.root)
-    assert len(found["images"]) == 48
+    assert len(found["images"]) == 76
     assert set(found) >= {"surface", "model", "image_threshold", "pixel_threshold", "images", "seconds"}
     for image in found["images"]:
         name = Path(image["path"]).name
@@ -139,7 +131,7 @@ print(json.dumps(dict(zip([f.name for f in files], table["score"]))))
             left, top, right, bottom = defect["box"]
             assert anomaly_map[top:bottom, left:right].max() == pytest.approx(defect["score"])
     report = (moved.root / found["report"]).read_text(encoding="utf-8")
-    assert report.count("<article") == 48
+    assert report.count("<article") == SHOWN
     assert "usual" in report, "the calibrate part's measures are not shown"
 
 
@@ -199,7 +191,7 @@ def test_wrong_settings_stop_before_anything_starts(trained: Trained) -> None:
 
 def test_bad_data_stops_the_run_before_training(trained: Trained) -> None:
     source = trained.project.surface("drawn").source / "images"
-    for name in ("wood-0001.png", "wood-0002.png", "wood-0003.png"):
+    for name in (f"wood-{number:04d}.png" for number in range(1, 6)):
         (source / name).write_bytes(b"not an image")
     subprocess.run(
         [sys.executable, "-m", "dvc", "add", "-q", "data/raw/drawn/source"], cwd=trained.project.root, check=True

@@ -1,11 +1,8 @@
 """`ui`, `schedule` and the user's own servers: real ones on loopback, stopped by process id."""
 
 import json
-import signal
-import socket
 import subprocess
 import sys
-import time
 import urllib.request
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -20,6 +17,8 @@ from pipelines.history import Observation, write_batch
 from pipelines.loader import Calibration
 from pipelines.paths import Project
 from tests.conftest import make_project, run_knotwatch, set_training
+from tests.flows.processes import free_port, stop, until
+from tests.flows.projects import copy_project
 from tests.flows.web_hook import make_block, web_hook
 
 ENDED = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
@@ -41,18 +40,10 @@ class Ui(NamedTuple):
             return json.load(answer)
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 @pytest.fixture(scope="module")
-def ui(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ui]:
+def ui(added_once: Project, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ui]:
     """A project whose servers and worker run, with a small surface."""
-    project = make_project(tmp_path_factory.mktemp("ui") / "project")
-    run_knotwatch(project.root, "data", "add", "drawn", *DRAWN)
-    set_training(project.root, "drawn", algorithms=["padim"], export={"precision": "f32"})
+    project = copy_project(added_once, tmp_path_factory.mktemp("ui") / "project")
     ports = free_port(), free_port()
     words = ("ui", "--prefect-port", str(ports[0]), "--mlflow-port", str(ports[1]))
     log = project.root / "ui.log"
@@ -68,21 +59,6 @@ def ui(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ui]:
         yield Ui(project, process, f"http://127.0.0.1:{ports[0]}/api", f"http://127.0.0.1:{ports[1]}")
     finally:
         stop(process)
-
-
-def until(test: Any, what: str, process: "subprocess.Popen[bytes] | None" = None, seconds: float = 240) -> None:
-    """Wait for something that other processes bring about."""
-    deadline = time.monotonic() + seconds
-    while not test():
-        assert time.monotonic() < deadline, f"{what}: not within {seconds} s"
-        assert process is None or process.poll() is None, f"{what}: the process ended"
-        time.sleep(0.3)
-
-
-def stop(process: "subprocess.Popen[bytes]") -> None:
-    if process.poll() is None:
-        process.send_signal(signal.SIGTERM)
-        process.wait(timeout=60)
 
 
 def test_a_busy_port_is_reported_by_name(ui: Ui, tmp_path: Path) -> None:

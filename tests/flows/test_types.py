@@ -12,14 +12,15 @@ from pipelines.paths import Project
 from pipelines.prepared import read_index, read_mask, read_region
 from pipelines.records import Box
 from tests.conftest import make_project, run_knotwatch, set_training
+from tests.flows.projects import lean_on
 
 SIZE = "192x128"
 
 
 @pytest.fixture(scope="module")
-def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
+def project(prefect: str, tmp_path_factory: pytest.TempPathFactory) -> Project:
     """A project of drawn boards with crops of dark things and of sound wood, trained once."""
-    project = make_project(tmp_path_factory.mktemp("types") / "project")
+    project = lean_on(make_project(tmp_path_factory.mktemp("types") / "project"), prefect)
     words = ("--layout", "procedural", "--normal", "30", "--defective", "10", "--size", SIZE)
     before = run_knotwatch(project.root, "data", "add", "drawn", *words, "--json").json
     crops = cut_by_hand(project, tmp_path_factory.mktemp("crops"))

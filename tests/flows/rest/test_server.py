@@ -25,7 +25,7 @@ import tifffile
 from pipelines.history import read_history
 from pipelines.paths import Project
 from tests.conftest import run_knotwatch
-from tests.flows.test_servers import free_port, stop, until
+from tests.flows.processes import free_port, stop, until
 
 SURFACE = "drawn"
 
@@ -95,7 +95,7 @@ def encode(path: Path) -> str:
 
 def test_mlflows_client_gets_what_inspect_says(served: Served, boards: Path, tmp_path: Path) -> None:
     files = sorted(boards.iterdir())
-    assert len(files) == 50
+    assert len(files) == 76
     words = ("inspect", SURFACE, *map(str, files), "--no-pictures", "--maps", str(tmp_path), "--json")
     inspected = run_knotwatch(served.project.root, *words).json["images"]
     client = mlflow_client(served.port)

@@ -1,0 +1,79 @@
+"""Projects that several test files start from: made once for all processes that test side by side, and copied."""
+
+import json
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import psutil
+import pytest
+from filelock import FileLock
+
+from flows.environment import state_file
+from pipelines.paths import Project
+from tests.conftest import make_project, run_knotwatch, set_training
+
+SURFACE = "drawn"
+
+
+class Trained(NamedTuple):
+    """A project, and what the retrain that trained it answered."""
+
+    project: Project
+    result: Any
+
+
+def make_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Project], object]) -> Project:
+    """Make a project where no process of this test run has made it yet; it is for copying only."""
+    base = factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / f"{name}-once"
+    with FileLock(f"{folder}.lock"):
+        if not folder.exists():
+            half = folder.with_suffix(".part")
+            shutil.rmtree(half, ignore_errors=True)
+            make(make_project(half))
+            half.rename(folder)
+    return Project(folder)
+
+
+def copy_project(project: Project, folder: Path) -> Project:
+    """Copy a project that no process of its own works in."""
+    shutil.copytree(project.root, folder, symlinks=True)
+    return Project(folder)
+
+
+def add_few(project: Project) -> None:
+    """Add a surface of 28 small drawn boards."""
+    words = ("--layout", "procedural", "--normal", "24", "--defective", "4", "--size", "128x128")
+    run_knotwatch(project.root, "data", "add", SURFACE, *words)
+    set_training(project.root, SURFACE, algorithms=["padim"], export={"precision": "f32"})
+
+
+def train_boards(project: Project) -> None:
+    """Add 76 drawn boards and train and promote PaDiM on them; the answer is kept beside the project's own state."""
+    words = ("--layout", "procedural", "--normal", "60", "--defective", "16", "--size", "192x128")
+    run_knotwatch(project.root, "data", "add", SURFACE, *words)
+    budget = {"padim": {"features": 40}, "evaluation": {"bootstrap": 200, "planted": 2, "pictures": 1}}
+    set_training(project.root, SURFACE, algorithms=["padim"], export={"precision": "f32"}, **budget)
+    answer = run_knotwatch(project.root, "retrain", SURFACE, "--profile", "quick", "--json").json
+    _answer(project).write_text(json.dumps(answer))
+
+
+def copy_trained(trained: Project, folder: Path) -> Trained:
+    copy = copy_project(trained, folder)
+    return Trained(copy, json.loads(_answer(copy).read_text()))
+
+
+def _answer(project: Project) -> Path:
+    return project.state / "answer-of-retrain.json"
+
+
+def lean_on(project: Project, prefect: str) -> Project:
+    """Let a project's commands use a Prefect server that runs, as they do beside `knotwatch ui`."""
+    own = psutil.Process()
+    note = {"pid": own.pid, "started": own.create_time(), "prefect": prefect, "mlflow": ""}
+    state_file(project).parent.mkdir(parents=True, exist_ok=True)
+    state_file(project).write_text(json.dumps(note))
+    return project
