@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -103,6 +104,7 @@ def test_inspect_gives_the_scores_of_mlflow_also_after_a_move(trained: Trained, 
         code = f"""
 import json, mlflow, pandas as pd
 from pathlib import Path
+from typing import Any
 mlflow.set_tracking_uri("sqlite:///{moved.state}/mlflow/mlflow.db")
 files = sorted(Path("{photographs}").iterdir())
 model = mlflow.pyfunc.load_model("models:/drawn@champion")
@@ -151,23 +153,28 @@ def test_reported_figures_follow_from_the_scores(trained: Trained) -> None:
     assert np.mean(marked) == pytest.approx(wanted["false_alarm_rate"])
 
 
-def test_a_trial_is_tracked_and_never_registered(trained: Trained) -> None:
+@pytest.fixture(scope="module")
+def tried(trained: Trained) -> Any:
+    """What a trial answered, on data that changed since the retrain."""
+    project = trained.project
+    (project.surface("drawn").source / "images" / "wood-0040.png").write_bytes(b"broken since")
+    add = (sys.executable, "-m", "dvc", "add", "-q", "data/raw/drawn/source")
+    subprocess.run(add, cwd=project.root, check=True)
     words = ("--profile", "quick", "--trial", "fewer", "--set", "padim.features=20", "--json")
-    found = run_knotwatch(trained.project.root, "retrain", "drawn", *words).json
-    assert found["models"][0]["version"] is None
-    assert found["champion"]["version"] == 1
+    return run_knotwatch(project.root, "retrain", "drawn", *words).json
+
+
+def test_a_trial_is_tracked_and_never_registered(trained: Trained, tried: Any) -> None:
+    assert tried["models"][0]["version"] is None
+    assert tried["champion"]["version"] == 1
     listed = run_knotwatch(trained.project.root, "models", "drawn", "--json").json["models"]
     assert [m["version"] for m in listed] == [1]
 
 
-def test_a_data_version_comes_back_from_what_mlflow_keeps(trained: Trained) -> None:
+def test_a_data_version_comes_back_from_what_mlflow_keeps(trained: Trained, tried: Any) -> None:
     """The project forgot its versions, and the data changed since."""
     project, version = trained.project, trained.result["data_version"]
-    words = (sys.executable, "-m", "dvc", "add", "-q", "data/raw/drawn/source")
-    (project.surface("drawn").source / "images" / "wood-0040.png").write_bytes(b"broken since")
-    subprocess.run(words, cwd=project.root, check=True)
-    changed = run_knotwatch(project.root, "retrain", "drawn", "--profile", "quick", "--trial", "since", "--json").json
-    assert changed["data_version"] != version
+    assert tried["data_version"] != version
     shutil.rmtree(project.state / "versions")
     assert version in run_knotwatch(project.root, "data", "checkout", "drawn", version[:8]).out
     again = run_knotwatch(project.root, "retrain", "drawn", "--profile", "quick", "--json").json

@@ -94,8 +94,8 @@ def encode(path: Path) -> str:
 
 
 def test_mlflows_client_gets_what_inspect_says(served: Served, boards: Path, tmp_path: Path) -> None:
-    files = sorted(boards.iterdir())
-    assert len(files) == 76
+    # All defective ones among them, and no more than one request may bring.
+    files = sorted(boards.iterdir())[-50:]
     words = ("inspect", SURFACE, *map(str, files), "--no-pictures", "--maps", str(tmp_path), "--json")
     inspected = run_knotwatch(served.project.root, *words).json["images"]
     client = mlflow_client(served.port)
