@@ -2,6 +2,8 @@
 PYTHON ?= python3
 # The address of PyTorch's CPU wheels, where one has access to it: a tenth of the size. Empty: the ordinary build.
 TORCH_INDEX ?=
+# Test files that run side by side; each takes up to 3 GB and keeps to one thread.
+JOBS ?= 2
 BIN := .venv/bin
 DEMO := demo-wood
 NEXT := demo-fabric
@@ -33,7 +35,7 @@ demo: install ## Draw boards, train on them, inspect some, adapt to fabric: the 
 	@echo "Look at: data/reports/$(DEMO)/ and data/reports/$(NEXT)/ (report and marked boards); 'make ui' shows Prefect's and MLflow's pages"
 
 test: install ## Run all tests
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder
 
 lint: install ## Style, types and import contracts
 	$(BIN)/ruff check .
