@@ -25,8 +25,8 @@ from pipelines.metrics.calibration import (
     risk_controlled_threshold,
 )
 from pipelines.metrics.histograms import choose_edges
+from pipelines.metrics.peaks import block_peaks, sound_estimate
 from pipelines.metrics.pixels import PixelHistograms
-from pipelines.metrics.remainder import block_peaks, remainder_estimate
 from pipelines.metrics.scale import ScoreScale, fit_scale
 from pipelines.models.runtime import TileModel
 from pipelines.parity import check_parity, write_parity
@@ -50,16 +50,20 @@ class _HeldOut(NamedTuple):
     """What the photographs that thresholds are set on came to, on the version's scale.
 
     `shares` (images, levels) are the shares of each region above `levels`; `measures` has a list for each measure.
+    `tops` are the map's values that an image score is the mean of, `peaks` and `medians` are of the maps.
     """
 
     scores: list[float]
     shares: NDArray[np.float64]
     levels: NDArray[np.float64]
     measures: dict[str, tuple[float, ...]]
+    tops: list[NDArray[np.float32]]
+    peaks: list[NDArray[np.float64]]
+    medians: list[float]
 
 
 class _Unlabelled(NamedTuple):
-    """Thresholds from the remainder of photographs that may show defects, and how high their maps are in the middle."""
+    """Thresholds from photographs that may show defects, and how high their maps are in the middle."""
 
     image: Promise
     pixel: Promise
@@ -99,9 +103,8 @@ def calibrate(
     found = _score_held_out(model, trained.plan, rule, scales, _regions(prepared, held_out, "calibrate"))
     image_threshold, pixel_threshold = _set_thresholds(found, settings, estimate)
     usual = None
-    if trained.contamination is not None:
-        scans = (scan_region(model, trained.plan, rule, r) for r in _regions(prepared, held_out, "remainder"))
-        image_threshold, pixel_threshold, usual = _estimate_unlabelled(scans, trained, rule, scales, settings)
+    if trained.false_blocks is not None:
+        image_threshold, pixel_threshold, usual = _estimate_unlabelled(found, scales, trained.false_blocks, settings)
         level = min(int(np.searchsorted(found.levels, pixel_threshold.threshold)), found.levels.size - 1)
         marked = float(found.shares[:, level].mean())
         pixel_threshold = pixel_threshold.model_copy(update={"asked": settings.policy.marked_area_rate, "rate": marked})
@@ -160,16 +163,19 @@ def _score_held_out(
     model: TileModel, plan: TilePlan, rule: ScoreRule, scales: _Scales, regions: Iterable[NDArray[np.uint8]]
 ) -> _HeldOut:
     scores: list[float] = []
-    measured = []
+    measured, tops, peaks, medians = [], [], [], []
     histograms = PixelHistograms(choose_edges([], []))
     for region in regions:
         scan = scan_region(model, plan, rule, region)
+        scaled = scales.map.apply(scan.map)
         scores.append(scan.score / scales.image.divisor)
-        everywhere = np.ones(scan.map.shape, dtype=bool)
-        histograms.add(scales.map.apply(scan.map), np.zeros(scan.map.shape, np.uint8), everywhere)
+        histograms.add(scaled, np.zeros(scaled.shape, np.uint8), np.ones(scaled.shape, dtype=bool))
         measured.append(measure_photograph(region))
+        tops.append(top_values(scaled, rule))
+        peaks.append(block_peaks(scaled))
+        medians.append(float(np.median(scaled)))
     measures = {name: tuple(getattr(m, name) for m in measured) for name in MEASURES}
-    return _HeldOut(scores, *histograms.table().exceedance(), measures)
+    return _HeldOut(scores, *histograms.table().exceedance(), measures, tops, peaks, medians)
 
 
 def _set_thresholds(found: _HeldOut, settings: SurfaceSettings, estimate: bool) -> tuple[Promise, Promise]:
@@ -184,22 +190,13 @@ def _set_thresholds(found: _HeldOut, settings: SurfaceSettings, estimate: bool) 
 
 
 def _estimate_unlabelled(
-    scans: Iterable[RegionScan], trained: Trained, rule: ScoreRule, scales: _Scales, settings: SurfaceSettings
+    found: _HeldOut, scales: _Scales, false_blocks: float, settings: SurfaceSettings
 ) -> _Unlabelled:
-    """Leave out the worst blocks, as large as tiles; image scores are those of maps cut off at what is left."""
-    plan, share = trained.plan, trained.contamination or 0.0
-    height, width = (max(1, round(side / plan.scale)) for side in (plan.tile_height, plan.tile_width))
-    tops, peaks, medians = [], [], []
-    for scan in scans:
-        scaled = scales.map.apply(scan.map)
-        block = (height, width) if plan.mode == "grid" else scaled.shape[:2]
-        tops.append(top_values(scaled, rule))
-        peaks.append(block_peaks(scaled, block[0], block[1]))
-        medians.append(float(np.median(scaled)))
-    pixel = remainder_estimate(peaks, share)
+    """Take how high sound surface reaches from the lower part of each map; image scores are those of maps cut there."""
+    pixel = sound_estimate(found.peaks, false_blocks)
     to_images = scales.map.divisor / scales.image.divisor
-    scores = [float(np.minimum(top, pixel.threshold).mean()) * to_images for top in tops]
-    return _Unlabelled(quantile_estimate(scores, settings.policy.false_alarm_rate), pixel, max(medians))
+    scores = [float(np.minimum(top, pixel.threshold).mean()) * to_images for top in found.tops]
+    return _Unlabelled(quantile_estimate(scores, settings.policy.false_alarm_rate), pixel, max(found.medians))
 
 
 def _store_references(

@@ -262,9 +262,11 @@ class UnlabelledSettings(Settings):
 
     At most a share `contamination` of the tiles, and of each kind's area, is taken to show defects. Up to `most_kinds`
     kinds of surface are told apart where their silhouette exceeds `separation`. Photographs are shown up to `max_side`.
+    The pixel threshold is where about `false_blocks` places of a sound photograph would still be marked.
     """
 
     contamination: float = Field(default=0.1, gt=0, lt=0.5)
+    false_blocks: float = Field(default=1.0, gt=0)
     most_kinds: int = Field(default=5, ge=1)
     separation: float = Field(default=0.25, ge=0, lt=1)
     max_side: int = Field(default=3072, ge=256)

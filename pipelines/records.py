@@ -223,9 +223,9 @@ class Trained(Record):
     fitted, libraries included (where the peak cannot be reset, the highest so far).
 
     `precision` is what the exported network is to be run with, `parity` how it then agrees with torch. `notes` says
-    in words what belongs on the model card: the teacher, where training stopped. `contamination` is the share of tiles
-    taken to show defects where it was trained without labels. `likelier` is by how much held-out tiles are likelier
-    (log-density a dimension) than they would be without the surface that was started from.
+    in words what belongs on the model card: the teacher, where training stopped. `false_blocks` is how many places of
+    a sound photograph may be marked where it was trained without labels. `likelier` is by how much held-out tiles are
+    likelier (log-density a dimension) than they would be without the surface that was started from.
     """
 
     algorithm: Algorithm
@@ -237,7 +237,7 @@ class Trained(Record):
     precision: Precision = Precision.F32
     parity: "Parity | None" = None
     notes: dict[str, str] = Field(default_factory=dict)
-    contamination: float | None = None
+    false_blocks: float | None = None
     likelier: tuple[float, ...] = ()
 
 

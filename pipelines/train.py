@@ -85,7 +85,7 @@ def train(
         precision=exported.precision,
         parity=exported.parity,
         notes={**(start.notes if start else {}), **fitted.notes, "export": exported.words},
-        contamination=settings.unlabelled.contamination if unlabelled else None,
+        false_blocks=settings.unlabelled.false_blocks if unlabelled else None,
         likelier=fitted.likelier,
     )
 

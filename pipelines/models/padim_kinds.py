@@ -1,5 +1,6 @@
-"""PaDiM for photographs that nobody labelled: a robust Gaussian for each kind of surface, at two scales."""
+"""PaDiM for photographs that nobody labelled: a robust Gaussian for each kind of surface, in two views."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -11,26 +12,23 @@ from pipelines.imaging.tiling import TileSet
 from pipelines.models.anomalib_api import InferenceBatch
 from pipelines.models.fitted import Fitted
 from pipelines.models.kinds import RobustGaussian
-from pipelines.models.padim import DistanceMap, TilePadimModel
-from pipelines.models.unlabelled import embed, take_sample
-
-# Hairlines show at the first, what a knot is at the second; together they outline better than either.
-_SCALES = (1, 2)
+from pipelines.models.padim import DistanceMap
+from pipelines.models.unlabelled import View, make_views, take_sample
 
 
 def fit_padim_kinds(tiles: TileSet, settings: PadimSettings, unlabelled: UnlabelledSettings, seed: int) -> Fitted:
     """Fit to tiles of a grid, of which some show defects, of one kind of surface or several.
 
-    The map is the mean of both scales' Mahalanobis distances; 1 is what 99 % of the remainder of that kind stays below.
+    The map is the mean of both views' Mahalanobis distances; 1 is what 99 % of the remainder of that kind stays below.
 
     Raises:
         ModelError: where there is no tile.
     """
     if not len(tiles):
         raise ModelError("no tile to fit PaDiM to", cure="add photographs to the surface")
-    embedder = TilePadimModel(settings, seed).eval()
-    sample = take_sample(embedder, tiles, _SCALES, unlabelled, seed)
-    model = KindsPadimModel(embedder, sample.fit(unlabelled.contamination, settings.ridge))
+    views = make_views(settings, seed)
+    sample = take_sample(views, tiles, unlabelled, seed)
+    model = KindsPadimModel(views, sample.fit(unlabelled.contamination, settings.ridge))
     count = int(sample.kinds.max()) + 1
     share = f"{100 * unlabelled.contamination:g} %"
     notes = {"gaussian": f"robust, farthest {share} left out; kinds of surface found: {count}"}
@@ -40,9 +38,9 @@ def fit_padim_kinds(tiles: TileSet, settings: PadimSettings, unlabelled: Unlabel
 class KindsPadimModel(nn.Module):
     """Tiles (n, 3, h, w) in [0, 1] to maps; each tile is judged as the kind that most of it is likeliest to be."""
 
-    def __init__(self, embedder: TilePadimModel, gaussians: list[list[RobustGaussian]]) -> None:
+    def __init__(self, views: Sequence[View], gaussians: list[list[RobustGaussian]]) -> None:
         super().__init__()
-        self.embedder = embedder
+        self.views = nn.ModuleList(views)
         self._enlarge = DistanceMap()
         for place, kinds in enumerate(gaussians):
             for name in ("mean", "whitening"):
@@ -53,7 +51,7 @@ class KindsPadimModel(nn.Module):
         self._kinds = len(gaussians[0])
 
     def forward(self, tiles: torch.Tensor) -> Any:
-        squares = [self._distances(tiles, place) for place in range(len(_SCALES))]
+        squares = [self._distances(tiles, place) for place in range(len(self.views))]
         likely = self._choose(squares[-1]) if self._kinds > 1 else None
         size = tiles.shape[-2:]
         found = torch.stack([self._map(square, place, likely, size) for place, square in enumerate(squares)]).mean(0)
@@ -61,7 +59,7 @@ class KindsPadimModel(nn.Module):
 
     def _distances(self, tiles: torch.Tensor, place: int) -> torch.Tensor:
         """Return squared distances (n, kinds, h, w)."""
-        embedding = embed(self.embedder, tiles, _SCALES[place])
+        embedding = self.views[place](tiles)
         cells = embedding.flatten(2).transpose(1, 2)
         mean, whitening = getattr(self, f"mean_{place}"), getattr(self, f"whitening_{place}")
         squares = [((cells - mean[k]) @ whitening[k]).square().sum(2) for k in range(self._kinds)]
@@ -75,7 +73,7 @@ class KindsPadimModel(nn.Module):
         """
         flat = squares.flatten(2)
         median = flat.topk(flat.shape[2] // 2, dim=2, largest=False).values.amax(2)
-        unlikely = median + getattr(self, f"log_det_{len(_SCALES) - 1}")
+        unlikely = median + getattr(self, f"log_det_{len(self.views) - 1}")
         return (unlikely <= unlikely.amin(1, keepdim=True)).float()[:, :, None, None]
 
     def _map(self, squares: torch.Tensor, place: int, likely: torch.Tensor | None, size: torch.Size) -> torch.Tensor:

@@ -1,32 +1,36 @@
 """Training on photographs that nobody labelled: what tiles look like, kind by kind, and which of them to leave out."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import nn
 
 from pipelines.config import PadimSettings, UnlabelledSettings
 from pipelines.imaging.tiling import TileSet
+from pipelines.models.backbone import make_features
 from pipelines.models.kinds import Floats, RobustGaussian, find_kinds, fit_robust
 from pipelines.models.padim import TilePadimModel
 from pipelines.models.runtime import usable_cores
 from pipelines.progress import track
 
-# Cells kept of one scale, float16: 200 MB at 100 channels however many photographs there are.
+# Cells kept of one view, float16: 200 MB at 100 channels however many photographs there are.
 _MOST_CELLS = 1_000_000
 _PEAK = 0.99  # of a tile's cells: what the tile is judged by
+_MARGIN, _COARSEST = 32, 32  # pixels
 
 
 @dataclass(frozen=True)
 class Sample:
-    """Cells (tiles, cells, c) float16 at each scale, the pooled features (tiles, c), and each tile's kind."""
+    """Cells (tiles, cells, c) float16 of each view, and each tile's kind."""
 
     cells: tuple[NDArray[np.float16], ...]
     kinds: NDArray[np.intp]
 
     def fit(self, contamination: float, ridge: float) -> list[list[RobustGaussian]]:
-        """Fit one Gaussian a scale and kind."""
+        """Fit one Gaussian a view and kind."""
         kinds = range(int(self.kinds.max()) + 1)
         return [
             [fit_robust(_flat(cells[self.kinds == kind]), contamination, ridge) for kind in kinds]
@@ -34,19 +38,56 @@ class Sample:
         ]
 
 
-def take_sample(
-    embedder: TilePadimModel, tiles: TileSet, scales: tuple[int, ...], settings: UnlabelledSettings, seed: int
-) -> Sample:
-    """Embed every tile once at each scale (1 whole, 2 halved) and keep as many of its cells as there is memory for."""
+class View(nn.Module):
+    """How tiles (n, 3, h, w) in [0, 1] are looked at: reduced by a whole number, then embedded.
+
+    Tiles are continued by their mirror image on every side, and what is seen of that is cut off again: next to the
+    zeros that convolutions pad with, sound wood is twice as far from the mean as elsewhere.
+    """
+
+    def __init__(self, settings: PadimSettings, seed: int, reduced: int = 1) -> None:
+        super().__init__()
+        self.embedder = TilePadimModel(settings, seed).eval()
+        self._reduced = reduced
+
+    def forward(self, tiles: torch.Tensor) -> torch.Tensor:
+        """Return embeddings (n, c, h, w)."""
+        seen = tiles if self._reduced == 1 else torch.nn.functional.avg_pool2d(tiles, self._reduced)
+        # Less than a tile can be mirrored; whole cells of the coarsest layer keep all layers in step.
+        margin = min(_MARGIN, min(seen.shape[-2:]) // 2 // _COARSEST * _COARSEST)
+        mirrored = torch.nn.functional.pad(seen, (margin,) * 4, mode="reflect")
+        with torch.no_grad():
+            embedding = self.embedder.generate_embedding(self.embedder.feature_extractor(mirrored))
+        cells = margin * embedding.shape[-1] // mirrored.shape[-1]
+        rows, columns = embedding.shape[-2] - cells, embedding.shape[-1] - cells
+        return embedding[..., cells:rows, cells:columns]
+
+
+def make_views(settings: PadimSettings, seed: int) -> list[View]:
+    """Look closely, by all channels of the finer layers, and from a distance, by channels of all layers.
+
+    Hairlines show at the first, what a knot is at the second; together they outline better than either.
+    """
+    layers = settings.layers[:-1] or settings.layers
+    channels = sum(make_features(settings.backbone, sorted(set(layers))).channels)
+    close = {"layers": layers, "features": channels, "stride": max(4, settings.stride // 2)}
+    return [View(settings.model_copy(update=close), seed), View(settings, seed, reduced=2)]
+
+
+def take_sample(views: Sequence[View], tiles: TileSet, settings: UnlabelledSettings, seed: int) -> Sample:
+    """Embed every tile once in each view and keep as many of its cells as there is memory for.
+
+    The last view tells kinds apart.
+    """
     torch.set_num_threads(usable_cores())
     random = np.random.default_rng(seed)
     most = max(1, _MOST_CELLS // max(1, len(tiles)))
-    kept: list[list[NDArray[np.float16]]] = [[] for _ in scales]
+    kept: list[list[NDArray[np.float16]]] = [[] for _ in views]
     pooled = []
     for number in track(range(len(tiles)), len(tiles), "kinds"):
         pixels = torch.from_numpy(np.array(tiles[number])).permute(2, 0, 1)[None].float() / 255
-        for place, scale in enumerate(scales):
-            cells = embed(embedder, pixels, scale)[0].flatten(1).T.numpy()
+        for place, view in enumerate(views):
+            cells = view(pixels)[0].flatten(1).T.numpy()
             drawn = cells if len(cells) <= most else cells[random.choice(len(cells), most, replace=False)]
             kept[place].append(drawn.astype(np.float16))
         pooled.append(cells.mean(axis=0))
@@ -54,16 +95,9 @@ def take_sample(
     return Sample(tuple(np.stack(found) for found in kept), kinds)
 
 
-def embed(embedder: TilePadimModel, tiles: torch.Tensor, scale: int) -> torch.Tensor:
-    """Return embeddings (n, c, h, w) of float tiles, reduced by a whole number first."""
-    reduced = tiles if scale == 1 else torch.nn.functional.avg_pool2d(tiles, scale)
-    with torch.no_grad():
-        return embedder.generate_embedding(embedder.feature_extractor(reduced))
-
-
 def keep_sound(tiles: TileSet, padim: PadimSettings, settings: UnlabelledSettings, seed: int) -> list[int]:
     """List the tiles that are left when of each kind the share `contamination` with the farthest cells is left out."""
-    sample = take_sample(TilePadimModel(padim, seed).eval(), tiles, (1,), settings, seed)
+    sample = take_sample([View(padim, seed)], tiles, settings, seed)
     (gaussians,) = sample.fit(settings.contamination, padim.ridge)
     peaks = np.array(
         [

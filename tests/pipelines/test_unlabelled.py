@@ -72,7 +72,7 @@ def test_a_knot_that_was_trained_on_is_found_and_its_kind_is_not_an_anomaly(dete
         scan = detector.scan(draw(seed, *kind, knot=True))
         knot, threshold = scan.map[245:275, 85:115], detector.info.pixel_threshold.threshold
         assert np.mean(knot > threshold) > 0.5
-        assert np.mean(scan.map > threshold) < 0.1
+        assert np.mean(scan.map > threshold) < 0.2, "more than the knot and what sees it"
         assert scan.anomalous
         assert not scan.foreign
     assert not detector.scan(draw(0, BROWN, 0.3)).anomalous

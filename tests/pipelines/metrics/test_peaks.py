@@ -1,0 +1,42 @@
+"""Thresholds from photographs that may show defects."""
+
+import numpy as np
+import pytest
+from scipy.stats import gumbel_r
+
+from pipelines.metrics.checks import MetricError
+from pipelines.metrics.peaks import block_peaks, highest_sound_peak, sound_estimate
+
+
+def test_defects_in_a_third_of_the_blocks_hardly_raise_the_level_that_they_are_to_exceed() -> None:
+    random = np.random.default_rng(0)
+    sound = random.normal(0, 1, (640, 640)).astype(np.float32)
+    marked = sound.copy()
+    marked[:200] = 9
+    found = sound_estimate([block_peaks(m) for m in (sound, marked, sound)], 1.0)
+    assert (found.estimate, found.images) == (True, 3)
+    assert 4 < found.threshold < 6
+    assert (marked > found.threshold)[:200].all()
+    fresh = np.concatenate([block_peaks(random.normal(0, 1, (640, 640)).astype(np.float32)) for _ in range(20)])
+    assert 0.1 < np.sum(fresh > found.threshold) / 20 < 3, "about one block of a sound photograph"
+
+
+def test_the_level_is_that_of_the_distribution_it_is_fitted_to() -> None:
+    peaks = gumbel_r.ppf((np.arange(5000) + 0.5) / 5000, loc=2.0, scale=0.3)
+    for expected in (0.1, 1.0, 50.0):
+        exact = gumbel_r.isf(expected / 5000, loc=2.0, scale=0.3)
+        assert highest_sound_peak(peaks, expected) == pytest.approx(exact, abs=0.01)
+
+
+def test_blocks_cover_a_map_of_any_size() -> None:
+    for height, width in ((25, 17), (1, 1), (1952, 2592), (224, 3)):
+        region = np.zeros((height, width), np.float32)
+        region[-1, -1] = 5
+        peaks = block_peaks(region)
+        assert (peaks.max(), np.sum(peaks)) == (5, 5)
+        assert np.isfinite(highest_sound_peak(peaks, 1.0))
+
+
+def test_without_a_map_there_is_no_estimate() -> None:
+    with pytest.raises(MetricError, match="no map"):
+        sound_estimate([], 1.0)
