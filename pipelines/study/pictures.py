@@ -69,7 +69,8 @@ def _outline(study: Study, scanned: Scanned) -> NDArray[np.uint8]:
     polygons = [found.polygon for found in study.outlines.get(scanned.name, ())]
     true = (draw_outlines(polygons, *size) > 0).astype(np.uint8)
     # Around a defect, not on it: a hairline would vanish below its own outline.
-    around = cv2.dilate(true, np.ones((6 * line + 1, 6 * line + 1), np.uint8)) > 0
+    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (6 * line + 1, 6 * line + 1))
+    around = cv2.dilate(true, disc) > 0
     drawn = outline(scanned.photograph, around, TRUE, line)
     return outline(drawn, draw_regions(scanned.scan.defects, *size) > 0, FOUND, line)
 
