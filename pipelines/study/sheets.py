@@ -10,7 +10,8 @@ from pipelines.imaging.overlay import encode_picture
 from pipelines.imaging.scaling import shrink
 from pipelines.study.shown import Picture
 
-_GAP, _CAPTION = 8, 24
+_GAP = 8
+_FONT, _PANEL = 13, 480  # of captions, pixels: up to this panel, and larger with larger ones
 _INK = (60, 60, 60)
 _QUALITY = 80
 
@@ -20,10 +21,11 @@ def lay_out(panels: Sequence[tuple[str, NDArray[np.uint8]]], columns: int, side:
     small = [(caption, shrink(pixels, side)) for caption, pixels in panels]
     rows = [small[start : start + columns] for start in range(0, len(small), columns)]
     width = max(pixels.shape[1] for _, pixels in small)
-    heights = [max(pixels.shape[0] for _, pixels in row) + _CAPTION + _GAP for row in rows]
+    letter = max(_FONT, _FONT * side // _PANEL)
+    heights = [max(pixels.shape[0] for _, pixels in row) + letter + 11 + _GAP for row in rows]
     across = min(columns, len(small))
     sheet = Image.new("RGB", (across * (width + _GAP) - _GAP, sum(heights)), "white")
-    pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(13)
+    pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(letter)
     for number, row in enumerate(rows):
         top = sum(heights[:number])
         for place, (caption, pixels) in enumerate(row):
