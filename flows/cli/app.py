@@ -9,6 +9,7 @@ from flows.cli import adapting, data, promotion, serving, watching
 from flows.cli.output import err, print_error, print_json
 from flows.cli.retrained import print_retrain
 from pipelines.errors import CallError, KnotwatchError
+from pipelines.interrupt import remember_interrupts
 
 app = typer.Typer(
     name="knotwatch",
@@ -32,6 +33,7 @@ _UsageError: Any = typer.BadParameter.__bases__[0]
 
 def run(words: list[str]) -> int:
     """Run one command line and return its exit code."""
+    remember_interrupts()
     try:
         code = int(app(args=words, standalone_mode=False) or 0)
     except KnotwatchError as error:

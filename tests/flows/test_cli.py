@@ -44,7 +44,10 @@ def test_help_needs_no_heavy_library(project: Project) -> None:
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.parametrize("words", [("retrain",), ("data", "add", "x", "--layout", "nonsense"), ("nonsense",)])
+@pytest.mark.parametrize(
+    "words",
+    [("retrain",), ("data", "add", "x", "--layout", "nonsense"), ("nonsense",), ("serve", "x", "--port", "70000")],
+)
 def test_a_wrong_call_ends_with_2(project: Project, words: tuple[str, ...]) -> None:
     assert "Usage" in run_knotwatch(project.root, *words, expect=2).err
 

@@ -1,0 +1,32 @@
+"""Ctrl-C that a library swallows, in a process of its own."""
+
+import subprocess
+import sys
+
+LOST = """
+import os, signal
+from pipelines.interrupt import remember_interrupts
+from pipelines.progress import track
+remember_interrupts()
+try:
+    os.kill(os.getpid(), signal.SIGINT)
+    for _ in range(10_000_000):
+        pass
+except:  # as libraries do while they are imported
+    print("swallowed")
+for number in track(range(3), 3, "work"):
+    print("went on")
+"""
+
+
+def test_an_interrupt_that_was_swallowed_ends_the_next_long_work() -> None:
+    code = "import signal\nsignal.signal(signal.SIGINT, signal.default_int_handler)\n" + LOST
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.stdout == "swallowed\n"
+    assert "KeyboardInterrupt" in done.stderr
+
+
+def test_a_process_that_is_deaf_to_it_stays_so() -> None:
+    code = "import signal\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\n" + LOST
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "went on\n" * 3
