@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from importlib.metadata import version as installed_version
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import mlflow
@@ -228,7 +229,10 @@ class Tracking:
         from mlflow.exceptions import MlflowException
 
         try:
-            return Path(mlflow.artifacts.download_artifacts(run_id=run_id, artifact_path=name)).read_text("utf-8")
+            # Without a folder of ours, MLflow copies the file into a temporary one that nobody removes.
+            with TemporaryDirectory(prefix="knotwatch-") as folder:
+                copy = mlflow.artifacts.download_artifacts(run_id=run_id, artifact_path=name, dst_path=folder)
+                return Path(copy).read_text("utf-8")
         except (MlflowException, OSError) as error:
             raise ModelError(
                 f"{name} of MLflow run {run_id} cannot be read: {error}", cure="restore MLflow's artefacts, or retrain"

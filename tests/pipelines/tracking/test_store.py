@@ -108,12 +108,16 @@ def test_a_run_that_failed_says_why_and_may_go_on_until_its_end(store: Tracking)
     assert (store.parent(child.id), store.parent(run.id)) == (run.id, None)
 
 
-def test_a_text_that_is_gone_is_named(store: Tracking) -> None:
+def test_a_text_is_read_without_a_trace_and_one_that_is_gone_is_named(
+    store: Tracking, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with store.run("ash", "retrain", tags={}) as run:
         run.text("{}", "kept.json")
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     assert store.read_text(run.id, "kept.json") == "{}"
     with pytest.raises(ModelError, match=r"lost\.json"):
         store.read_text(run.id, "lost.json")
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_child_run_hangs_below_its_parent_and_both_finish(store: Tracking) -> None:
