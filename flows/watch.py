@@ -1,6 +1,7 @@
 """The flow `watch`: look at requests, new photographs and drift, then retrain once where there is a reason."""
 
 import logging
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,11 @@ from flows.watch_data import take_in_news
 from flows.watch_drift import look_for_drift
 from flows.watch_results import WatchResult
 from flows.watch_retrain import retrain_once
-from flows.watch_state import read_state, write_state
+from flows.watch_state import WatchState, read_state, write_state
 from pipelines.config import read_surface
 from pipelines.drift import Drift
-from pipelines.errors import BusyError
+from pipelines.errors import BusyError, ToolError
+from pipelines.history import join_days
 from pipelines.paths import Project, find_project
 from pipelines.tracking.store import Tracking
 
@@ -78,6 +80,7 @@ def look(project: Project, surface: str, *, at_once: bool = False) -> WatchResul
         write_state(project, surface, state)
         retrained, why_not = retrain_once(project, tracking, champion, own.policy.watch, state)
         notes += why_not
+        notes += _tidy(project, surface, state)
     return WatchResult(
         surface=surface,
         champion=champion.version if champion else None,
@@ -88,6 +91,17 @@ def look(project: Project, surface: str, *, at_once: bool = False) -> WatchResul
         retrained=retrained,
         notes=tuple(notes),
     )
+
+
+def _tidy(project: Project, surface: str, state: WatchState) -> list[str]:
+    """Join the history's files of past days; a file that cannot be read is no reason to end a look."""
+    try:
+        joined = join_days(project.surface(surface).history, datetime.now(UTC).date(), (state.calm_ns, state.seen_ns))
+    except (ToolError, OSError) as error:
+        return [f"the history is not tidied up: {error}"]
+    if joined:
+        log.info("watch %s: %d files of the history joined to others of their day", surface, joined)
+    return []
 
 
 def _tell_once(project: Project, surface: str, error: Exception) -> None:

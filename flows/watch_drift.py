@@ -11,7 +11,7 @@ from flows.watch_state import WatchState, write_state
 from pipelines.config import WatchSettings
 from pipelines.drift import Drift
 from pipelines.find_drift import find_drift
-from pipelines.history import read_batch
+from pipelines.history import list_batches, read_batch
 from pipelines.loader import Calibration, read_calibration
 from pipelines.paths import Project, SurfacePaths
 from pipelines.set_aside import set_aside
@@ -53,9 +53,7 @@ def look_for_drift(
 
 
 def _new_files(folder: Path, seen_ns: int) -> list[Path]:
-    """List batches in the order in which they were finished, which their names, made when they began, do not tell."""
-    times = {path: path.stat().st_mtime_ns for path in folder.glob("*.parquet")}
-    return sorted((path for path, time in times.items() if time > seen_ns), key=lambda path: (times[path], path.name))
+    return [path for path, time in list_batches(folder) if time > seen_ns]
 
 
 def _group(files: list[Path], version: int, paths: SurfacePaths, least: int) -> Iterator[tuple[pd.DataFrame, int]]:
@@ -86,11 +84,11 @@ def _remember(state: WatchState, found: Drift) -> WatchState:
 
 
 def _read_recent(paths: SurfacePaths, version: int, state: WatchState) -> pd.DataFrame:
-    """Read the last photographs that were seen since the last drift, whole batches of them, the latest first."""
+    """Read the last photographs that were seen since the last drift, the latest batches first."""
     found: list[pd.DataFrame] = []
     for path in reversed(_new_files(paths.history, state.calm_ns)):
         if path.stat().st_mtime_ns <= state.seen_ns and sum(map(len, found)) < _RECENT:
-            found.append(_read_counting(path, version, paths))
+            found.append(_read_counting(path, version, paths).tail(_RECENT))
     return pd.concat(found, ignore_index=True)
 
 

@@ -1,8 +1,11 @@
 """What was inspected on a surface: one Parquet file a batch, which drift is measured on."""
 
+import json
+import os
 import secrets
-from collections.abc import Iterable, Iterator
-from datetime import UTC, datetime
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import UTC, date, datetime
 from itertools import islice
 from pathlib import Path
 
@@ -28,6 +31,7 @@ _SCHEMA = pa.schema(
     ]
 )
 _ROWS = 10_000  # of one row group: what is held in memory while a batch is written
+_JOINED = b"knotwatch.batches"  # a joined file's metadata: the names of the batches in it, a JSON list
 
 
 class Observation(Record):
@@ -105,6 +109,61 @@ def read_batch(path: Path, version: int) -> pd.DataFrame:
     return _as_frame([_read_batch(path, pc.field("version") == version)])
 
 
+def list_batches(folder: Path) -> list[tuple[Path, int]]:
+    """List batches and when each was finished (ns since 1970), in that order, which names do not tell."""
+    times = ((path, path.stat().st_mtime_ns) for path in folder.glob("*.parquet"))
+    return sorted(times, key=lambda batch: (batch[1], batch[0].name))
+
+
+def join_days(folder: Path, today: date, seen_ns: Sequence[int]) -> int:
+    """Join the batches of each day before `today` into one file, and return how many are gone.
+
+    A server writes hundreds of files a day. A joined file counts as finished when the last of its batches was; what
+    was finished on different sides of one of the times `seen_ns` (ns since 1970) is kept apart, so that whoever reads
+    on from there misses nothing and reads nothing twice. Killed in between, the next call ends what was begun.
+
+    Raises:
+        ToolError: for a file that is no batch.
+    """
+    days: dict[tuple[object, ...], list[Path]] = defaultdict(list)
+    for path, time in list_batches(folder):
+        if path.name[:8] < f"{today:%Y%m%d}":
+            days[path.name[:8], *(time <= limit for limit in seen_ns)].append(path)
+    return sum(_join(sorted(paths)) for paths in days.values() if len(paths) > 1)
+
+
+def _join(paths: list[Path]) -> int:
+    """Write batches into the first one's file, a row group at a time, and remove the others."""
+    joined = {path: _read_joined(path) for path in paths}
+    # Where an earlier call was killed, what lies in another file already is only removed.
+    done = {name for path, names in joined.items() for name in names if name != path.stem}
+    left = [path for path in paths if path.stem not in done]
+    if len(left) > 1:
+        names = [name for path in left for name in joined[path] or [path.stem]]
+        with whole_file(left[0]) as neighbour:
+            with pq.ParquetWriter(neighbour, _SCHEMA.with_metadata({_JOINED: json.dumps(names)})) as writer:
+                for path in left:
+                    for group in pq.ParquetFile(path).iter_batches(_ROWS):
+                        writer.write_batch(group.cast(_SCHEMA))
+            last = max(path.stat().st_mtime_ns for path in left)
+            os.utime(neighbour, ns=(last, last))
+    gone = [path for path in paths if path != left[0]]
+    for path in gone:
+        path.unlink()
+    return len(gone)
+
+
+def _read_joined(path: Path) -> list[str]:
+    try:
+        return list(json.loads((pq.read_schema(path).metadata or {}).get(_JOINED, b"[]")))
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise _no_batch(path, error) from error
+
+
+def _no_batch(path: Path, error: Exception) -> ToolError:
+    return ToolError(f"{path} is no batch of inspections: {error}", cure="move that file away")
+
+
 def _as_frame(tables: list[pa.Table]) -> pd.DataFrame:
     whole = pa.concat_tables([table for table in tables if table.num_rows] or [_name_rows(_SCHEMA.empty_table(), "")])
     # Verdicts are missing where a photograph could not be read: pandas' own bool knows no missing value.
@@ -116,7 +175,7 @@ def _read_batch(path: Path, wanted: pc.Expression | None) -> pa.Table:
     try:
         return _name_rows(pq.read_table(path, schema=_SCHEMA, filters=wanted), path.stem)
     except (pa.ArrowException, OSError) as error:
-        raise ToolError(f"{path} is no batch of inspections: {error}", cure="move that file away") from error
+        raise _no_batch(path, error) from error
 
 
 def _name_rows(table: pa.Table, batch: str) -> pa.Table:

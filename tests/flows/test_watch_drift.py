@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from flows.watch import _forget_problem, _tell_once
+from flows.watch import _forget_problem, _tell_once, _tidy
 from flows.watch_drift import look_for_drift
 from flows.watch_state import WatchState, read_state
 from pipelines.config import WatchSettings
@@ -134,6 +134,20 @@ def test_a_wave_of_defects_that_no_small_batch_shows_is_seen_over_several(line: 
     assert 3 <= first <= 7
     assert kinds[-2:] == [None, None], "what was told is told again of batches that are sound"
     assert line.told == [DriftKind.CONTENT]
+
+
+def test_joined_days_are_not_looked_at_again_and_a_damaged_file_is_left(line: Line) -> None:
+    for _ in range(3):
+        line.inspect(30)
+    line.look()
+    for file in line.paths.history.iterdir():
+        file.rename(file.with_name(f"20200101{file.name[8:]}"))
+    assert _tidy(line.project, "oak", line.state) == []
+    assert len(list(line.paths.history.iterdir())) == 1
+    assert line.look() == []
+    for number in range(2):
+        (line.paths.history / f"20200102T{number}.parquet").write_bytes(b"PAR1")
+    assert "20200102T0.parquet is no batch" in _tidy(line.project, "oak", line.state)[0]
 
 
 def test_a_damaged_batch_is_told_once_not_each_minute(line: Line, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,12 +1,13 @@
 """The inspection history: batches written whole, read back apart by time and version."""
 
-from datetime import UTC, datetime, timedelta
+import os
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from pipelines.errors import ToolError
-from pipelines.history import Observation, read_history, write_batch
+from pipelines.history import Observation, join_days, list_batches, read_history, write_batch
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
@@ -66,3 +67,40 @@ def test_a_file_that_is_no_batch_is_named(tmp_path: Path) -> None:
     (tmp_path / "20260101.parquet").write_bytes(b"PAR1")
     with pytest.raises(ToolError, match=r"20260101\.parquet is no batch"):
         read_history(tmp_path)
+
+
+def write_finished(folder: Path, minute: int, finished_ns: int) -> Path:
+    path = write_batch(folder, [observe(minute), observe(minute + 1, version=2)])
+    assert path is not None
+    os.utime(path, ns=(finished_ns, finished_ns))
+    return path
+
+
+def test_days_are_joined_on_each_side_of_what_was_looked_at(tmp_path: Path) -> None:
+    a, b, c, d = (write_finished(tmp_path, 10 * n, n) for n in (1, 2, 3, 4))
+    before = read_history(tmp_path).drop(columns="batch")
+    assert join_days(tmp_path, NOON.date(), (2, 0)) == 0, "the day is not over"
+    assert join_days(tmp_path, NOON.date() + timedelta(days=1), (2, 0)) == 2
+    assert list_batches(tmp_path) == [(a, 2), (c, 4)]
+    assert read_history(tmp_path).drop(columns="batch").equals(before)
+    e = write_finished(tmp_path, 50, 4)
+    assert join_days(tmp_path, date.max, (2, 0)) == 1
+    assert not any(path.exists() for path in (b, d, e))
+    assert list(read_history(tmp_path, version=2)["path"]) == [f"/in/{n}1.jpg" for n in range(1, 6)]
+
+
+def _kill(_path: Path, **_arguments: object) -> None:
+    raise KeyboardInterrupt
+
+
+def test_a_joining_that_was_killed_is_ended_by_the_next(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for n in (1, 2, 3):
+        write_finished(tmp_path, 10 * n, n)
+    before = read_history(tmp_path).drop(columns="batch")
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "unlink", _kill)
+        with pytest.raises(KeyboardInterrupt):
+            join_days(tmp_path, date.max, ())
+    assert len(list_batches(tmp_path)) == 3
+    assert join_days(tmp_path, date.max, ()) == 2
+    assert read_history(tmp_path).drop(columns="batch").equals(before)
