@@ -23,6 +23,7 @@ class ProceduralSettings(Settings):
 
     seed: int = 0
     material: Literal["wood", "fabric"] = "wood"
+    look: str | None = None  # a species or a cloth; by default the material's first
     normal: int = Field(default=90, ge=1)
     defective: int = Field(default=30, ge=0)
     width: int = Field(default=384, ge=64, le=8192)
@@ -401,8 +402,7 @@ def resolve_run(project: Project, surface: SurfaceSettings, profile: str, assign
     return _check(RunSettings, values, f"{project.params}, profile {profile}, with this surface's and call's changes")
 
 
-def read_procedural_options(material: str, seed: int, normal: int, defective: int, size: str) -> ProceduralSettings:
+def read_procedural_options(size: str, **values: str | int | None) -> ProceduralSettings:
     """Check the options of `data add --layout procedural`; `size` is WIDTHxHEIGHT in pixels."""
     width, _, height = size.partition("x")
-    values = {"material": material, "seed": seed, "normal": normal, "defective": defective}
     return _check(ProceduralSettings, {**values, "width": width, "height": height}, "data add --layout procedural")

@@ -30,6 +30,9 @@ def add(
         str | None, typer.Option(metavar="URL", help="Take PATH from this git or DVC repository.")
     ] = None,
     material: Annotated[str, typer.Option(help="procedural: wood or fabric.")] = "wood",
+    look: Annotated[
+        str | None, typer.Option(help="procedural: pine, oak, walnut or alder; linen, cotton or chambray.")
+    ] = None,
     seed: Annotated[int, typer.Option(help="procedural: the seed.")] = 0,
     normal: Annotated[int, typer.Option(help="procedural: sound images.")] = 90,
     defective: Annotated[int, typer.Option(help="procedural: images with defects.")] = 30,
@@ -43,7 +46,9 @@ def add(
     log_to_terminal()
     project = find_project()
     if layout == Layout.PROCEDURAL:
-        options = read_procedural_options(material, seed, normal, defective, size)
+        options = read_procedural_options(
+            size, material=material, look=look, seed=seed, normal=normal, defective=defective
+        )
         source = SourceSettings(layout=layout, procedural=options)
     elif path is None:
         raise CallError(f"layout {layout} needs a PATH", cure=f"knotwatch data add {surface} FOLDER --layout {layout}")

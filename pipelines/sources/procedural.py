@@ -16,7 +16,7 @@ from PIL import Image
 from pipelines.config import ProceduralSettings
 from pipelines.errors import SourceError
 from pipelines.files import write_whole
-from pipelines.imaging.procedural import DEFECTS, DRAWING, draw, light_of
+from pipelines.imaging.procedural import DEFECTS, DRAWING, check_look, draw, light_of
 from pipelines.progress import track
 from pipelines.records import Label, SourceRow
 
@@ -39,11 +39,15 @@ def write_procedural(settings: ProceduralSettings, folder: Path) -> None:
 
     Files that are there from an earlier call with the same look are kept, so that larger counts only add files;
     those that the settings no longer name are removed. The table is written last: a folder without one is unfinished.
+
+    Raises:
+        CallError: for a look that the material does not know.
     """
+    check_look(settings.material, settings.look)
     for part in ("images", "masks"):
         (folder / part).mkdir(parents=True, exist_ok=True)
     (folder / "labels.csv").unlink(missing_ok=True)
-    look = settings.model_dump(mode="json", exclude={"normal", "defective"}) | {"drawing": DRAWING}
+    look = settings.model_dump(mode="json", exclude={"normal", "defective"}, exclude_none=True) | {"drawing": DRAWING}
     _drop_other_looks(folder, look)
     pictures = list(_pictures(settings))
     _drop_surplus(folder, {picture.name for picture in pictures})
@@ -105,7 +109,9 @@ def _write_picture(settings: ProceduralSettings, picture: _Picture, folder: Path
     image = folder / "images" / picture.name
     mask = folder / "masks" / picture.name
     if not image.is_file() or (picture.defects and not mask.is_file()):
-        drawn = draw(settings.material, picture.seed, settings.height, settings.width, picture.defects)
+        drawn = draw(
+            settings.material, picture.seed, settings.height, settings.width, picture.defects, look=settings.look
+        )
         if picture.defects:
             write_whole(mask, _png(drawn.mask))
         write_whole(image, _png(drawn.image))

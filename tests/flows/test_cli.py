@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from pipelines.imaging.procedural.species import SPECIES
+from pipelines.imaging.procedural.weave import CLOTHS
 from pipelines.paths import Project
 from tests.conftest import run_knotwatch
 from tests.flows.projects import SURFACE, copy_project
@@ -32,6 +34,11 @@ COMMANDS = (
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_has_help_with_an_example(project: Project, command: str) -> None:
     assert "Example" in run_knotwatch(project.root, *command.split(), "--help").out
+
+
+def test_all_looks_that_can_be_drawn_are_named(project: Project) -> None:
+    text = run_knotwatch(project.root, "data", "add", "--help").out
+    assert [look for look in (*SPECIES, *CLOTHS) if look not in text] == []
 
 
 def test_help_needs_no_heavy_library(project: Project) -> None:

@@ -34,6 +34,12 @@ def light_of(seed: int) -> str:
     return choose_light(stream(seed, 2))
 
 
+def check_look(material: Material, look: str | None) -> None:
+    """Raise CallError for a look that a material does not know; None is its usual one."""
+    if look is not None:
+        find_species(look) if material == "wood" else find_cloth(look)
+
+
 def draw(
     material: Material,
     seed: int,

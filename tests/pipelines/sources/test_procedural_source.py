@@ -8,8 +8,8 @@ import pytest
 from PIL import Image
 
 from pipelines.config import ProceduralSettings
-from pipelines.errors import SourceError
-from pipelines.imaging.procedural import FABRIC_DEFECTS, WOOD_DEFECTS
+from pipelines.errors import CallError, SourceError
+from pipelines.imaging.procedural import FABRIC_DEFECTS, WOOD_DEFECTS, draw
 from pipelines.records import Label
 from pipelines.sources.procedural import read_procedural, write_procedural
 
@@ -73,6 +73,18 @@ def test_fewer_or_other_pictures_leave_no_remains(tmp_path: Path) -> None:
     ]
     shown = {name for row in read_procedural(tmp_path) for name in row.defects.values()}
     assert shown == set(FABRIC_DEFECTS.values())
+
+
+def test_a_look_is_another_picture_and_an_unknown_one_is_refused_before_anything_is_drawn(tmp_path: Path) -> None:
+    write_procedural(SMALL, tmp_path)
+    usual = _files(tmp_path)
+    for look, same in (("oak", False), ("pine", True)):
+        write_procedural(SMALL.model_copy(update={"look": look}), tmp_path)
+        assert (_files(tmp_path)["images/wood-0001.png"][0] == usual["images/wood-0001.png"][0]) == same
+    assert draw("wood", 1, 64, 96, look="walnut").image.mean() < draw("wood", 1, 64, 96).image.mean()
+    with pytest.raises(CallError, match=r"'linen'[^:]*: choose one of pine, oak, walnut, alder"):
+        write_procedural(SMALL.model_copy(update={"look": "linen"}), tmp_path / "new")
+    assert not (tmp_path / "new").exists()
 
 
 def test_an_interrupted_run_is_completed(tmp_path: Path) -> None:
