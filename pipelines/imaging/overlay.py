@@ -42,15 +42,16 @@ def _check_same_size(photograph: Photograph, other: NDArray[Any], what: str) -> 
 
 
 def heat_strength(anomaly_map: AnomalyMap, pixel_threshold: float) -> NDArray[np.float32]:
-    """Map scores to 0..1 by octaves: a quarter of the threshold and less is 0, the threshold 0.5, four times it 1.
+    """Map scores to 0..1 by octaves: half the threshold and less is 0, the threshold 0.5, four times it 1.
 
-    The range is the same for every photograph, so that colours can be compared across a report.
+    The range is the same for every photograph, so that colours can be compared across a report. Sound surface may
+    reach half the threshold everywhere: it stays clear, or a report of sound boards would be violet.
 
     >>> heat_strength(np.array([[0.0, 1.0, 2.0, 4.0, 99.0]], dtype=np.float32), 2.0).tolist()
-    [[0.0, 0.25, 0.5, 0.75, 1.0]]
+    [[0.0, 0.0, 0.5, 0.75, 1.0]]
     """
-    ratio = anomaly_map / max(pixel_threshold, _SMALLEST)
-    return np.asarray((np.log2(np.clip(ratio, 0.25, 4)) + 2) / 4, dtype=np.float32)
+    octaves = np.log2(np.clip(anomaly_map / max(pixel_threshold, _SMALLEST), 0.5, 4))
+    return np.asarray(0.5 + np.where(octaves < 0, octaves / 2, octaves / 4), dtype=np.float32)
 
 
 def heatmap(photograph: Photograph, anomaly_map: AnomalyMap, pixel_threshold: float) -> Photograph:
