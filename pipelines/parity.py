@@ -4,7 +4,7 @@ import logging
 import math
 import tempfile
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -42,6 +42,13 @@ class Region(NamedTuple):
 
     image: NDArray[np.uint8]
     planted: bool
+
+
+class Marks(NamedTuple):
+    """A network's scores of regions, and which of them hold a synthetic defect."""
+
+    scores: tuple[float, ...]
+    planted: tuple[bool, ...]
 
 
 class Exported(NamedTuple):
@@ -103,22 +110,23 @@ def read_parity(folder: Path) -> Parity | None:
 
 
 def choose_precision(
-    parities: Mapping[Precision, Parity], milliseconds: Mapping[Precision, float]
+    milliseconds: Mapping[Precision, float], disagree: Callable[[Precision], tuple[str, ...]]
 ) -> tuple[Precision, dict[Precision, str]]:
-    """Return the precision to run of those that agree with torch, f32 where none does, and why others do not agree.
+    """Return the precision to run, f32 where none agrees with torch, and why others do not agree.
 
     It is the least rounded of those that take at most a quarter longer than the fastest, so that what else the machine
-    does while they are timed hardly ever decides. The version has no threshold yet: the 99 % quantile of torch's scores
-    of sound regions stands in.
+    does while they are timed hardly ever decides. Where that one disagrees, it is chosen among the others: what would
+    not be run is not set against torch, which takes longer than the timing.
     """
-    refused = {}
-    for precision, parity in parities.items():
-        sound = [score for score, planted in zip(parity.torch, parity.planted, strict=True) if not planted]
-        if found := disagreements(parity, float(np.quantile(sound, 0.99))):
-            refused[precision] = "; ".join(found)
-    agreeing = [precision for precision in parities if precision not in refused]
-    enough = _NEAR * min((milliseconds[p] for p in agreeing), default=0)
-    return next((p for p in Precision if p in agreeing and milliseconds[p] <= enough), Precision.F32), refused
+    refused: dict[Precision, str] = {}
+    while left := [p for p in Precision if p in milliseconds and p not in refused]:
+        enough = _NEAR * min(milliseconds[p] for p in left)
+        chosen = next(p for p in left if milliseconds[p] <= enough)
+        found = disagree(chosen)
+        if not found:
+            return chosen, refused
+        refused[chosen] = "; ".join(found)
+    return Precision.F32, refused
 
 
 def draw_regions(prepared: Path, images: Sequence[PreparedImage], plan: TilePlan, seed: int) -> Iterator[Region]:
@@ -137,21 +145,12 @@ def draw_regions(prepared: Path, images: Sequence[PreparedImage], plan: TilePlan
 
 
 def score_regions(
-    torch: MapsTiles,
-    exported: Mapping[Precision, MapsTiles],
-    plan: TilePlan,
-    rule: ScoreRule,
-    regions: Iterable[Region],
-) -> dict[Precision, Parity]:
-    """Score the same regions by torch and by each exported network, in one pass."""
-    models = [torch, *exported.values()]
-    rows, planted = [], []
-    for region in track(regions, _REGIONS, "parity"):
-        rows.append([scan_region(model, plan, rule, region.image).score for model in models])
-        planted.append(region.planted)
-    first, *others = zip(*rows, strict=True)
-    found = zip(exported, others, strict=True)
-    return {p: Parity(torch=first, exported=scores, planted=tuple(planted)) for p, scores in found}
+    model: MapsTiles, plan: TilePlan, rule: ScoreRule, regions: Iterable[Region], label: str = "parity"
+) -> Marks:
+    """Score regions by one network, torch's or exported."""
+    rows = [(scan_region(model, plan, rule, r.image).score, r.planted) for r in track(regions, _REGIONS, label)]
+    scores, planted = zip(*rows, strict=True)
+    return Marks(scores, planted)
 
 
 def time_models(models: Mapping[Precision, MapsTiles], tile: NDArray[np.uint8]) -> dict[Precision, float]:
@@ -178,43 +177,68 @@ def export_agreeing(
     algorithm: Algorithm,
     model: Any,
     tiles: TileSet,
-    regions: Iterable[Region],
+    regions: Callable[[], Iterable[Region]],
     rule: ScoreRule,
     asked: str,
     folder: Path,
 ) -> Exported:
     """Export a fitted torch model to `folder` at the precision asked for, or with `auto` at the fastest that agrees.
 
-    `tiles` are the ones trained on.
+    `tiles` are the ones trained on; `regions` draws the same ones each time, for they may be too many to be kept.
 
     Raises:
         ModelError: where the precision asked for does not agree with torch, or this processor has none such.
     """
-    from pipelines.models.export import TorchTiles, export_openvino
+    from pipelines.models.export import export_openvino
     from pipelines.models.quantise import move_ir, quantise
 
     wanted = machine_precisions() if asked == "auto" else (Precision(asked),)
     if not set(wanted) <= set(machine_precisions()):
         raise ModelError(f"this processor does not compute in {asked}", cure="set export.precision to auto")
-    plan = tiles.plan
-    export_openvino(model, plan.tile_height, plan.tile_width, folder)
+    export_openvino(model, tiles.plan.tile_height, tiles.plan.tile_width, folder)
     with tempfile.TemporaryDirectory(dir=folder) as beside:
         if Precision.INT8 in wanted:
             quantise(folder, calibration_tiles(tiles), Path(beside))
         models = {p: TileModel(Path(beside) if p == Precision.INT8 else folder, p) for p in wanted}
-        parities = score_regions(TorchTiles(model), models, plan, rule, regions)
-        milliseconds = time_models(models, tiles[0])
-        chosen, refused = choose_precision(parities, milliseconds)
-        if asked != "auto" and refused:
-            raise ModelError(
-                f"{algorithm} in {asked} does not agree with torch: {'; '.join(refused.values())}",
-                cure="set export.precision to auto",
-            )
-        if chosen == Precision.INT8:
+        exported = _choose(algorithm, model, models, tiles, regions, rule, asked)
+        if exported.precision == Precision.INT8:
             move_ir(Path(beside), folder)
-    words = _describe(chosen, milliseconds, refused)
-    log.info("export %s: %s", algorithm, words)
-    return Exported(chosen, parities[chosen], words)
+    log.info("export %s: %s", algorithm, exported.words)
+    return exported
+
+
+def _choose(
+    algorithm: Algorithm,
+    fitted: Any,
+    models: Mapping[Precision, TileModel],
+    tiles: TileSet,
+    regions: Callable[[], Iterable[Region]],
+    rule: ScoreRule,
+    asked: str,
+) -> Exported:
+    """Choose among exported networks, and say how the chosen one agrees with the fitted one.
+
+    There is no threshold yet: the 99 % quantile of torch's scores of sound regions stands in.
+    """
+    from pipelines.models.export import TorchTiles
+
+    milliseconds = time_models(models, tiles[0])
+    torch, planted = score_regions(TorchTiles(fitted), tiles.plan, rule, regions(), "parity, torch")
+    threshold = float(np.quantile([s for s, p in zip(torch, planted, strict=True) if not p], 0.99))
+    parities: dict[Precision, Parity] = {}
+
+    def disagree(precision: Precision) -> tuple[str, ...]:
+        marks = score_regions(models[precision], tiles.plan, rule, regions(), f"parity, {precision}")
+        parities[precision] = Parity(torch=torch, exported=marks.scores, planted=planted)
+        return disagreements(parities[precision], threshold)
+
+    chosen, refused = choose_precision(milliseconds, disagree)
+    if asked != "auto" and refused:
+        raise ModelError(
+            f"{algorithm} in {asked} does not agree with torch: {'; '.join(refused.values())}",
+            cure="set export.precision to auto",
+        )
+    return Exported(chosen, parities[chosen], _describe(chosen, milliseconds, refused))
 
 
 def export_unchecked(algorithm: Algorithm, model: Any, plan: TilePlan, asked: str, folder: Path) -> Exported:

@@ -5,6 +5,7 @@ import resource
 import shutil
 import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -147,7 +148,7 @@ def _export_checked(
 ) -> Exported:
     score = settings.of(algorithm).score
     rule = ScoreRule(border_share=score.border_share, top_share=score.top_share)
-    regions = draw_regions(prepared, images, tiles.plan, settings.seed)
+    regions = partial(draw_regions, prepared, images, tiles.plan, settings.seed)
     return export_agreeing(algorithm, model, tiles, regions, rule, settings.export.precision, folder)
 
 

@@ -98,14 +98,18 @@ def test_another_ranking_disagrees_even_where_verdicts_do_not() -> None:
 
 
 def test_the_fastest_that_agrees_is_taken_and_f32_where_none_does() -> None:
-    agrees, differs = _parity(SCORES * 1.0001), _parity(SCORES[::-1])
     times = {F32: 3.0, BF16: 2.0, INT8: 1.0}
-    assert choose_precision({F32: agrees, BF16: agrees, INT8: agrees}, times) == (INT8, {})
-    chosen, refused = choose_precision({F32: agrees, BF16: agrees, INT8: differs}, times)
-    assert (chosen, list(refused)) == (BF16, [INT8])
-    assert choose_precision(dict.fromkeys(Precision, differs), times)[0] == F32
+
+    def choose(times: dict[Precision, float], *wrong: Precision) -> tuple[Precision, list[Precision], list[Precision]]:
+        asked: list[Precision] = []
+        chosen, refused = choose_precision(times, lambda p: asked.append(p) or (("differs",) if p in wrong else ()))
+        return chosen, list(refused), asked
+
+    assert choose(times) == (INT8, [], [INT8]), "what is not run was set against torch"
+    assert choose(times, INT8) == (BF16, [INT8], [INT8, BF16])
+    assert choose(times, *Precision) == (F32, [INT8, BF16, F32], [INT8, BF16, F32])
     alike = {F32: 11.0, BF16: 10.0, INT8: 10.5}
-    assert choose_precision(dict.fromkeys(Precision, agrees), alike)[0] == F32, "a breath of the machine decided"
+    assert choose(alike)[0] == F32, "a breath of the machine decided"
 
 
 def test_regions_come_of_sound_images_outside_the_test_part(tmp_path: Path, images: list[PreparedImage]) -> None:
@@ -131,8 +135,10 @@ def test_an_export_with_changed_weights_is_refused(tmp_path: Path, regions: list
         damaged.layers[0].weight[:, :, 2] *= 1.3  # type: ignore[operator] - a convolution's weight is a tensor
     for folder, network in (("as fitted", model), ("damaged", damaged)):
         export_openvino(network.eval(), HEIGHT, WIDTH, tmp_path / folder)
-        found = score_regions(TorchTiles(model), {F32: TileModel(tmp_path / folder)}, PLAN, RULE, regions)[F32]
-        threshold = float(np.quantile([s for s, p in zip(found.torch, found.planted, strict=True) if not p], 0.99))
+        networks = TorchTiles(model), TileModel(tmp_path / folder)
+        (scores, planted), exported = (score_regions(m, PLAN, RULE, regions) for m in networks)
+        found = Parity(torch=scores, exported=exported.scores, planted=planted)
+        threshold = float(np.quantile([s for s, p in zip(scores, planted, strict=True) if not p], 0.99))
         if network is model:
             check_parity(found, threshold)
             continue
@@ -150,7 +156,7 @@ def speeds(monkeypatch: pytest.MonkeyPatch) -> dict[Precision, float]:
 
 
 def _export(tiles: TileSet, regions: list[Region], asked: str, folder: Path) -> room.Exported:
-    return export_agreeing(Algorithm.PADIM, Colours().eval(), tiles, regions, RULE, asked, folder)
+    return export_agreeing(Algorithm.PADIM, Colours().eval(), tiles, lambda: regions, RULE, asked, folder)
 
 
 def _burn(region: Region) -> Region:
