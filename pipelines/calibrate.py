@@ -3,7 +3,7 @@
 import logging
 import shutil
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from pipelines.config import ScoreSettings, SurfaceSettings
+from pipelines.config import DefectSettings, ScoreSettings, SurfaceSettings
 from pipelines.defects.promise import hold_for_regions
 from pipelines.files import write_whole
 from pipelines.imaging.measures import MEASURES, measure_photograph
@@ -25,7 +25,7 @@ from pipelines.metrics.calibration import (
     risk_controlled_threshold,
 )
 from pipelines.metrics.histograms import choose_edges
-from pipelines.metrics.peaks import block_peaks, sound_estimate
+from pipelines.metrics.peaks import Reach, block_peaks, find_reach, own_scale
 from pipelines.metrics.pixels import PixelHistograms
 from pipelines.metrics.scale import ScoreScale, fit_scale
 from pipelines.models.runtime import TileModel
@@ -62,12 +62,14 @@ class _HeldOut(NamedTuple):
     medians: list[float]
 
 
-class _Unlabelled(NamedTuple):
-    """Thresholds from photographs that may show defects, and how high their maps are in the middle."""
+class _Thresholds(NamedTuple):
+    """Thresholds and how defects are searched; `level` and `reach` are what is usual of photographs without labels."""
 
     image: Promise
     pixel: Promise
-    usual: float
+    defects: DefectSettings
+    level: float | None = None
+    reach: Reach | None = None
 
 
 def calibrate(
@@ -101,23 +103,18 @@ def calibrate(
     estimate = not parts[Part.CALIBRATE]
     held_out = parts[Part.CALIBRATE] or parts[Part.TRAIN]
     found = _score_held_out(model, trained.plan, rule, scales, _regions(prepared, held_out, "calibrate"))
-    image_threshold, pixel_threshold = _set_thresholds(found, settings, estimate)
-    usual = None
     if trained.false_blocks is not None:
-        image_threshold, pixel_threshold, usual = _estimate_unlabelled(found, scales, trained.false_blocks, settings)
-        level = min(int(np.searchsorted(found.levels, pixel_threshold.threshold)), found.levels.size - 1)
-        marked = float(found.shares[:, level].mean())
-        pixel_threshold = pixel_threshold.model_copy(update={"asked": settings.policy.marked_area_rate, "rate": marked})
+        limits = _estimate_unlabelled(found, scales, trained.false_blocks, settings)
+    elif estimate:
+        limits = _estimate(found, settings)
+    else:
 
-    def scan_again(number: int) -> NDArray[np.float32]:
-        return scales.map.apply(scan_region(model, trained.plan, rule, read_region(prepared, held_out[number])).map)
+        def scan_again(number: int) -> NDArray[np.float32]:
+            return scales.map.apply(scan_region(model, trained.plan, rule, read_region(prepared, held_out[number])).map)
 
-    if not estimate:
-        anomalous = np.array(found.scores) > image_threshold.threshold
-        rated, defects = (pixel_threshold, found.shares, found.levels, anomalous), settings.policy.defects
-        pixel_threshold = hold_for_regions(*rated, scan_again, defects)
+        limits = _promise(found, settings, scan_again)
     if trained.parity:
-        check_parity(trained.parity, image_threshold.threshold * scales.image.divisor)
+        check_parity(trained.parity, limits.image.threshold * scales.image.divisor)
         write_parity(folder, trained.parity)
     info = VersionInfo(
         surface=surface,
@@ -130,10 +127,11 @@ def calibrate(
         score_rule=rule,
         map_divisor=scales.map.divisor,
         image_divisor=scales.image.divisor,
-        image_threshold=image_threshold,
-        pixel_threshold=pixel_threshold,
-        defects=settings.policy.defects,
-        usual_level=usual,
+        image_threshold=limits.image,
+        pixel_threshold=limits.pixel,
+        defects=limits.defects,
+        usual_level=limits.level,
+        usual_reach=limits.reach,
         references=_store_references(model, trained, prepared, select, folder / "reference"),
     )
     # Scores of images that were trained on are lower than those of new ones: nothing can be compared with them.
@@ -178,25 +176,40 @@ def _score_held_out(
     return _HeldOut(scores, *histograms.table().exceedance(), measures, tops, peaks, medians)
 
 
-def _set_thresholds(found: _HeldOut, settings: SurfaceSettings, estimate: bool) -> tuple[Promise, Promise]:
-    scores, shares, levels = found.scores, found.shares, found.levels
+def _promise(
+    found: _HeldOut, settings: SurfaceSettings, scan_again: Callable[[int], NDArray[np.float32]]
+) -> _Thresholds:
     asked = settings.policy
-    if estimate:
-        return quantile_estimate(scores, asked.false_alarm_rate), area_estimate(shares, levels, asked.marked_area_rate)
-    return (
-        conformal_threshold(scores, asked.false_alarm_rate),
-        risk_controlled_threshold(shares, levels, asked.marked_area_rate),
-    )
+    image = conformal_threshold(found.scores, asked.false_alarm_rate)
+    pixel = risk_controlled_threshold(found.shares, found.levels, asked.marked_area_rate)
+    anomalous = np.array(found.scores) > image.threshold
+    pixel = hold_for_regions(pixel, found.shares, found.levels, anomalous, scan_again, asked.defects)
+    return _Thresholds(image, pixel, asked.defects)
+
+
+def _estimate(found: _HeldOut, settings: SurfaceSettings) -> _Thresholds:
+    asked = settings.policy
+    image = quantile_estimate(found.scores, asked.false_alarm_rate)
+    return _Thresholds(image, area_estimate(found.shares, found.levels, asked.marked_area_rate), asked.defects)
 
 
 def _estimate_unlabelled(
     found: _HeldOut, scales: _Scales, false_blocks: float, settings: SurfaceSettings
-) -> _Unlabelled:
+) -> _Thresholds:
     """Take how high sound surface reaches from the lower part of each map; image scores are those of maps cut there."""
-    pixel = sound_estimate(found.peaks, false_blocks)
+    asked = settings.policy
+    reach = find_reach(found.peaks, false_blocks)
+    lowered = [own_scale(peaks, reach) for peaks in found.peaks]
     to_images = scales.map.divisor / scales.image.divisor
-    scores = [float(np.minimum(top, pixel.threshold).mean()) * to_images for top in found.tops]
-    return _Unlabelled(quantile_estimate(scores, settings.policy.false_alarm_rate), pixel, max(found.medians))
+    cut = [np.minimum(top / scale, reach.level) for top, scale in zip(found.tops, lowered, strict=True)]
+    image = quantile_estimate([float(top.mean()) * to_images for top in cut], asked.false_alarm_rate)
+    places = np.searchsorted(found.levels, reach.level * np.array(lowered)).clip(max=found.levels.size - 1)
+    marked = float(found.shares[np.arange(places.size), places].mean())
+    pixel = Promise(
+        threshold=reach.level, asked=asked.marked_area_rate, rate=marked, images=len(lowered), estimate=True
+    )
+    # The threshold lies where sound surface ends already: no photograph is searched more closely.
+    return _Thresholds(image, pixel, asked.defects.model_copy(update={"anomalous": 1.0}), max(found.medians), reach)
 
 
 def _store_references(

@@ -19,6 +19,7 @@ from pipelines.imaging.decoding import decode_photograph
 from pipelines.imaging.region import find_region
 from pipelines.imaging.scoring import ScoreRule, border_width, image_score, inner_part, score_level
 from pipelines.imaging.tiling import Stitcher, cut_tiles
+from pipelines.metrics.peaks import Reach, block_peaks, own_scale
 from pipelines.models.runtime import TileModel
 from pipelines.records import Box, Defect, Precision, Promise, Record, TilePlan
 
@@ -45,7 +46,8 @@ class Reference(Record):
 class VersionInfo(Record):
     """model.json: all of a version that is not its network. `precision` is what its scores were made with.
 
-    `usual_level` is the highest median of a map among the photographs of a version that was trained without labels.
+    A version that was trained without labels has `usual_level`, the highest median of a map among its photographs, and
+    `usual_reach`, how high the sound surface of the median one reaches; older ones have no `usual_reach`.
     """
 
     schema_version: int = Field(default=SCHEMA, le=SCHEMA)
@@ -63,6 +65,7 @@ class VersionInfo(Record):
     pixel_threshold: Promise
     defects: DefectSettings = DefectSettings()
     usual_level: float | None = None
+    usual_reach: Reach | None = None
     references: tuple[Reference, ...] = ()
 
 
@@ -78,10 +81,14 @@ class Calibration(Record):
 
 
 class RegionScan(NamedTuple):
-    """A region's map (H, W) float32 and its image score, raw or on the version's scale."""
+    """A region's map (H, W) float32 and its image score, raw or on the version's scale.
+
+    Both were divided by `lowered` where the photograph's sound surface reaches higher than usual.
+    """
 
     map: NDArray[np.float32]
     score: float
+    lowered: float = 1.0
 
 
 class Judged(NamedTuple):
@@ -136,7 +143,10 @@ class Detector:
     def scan_region(self, region: NDArray[np.uint8]) -> RegionScan:
         """Scan a prepared region; map and score are on the version's scale."""
         raw = scan_region(self._model, self.info.plan, self.info.score_rule, region)
-        return RegionScan(raw.map / np.float32(self.info.map_divisor), raw.score / self.info.image_divisor)
+        scaled = raw.map / np.float32(self.info.map_divisor)
+        usual = self.info.usual_reach
+        lowered = 1.0 if usual is None else own_scale(block_peaks(scaled), usual)
+        return RegionScan(scaled / np.float32(lowered), raw.score / self.info.image_divisor / lowered, lowered)
 
     def scan(self, photograph: NDArray[np.uint8]) -> Scan:
         """Scan a photograph (H, W, 3) as a person sees it.
@@ -150,12 +160,12 @@ class Detector:
         whole = np.zeros(photograph.shape[:2], np.float32)
         whole[box.top : box.bottom, box.left : box.right] = found.map
         defects = tuple(_move(defect, box) for defect in judged.defects)
-        return Scan(whole, judged.score, judged.anomalous, box, defects, judged.sound, self._is_foreign(found.map))
+        return Scan(whole, judged.score, judged.anomalous, box, defects, judged.sound, self._is_foreign(found))
 
-    def _is_foreign(self, region_map: NDArray[np.float32]) -> bool:
+    def _is_foreign(self, found: RegionScan) -> bool:
         """Tell whether the whole photograph is more unusual than those that were trained on, not only places of it."""
         usual = self.info.usual_level
-        return usual is not None and float(np.median(region_map)) > _FOREIGN * usual
+        return usual is not None and found.lowered * float(np.median(found.map)) > _FOREIGN * usual
 
     def judge(self, region: NDArray[np.uint8], found: RegionScan) -> Judged:
         """Find and name the defects of a region (H, W, 3), and give the verdict without what is sound after all.

@@ -6,12 +6,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipelines.metrics.checks import MetricError
-from pipelines.records import Promise
+from pipelines.records import Record
 
 _SIDE = 64  # pixels at most: a defect spoils few blocks of that size
 _LEAST_BLOCKS = 100  # of a photograph, where it is large enough
 _LEAST_SIDE = 8  # pixels: below that a block is a pixel or two of what the map was made from
+# How far sound photographs of one species differ in level, and how much more a species may lie higher.
+_ALIKE, _MOST = 1.15, 2.0
 _SOUND = np.linspace(0.1, 0.6, 11)  # quantiles of peaks that are taken to be those of sound blocks
+
+
+class Reach(Record):
+    """How high maps of sound surface reach: about `blocks` places of the median photograph exceed `level`."""
+
+    level: float
+    blocks: float
 
 
 def block_peaks(region_map: NDArray[np.float32]) -> NDArray[np.float64]:
@@ -49,12 +58,27 @@ def highest_sound_peak(peaks: NDArray[np.float64], expected: float) -> float:
     return float(start - slope * np.log(-np.log1p(-share)))
 
 
-def sound_estimate(peaks: Sequence[NDArray[np.float64]], expected: float) -> Promise:
-    """Estimate a pixel threshold from the blocks' peaks of all maps: the median photograph's highest sound peak.
+def find_reach(peaks: Sequence[NDArray[np.float64]], blocks: float) -> Reach:
+    """Estimate the level that about `blocks` of the median photograph's blocks exceed though they are sound.
 
-    It promises nothing: these photographs were trained on, and that most of each is sound is an assumption.
+    `peaks` has those of each photograph's map. Nothing is promised: these photographs were trained on, and that most
+    of each is sound is an assumption.
     """
     if not peaks:
         raise MetricError("no map to estimate a threshold from", cure="add photographs to the surface")
-    level = float(np.median([highest_sound_peak(of_one, expected) for of_one in peaks]))
-    return Promise(threshold=level, asked=expected, rate=expected, images=len(peaks), estimate=True)
+    return Reach(level=float(np.median([highest_sound_peak(of_one, blocks) for of_one in peaks])), blocks=blocks)
+
+
+def own_scale(peaks: NDArray[np.float64], usual: Reach) -> float:
+    """Say what a photograph's map is divided by, so that its sound surface reaches no higher than the usual one's.
+
+    A kind of surface that is rare among those trained on, or new, has a level of its own, and a common threshold would
+    outline it everywhere. Kinds that reach less high than usual keep the common threshold.
+
+    >>> sound = np.random.default_rng(0).gumbel(3.0, 0.5, 1000)
+    >>> usual = find_reach([sound], 1.0)
+    >>> [round(own_scale(factor * sound, usual), 2) for factor in (0.5, 1.1, 1.6, 9.0)]
+    [1.0, 1.0, 1.39, 2.0]
+    """
+    ratio = highest_sound_peak(peaks, usual.blocks) / usual.level if usual.level > 0 else 1.0
+    return float(np.clip(ratio / _ALIKE, 1.0, _MOST))

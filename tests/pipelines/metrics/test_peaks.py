@@ -5,7 +5,7 @@ import pytest
 from scipy.stats import gumbel_r
 
 from pipelines.metrics.checks import MetricError
-from pipelines.metrics.peaks import block_peaks, highest_sound_peak, sound_estimate
+from pipelines.metrics.peaks import Reach, block_peaks, find_reach, highest_sound_peak, own_scale
 
 
 def test_defects_in_a_third_of_the_blocks_hardly_raise_the_level_that_they_are_to_exceed() -> None:
@@ -13,12 +13,11 @@ def test_defects_in_a_third_of_the_blocks_hardly_raise_the_level_that_they_are_t
     sound = random.normal(0, 1, (640, 640)).astype(np.float32)
     marked = sound.copy()
     marked[:200] = 9
-    found = sound_estimate([block_peaks(m) for m in (sound, marked, sound)], 1.0)
-    assert (found.estimate, found.images) == (True, 3)
-    assert 4 < found.threshold < 6
-    assert (marked > found.threshold)[:200].all()
+    found = find_reach([block_peaks(m) for m in (sound, marked, sound)], 1.0).level
+    assert 4 < found < 6
+    assert (marked > found)[:200].all()
     fresh = np.concatenate([block_peaks(random.normal(0, 1, (640, 640)).astype(np.float32)) for _ in range(20)])
-    assert 0.1 < np.sum(fresh > found.threshold) / 20 < 3, "about one block of a sound photograph"
+    assert 0.1 < np.sum(fresh > found) / 20 < 3, "about one block of a sound photograph"
 
 
 def test_the_level_is_that_of_the_distribution_it_is_fitted_to() -> None:
@@ -39,4 +38,18 @@ def test_blocks_cover_a_map_of_any_size() -> None:
 
 def test_without_a_map_there_is_no_estimate() -> None:
     with pytest.raises(MetricError, match="no map"):
-        sound_estimate([], 1.0)
+        find_reach([], 1.0)
+
+
+def test_another_kind_keeps_its_defects_above_the_usual_level_and_its_sound_surface_below() -> None:
+    random = np.random.default_rng(1)
+    usual = find_reach([block_peaks(random.normal(0, 1, (640, 640)).astype(np.float32)) for _ in range(5)], 1.0)
+    other = 1.6 * random.normal(0, 1, (640, 640)).astype(np.float32)
+    other[300:310, 100:300] = 20
+    assert own_scale(block_peaks(np.abs(other) / 1.6), usual) == 1.0, "photographs of one kind are not told apart"
+    lowered = other / own_scale(block_peaks(other), usual)
+    sound = np.delete(block_peaks(lowered), np.flatnonzero(block_peaks(other) > 15))
+    assert np.sum(other > usual.level) > 2100
+    assert np.sum(sound > usual.level) < 20
+    assert (lowered[300:310, 100:300] > 2 * usual.level).all()
+    assert own_scale(block_peaks(np.zeros((640, 640), np.float32)), Reach(level=0.0, blocks=1.0)) == 1.0
