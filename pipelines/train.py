@@ -13,7 +13,8 @@ from pipelines.config import RunSettings, SteppedSettings, TileSettings
 from pipelines.errors import ToolError
 from pipelines.imaging.scoring import ScoreRule
 from pipelines.imaging.tiling import TileSet, choose_plan
-from pipelines.parity import Exported, draw_regions, export_agreeing, export_unchecked
+from pipelines.parity import draw_regions
+from pipelines.precision import Exported, export_agreeing, export_unchecked
 from pipelines.prepared import PreparedImage
 from pipelines.records import Algorithm, Label, Part, Start, Strategy, TilePlan, Trained
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import nn
 
-from pipelines import parity as room
+from pipelines import precision as room
 from pipelines.errors import ModelError
 from pipelines.imaging.procedural import draw
 from pipelines.imaging.scoring import ScoreRule
@@ -18,15 +18,8 @@ from pipelines.imaging.tiling import TileSet
 from pipelines.models.anomalib_api import InferenceBatch
 from pipelines.models.export import TorchTiles, export_openvino
 from pipelines.models.runtime import TileModel
-from pipelines.parity import (
-    Region,
-    check_parity,
-    choose_precision,
-    disagreements,
-    draw_regions,
-    export_agreeing,
-    score_regions,
-)
+from pipelines.parity import Region, check_parity, disagreements, draw_regions, score_regions
+from pipelines.precision import choose_precision, export_agreeing
 from pipelines.prepared import PreparedImage
 from pipelines.records import Algorithm, Label, Parity, Part, Precision, TilePlan
 
