@@ -18,7 +18,7 @@ def write_report(project: Project, champion: Loaded, showcase: Showcase, counts:
     """Write the page of an inspection; photographs inside the project are named relative to it."""
     detector, info = champion.detector, champion.detector.info
     shown = tuple(s.model_copy(update={"path": _relative(s.path, project)}) for s in showcase.shown())
-    named = {d.type for s in shown for d in s.defects if d.type}
+    named = {name for s in shown for d in s.defects for name in (d.type, *d.also) if name}
     known = {name for image in prepared_images(project, info.surface) for name in image.defects.values()}
     types = project.surface(info.surface).types
     known |= {folder.name for folder in types.iterdir()} if types.is_dir() else set()

@@ -271,7 +271,7 @@ class Defect(Record):
     `outline` is a closed line (x, y) without its first point again. `orientation` is the long axis against the
     horizontal, degrees in (-90, 90]; `length` and `width` are the sides of the smallest rectangle around it. `score`
     is the map's peak inside, `mean_score` its mean. `type` and `confidence` are None where nothing names types; a type
-    `unknown` has no confidence.
+    `unknown` has no confidence. `also` are other types that its parts show: a knot that a crack touches is one region.
     """
 
     box: Box
@@ -284,6 +284,12 @@ class Defect(Record):
     mean_score: float
     type: str | None = None
     confidence: float | None = None
+    also: tuple[str, ...] = ()
+
+    @property
+    def types(self) -> str:
+        """All that it is, in words."""
+        return " + ".join((self.type or "defect", *self.also))
 
 
 class Inspected(Record):

@@ -21,7 +21,7 @@ _MARGIN = 0.25  # of a defect's longer side, that a crop shows around it
 _LEAST_MARGIN = 16
 _COLUMNS = (
     *("path", "photograph_score", "anomalous", "defect", "left", "top", "right", "bottom", "area", "orientation"),
-    *("length", "width", "score", "mean_score", "type", "confidence"),
+    *("length", "width", "score", "mean_score", "type", "confidence", "also"),
 )
 
 
@@ -66,7 +66,9 @@ class Table:
         found = seen.result
         for number, d in enumerate(found.defects, 1):
             place = (found.path, found.score, found.anomalous, number, *d.box, d.area, d.orientation)
-            self._rows.writerow((*place, d.length, d.width, d.score, d.mean_score, d.type, d.confidence))
+            self._rows.writerow(
+                (*place, d.length, d.width, d.score, d.mean_score, d.type, d.confidence, "; ".join(d.also))
+            )
 
     def close(self) -> None:
         write_whole(self._path, self._text.getvalue())
@@ -113,6 +115,7 @@ def _annotate(defect: Defect) -> dict[str, Any]:
         "segmentation": [_polygon(defect)],
         "iscrowd": 0,
         "score": defect.score,
+        "attributes": {"also": list(defect.also)},
     }
 
 

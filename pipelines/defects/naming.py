@@ -7,8 +7,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from pipelines.defects.limbs import find_limbs
 from pipelines.defects.regions import draw_regions
-from pipelines.defects.type_head import FILE, Named, load_head
+from pipelines.defects.type_head import FILE, SOUND, UNKNOWN, Named, load_head
 from pipelines.imaging.crops import cut_crop
 from pipelines.models.embedder import embed_crops
 from pipelines.models.runtime import TileModel
@@ -17,6 +18,7 @@ from pipelines.records import Box, Defect
 
 # The highest peaks come first; what a photograph full of regions shows is not told by the hundredth.
 _MOST = 50
+_SURE = 0.5  # of a part: likelier that than anything else
 
 
 class Sorted(NamedTuple):
@@ -40,8 +42,24 @@ class Namer:
         crops = [cut_crop(image, Box(*defect.box)) for defect in defects[:_MOST]]
         found = self._head.name(embed_crops(self._network, crops))
         named = [(_with_type(d, n), n.dropped) for d, n in zip(defects, found, strict=False)]
-        kept = [defect for defect, dropped in named if not dropped] + list(defects[_MOST:])
+        kept = [self._with_limbs(image, defect) for defect, dropped in named if not dropped] + list(defects[_MOST:])
         return Sorted(tuple(kept), tuple(defect for defect, dropped in named if dropped))
+
+    def _with_limbs(self, image: NDArray[np.uint8], defect: Defect) -> Defect:
+        """Name body and limbs of a region by themselves, and note what they are beside what the whole is.
+
+        Where the whole is like nothing known, it is what its surest part is.
+        """
+        boxes = find_limbs(defect)
+        if not boxes:
+            return defect
+        parts = self._head.name(embed_crops(self._network, [cut_crop(image, box) for box in boxes]))
+        named = sorted((part.confidence, part.type) for part in parts if part.confidence is not None)
+        sure = {name: confidence for confidence, name in named if confidence > _SURE and name != SOUND}
+        if defect.type == UNKNOWN and sure:
+            name = max(sure, key=sure.__getitem__)
+            defect = defect.model_copy(update={"type": name, "confidence": sure[name]})
+        return defect.model_copy(update={"also": tuple(sorted(sure.keys() - {defect.type}))})
 
 
 def _with_type(defect: Defect, named: Named) -> Defect:

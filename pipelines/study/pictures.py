@@ -83,6 +83,6 @@ def show_defects(scanned: Sequence[Scanned]) -> Picture | Words:
     panels = []
     for one, defect in found[:_NEAR]:
         sure = "" if defect.confidence is None else f" {100 * defect.confidence:.0f} %"
-        panels.append((f"{defect.type or 'region'}{sure}", cut_crop(one.photograph, defect.box)))
+        panels.append((f"{defect.types}{sure}", cut_crop(one.photograph, defect.box)))
     shown = f"the first {_NEAR} of {len(found)} regions" if len(found) > _NEAR else count_in_words(len(found), "region")
     return lay_out(panels, 6, _NEAR_SIDE, f"{shown} from near")

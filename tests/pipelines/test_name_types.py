@@ -1,5 +1,7 @@
 """Typing from drawn examples to a named defect: the real network, exported."""
 
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -12,6 +14,7 @@ from pipelines.config import DefectSettings
 from pipelines.defects.examples import read_examples
 from pipelines.defects.naming import blank_regions, find_namer
 from pipelines.defects.regions import find_defects
+from pipelines.defects.type_head import FILE, load_head
 from pipelines.errors import SourceError
 from pipelines.name_types import name_types
 from pipelines.prepared import TYPES, PreparedImage
@@ -21,11 +24,11 @@ from pipelines.sources.type_examples import prepare_types, take_in_types
 SIDE = 96
 
 
-def draw_wood(seed: int, kind: str) -> NDArray[np.uint8]:
+def draw_wood(seed: int, kind: str, side: int = SIDE) -> NDArray[np.uint8]:
     """Draw a square of grain with a knot, a crack, or nothing in it."""
     random = np.random.default_rng(seed)
-    grain = 160 + 20 * np.sin(np.linspace(0, 25, SIDE) + random.uniform(0, 6))[:, None]
-    pixels = (grain + random.normal(0, 6, (SIDE, SIDE)))[..., None] * np.array([1, 0.8, 0.6])
+    grain = 160 + 20 * np.sin(np.linspace(0, 25 * side / SIDE, side) + random.uniform(0, 6))[:, None]
+    pixels = (grain + random.normal(0, 6, (side, side)))[..., None] * np.array([1, 0.8, 0.6])
     pixels = np.ascontiguousarray(np.clip(pixels, 0, 255).astype(np.uint8))
     x, y = (int(v) for v in random.integers(35, 60, 2))
     if kind == "knot":
@@ -73,6 +76,24 @@ def test_a_region_gets_its_type_and_a_sound_one_leaves_the_map(version: Path) ->
     left = blank_regions(scores, found.sound)
     assert left[40, SIDE + 40] == 0
     assert (left[:, :SIDE] == scores[:, :SIDE]).all()
+
+
+def test_a_knot_that_a_crack_touches_is_both_and_a_knot_alone_is_one(version: Path, tmp_path: Path) -> None:
+    shutil.copytree(version / TYPES, tmp_path / TYPES)
+    head = load_head(version / TYPES / FILE)
+    # Seven drawings of each are too much alike for another one to be near any of them.
+    replace(head, limits=head.limits.model_copy(update={"reach": 9.0})).save(tmp_path / TYPES / FILE)
+    namer = find_namer(tmp_path)
+    assert namer is not None
+    image = draw_wood(910, "perfect", 300)
+    scores = np.zeros(image.shape[:2], np.float32)
+    for canvas, crack, knot in ((image, (15, 10, 5), (70, 40, 25)), (scores, 2.0, 1.9)):
+        cv2.line(canvas, (88, 172), (152, 108), crack, 2)
+        for place in ((80, 180), (240, 60)):
+            cv2.circle(canvas, place, 14, knot, -1)
+    both, alone = namer.sort(image, find_defects(scores, 1.0, DefectSettings())).defects
+    assert {both.type, *both.also} == {"knot", "crack"}
+    assert (alone.type, alone.also, alone.types) == ("knot", (), "knot")
 
 
 def test_a_surface_without_examples_names_nothing(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@
     document.body.classList.toggle("no-outlines", !one("outlines").checked);
     for (const heat of all(".heat")) heat.style.opacity = one("heat").value / 100;
     for (const region of regions) {
-      const fits = type === "" || (type === "-" ? region.dataset.type === "" : region.dataset.type === type);
+      const fits = type === "" || (type === "-" ? region.dataset.type === "" : region.dataset.type === type || JSON.parse(region.dataset.also).includes(type));
       const hide = !fits || Number(region.dataset.score) < least
         || (marked && region.closest("article").dataset.anomalous !== "true");
       for (const twin of twins(region.dataset.defect)) twin.toggleAttribute("hidden", hide);

@@ -34,7 +34,8 @@ def see(folder: Path, number: int, knots: int, score: float) -> Seen:
     path.write_bytes(number.to_bytes(4, "big"))
     types = ("knot", EVIL, None, None)
     defects = tuple(
-        d.model_copy(update={"type": t}) for d, t in zip(find_defects(found, 1, DefectSettings()), types, strict=False)
+        d.model_copy(update={"type": t, "also": ("split",) if t == "knot" else ()})
+        for d, t in zip(find_defects(found, 1, DefectSettings()), types, strict=False)
     )
     result = Inspected(path=str(path), score=score, anomalous=score > 1, defects=defects)
     measures = {"brightness_mean": float(image.mean()), "sharpness": 90.0 + number}
@@ -53,7 +54,7 @@ def page_of(showcase: Showcase, **changes: Any) -> InspectionPage:
         "shown": showcase.shown(),
         "photographs": showcase.photographs,
         "anomalous": showcase.anomalous,
-        "types": (EVIL, "knot"),
+        "types": (EVIL, "knot", "split"),
     }
     return InspectionPage(**{**facts, **changes})
 
@@ -168,6 +169,9 @@ def test_the_table_jumps_and_filters_hide(page: Path, tab: Tab) -> None:
     shown = "[...document.querySelectorAll('li[data-defect]')].filter(l => l.offsetParent).map(l => l.id)"
     tab.choose("type", EVIL)
     assert tab.evaluate(shown) == ["p1-d2"]
+    tab.choose("type", "split")
+    assert tab.evaluate(shown) == ["p1-d1", "p2-d1"]
+    assert tab.evaluate("document.querySelector('#p1-d1 strong').textContent") == "1: knot + split"
     tab.choose("type", "")
     tab.choose("least", "2")
     assert tab.evaluate(shown) == ["p1-d1", "p1-d2"]
