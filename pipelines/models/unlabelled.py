@@ -19,7 +19,7 @@ from pipelines.progress import track
 # Cells kept of one view, float16: 200 MB at 100 channels however many photographs there are.
 _MOST_CELLS = 1_000_000
 _PEAK = 0.99  # of a tile's cells: what the tile is judged by
-_MARGIN, _COARSEST = 32, 32  # pixels
+_MARGIN = 32  # pixels, a whole cell of the coarsest layer, which keeps all layers in step
 
 
 @dataclass(frozen=True)
@@ -53,8 +53,8 @@ class View(nn.Module):
     def forward(self, tiles: torch.Tensor) -> torch.Tensor:
         """Return embeddings (n, c, h, w)."""
         seen = tiles if self._reduced == 1 else torch.nn.functional.avg_pool2d(tiles, self._reduced)
-        # Less than a tile can be mirrored; whole cells of the coarsest layer keep all layers in step.
-        margin = min(_MARGIN, min(seen.shape[-2:]) // 2 // _COARSEST * _COARSEST)
+        # Only what is larger than the margin can be mirrored by it.
+        margin = _MARGIN if min(seen.shape[-2:]) >= 2 * _MARGIN else 0
         mirrored = torch.nn.functional.pad(seen, (margin,) * 4, mode="reflect")
         with torch.no_grad():
             embedding = self.embedder.generate_embedding(self.embedder.feature_extractor(mirrored))
