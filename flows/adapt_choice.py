@@ -8,7 +8,7 @@ from pipelines.errors import ModelError
 from pipelines.metrics.image import image_auroc
 from pipelines.metrics.paired import image_auroc_difference
 from pipelines.records import Algorithm, Interval, Record, Strategy
-from pipelines.strategy import StrategyChoice, choose_strategy
+from pipelines.strategy import StrategyChoice, choose_strategy, find_likelier
 
 _ROUNDS = 1000  # resamples of the choice: cheap, and a profile of less effort must not choose worse
 
@@ -65,7 +65,7 @@ def _choose(found: Mapping[Strategy, Attempt], asked: Strategy | None, seed: int
     scores = {strategy: attempt.selection.scores for strategy, attempt in found.items()}
     if asked is None:
         alarming = [strategy for strategy, attempt in found.items() if attempt.alarming]
-        likelier = {strategy: attempt.likelier for strategy, attempt in found.items()}
+        likelier = find_likelier(found)
         return choose_strategy(scores, labels, _ROUNDS, seed, alarming, likelier)
     gain = None
     if Strategy.SCRATCH in scores and image_auroc([float(label) for label in labels], labels) is not None:

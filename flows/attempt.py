@@ -32,7 +32,8 @@ class Attempt(Record):
     """What came of one strategy: its network in `folder`, and what the held-back and the test photographs say.
 
     `alarming` says that more held-back sound photographs are marked than the promise allows; an estimate allows any.
-    `likelier` is by how much held-back photographs are likelier than without the source.
+    `likelier` is by how much held-back photographs are likelier than without the source, `densities` how likely they
+    are.
     """
 
     algorithm: Algorithm
@@ -48,6 +49,7 @@ class Attempt(Record):
     alarming: bool
     notes: dict[str, str]
     likelier: tuple[float, ...] = ()
+    densities: tuple[float, ...] = ()
     seconds: float
 
     @property
@@ -111,6 +113,7 @@ def _describe(candidate: Candidate, strategy: Strategy, shots: int, run: Run) ->
         alarming=not promise.estimate and alarms > most_false_alarms(promise.rate, promise.images, len(sound)),
         notes=trained.notes,
         likelier=trained.likelier,
+        densities=trained.densities,
         seconds=trained.seconds,
     )
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from types import MappingProxyType
+from typing import Protocol
 
 import numpy as np
 
@@ -19,6 +20,26 @@ def strategies_of(algorithm: Algorithm) -> tuple[Strategy, ...]:
     """Return the strategies that an algorithm knows: PaDiM has nothing to train, and neighbours need its features."""
     without = Strategy.FINETUNE if algorithm == Algorithm.PADIM else Strategy.NEAREST
     return tuple(strategy for strategy in Strategy if strategy != without)
+
+
+class HasDensities(Protocol):
+    """What a fit says of held-out tiles; see pipelines/models/fitted.py."""
+
+    @property
+    def likelier(self) -> tuple[float, ...]: ...
+
+    @property
+    def densities(self) -> tuple[float, ...]: ...
+
+
+def find_likelier(found: Mapping[Strategy, HasDensities]) -> dict[Strategy, tuple[float, ...]]:
+    """Say of each way how much likelier held-out tiles are than with starting afresh; empty where nothing says so."""
+    afresh = found[Strategy.SCRATCH].densities if Strategy.SCRATCH in found else ()
+    return {
+        strategy: way.likelier
+        or tuple(own - other for own, other in zip(way.densities, afresh, strict=False) if strategy != Strategy.SCRATCH)
+        for strategy, way in found.items()
+    }
 
 
 class StrategyChoice(Record):

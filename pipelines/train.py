@@ -89,6 +89,7 @@ def train(
         notes={**(start.notes if start else {}), **fitted.notes, "export": exported.words},
         false_blocks=settings.unlabelled.false_blocks if unlabelled else None,
         likelier=fitted.likelier,
+        densities=fitted.densities,
     )
 
 

@@ -73,9 +73,10 @@ def train_model(
         stopped = train_in_steps(
             module, len(train), settings, seed, lambda: module.look(held, settings.batch), warm=warm
         )
-    model.use_bf16(False)
+        model.use_bf16(False)
+        densities = module.densities(held) if len(select) else ()
     model.cpu().eval()
-    return Fitted(model, state=model.state(), notes={"stopped": stopped.in_words()})
+    return Fitted(model, state=model.state(), notes={"stopped": stopped.in_words()}, densities=densities)
 
 
 def standardise(model: "TileFastflowModel", moments: Sequence[ChannelMoments]) -> None:
@@ -249,6 +250,11 @@ class FastflowTraining(Fastflow):
         rows = range(len(features))
         batches = [rows[start : start + batch] for start in range(0, len(rows), batch)]
         return sum(float(self._likelihood(features, few)) * len(few) for few in batches) / len(rows)
+
+    def densities(self, features: FrozenOutputs) -> tuple[float, ...]:
+        """Return each tile's log-likelihood a dimension, without its constant."""
+        with torch.no_grad():
+            return tuple(-float(self._likelihood(features, [row])) for row in range(len(features)))
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """Return anomalib's optimiser at the rate of the settings, for what is trained."""

@@ -23,7 +23,7 @@ from pipelines.paths import find_project
 from pipelines.prepared import PreparedImage, read_index
 from pipelines.records import Algorithm, Label, Part, Strategy
 from pipelines.shots import LEAST_HELD_BACK, draw_shots, relabel
-from pipelines.strategy import choose_strategy, strategies_of
+from pipelines.strategy import choose_strategy, find_likelier, strategies_of
 from pipelines.tracking.store import Tracking
 from tests.benchmarks.transfer_report import Outcome, make_table, read_outcomes
 from tests.benchmarks.transfer_scores import Bench, Picture, choose_test
@@ -78,17 +78,17 @@ def _measure(
     labels = [picture.number > 0 for picture in planted]
     state = load_state(Path(origin.folder))
     bench.forget_planted()
-    found, likelier = {}, {}
+    found, ways = {}, {}
     for strategy in strategies_of(origin.algorithm):
         if strategy == Strategy.FINETUNE and shots < LEAST_HELD_BACK:
             continue
         tiles, select = (bench.tiles(some, train, strategy) for some in (train, held))
         fitted = adapt(origin.algorithm, strategy, tiles, select, settings, state)
-        likelier[strategy] = fitted.likelier
+        ways[strategy] = fitted
         scores = bench.score(fitted.model, tiles.plan, [*planted, *bench.test])
         found[strategy] = scores[: len(planted)], tuple(scores[len(planted) :])
     usable = {s: on_planted for s, (on_planted, _) in found.items() if s != Strategy.NEAREST}
-    choice = choose_strategy(usable, labels, _ROUNDS, settings.seed, likelier=likelier)
+    choice = choose_strategy(usable, labels, _ROUNDS, settings.seed, likelier=find_likelier(ways))
     seconds = time.monotonic() - started
     Console(stderr=True).print(f"{origin.algorithm} {shots} draw {draw}: {choice.strategy}, {seconds:.0f} s")
     return [

@@ -19,7 +19,7 @@ from pipelines.models.fitted import Fitted
 from pipelines.models.gaussian import log_density, whiten
 from pipelines.models.teacher import save_teacher
 from pipelines.records import Algorithm, Strategy, TilePlan
-from pipelines.strategy import strategies_of
+from pipelines.strategy import find_likelier, strategies_of
 
 PLAN = TilePlan(mode="fit", tile_height=96, tile_width=128)
 OTHER = TilePlan(mode="fit", tile_height=128, tile_width=96)
@@ -139,6 +139,21 @@ def test_a_source_of_noise_does_not_count_and_one_of_the_same_kind_does(
         assert ("does not count" not in found.notes["prior"]) == counts, found.notes["prior"]
         assert len(found.likelier) == 3
         assert (sum(found.likelier) > 0) == counts, found.likelier
+
+
+def test_a_flow_that_was_taught_the_same_cloth_finds_held_out_tiles_likelier_than_one_that_starts_afresh(
+    sets: dict[str, TileSet], tmp_path: Path
+) -> None:
+    state = fit(Algorithm.FASTFLOW, _tiles(tmp_path, [_cloth(i) for i in range(40, 52)]), sets["held"], SETTINGS).state
+    cloth, held = sets["cloth"], sets["held"]
+    ways = {
+        strategy: adapt(Algorithm.FASTFLOW, strategy, cloth, held, SETTINGS, state)
+        for strategy in (Strategy.SCRATCH, Strategy.STATISTICS, Strategy.FINETUNE)
+    }
+    found = find_likelier(ways)
+    assert [len(found[strategy]) for strategy in ways] == [0, 0, 3]
+    assert all(gain > 0 for gain in found[Strategy.FINETUNE])
+    assert adapt(Algorithm.FASTFLOW, Strategy.SCRATCH, cloth, sets["none"], SETTINGS, state).densities == ()
 
 
 def test_the_posterior_is_that_of_the_normal_inverse_wishart() -> None:
