@@ -1,7 +1,8 @@
-"""Training on unlabelled slices, against outlines drawn by hand: `python -m tests.benchmarks.slices FOLDER`.
+"""Training on unlabelled slices, against outlines drawn by hand: `python -m tests.benchmarks.slices [FOLDER]`.
 
-FOLDER holds raw/ and annotations.json. Training sees no outline; figures against them were looked at while the two
-scales were tried, so that choice is not free of them.
+FOLDER holds raw/ and annotations.json; without it, slices of that size are drawn, for choices to be made on. Training
+sees no outline; figures against real ones were looked at while the two scales were tried, so that choice is not free of
+them.
 """
 
 import sys
@@ -17,6 +18,7 @@ from rich.table import Table
 from pipelines.config import RunSettings
 from pipelines.errors import KnotwatchError, SourceError
 from pipelines.records import Algorithm
+from pipelines.study.drawn import DrawnSize, write_drawn_study
 from pipelines.study.figures import Compared, compare, figure_row, tabulate_figures
 from pipelines.study.folder import Study, open_study
 from pipelines.study.steps import Prepared, prepare_folder, scan, train_model
@@ -25,7 +27,7 @@ show = Console(width=150)
 
 
 def slices(
-    folder: Annotated[Path, typer.Argument(help="Holds raw/ and annotations.json.")],
+    folder: Annotated[Path | None, typer.Argument(help="Holds raw/ and annotations.json; without: drawn.")] = None,
     algorithm: Annotated[Algorithm, typer.Option(help="What to train.")] = Algorithm.PADIM,
     leave_out: Annotated[bool, typer.Option(help="Also train once without each outlined photograph.")] = True,
     precision: Annotated[
@@ -35,6 +37,9 @@ def slices(
     """Train on all slices without labels and find the outlined defects; then again on a slice that was left out."""
     settings = RunSettings.model_validate({"export": {"precision": precision}})
     with tempfile.TemporaryDirectory() as scratch:
+        if folder is None:
+            folder = Path(scratch) / "drawn"
+            write_drawn_study(folder, DrawnSize(height=1952, width=2592, crops=0))
         study = open_study(folder, Path(scratch))
         prepared = prepare_folder(study.raw, study.scratch / "prepared")
         outlined = [image.path for image in prepared.images if image.path in study.outlines]
