@@ -76,11 +76,12 @@ def look(project: Project, surface: str, *, at_once: bool = False) -> WatchResul
     if champion is None:
         notes.append(f"no champion yet: knotwatch retrain {surface}")
     else:
+        # Before anything new is read, so that what a killed call left is not read twice.
+        notes += _tidy(project, surface, state)
         state, looks, folders = look_for_drift(project, tracking, champion, own.policy.watch, state)
         write_state(project, surface, state)
         retrained, why_not = retrain_once(project, tracking, champion, own.policy.watch, state)
         notes += why_not
-        notes += _tidy(project, surface, state)
     return WatchResult(
         surface=surface,
         champion=champion.version if champion else None,

@@ -63,11 +63,15 @@ class _HeldOut(NamedTuple):
 
 
 class _Thresholds(NamedTuple):
-    """Thresholds and how defects are searched; `level` and `reach` are what is usual of photographs without labels."""
+    """Thresholds and how defects are searched; `level` and `reach` are what is usual of photographs without labels.
+
+    `lowered` is what each photograph's map is divided by when it is scanned.
+    """
 
     image: Promise
     pixel: Promise
     defects: DefectSettings
+    lowered: list[float]
     level: float | None = None
     reach: Reach | None = None
 
@@ -135,7 +139,8 @@ def calibrate(
         references=_store_references(model, trained, prepared, select, folder / "reference"),
     )
     # Scores of images that were trained on are lower than those of new ones: nothing can be compared with them.
-    seen = Calibration(scores=() if estimate else tuple(found.scores), measures=found.measures)
+    scores = () if estimate else tuple(s / low for s, low in zip(found.scores, limits.lowered, strict=True))
+    seen = Calibration(scores=scores, measures=found.measures)
     write_whole(folder / CALIBRATION, seen.model_dump_json(indent=1) + "\n")
     write_whole(folder / "model.json", info.model_dump_json(indent=1) + "\n")
     log.info("calibrate %s: %d images, %.1f s", trained.algorithm, len(held_out), time.monotonic() - started)
@@ -184,13 +189,14 @@ def _promise(
     pixel = risk_controlled_threshold(found.shares, found.levels, asked.marked_area_rate)
     anomalous = np.array(found.scores) > image.threshold
     pixel = hold_for_regions(pixel, found.shares, found.levels, anomalous, scan_again, asked.defects)
-    return _Thresholds(image, pixel, asked.defects)
+    return _Thresholds(image, pixel, asked.defects, [1.0] * len(found.scores))
 
 
 def _estimate(found: _HeldOut, settings: SurfaceSettings) -> _Thresholds:
     asked = settings.policy
     image = quantile_estimate(found.scores, asked.false_alarm_rate)
-    return _Thresholds(image, area_estimate(found.shares, found.levels, asked.marked_area_rate), asked.defects)
+    pixel = area_estimate(found.shares, found.levels, asked.marked_area_rate)
+    return _Thresholds(image, pixel, asked.defects, [1.0] * len(found.scores))
 
 
 def _estimate_unlabelled(
@@ -209,7 +215,8 @@ def _estimate_unlabelled(
         threshold=reach.level, asked=asked.marked_area_rate, rate=marked, images=len(lowered), estimate=True
     )
     # The threshold lies where sound surface ends already: no photograph is searched more closely.
-    return _Thresholds(image, pixel, asked.defects.model_copy(update={"anomalous": 1.0}), max(found.medians), reach)
+    defects = asked.defects.model_copy(update={"anomalous": 1.0})
+    return _Thresholds(image, pixel, defects, lowered, max(found.medians), reach)
 
 
 def _store_references(

@@ -4,7 +4,7 @@ import json
 import os
 import secrets
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime
 from itertools import islice
 from pathlib import Path
@@ -31,7 +31,7 @@ _SCHEMA = pa.schema(
     ]
 )
 _ROWS = 10_000  # of one row group: what is held in memory while a batch is written
-_JOINED = b"knotwatch.batches"  # a joined file's metadata: the names of the batches in it, a JSON list
+_JOINED = b"knotwatch.batches"  # a joined file's metadata: the names of the files in it, a JSON list
 
 
 class Observation(Record):
@@ -120,37 +120,60 @@ def join_days(folder: Path, today: date, seen_ns: Sequence[int]) -> int:
 
     A server writes hundreds of files a day. A joined file counts as finished when the last of its batches was; what
     was finished on different sides of one of the times `seen_ns` (ns since 1970) is kept apart, so that whoever reads
-    on from there misses nothing and reads nothing twice. Killed in between, the next call ends what was begun.
+    on from there misses nothing and reads nothing twice. Killed in between, the next call with the same times ends what
+    was begun. Days with a damaged file are left as they are.
 
     Raises:
-        ToolError: for a file that is no batch.
+        ToolError: for a file that is no batch, once all other days are joined.
     """
+    found = [(path, time) for path, time in list_batches(folder) if path.name[:8] < f"{today:%Y%m%d}"]
+    damaged: list[ToolError] = []
+    joined: dict[Path, list[str]] = {}
+    for path, _ in found:
+        try:
+            joined[path] = _read_joined(path)
+        except ToolError as error:
+            damaged.append(error)
+    # Where an earlier call was killed, what lies in a joined file already is only removed.
+    done = {name for names in joined.values() for name in names}
     days: dict[tuple[object, ...], list[Path]] = defaultdict(list)
-    for path, time in list_batches(folder):
-        if path.name[:8] < f"{today:%Y%m%d}":
+    for path, time in found:
+        if path in joined and path.stem not in done:
             days[path.name[:8], *(time <= limit for limit in seen_ns)].append(path)
-    return sum(_join(sorted(paths)) for paths in days.values() if len(paths) > 1)
-
-
-def _join(paths: list[Path]) -> int:
-    """Write batches into the first one's file, a row group at a time, and remove the others."""
-    joined = {path: _read_joined(path) for path in paths}
-    # Where an earlier call was killed, what lies in another file already is only removed.
-    done = {name for path, names in joined.items() for name in names if name != path.stem}
-    left = [path for path in paths if path.stem not in done]
-    if len(left) > 1:
-        names = [name for path in left for name in joined[path] or [path.stem]]
-        with whole_file(left[0]) as neighbour:
-            with pq.ParquetWriter(neighbour, _SCHEMA.with_metadata({_JOINED: json.dumps(names)})) as writer:
-                for path in left:
-                    for group in pq.ParquetFile(path).iter_batches(_ROWS):
-                        writer.write_batch(group.cast(_SCHEMA))
-            last = max(path.stat().st_mtime_ns for path in left)
-            os.utime(neighbour, ns=(last, last))
-    gone = [path for path in paths if path != left[0]]
+    gone = [path for path in joined if path.stem in done]
+    for paths in days.values():
+        if len(paths) > 1:
+            try:
+                _join({path: joined[path] for path in sorted(paths)})
+                gone += paths
+            except ToolError as error:
+                damaged.append(error)
     for path in gone:
         path.unlink()
+    if damaged:
+        raise damaged[0]
     return len(gone)
+
+
+def _join(paths: Mapping[Path, list[str]]) -> None:
+    """Write batches into a new file of their day, a row group at a time; its name is one that no batch has."""
+    first = next(iter(paths))
+    names = [name for path, inside in paths.items() for name in (path.stem, *inside)]
+    with whole_file(first.with_name(f"{first.name[:8]}-joined-{secrets.token_hex(4)}.parquet")) as neighbour:
+        with pq.ParquetWriter(neighbour, _SCHEMA.with_metadata({_JOINED: json.dumps(names)})) as writer:
+            for path in paths:
+                for group in _read_groups(path):
+                    writer.write_batch(group)
+        last = max(path.stat().st_mtime_ns for path in paths)
+        os.utime(neighbour, ns=(last, last))
+
+
+def _read_groups(path: Path) -> Iterator[pa.RecordBatch]:
+    try:
+        for group in pq.ParquetFile(path).iter_batches(_ROWS):
+            yield group.cast(_SCHEMA)
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise _no_batch(path, error) from error
 
 
 def _read_joined(path: Path) -> list[str]:

@@ -146,7 +146,9 @@ class Detector:
         scaled = raw.map / np.float32(self.info.map_divisor)
         usual = self.info.usual_reach
         lowered = 1.0 if usual is None else own_scale(block_peaks(scaled), usual)
-        return RegionScan(scaled / np.float32(lowered), raw.score / self.info.image_divisor / lowered, lowered)
+        if lowered > 1:
+            scaled /= np.float32(lowered)
+        return RegionScan(scaled, raw.score / self.info.image_divisor / lowered, lowered)
 
     def scan(self, photograph: NDArray[np.uint8]) -> Scan:
         """Scan a photograph (H, W, 3) as a person sees it.

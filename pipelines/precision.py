@@ -83,7 +83,7 @@ def export_agreeing(
     asked: str,
     folder: Path,
 ) -> Exported:
-    """Export a fitted torch model to `folder` at the precision asked for, or with `auto` at the fastest that agrees.
+    """Export a fitted torch model to `folder` at the precision asked for; `auto` is the least rounded of the fast ones.
 
     `tiles` are the ones trained on; `regions` draws the same ones each time, for they may be too many to be kept.
 

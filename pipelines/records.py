@@ -224,8 +224,8 @@ class Trained(Record):
 
     `precision` is what the exported network is to be run with, `parity` how it then agrees with torch. `notes` says
     in words what belongs on the model card: the teacher, where training stopped. `false_blocks` is how many places of
-    a sound photograph may be marked where it was trained without labels. `likelier` is by how much held-out tiles are
-    likelier (log-density a dimension) than they would be without the surface that was started from, `densities` how
+    a sound photograph may be marked where it was trained without labels. `likelier` is by how much held-out photographs
+    are likelier (log-density a dimension) than they would be without the surface that was started from, `densities` how
     likely they are, comparable among fits to the same tiles.
     """
 

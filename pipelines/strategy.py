@@ -33,13 +33,18 @@ class HasDensities(Protocol):
 
 
 def find_likelier(found: Mapping[Strategy, HasDensities]) -> dict[Strategy, tuple[float, ...]]:
-    """Say of each way how much likelier held-out tiles are than with starting afresh; empty where nothing says so."""
+    """Say of each way how much likelier held-out photographs are than with starting afresh, where anything says so."""
     afresh = found[Strategy.SCRATCH].densities if Strategy.SCRATCH in found else ()
     return {
-        strategy: way.likelier
-        or tuple(own - other for own, other in zip(way.densities, afresh, strict=False) if strategy != Strategy.SCRATCH)
+        strategy: way.likelier or (_subtract(way.densities, afresh) if strategy != Strategy.SCRATCH else ())
         for strategy, way in found.items()
     }
+
+
+def _subtract(densities: Sequence[float], afresh: Sequence[float]) -> tuple[float, ...]:
+    if not densities or not afresh:
+        return ()
+    return tuple(own - other for own, other in zip(densities, afresh, strict=True))
 
 
 class StrategyChoice(Record):
@@ -64,9 +69,9 @@ def choose_strategy(
     above 0. `reuse` must show it over `scratch`, `statistics` and `finetune` over what was taken before them, so that
     a source that harms is not used ("negative transfer", Wang et al. 2019). Strategies that are `alarming` mark more
     sound photographs than their promise allows and are passed over while another is left. Where planted defects cannot
-    tell a strategy from starting afresh, `likelier` decides: by how much each held-back tile is likelier than without
-    the source, again with the whole interval above 0. Without photographs a rule decides: `statistics`, which forgets
-    most of what the source's surface looked like.
+    tell a strategy from starting afresh, `likelier` decides: by how much each held-back photograph is likelier than
+    without the source, again with the whole interval above 0. Without photographs a rule decides: `statistics`, which
+    forgets most of what the source's surface looked like.
 
     Raises:
         KeyError: for no strategy at all, `nearest` apart, which is for comparison alone.
@@ -99,7 +104,7 @@ def _is_no_loss(gain: Interval | None) -> bool:
 
 
 def _is_likelier(gains: Sequence[float], rounds: int, seed: int) -> bool:
-    """Tell whether the mean of the gains is above 0 with its whole 95 % interval; one tile alone shows nothing."""
+    """Tell whether the mean gain is above 0 with its whole 95 % interval; one photograph alone shows nothing."""
     if len(gains) < 2 or not rounds:
         return False
     draws = np.random.default_rng(seed).choice(np.asarray(gains), (rounds, len(gains))).mean(axis=1)

@@ -1,7 +1,5 @@
 """A compact region and what runs out of it: a knot, and the crack that touches it."""
 
-from collections.abc import Iterator
-
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -12,11 +10,12 @@ _LEAST_RADIUS = 4.0  # pixels: what is thinner everywhere has no body
 _NARROW = 0.5  # of the body's radius: what no disc of that size fits into is a limb
 _RIM = 1.5  # pixels: on a grid a disc's rim is ragged, and that is no limb
 _COMPACT = 3.0  # times as long as wide at most is a body: a crack that tapers is no knot with limbs
+_MOST = 4  # limbs that are named, the longest first
 _LONG = 1.0  # of the body's radius: how far a limb runs at least, and twice its own width
 
 
 def find_limbs(defect: Defect) -> tuple[Box, ...]:
-    """Return the boxes of a region's body and of each limb; empty where nothing narrow runs out of something wide.
+    """Return the boxes of a region's body and of its longest limbs; empty where nothing narrow leaves what is wide.
 
     The body is the region's opening by a disc of half the radius of the largest one inside (Serra 1982, "Image analysis
     and mathematical morphology"). It is asked of the shape alone: what either is, its pixels have to say.
@@ -32,7 +31,7 @@ def find_limbs(defect: Defect) -> tuple[Box, ...]:
     length, width = _sides(body)
     if length > _COMPACT * width:
         return ()
-    limbs = list(_find_limbs((region > 0) & (_distance(body) > _RIM), radius))
+    limbs = _find_limbs((region > 0) & (_distance(body) > _RIM), radius)
     return tuple(_move(box, left - 1, top - 1) for box in (_box(body & (region > 0)), *limbs)) if limbs else ()
 
 
@@ -41,13 +40,16 @@ def _distance(pixels: NDArray[np.bool_]) -> NDArray[np.float32]:
     return np.asarray(cv2.distanceTransform((~pixels).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE), np.float32)
 
 
-def _find_limbs(pixels: NDArray[np.bool_], radius: float) -> Iterator[Box]:
-    count, labels = cv2.connectedComponents(pixels.astype(np.uint8), connectivity=8)
-    for label in range(1, count):
-        limb = labels == label
-        length, width = _sides(limb)
-        if length >= max(_LONG * radius, 2 * width):
-            yield _box(limb)
+def _find_limbs(pixels: NDArray[np.bool_], radius: float) -> list[Box]:
+    """Find the longest pieces that are long enough."""
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(pixels.astype(np.uint8), connectivity=8)
+    found = []
+    for label, (x, y, width, height, _) in enumerate(stats.tolist()):
+        if label and np.hypot(width, height) >= _LONG * radius:
+            length, breadth = _sides(labels[y : y + height, x : x + width] == label)
+            if length >= max(_LONG * radius, 2 * breadth):
+                found.append((length, Box(x, y, x + width, y + height)))
+    return [box for _, box in sorted(found, reverse=True)[:_MOST]]
 
 
 def _sides(pixels: NDArray[np.bool_]) -> tuple[float, float]:

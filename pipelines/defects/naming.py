@@ -48,7 +48,7 @@ class Namer:
     def _with_limbs(self, image: NDArray[np.uint8], defect: Defect) -> Defect:
         """Name body and limbs of a region by themselves, and note what they are beside what the whole is.
 
-        Where the whole is like nothing known, it is what its surest part is.
+        Where the whole is like nothing known, or like sound surface, it is what its surest part is.
         """
         boxes = find_limbs(defect)
         if not boxes:
@@ -56,7 +56,7 @@ class Namer:
         parts = self._head.name(embed_crops(self._network, [cut_crop(image, box) for box in boxes]))
         named = sorted((part.confidence, part.type) for part in parts if part.confidence is not None)
         sure = {name: confidence for confidence, name in named if confidence > _SURE and name != SOUND}
-        if defect.type == UNKNOWN and sure:
+        if defect.type in {UNKNOWN, SOUND} and sure:
             name = max(sure, key=sure.__getitem__)
             defect = defect.model_copy(update={"type": name, "confidence": sure[name]})
         return defect.model_copy(update={"also": tuple(sorted(sure.keys() - {defect.type}))})

@@ -3,12 +3,13 @@
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+import numpy as np
 import torch
 
 from pipelines.config import PadimSettings
 from pipelines.errors import ModelError
 from pipelines.imaging.tiling import TileSet
-from pipelines.models.fitted import Fitted
+from pipelines.models.fitted import Fitted, average_tiles
 from pipelines.models.gaussian import estimate, log_density, whiten
 from pipelines.models.moments import Moments
 from pipelines.models.nearest import fit_nearest
@@ -73,7 +74,10 @@ def statistics(tiles: TileSet, select: TileSet, settings: PadimSettings, seed: i
     if pooled:
         source = source.pooled()
     samples = target.images / len(tiles)
-    chosen, likelier = _choose_prior(embed(model, select, _MOST_HELD_OUT), target, source, settings, samples)
+    spread = np.linspace(0, len(select) - 1, min(_MOST_HELD_OUT, len(select))).astype(int)
+    held_out = select.subset(np.unique(spread).tolist())
+    chosen, gains = _choose_prior(embed(model, held_out), target, source, settings, samples)
+    likelier = average_tiles(gains, held_out.owners)
     model.take(_merge(target, source, chosen, samples), settings)
     said = chosen.in_words() + (f", as {len(select)} held-out tiles are likeliest so" if len(select) else ", by rule")
     notes = {"gaussian": settings.gaussian, "prior": said, **_grid_note(pooled)}

@@ -13,7 +13,7 @@ from pipelines.errors import ModelError
 from pipelines.imaging.tiling import TileSet
 from pipelines.models.anomalib_api import Fastflow, FastflowLoss, FastflowModel, InferenceBatch, create_fast_flow_block
 from pipelines.models.backbone import ImagenetFeatures, make_features
-from pipelines.models.fitted import Fitted
+from pipelines.models.fitted import Fitted, average_tiles
 from pipelines.models.frozen import FrozenOutputs, keep_outputs
 from pipelines.models.moments import ChannelMoments
 from pipelines.models.processor import has_bf16
@@ -74,7 +74,7 @@ def train_model(
             module, len(train), settings, seed, lambda: module.look(held, settings.batch), warm=warm
         )
         model.use_bf16(False)
-        densities = module.densities(held) if len(select) else ()
+        densities = average_tiles(module.densities(held), select.owners) if len(select) else ()
     model.cpu().eval()
     return Fitted(model, state=model.state(), notes={"stopped": stopped.in_words()}, densities=densities)
 

@@ -52,10 +52,9 @@ def gather(model: "TilePadimModel", tiles: TileSet) -> "TilePadimModel":
 
 
 @torch.no_grad()
-def embed(model: "TilePadimModel", tiles: TileSet, most: int) -> list[torch.Tensor]:
-    """Return the features (c, hw) of at most `most` tiles, spread over the set."""
-    chosen = np.unique(np.linspace(0, len(tiles) - 1, min(most, len(tiles))).astype(int))
-    pictures = (torch.from_numpy(np.array(tiles[int(i)])).permute(2, 0, 1)[None].float() / 255 for i in chosen)
+def embed(model: "TilePadimModel", tiles: TileSet) -> list[torch.Tensor]:
+    """Return the features (c, hw) of each tile."""
+    pictures = (torch.from_numpy(np.array(tiles[i])).permute(2, 0, 1)[None].float() / 255 for i in range(len(tiles)))
     return [model.generate_embedding(model.feature_extractor(picture))[0].flatten(1) for picture in pictures]
 
 

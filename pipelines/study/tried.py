@@ -37,7 +37,7 @@ def try_otherwise(study: Study, prepared: Prepared) -> Table | Words:
     for words, changes in tried.items():
         pixels = _rank(study, prepared, names, _with(changes))
         rows.append((words, *(in_words([p]) for p in pixels), in_words(pixels)))
-    return Table(("what is done", *names, "together"), tuple(rows), "Pixel AUROC and average precision.")
+    return Table(("what is done", *names, "together"), tuple(rows), "Pixel AUROC and average precision of raw maps.")
 
 
 def _with(changes: Mapping[str, float]) -> RunSettings:

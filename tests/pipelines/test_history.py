@@ -4,6 +4,7 @@ import os
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from pipelines.errors import ToolError
@@ -76,17 +77,31 @@ def write_finished(folder: Path, minute: int, finished_ns: int) -> Path:
     return path
 
 
+def without_names(folder: Path) -> pd.DataFrame:
+    return read_history(folder).drop(columns="batch").sort_values("path", ignore_index=True)
+
+
 def test_days_are_joined_on_each_side_of_what_was_looked_at(tmp_path: Path) -> None:
-    a, b, c, d = (write_finished(tmp_path, 10 * n, n) for n in (1, 2, 3, 4))
-    before = read_history(tmp_path).drop(columns="batch")
+    early = [write_finished(tmp_path, 10 * n, n) for n in (1, 2)]
+    late = [write_finished(tmp_path, 10 * n, n) for n in (3, 4)]
+    before = without_names(tmp_path)
     assert join_days(tmp_path, NOON.date(), (2, 0)) == 0, "the day is not over"
-    assert join_days(tmp_path, NOON.date() + timedelta(days=1), (2, 0)) == 2
-    assert list_batches(tmp_path) == [(a, 2), (c, 4)]
-    assert read_history(tmp_path).drop(columns="batch").equals(before)
-    e = write_finished(tmp_path, 50, 4)
-    assert join_days(tmp_path, date.max, (2, 0)) == 1
-    assert not any(path.exists() for path in (b, d, e))
-    assert list(read_history(tmp_path, version=2)["path"]) == [f"/in/{n}1.jpg" for n in range(1, 6)]
+    assert join_days(tmp_path, NOON.date() + timedelta(days=1), (2, 0)) == 4
+    assert [time for _, time in list_batches(tmp_path)] == [2, 4]
+    assert not any(path.exists() for path in (*early, *late))
+    assert without_names(tmp_path).equals(before)
+    write_finished(tmp_path, 50, 4)
+    assert join_days(tmp_path, date.max, (2, 0)) == 2
+    assert list(without_names(tmp_path)["path"]) == [f"/in/{n}{k}.jpg" for n in range(1, 6) for k in range(2)]
+
+
+def test_a_batch_that_is_written_again_after_it_was_joined_leaves_its_day_whole(tmp_path: Path) -> None:
+    for minute in (1, 5):
+        write_batch(tmp_path, [observe(minute)], f"20260301T12000{minute}")
+    assert join_days(tmp_path, date.max, ()) == 2
+    write_batch(tmp_path, [observe(1)], "20260301T120001")
+    assert join_days(tmp_path, date.max, ()) == 1
+    assert list(without_names(tmp_path)["path"]) == ["/in/1.jpg", "/in/5.jpg"]
 
 
 def _kill(_path: Path, **_arguments: object) -> None:
@@ -96,11 +111,25 @@ def _kill(_path: Path, **_arguments: object) -> None:
 def test_a_joining_that_was_killed_is_ended_by_the_next(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for n in (1, 2, 3):
         write_finished(tmp_path, 10 * n, n)
-    before = read_history(tmp_path).drop(columns="batch")
+    before = without_names(tmp_path)
     with monkeypatch.context() as patch:
         patch.setattr(Path, "unlink", _kill)
         with pytest.raises(KeyboardInterrupt):
-            join_days(tmp_path, date.max, ())
-    assert len(list_batches(tmp_path)) == 3
-    assert join_days(tmp_path, date.max, ()) == 2
-    assert read_history(tmp_path).drop(columns="batch").equals(before)
+            join_days(tmp_path, date.max, (1,))
+    assert len(list_batches(tmp_path)) == 4
+    # Whatever has been looked at since: what lies twice goes.
+    assert join_days(tmp_path, date.max, (2,)) == 2
+    assert without_names(tmp_path).equals(before)
+
+
+def test_a_damaged_file_is_named_and_keeps_no_other_day_from_being_joined(tmp_path: Path) -> None:
+    for name in ("20260301T1", "20260301T2", "20260301T3", "20260302T1", "20260302T2"):
+        write_batch(tmp_path, [observe(n) for n in range(50)], name)
+    broken = tmp_path / "20260301T2.parquet"
+    data = bytearray(broken.read_bytes())
+    data[10:400] = bytes(390)
+    broken.write_bytes(data)
+    with pytest.raises(ToolError, match=r"20260301T2\.parquet is no batch"):
+        join_days(tmp_path, date.max, ())
+    assert [path.name[:10] for path, _ in list_batches(tmp_path) if path.name[:8] == "20260302"] == ["20260302-j"]
+    assert (tmp_path / "20260301T1.parquet").exists()

@@ -14,7 +14,7 @@ from pipelines.imaging.scoring import ScoreRule, image_score
 from pipelines.imaging.tiling import TileSet
 from pipelines.models.algorithms import adapt, fit
 from pipelines.records import Algorithm, Strategy, TilePlan
-from pipelines.strategy import choose_strategy, strategies_of
+from pipelines.strategy import choose_strategy, find_likelier, strategies_of
 
 PLAN = TilePlan(mode="fit", tile_height=96, tile_width=128)
 LABELS = [False] * 8 + [True] * 40
@@ -126,12 +126,14 @@ def test_a_source_trained_on_noise_is_never_chosen(algorithm: Algorithm, tmp_pat
         planted = [plant_defect(held[number], np.random.default_rng((number, n))).image for n in range(20)]
         pictures += [held[number], *planted]
         labels += [False] + [True] * 20
-    scores, likelier = {}, {}
+    scores, ways = {}, {}
     for strategy in strategies_of(algorithm):
         if strategy != Strategy.NEAREST:
             fitted = adapt(algorithm, strategy, train, held, settings, harmful.state)
-            likelier[strategy] = fitted.likelier
+            ways[strategy] = fitted
             scores[strategy] = [_score(fitted.model, picture) for picture in pictures]
+    likelier = find_likelier(ways)
+    assert any(likelier.values()), "what is held back was not asked"
     found = choose_strategy(scores, labels, 500, 0, likelier=likelier)
     assert found.strategy == Strategy.SCRATCH, found.reason
     assert "reuse shows no gain over scratch" in found.reason

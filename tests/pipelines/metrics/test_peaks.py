@@ -52,4 +52,15 @@ def test_another_kind_keeps_its_defects_above_the_usual_level_and_its_sound_surf
     assert np.sum(other > usual.level) > 2100
     assert np.sum(sound > usual.level) < 20
     assert (lowered[300:310, 100:300] > 2 * usual.level).all()
-    assert own_scale(block_peaks(np.zeros((640, 640), np.float32)), Reach(level=0.0, blocks=1.0)) == 1.0
+    assert own_scale(block_peaks(np.zeros((640, 640), np.float32)), Reach(level=0.0, low=0.0, blocks=1.0)) == 1.0
+
+
+@pytest.mark.parametrize("share", [0.35, 0.45, 0.6])
+def test_a_defect_on_half_of_a_photograph_does_not_hide_itself(share: float) -> None:
+    random = np.random.default_rng(2)
+    sound = np.abs(random.normal(0, 1, (1280, 1280))).astype(np.float32)
+    usual = find_reach([block_peaks(sound)], 1.0)
+    rotten = sound.copy()
+    rotten[: int(share * 1280)] *= 2.2
+    assert own_scale(block_peaks(rotten), usual) == 1.0
+    assert own_scale(block_peaks(1.6 * sound), usual) > 1.3
