@@ -1,5 +1,6 @@
 """The chain on real photographs, where they lie beside the project."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -33,10 +34,14 @@ def test_tiles_of_varying_size(knotwatch: Knotwatch, real_data: Path) -> None:
 def test_unlabelled_slices_get_an_estimate_and_no_metrics(
     knotwatch: Knotwatch, real_data: Path, tmp_path: Path
 ) -> None:
-    source = real_data / "wood-slices" / "raw"
+    source = tmp_path / "slices"
+    source.mkdir()
+    # One of each kind of wood: all six take twice as long and show nothing else.
+    for photograph in sorted((real_data / "wood-slices" / "raw").iterdir())[::2]:
+        shutil.copy2(photograph, source)
     knotwatch("data", "add", "slices", str(source), "--layout", "unlabelled")
     parts = knotwatch("data", "show", "slices", "--json").json["parts"]
-    assert parts["train"] == {"unknown": 6}
+    assert parts["train"] == {"unknown": 3}
     result = knotwatch(
         "retrain", "slices", "--profile", "quick", *PADIM, "--set", "export.precision=f32", "--json"
     ).json
