@@ -16,7 +16,7 @@ from pipelines.imaging.scoring import ScoreRule
 from pipelines.imaging.tiling import TileSet
 from pipelines.loader import MapsTiles
 from pipelines.models.runtime import TileModel, machine_precisions
-from pipelines.parity import Region, disagreements, score_regions, spread
+from pipelines.parity import Region, disagreements, score_regions
 from pipelines.records import Algorithm, Parity, Precision, TilePlan
 
 _CALIBRATION_TILES = 48
@@ -70,7 +70,7 @@ def time_models(models: Mapping[Precision, MapsTiles], tile: NDArray[np.uint8]) 
 
 def calibration_tiles(tiles: TileSet) -> list[NDArray[np.uint8]]:
     """Return up to 48 tiles spread over the set, and as many with planted defects: both fix what int8 can express."""
-    sound = [tiles[i] for i in spread(range(len(tiles)), _CALIBRATION_TILES // 2)]
+    sound = [tiles[i] for i in tiles.spread(_CALIBRATION_TILES // 2)]
     return sound + [plant_defect(tile, np.random.default_rng(n)).image for n, tile in enumerate(sound)]
 
 

@@ -148,6 +148,10 @@ class TileSet:
         numbers: dict[Path, int] = {}
         return [numbers.setdefault(file, len(numbers)) for file, _ in self._tiles]
 
+    def spread(self, most: int) -> list[int]:
+        """Return the numbers of at most `most` tiles, evenly over the set."""
+        return [int(n) for n in np.unique(np.linspace(0, len(self) - 1, min(most, len(self))).astype(int))]
+
     def subset(self, kept: Sequence[int]) -> "TileSet":
         """Return a set of some of the tiles, by their numbers."""
         found = TileSet([], self.plan)

@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-import numpy as np
 import torch
 
 from pipelines.config import PadimSettings
@@ -74,8 +73,7 @@ def statistics(tiles: TileSet, select: TileSet, settings: PadimSettings, seed: i
     if pooled:
         source = source.pooled()
     samples = target.images / len(tiles)
-    spread = np.linspace(0, len(select) - 1, min(_MOST_HELD_OUT, len(select))).astype(int)
-    held_out = select.subset(np.unique(spread).tolist())
+    held_out = select.subset(select.spread(_MOST_HELD_OUT))
     chosen, gains = _choose_prior(embed(model, held_out), target, source, settings, samples)
     likelier = average_tiles(gains, held_out.owners)
     model.take(_merge(target, source, chosen, samples), settings)
