@@ -3,6 +3,7 @@
 import logging
 
 from pipelines.errors import KnotwatchError
+from pipelines.interrupt import heed_interrupt
 from pipelines.records import Algorithm
 from pipelines.reports.comparison import Failure
 
@@ -10,7 +11,11 @@ log = logging.getLogger(__name__)
 
 
 def describe_failure(algorithm: Algorithm, error: Exception) -> Failure:
-    """Log a failure at once, since the others take their time; where it is no refusal of ours, with its traceback."""
+    """Log a failure at once, since the others take their time; where it is no refusal of ours, with its traceback.
+
+    Raises KeyboardInterrupt where it was Ctrl-C: Prefect's engine, stopped while it sets up a task, raises ValueError.
+    """
+    heed_interrupt()
     if isinstance(error, KnotwatchError):
         log.error("%s failed: %s", algorithm, error)
         return Failure(algorithm=algorithm, problem=error.problem, cure=error.cure)

@@ -1,7 +1,9 @@
-"""Ctrl-C that is not lost: some libraries, while they are imported, swallow it with all other errors."""
+"""Ctrl-C that is not lost: some libraries swallow it with all other errors, or answer it with an error of their own."""
 
 import signal
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import FrameType
 
 _asked = threading.Event()
@@ -18,6 +20,16 @@ def heed_interrupt() -> None:
     if _asked.is_set():
         _asked.clear()
         raise KeyboardInterrupt
+
+
+@contextmanager
+def interrupts_first() -> Iterator[None]:
+    """Let Ctrl-C end the block as KeyboardInterrupt, also where a library made another error of it."""
+    try:
+        yield
+    except Exception:
+        heed_interrupt()
+        raise
 
 
 def _remember(_number: int, _frame: FrameType | None) -> None:

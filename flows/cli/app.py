@@ -9,7 +9,7 @@ from flows.cli import adapting, data, promotion, serving, watching
 from flows.cli.output import err, print_error, print_json
 from flows.cli.retrained import print_retrain
 from pipelines.errors import CallError, KnotwatchError
-from pipelines.interrupt import remember_interrupts
+from pipelines.interrupt import interrupts_first, remember_interrupts
 
 app = typer.Typer(
     name="knotwatch",
@@ -35,7 +35,8 @@ def run(words: list[str]) -> int:
     """Run one command line and return its exit code."""
     remember_interrupts()
     try:
-        code = int(app(args=words, standalone_mode=False) or 0)
+        with interrupts_first():
+            code = int(app(args=words, standalone_mode=False) or 0)
     except KnotwatchError as error:
         print_error(error, as_json="--json" in words)
         return error.exit_code

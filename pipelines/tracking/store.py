@@ -15,6 +15,7 @@ import mlflow
 from filelock import FileLock
 
 from pipelines.errors import ModelError, ToolError
+from pipelines.interrupt import interrupts_first
 from pipelines.paths import Project
 from pipelines.records import Record
 from pipelines.tracking.artifacts import SCHEME
@@ -89,7 +90,8 @@ class Tracking:
         made = self._client.create_run(self.experiment(surface), run_name=name, tags=known)
         run = Run(self._client, made.info.run_id)
         try:
-            yield run
+            with interrupts_first():
+                yield run
         except Exception as error:
             run.fail(f"{type(error).__name__}: {error}")
             self._client.set_terminated(run.id, "FAILED")

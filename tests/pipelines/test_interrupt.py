@@ -3,6 +3,8 @@
 import subprocess
 import sys
 
+import pytest
+
 LOST = """
 import os, signal
 from pipelines.interrupt import remember_interrupts
@@ -30,3 +32,24 @@ def test_a_process_that_is_deaf_to_it_stays_so() -> None:
     code = "import signal\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\n" + LOST
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "went on\n" * 3
+
+
+CHANGED = """
+import os, signal
+from pipelines.interrupt import interrupts_first, remember_interrupts
+remember_interrupts()
+with interrupts_first():
+    try:
+        if {pressed}:
+            os.kill(os.getpid(), signal.SIGINT)
+        raise LookupError
+    except BaseException as error:
+        raise ValueError("Task run is not set") from error
+"""
+
+
+@pytest.mark.parametrize(("pressed", "raised"), [(True, "KeyboardInterrupt"), (False, "ValueError")])
+def test_an_error_that_a_library_makes_of_an_interrupt_is_one_again(pressed: bool, raised: str) -> None:
+    code = "import signal\nsignal.signal(signal.SIGINT, signal.default_int_handler)\n" + CHANGED.format(pressed=pressed)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.stderr.splitlines()[-1].startswith(raised)
