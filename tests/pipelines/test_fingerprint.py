@@ -4,6 +4,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
+import grimp
 import pytest
 
 from pipelines import fingerprint as fingerprint_module
@@ -63,6 +64,23 @@ def test_a_source_that_trains_or_evaluates_counts(package: Path, name: str) -> N
     with (package / name).open("a") as file:
         file.write("\n")
     assert code_hash(package) != before
+
+
+def test_all_that_a_computing_stage_imports_counts(package: Path) -> None:
+    """A module that is split off a stage must not be forgotten: its change would go unseen by `retrain`."""
+    harmless = {"config", "records", "errors", "files", "interrupt", "paths", "progress"}  # settings count as values
+    graph = grimp.build_graph("pipelines", cache_dir=None)
+    stages = [f"pipelines.{name}" for name in ("train", "calibrate", "name_types", "selection", "evaluate")]
+    needed = {module for stage in stages for module in (stage, *graph.find_upstream_modules(stage))}
+    places = {module.split(".")[1] for module in needed} - harmless
+    before = code_hash(package)
+    for place in sorted(places):
+        file = package / place / "__init__.py" if (package / place).is_dir() else package / f"{place}.py"
+        with file.open("a") as appended:
+            appended.write("\n")
+        after = code_hash(package)
+        assert after != before, f"{place} does not count"
+        before = after
 
 
 def test_a_new_file_and_a_renamed_one_count(package: Path) -> None:

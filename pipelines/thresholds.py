@@ -1,0 +1,92 @@
+"""Thresholds from what the photographs that they are set on came to: promised, estimated, or without any label."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipelines.config import DefectSettings, PolicySettings
+from pipelines.defects.promise import hold_for_regions
+from pipelines.metrics.calibration import (
+    area_estimate,
+    conformal_threshold,
+    quantile_estimate,
+    risk_controlled_threshold,
+)
+from pipelines.metrics.peaks import Reach, find_reach, own_scale
+from pipelines.metrics.scale import ScoreScale
+from pipelines.records import Promise
+
+
+class Scales(NamedTuple):
+    map: ScoreScale
+    image: ScoreScale
+
+
+class HeldOut(NamedTuple):
+    """What the photographs that thresholds are set on came to, on the version's scale.
+
+    `shares` (images, levels) are the shares of each region above `levels`; `measures` has a list for each measure.
+    `tops` are the map's values that an image score is the mean of, `peaks` and `medians` are of the maps.
+    """
+
+    scores: list[float]
+    shares: NDArray[np.float64]
+    levels: NDArray[np.float64]
+    measures: dict[str, tuple[float, ...]]
+    tops: list[NDArray[np.float32]]
+    peaks: list[NDArray[np.float64]]
+    medians: list[float]
+
+
+class Thresholds(NamedTuple):
+    """Thresholds and how defects are searched; `level` and `reach` are what is usual of photographs without labels.
+
+    `lowered` is what each photograph's map is divided by when it is scanned.
+    """
+
+    image: Promise
+    pixel: Promise
+    defects: DefectSettings
+    lowered: list[float]
+    level: float | None = None
+    reach: Reach | None = None
+
+
+def promise_thresholds(
+    found: HeldOut, asked: PolicySettings, scan_again: Callable[[int], NDArray[np.float32]]
+) -> Thresholds:
+    """Set thresholds on photographs that were not trained on: they hold what is asked for, or say what they hold.
+
+    `scan_again` gives the map of a photograph by its number.
+    """
+    image = conformal_threshold(found.scores, asked.false_alarm_rate)
+    pixel = risk_controlled_threshold(found.shares, found.levels, asked.marked_area_rate)
+    anomalous = np.array(found.scores) > image.threshold
+    pixel = hold_for_regions(pixel, found.shares, found.levels, anomalous, scan_again, asked.defects)
+    return Thresholds(image, pixel, asked.defects, [1.0] * len(found.scores))
+
+
+def estimate_thresholds(found: HeldOut, asked: PolicySettings) -> Thresholds:
+    """Take the same shares of photographs that were trained on: an estimate, marked as one."""
+    image = quantile_estimate(found.scores, asked.false_alarm_rate)
+    pixel = area_estimate(found.shares, found.levels, asked.marked_area_rate)
+    return Thresholds(image, pixel, asked.defects, [1.0] * len(found.scores))
+
+
+def estimate_unlabelled(found: HeldOut, scales: Scales, false_blocks: float, asked: PolicySettings) -> Thresholds:
+    """Take how high sound surface reaches from the lower part of each map; image scores are those of maps cut there."""
+    reach = find_reach(found.peaks, false_blocks)
+    lowered = [own_scale(peaks, reach) for peaks in found.peaks]
+    to_images = scales.map.divisor / scales.image.divisor
+    cut = [np.minimum(top / scale, reach.level) for top, scale in zip(found.tops, lowered, strict=True)]
+    image = quantile_estimate([float(top.mean()) * to_images for top in cut], asked.false_alarm_rate)
+    places = np.searchsorted(found.levels, reach.level * np.array(lowered)).clip(max=found.levels.size - 1)
+    marked = float(found.shares[np.arange(places.size), places].mean())
+    pixel = Promise(
+        threshold=reach.level, asked=asked.marked_area_rate, rate=marked, images=len(lowered), estimate=True
+    )
+    # The threshold lies where sound surface ends already: no photograph is searched more closely.
+    defects = asked.defects.model_copy(update={"anomalous": 1.0})
+    return Thresholds(image, pixel, defects, lowered, max(found.medians), reach)
