@@ -24,14 +24,20 @@ from tests.benchmarks.drawn_images import SIDE
 _BATCH = 8
 
 
-def fit_plain(tiles: TileSet) -> Any:
+def fit_plain(tiles: TileSet, ours: PadimSettings | None = None) -> Any:
     """Fit anomalib's Padim with `Engine().fit`; return the module, which takes float tiles (n, 3, h, w) in [0, 1]."""
-    with tempfile.TemporaryDirectory() as folder, _hushed():
+    with hushed():
+        module = _make_module(ours or PadimSettings())
+    return train_plainly(module, tiles, _BATCH)
+
+
+def train_plainly(module: Any, tiles: TileSet, batch: int, steps: int | None = None) -> Any:
+    """Train a module of anomalib's with its `Engine().fit`, for so many steps or for as long as it sees fit."""
+    with tempfile.TemporaryDirectory() as folder, hushed():
         from anomalib.callbacks import ModelCheckpoint
         from anomalib.engine import Engine
         from torch.utils.data import DataLoader
 
-        module = _make_module()
         engine = Engine(
             default_root_dir=folder,
             logger=False,
@@ -39,13 +45,16 @@ def fit_plain(tiles: TileSet) -> Any:
             callbacks=[ModelCheckpoint(dirpath=folder, save_top_k=0)],
             enable_progress_bar=False,
             enable_model_summary=False,
+            **({} if steps is None else {"max_steps": steps, "max_epochs": -1}),
         )
-        engine.fit(module, train_dataloaders=DataLoader(_Items(tiles), batch_size=_BATCH, collate_fn=_collate))
+        stepwise = steps is not None
+        loader = DataLoader(_Items(tiles), batch_size=batch, shuffle=stepwise, collate_fn=_collate)
+        engine.fit(module, train_dataloaders=loader)
     return module.cpu().eval()
 
 
 @contextmanager
-def _hushed() -> Iterator[None]:
+def hushed() -> Iterator[None]:
     """Silence what the libraries say of their own defaults: no one can act on it here."""
     disabled = logging.root.manager.disable
     logging.disable(logging.WARNING)
@@ -57,14 +66,13 @@ def _hushed() -> Iterator[None]:
         logging.disable(disabled)
 
 
-def _make_module() -> Any:
+def _make_module(ours: PadimSettings) -> Any:
     from anomalib.models import Padim
     from anomalib.pre_processing import PreProcessor
     from torchvision.transforms.v2 import Normalize
 
     from pipelines.models.backbone import find_backbone, load_imagenet
 
-    ours = PadimSettings()
     module = Padim(
         backbone=find_backbone(ours.backbone).timm_name,
         layers=list(ours.layers),
@@ -118,7 +126,7 @@ def export_plain(module: Any, folder: Path) -> tuple[Path, str]:
     import openvino
     import torch
 
-    with torch.no_grad(), _hushed():
+    with torch.no_grad(), hushed():
         example = torch.zeros(1, 3, SIDE, SIDE)
         converted = openvino.convert_model(_two_outputs(module), example_input=example, input=list(example.shape))
     path = folder / "model.xml"
