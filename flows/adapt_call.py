@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING
 
 from flows.environment import log_to_terminal, prepare_environment
 from flows.locks import surface_lock
-from pipelines.config import read_surface, resolve_run
+from pipelines.config import read_surface
 from pipelines.errors import CallError
 from pipelines.paths import find_project
+from pipelines.run_settings import resolve_run
 
 if TYPE_CHECKING:
     from flows.adapt_results import AdaptResult

@@ -8,9 +8,10 @@ from flows.environment import log_to_terminal, prepare_environment
 from flows.locks import data_lock, surface_lock
 from flows.results import RetrainResult
 from flows.watch_results import WatchResult
-from pipelines.config import read_surface, resolve_run
+from pipelines.config import read_surface
 from pipelines.errors import CallError
 from pipelines.paths import Project, find_project
+from pipelines.run_settings import resolve_run
 from pipelines.versions import data_version, is_current
 
 

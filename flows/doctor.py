@@ -8,9 +8,10 @@ from importlib.metadata import version
 
 import psutil
 
-from pipelines.config import read_surface, resolve_run
+from pipelines.config import read_surface
 from pipelines.paths import Project
 from pipelines.records import Record
+from pipelines.run_settings import resolve_run
 
 
 class Check(Record):

@@ -3,12 +3,13 @@
 from prefect import runtime
 from pydantic import Field
 
-from pipelines.config import RunSettings, SurfaceSettings, read_surface, resolve_run
+from pipelines.config import SurfaceSettings, read_surface
 from pipelines.fingerprint import fingerprints, git_commit
 from pipelines.loader import VersionInfo
 from pipelines.paths import Project
 from pipelines.prepared import PreparedImage, read_index
 from pipelines.records import Algorithm, Evaluation, Part, Record, Selection, Trained, TypeFigures
+from pipelines.run_settings import RunSettings, resolve_run
 from pipelines.shots import relabel
 from pipelines.versions import DataVersion
 

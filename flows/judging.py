@@ -6,7 +6,7 @@ from contextlib import suppress
 from flows.leftovers import scratch_folder
 from flows.notify import notify
 from flows.stages import read_verdict
-from pipelines.config import SurfaceSettings, read_surface, resolve_run
+from pipelines.config import SurfaceSettings, read_surface
 from pipelines.decision import Finding
 from pipelines.errors import KnotwatchError, ModelError
 from pipelines.facts import Contender, Ground, gather_facts
@@ -19,6 +19,7 @@ from pipelines.records import Part
 from pipelines.records import Verdict as DataVerdict
 from pipelines.reports.decision import render_decision
 from pipelines.ruling import Asked, Ruling, Verdict, now
+from pipelines.run_settings import resolve_run
 from pipelines.tracking.data import IMAGES, VERDICT
 from pipelines.tracking.decisions import DecisionLog
 from pipelines.tracking.store import ModelVersion, Tracking

@@ -11,7 +11,6 @@ from flows.job import Candidate, Job, read_images
 from flows.promotion import decide_proposal
 from flows.stages import run_preprocess, run_validate
 from pipelines.calibrate import calibrate
-from pipelines.config import RunSettings
 from pipelines.errors import KnotwatchError
 from pipelines.estimate import estimate_padim
 from pipelines.evaluate import evaluate
@@ -25,6 +24,7 @@ from pipelines.register import check_reproduction, model_card, register
 from pipelines.reports.comparison import Comparison, write_comparison
 from pipelines.reports.retrain import describe_run, write_pages
 from pipelines.ruling import Ruling
+from pipelines.run_settings import RunSettings
 from pipelines.selection import score_selection
 from pipelines.sources.reviews import raw_file
 from pipelines.tracking.runs import Run

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from pipelines.config import ScoreSettings, SurfaceSettings
+from pipelines.config import SurfaceSettings
 from pipelines.files import write_whole
 from pipelines.imaging.measures import MEASURES, measure_photograph
 from pipelines.imaging.scoring import ScoreRule, top_values
@@ -26,6 +26,7 @@ from pipelines.parity import check_parity, write_parity
 from pipelines.prepared import PreparedImage, read_region
 from pipelines.progress import track
 from pipelines.records import Part, Trained
+from pipelines.run_settings import ScoreSettings
 from pipelines.thresholds import HeldOut, Scales, estimate_thresholds, estimate_unlabelled, promise_thresholds
 
 _REFERENCES = 4

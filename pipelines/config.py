@@ -1,21 +1,14 @@
-"""Settings: params.yaml, a surface's own YAML, and what one call changes. Read once, frozen, no unknown keys."""
+"""A surface's own settings: its YAML in data/surfaces, written with all defaults and read once a run."""
 
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
 from pipelines.errors import SettingsError
 from pipelines.paths import Project
-from pipelines.records import Algorithm, Layout
-
-
-class Settings(BaseModel):
-    """Frozen settings that refuse unknown keys, so that a misspelt key stops before work starts."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
+from pipelines.records import Layout
+from pipelines.settings import Settings, check_settings, read_yaml
 
 
 class ProceduralSettings(Settings):
@@ -185,188 +178,6 @@ class SurfaceSettings(Settings):
     train: dict[str, Any] = Field(default_factory=dict)
 
 
-class TileSettings(Settings):
-    """How the tile plan is chosen; see params.yaml."""
-
-    mode: Literal["auto", "fit", "grid"] = "auto"
-    tile: int = Field(default=256, ge=64, multiple_of=32)
-    overlap: float = Field(default=0.25, ge=0, le=0.75)
-    max_side: int = Field(default=1536, ge=256)
-
-
-class ScoreSettings(Settings):
-    """How a map becomes an image score: `border_share` of the shorter side is left out, `top_share` is averaged."""
-
-    border_share: float = Field(default=0.07, ge=0, lt=0.4)
-    top_share: float = Field(default=0.005, ge=0, le=1)
-
-
-class PadimSettings(Settings):
-    backbone: str = "lite0"
-    layers: tuple[int, ...] = (1, 2, 3)
-    features: int = Field(default=100, ge=1)
-    gaussian: Literal["auto", "steady", "per-position", "shared"] = "auto"
-    stride: Literal[4, 8, 16, 32] = 8
-    prior_images: float = Field(default=15.0, ge=0)
-    ridge: float = Field(default=0.3, gt=0)
-    max_train_tiles: int = Field(default=2000, ge=1)
-    score: ScoreSettings = ScoreSettings()
-
-
-class SteppedSettings(Settings):
-    """What training by gradient steps needs: the select part is looked at every `check_every` steps.
-
-    Training ends after `max_steps`, or where `patience` looks in a row were no better than the best.
-    """
-
-    batch: int = Field(ge=1)
-    learning_rate: float = Field(gt=0)
-    max_steps: int = Field(ge=1)
-    check_every: int = Field(default=25, ge=1)
-    patience: int = Field(default=4, ge=1)
-    max_train_tiles: int = Field(default=2000, ge=1)
-    score: ScoreSettings = ScoreSettings()
-
-
-class FastflowSettings(SteppedSettings):
-    """`border` cells of the coarsest layer are left out on every side of a tile."""
-
-    backbone: str = "lite0"
-    layers: tuple[int, ...] = (1, 2, 3)
-    flow_steps: int = Field(default=8, ge=1)
-    hidden_ratio: float = Field(default=1.0, gt=0)
-    conv3x3_only: bool = False
-    border: int = Field(default=1, ge=0)
-    batch: int = Field(default=8, ge=1)
-    learning_rate: float = Field(default=3e-3, gt=0)
-    max_steps: int = Field(default=200, ge=1)
-
-
-class EfficientAdSettings(SteppedSettings):
-    """`teacher` is `bundled`, `official` (fetched before) or a folder; `penalty` a folder of images of anything.
-
-    The student learns from the `hard_share` highest of its distances.
-    """
-
-    teacher: str = "bundled"
-    penalty: str | None = None
-    hard_share: float = Field(default=0.05, gt=0, le=1)
-    batch: int = Field(default=1, ge=1)
-    learning_rate: float = Field(default=1e-3, gt=0)
-    max_steps: int = Field(default=150, ge=1)
-    # Kept teacher outputs take 1 to 3 MB a tile and light, and some hundred steps see no more tiles.
-    max_train_tiles: int = Field(default=300, ge=1)
-
-
-class UnlabelledSettings(Settings):
-    """Training on photographs that nobody labelled.
-
-    At most a share `contamination` of the tiles, and of each kind's area, is taken to show defects. Up to `most_kinds`
-    kinds of surface are told apart where their silhouette exceeds `separation`. Photographs are shown up to `max_side`.
-    The pixel threshold is where about `false_blocks` places of a sound photograph would still be marked.
-    """
-
-    contamination: float = Field(default=0.1, gt=0, lt=0.5)
-    false_blocks: float = Field(default=1.0, gt=0)
-    most_kinds: int = Field(default=5, ge=1)
-    separation: float = Field(default=0.25, ge=0, lt=1)
-    max_side: int = Field(default=3072, ge=256)
-
-
-class ExportSettings(Settings):
-    """`auto` takes a precision about as fast as the fastest of those that agree with torch on the select part."""
-
-    precision: Literal["auto", "f32", "bf16", "int8"] = "auto"
-
-
-class EvaluationSettings(Settings):
-    bootstrap: int = Field(default=1000, ge=0)
-    pictures: int = Field(default=8, ge=0)
-    planted: int = Field(default=5, ge=0)
-
-
-class AdaptSettings(Settings):
-    """How a surface learns from another; see params.yaml."""
-
-    finetune_rate: float = Field(default=0.1, gt=0, le=1)
-    planted: int = Field(default=60, ge=0)
-    most_shots: int = Field(default=64, ge=1)
-
-
-class RunSettings(Settings):
-    """The resolved settings of one training run."""
-
-    seed: int = 0
-    algorithms: tuple[Algorithm, ...] = tuple(Algorithm)
-    tiles: TileSettings = TileSettings()
-    padim: PadimSettings = PadimSettings()
-    fastflow: FastflowSettings = FastflowSettings()
-    efficientad: EfficientAdSettings = EfficientAdSettings()
-    unlabelled: UnlabelledSettings = UnlabelledSettings()
-    export: ExportSettings = ExportSettings()
-    evaluation: EvaluationSettings = EvaluationSettings()
-    adapt: AdaptSettings = AdaptSettings()
-
-    def of(self, algorithm: Algorithm) -> PadimSettings | FastflowSettings | EfficientAdSettings:
-        """Return one algorithm's own section."""
-        if algorithm == Algorithm.PADIM:
-            return self.padim
-        return self.fastflow if algorithm == Algorithm.FASTFLOW else self.efficientad
-
-    @model_validator(mode="after")
-    def _some_algorithm(self) -> "RunSettings":
-        if not self.algorithms or len(set(self.algorithms)) < len(self.algorithms):
-            raise ValueError(f"algorithms: name one or more of {', '.join(Algorithm)}, each once")
-        return self
-
-
-_Model = TypeVar("_Model", bound=Settings)
-
-
-def _read_yaml(path: Path) -> dict[str, Any]:
-    try:
-        found = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise SettingsError(f"{path} is not valid YAML: {error}", cure="mend the line it names") from error
-    if not isinstance(found, dict):
-        raise SettingsError(f"{path} holds no mapping of keys to values", cure="restore it from git")
-    return found
-
-
-def _check(model: type[_Model], values: Mapping[str, Any], where: str) -> _Model:
-    try:
-        return model.model_validate(values)
-    except ValidationError as error:
-        lines = [f"{'.'.join(str(k) for k in e['loc']) or '(top)'}: {e['msg']}" for e in error.errors()]
-        raise SettingsError(f"{where}: " + "; ".join(lines), cure="correct or remove these keys") from error
-
-
-def _merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    """Lay `over` on `base`, mappings key by key."""
-    merged = dict(base)
-    for key, value in over.items():
-        both = isinstance(value, Mapping) and isinstance(merged.get(key), Mapping)
-        merged[key] = _merge(merged[key], value) if both else value
-    return merged
-
-
-def _parse_assignments(assignments: list[str]) -> dict[str, Any]:
-    """Read `a.b=value` words, the value as YAML."""
-    tree: dict[str, Any] = {}
-    for word in assignments:
-        key, found, text = word.partition("=")
-        if not found or not key:
-            raise SettingsError(f"--set {word}: expected KEY=VALUE", cure="write for example --set padim.features=64")
-        try:
-            value: Any = yaml.safe_load(text)
-        except yaml.YAMLError as error:
-            raise SettingsError(f"--set {word}: the value is not valid YAML", cure="quote it, or close it") from error
-        for name in reversed(key.split(".")):
-            value = {name: value}
-        tree = _merge(tree, value)
-    return tree
-
-
 def read_surface(project: Project, name: str) -> SurfaceSettings:
     """Read a surface's YAML; raise SettingsError where it is missing or holds an unknown key."""
     path = project.surface(name).settings
@@ -375,7 +186,7 @@ def read_surface(project: Project, name: str) -> SurfaceSettings:
         raise SettingsError(
             f"no surface '{name}' here ({known})", cure=f"knotwatch data add {name} PATH --layout LAYOUT"
         )
-    return _check(SurfaceSettings, _read_yaml(path), str(path))
+    return check_settings(SurfaceSettings, read_yaml(path), str(path))
 
 
 def write_surface(project: Project, name: str, settings: SurfaceSettings) -> None:
@@ -386,23 +197,9 @@ def write_surface(project: Project, name: str, settings: SurfaceSettings) -> Non
     path.write_text(text, encoding="utf-8")
 
 
-def resolve_run(project: Project, surface: SurfaceSettings, profile: str, assignments: list[str]) -> RunSettings:
-    """Lay profile, surface and call on params.yaml, in this order.
-
-    Raises:
-        SettingsError: for an unknown profile or key, or a value out of range.
-    """
-    params = _read_yaml(project.params)
-    profiles = params.pop("profiles", {})
-    if profile not in profiles:
-        raise SettingsError(f"no profile '{profile}' in {project.params}", cure=f"choose one of {', '.join(profiles)}")
-    values = params
-    for layer in (profiles[profile] or {}, surface.train, _parse_assignments(assignments)):
-        values = _merge(values, layer)
-    return _check(RunSettings, values, f"{project.params}, profile {profile}, with this surface's and call's changes")
-
-
 def read_procedural_options(size: str, **values: str | int | None) -> ProceduralSettings:
     """Check the options of `data add --layout procedural`; `size` is WIDTHxHEIGHT in pixels."""
     width, _, height = size.partition("x")
-    return _check(ProceduralSettings, {**values, "width": width, "height": height}, "data add --layout procedural")
+    return check_settings(
+        ProceduralSettings, {**values, "width": width, "height": height}, "data add --layout procedural"
+    )

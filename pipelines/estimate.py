@@ -1,7 +1,7 @@
 """What a fit will take, before it starts: memory and size of a PaDiM version from its tile plan and settings."""
 
-from pipelines.config import PadimSettings
 from pipelines.records import Record, TilePlan
+from pipelines.run_settings import PadimSettings
 
 _MB = 1e6
 

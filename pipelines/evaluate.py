@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.config import EvaluationSettings
 from pipelines.loader import Detector
 from pipelines.metrics.image import confusion
 from pipelines.metrics.intervals import image_intervals, pixel_intervals
 from pipelines.prepared import PreparedImage
 from pipelines.records import Evaluation, Interval, Label, Part, ScoredImage
+from pipelines.run_settings import EvaluationSettings
 from pipelines.scored import ScoredTest, score_test
 
 log = logging.getLogger(__name__)

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.config import EvaluationSettings, SurfaceSettings
+from pipelines.config import SurfaceSettings
 from pipelines.coordinates import check_coordinates
 from pipelines.decision import Comparison, Facts, Finding, Sample, Scored
 from pipelines.errors import KnotwatchError
@@ -31,6 +31,7 @@ from pipelines.prepared import PreparedImage, read_region
 from pipelines.records import Label, Part
 from pipelines.reports.wording import parity_in_words
 from pipelines.reproduce import reproduce
+from pipelines.run_settings import EvaluationSettings
 from pipelines.scored import ScoredTest, score_test
 
 _LOOKED_AT = 8  # photographs that are timed

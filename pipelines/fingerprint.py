@@ -6,8 +6,9 @@ import subprocess
 from importlib.metadata import version
 from pathlib import Path
 
-from pipelines.config import PolicySettings, RunSettings
+from pipelines.config import PolicySettings
 from pipelines.records import Algorithm
+from pipelines.run_settings import RunSettings
 
 # What can change a model or its figures. Reports and wiring cannot.
 _SOURCES = (

@@ -8,12 +8,12 @@ from pathlib import Path
 import jinja2
 import pandas as pd
 
-from pipelines.config import RunSettings
 from pipelines.errors import ModelError
 from pipelines.loader import VersionInfo
 from pipelines.records import Algorithm, Evaluation, Selection, Trained, TypeFigures
 from pipelines.reports.run_page import flatten
 from pipelines.reports.wording import METRIC_NAMES, promise_in_words, training_in_words, types_in_words
+from pipelines.run_settings import RunSettings
 from pipelines.tracking.runs import Run
 from pipelines.tracking.store import ModelVersion, Tracking, load_pyfunc
 

@@ -9,7 +9,6 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipelines.config import RunSettings, SteppedSettings, TileSettings
 from pipelines.errors import ToolError
 from pipelines.imaging.scoring import ScoreRule
 from pipelines.imaging.tiling import TileSet, choose_plan
@@ -17,6 +16,7 @@ from pipelines.parity import draw_regions
 from pipelines.precision import Exported, export_agreeing, export_unchecked
 from pipelines.prepared import PreparedImage
 from pipelines.records import Algorithm, Label, Part, Start, Strategy, TilePlan, Trained
+from pipelines.run_settings import RunSettings, SteppedSettings, TileSettings
 
 if TYPE_CHECKING:
     from pipelines.models.fitted import Fitted

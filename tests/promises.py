@@ -20,7 +20,7 @@ from flows.cli.output import print_table, say
 from flows.data import add_surface
 from flows.environment import log_to_terminal
 from pipelines.calibrate import calibrate
-from pipelines.config import SourceSettings, read_surface, resolve_run
+from pipelines.config import SourceSettings, read_surface
 from pipelines.loader import Detector
 from pipelines.metrics.calibration import conformal_threshold
 from pipelines.metrics.false_alarms import places_above
@@ -28,6 +28,7 @@ from pipelines.paths import Project
 from pipelines.prepared import PreparedImage, read_index, read_region
 from pipelines.progress import track
 from pipelines.records import Algorithm, Label, Layout, Part
+from pipelines.run_settings import resolve_run
 from pipelines.train import train
 from tests.conftest import make_project
 

@@ -28,7 +28,8 @@ def schedule(
     --remove mean both of a surface's schedules, with --watch the looks alone.
     """
     from flows import deployments
-    from pipelines.config import read_surface, resolve_run
+    from pipelines.config import read_surface
+    from pipelines.run_settings import resolve_run
 
     project = find_project()
     changes = [pause, resume, remove]

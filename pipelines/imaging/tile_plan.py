@@ -5,9 +5,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from pipelines.config import TileSettings
 from pipelines.errors import ImageError
 from pipelines.records import TilePlan
+from pipelines.run_settings import TileSettings
 
 # Up to this area a region is shown to the model whole: context helps more than the last pixel of detail.
 _FIT_PIXELS = 600_000

@@ -8,7 +8,6 @@ from collections.abc import Mapping
 import torch
 from torch import nn
 
-from pipelines.config import EfficientAdSettings
 from pipelines.errors import ModelError
 from pipelines.imaging.tiling import TileSet
 from pipelines.models.efficientad import (
@@ -21,6 +20,7 @@ from pipelines.models.efficientad import (
 from pipelines.models.fitted import Fitted
 from pipelines.models.moments import ChannelMoments
 from pipelines.models.teacher import load_teacher
+from pipelines.run_settings import EfficientAdSettings
 
 State = Mapping[str, torch.Tensor]
 

@@ -7,13 +7,13 @@ from collections.abc import Mapping
 
 import torch
 
-from pipelines.config import FastflowSettings
 from pipelines.errors import ModelError
 from pipelines.imaging.tiling import TileSet
 from pipelines.models.fastflow import TileFastflowModel, keep_features, make_model, standardise, train_model
 from pipelines.models.fitted import Fitted
 from pipelines.models.moments import ChannelMoments
 from pipelines.records import TilePlan
+from pipelines.run_settings import FastflowSettings
 
 State = Mapping[str, torch.Tensor]
 

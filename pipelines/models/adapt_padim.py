@@ -5,7 +5,6 @@ from typing import NamedTuple
 
 import torch
 
-from pipelines.config import PadimSettings
 from pipelines.errors import ModelError
 from pipelines.imaging.tiling import TileSet
 from pipelines.models.fitted import Fitted, average_tiles
@@ -13,6 +12,7 @@ from pipelines.models.gaussian import estimate, log_density, whiten
 from pipelines.models.moments import Moments
 from pipelines.models.nearest import fit_nearest
 from pipelines.models.padim import TilePadimModel, choose_gaussian, embed, gather
+from pipelines.run_settings import PadimSettings
 
 State = Mapping[str, torch.Tensor]
 # How many images the source may count as.

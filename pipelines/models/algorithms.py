@@ -4,11 +4,11 @@ from collections.abc import Mapping
 from importlib import import_module
 from typing import Any
 
-from pipelines.config import RunSettings, SteppedSettings
 from pipelines.errors import ModelError
 from pipelines.imaging.tiling import TileSet
 from pipelines.models.fitted import Fitted
 from pipelines.records import Algorithm, Strategy
+from pipelines.run_settings import RunSettings, SteppedSettings
 
 
 def fit_unlabelled(algorithm: Algorithm, tiles: TileSet, select: TileSet, settings: RunSettings) -> Fitted:

@@ -9,7 +9,6 @@ import torch.nn.functional as F
 from torch import nn
 from torchvision.transforms import functional as tv
 
-from pipelines.config import EfficientAdSettings
 from pipelines.errors import ModelError
 from pipelines.imaging.everyday import EverydayCrops
 from pipelines.imaging.tiling import TileSet
@@ -20,6 +19,7 @@ from pipelines.models.moments import ChannelMoments
 from pipelines.models.processor import autocast
 from pipelines.models.stepping import train_in_steps
 from pipelines.models.teacher import load_teacher
+from pipelines.run_settings import EfficientAdSettings
 
 # A patch description network without padding has this many cells less on every side than its stride would give.
 _MARGIN = 4

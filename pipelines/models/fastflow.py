@@ -8,7 +8,6 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from pipelines.config import FastflowSettings
 from pipelines.errors import ModelError
 from pipelines.imaging.tiling import TileSet
 from pipelines.models.anomalib_api import Fastflow, FastflowLoss, FastflowModel, InferenceBatch, create_fast_flow_block
@@ -19,6 +18,7 @@ from pipelines.models.moments import ChannelMoments
 from pipelines.models.processor import has_bf16
 from pipelines.models.stepping import train_in_steps
 from pipelines.records import TilePlan
+from pipelines.run_settings import FastflowSettings
 
 # Added to a channel's variance, as a share of the mean variance: a channel that is silent on sound tiles must not turn
 # rounding into alarms.

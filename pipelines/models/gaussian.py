@@ -5,9 +5,9 @@ import logging
 import torch
 import torch.nn.functional as F
 
-from pipelines.config import PadimSettings
 from pipelines.models.anomalib_api import MultiVariateGaussian
 from pipelines.models.moments import Moments
+from pipelines.run_settings import PadimSettings
 
 # A position shares its moments with its neighbours: a board never lies twice in the same place, and nine times the
 # samples steady the covariance.

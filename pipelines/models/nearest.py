@@ -6,12 +6,12 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from pipelines.config import PadimSettings
 from pipelines.errors import ModelError
 from pipelines.imaging.tiling import TileSet
 from pipelines.models.anomalib_api import InferenceBatch
 from pipelines.models.fitted import Fitted
 from pipelines.models.padim import TilePadimModel, embed
+from pipelines.run_settings import PadimSettings
 
 _MOST_KEPT = 8000
 

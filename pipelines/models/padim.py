@@ -8,7 +8,6 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from pipelines.config import PadimSettings
 from pipelines.errors import ModelError
 from pipelines.imaging.tiling import TileSet
 from pipelines.models.anomalib_api import AnomalyMapGenerator, InferenceBatch, Padim, PadimModel
@@ -18,6 +17,7 @@ from pipelines.models.gaussian import WhiteningGaussian, estimate
 from pipelines.models.moments import Moments
 from pipelines.models.training import train_on_tiles
 from pipelines.records import TilePlan
+from pipelines.run_settings import PadimSettings
 
 _BATCH = 8
 

@@ -6,7 +6,6 @@ from typing import Any
 import torch
 from torch import nn
 
-from pipelines.config import PadimSettings, UnlabelledSettings
 from pipelines.errors import ModelError
 from pipelines.imaging.tiling import TileSet
 from pipelines.models.anomalib_api import InferenceBatch
@@ -14,6 +13,7 @@ from pipelines.models.fitted import Fitted
 from pipelines.models.kinds import RobustGaussian
 from pipelines.models.padim import DistanceMap
 from pipelines.models.unlabelled import View, make_views, take_sample
+from pipelines.run_settings import PadimSettings, UnlabelledSettings
 
 
 def fit_padim_kinds(tiles: TileSet, settings: PadimSettings, unlabelled: UnlabelledSettings, seed: int) -> Fitted:

@@ -12,10 +12,10 @@ from lightning.pytorch.callbacks import Callback
 from torch import nn
 from torch.utils.data import DataLoader, IterableDataset
 
-from pipelines.config import SteppedSettings
 from pipelines.errors import ModelError
 from pipelines.models.processor import has_bf16
 from pipelines.models.training import run_engine
+from pipelines.run_settings import SteppedSettings
 
 log = logging.getLogger(__name__)
 

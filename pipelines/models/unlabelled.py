@@ -8,13 +8,13 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from pipelines.config import PadimSettings, UnlabelledSettings
 from pipelines.imaging.tiling import TileSet
 from pipelines.models.backbone import make_features
 from pipelines.models.kinds import Floats, RobustGaussian, find_kinds, fit_robust
 from pipelines.models.padim import TilePadimModel
 from pipelines.models.runtime import usable_cores
 from pipelines.progress import track
+from pipelines.run_settings import PadimSettings, UnlabelledSettings
 
 # Cells kept of one view, float16: 200 MB at 100 channels however many photographs there are.
 _MOST_CELLS = 1_000_000

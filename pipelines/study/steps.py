@@ -10,7 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from pipelines.calibrate import calibrate
-from pipelines.config import RunSettings, SourceSettings, SurfaceSettings
+from pipelines.config import SourceSettings, SurfaceSettings
 from pipelines.imaging.decoding import decode_photograph
 from pipelines.loader import Detector, Scan
 from pipelines.memory import reset_peak
@@ -18,6 +18,7 @@ from pipelines.prepared import PreparedImage, read_index
 from pipelines.preprocess import preprocess
 from pipelines.progress import track
 from pipelines.records import Algorithm, Layout, Trained, Verdict
+from pipelines.run_settings import RunSettings
 from pipelines.sources.type_examples import take_in_types
 from pipelines.study.folder import Study
 from pipelines.train import train

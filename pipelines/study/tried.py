@@ -4,13 +4,13 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from pipelines.config import RunSettings
 from pipelines.imaging.region import find_region
 from pipelines.imaging.scoring import ScoreRule
 from pipelines.loader import scan_region
 from pipelines.metrics.outlines import Pixels, compare_with_outlines
 from pipelines.models.runtime import TileModel
 from pipelines.records import Algorithm, Trained
+from pipelines.run_settings import RunSettings
 from pipelines.study.figures import NO_OUTLINES, in_words
 from pipelines.study.folder import Profile, Study
 from pipelines.study.shown import Table, Words

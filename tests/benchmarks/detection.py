@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.table import Table
 
 from flows.origins import Origin, find_origins
-from pipelines.config import read_surface, resolve_run
+from pipelines.config import read_surface
 from pipelines.errors import KnotwatchError
 from pipelines.imaging.tiling import Stitcher, TileSet, cut_tiles
 from pipelines.loader import Detector, RegionScan
@@ -26,6 +26,7 @@ from pipelines.metrics.paired import image_auroc_difference
 from pipelines.paths import find_project
 from pipelines.prepared import PreparedImage, read_index
 from pipelines.records import Algorithm, Part
+from pipelines.run_settings import resolve_run
 from pipelines.scored import ScoredTest, score_test
 from pipelines.tracking.store import Tracking
 from tests.benchmarks.plain_anomalib import to_float

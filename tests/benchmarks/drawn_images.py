@@ -8,10 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from pipelines.config import TileSettings
 from pipelines.imaging.procedural import draw
 from pipelines.imaging.tiling import TileSet, choose_plan
 from pipelines.records import TilePlan
+from pipelines.run_settings import TileSettings
 
 SIDE = 256
 TILE_PLAN = TilePlan(mode="fit", tile_height=SIDE, tile_width=SIDE)

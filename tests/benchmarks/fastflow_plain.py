@@ -5,7 +5,7 @@ The network is resnet18 with random weights: anomalib accepts no bundled one, an
 
 from typing import Any
 
-from pipelines.config import FastflowSettings
+from pipelines.run_settings import FastflowSettings
 from tests.benchmarks.drawn_images import SIDE
 
 BACKBONE = "resnet18"

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from pipelines.config import FastflowSettings
+from pipelines.run_settings import FastflowSettings
 from tests.benchmarks.alternation import Side, time_sides
 from tests.benchmarks.drawn_images import SIDE, draw_tiles, repeat_tiles
 from tests.benchmarks.effort import Effort

@@ -6,13 +6,13 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from pipelines.config import PadimSettings
 from pipelines.imaging.decoding import decode_photograph
 from pipelines.imaging.scoring import ScoreRule
 from pipelines.imaging.tiling import cut_tiles
 from pipelines.loader import scan_region
 from pipelines.models.runtime import TileModel
 from pipelines.records import TilePlan
+from pipelines.run_settings import PadimSettings
 from tests.benchmarks.alternation import time_sides
 from tests.benchmarks.drawn_images import SIDE, draw_slice, draw_tiles, plan_slice, repeat_tiles
 from tests.benchmarks.effort import Effort

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from pipelines.config import PadimSettings
+from pipelines.run_settings import PadimSettings
 from tests.benchmarks.drawn_images import draw_tiles, repeat_tiles
 from tests.benchmarks.effort import Effort
 from tests.benchmarks.figures import Figure, ratio_figure

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.config import PadimSettings
 from pipelines.imaging.tiling import TileSet
+from pipelines.run_settings import PadimSettings
 from tests.benchmarks.alternation import Side, time_sides
 from tests.benchmarks.drawn_images import SIDE, draw_tiles, repeat_tiles
 from tests.benchmarks.effort import Effort

@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.config import PadimSettings
 from pipelines.imaging.tiling import TileSet
+from pipelines.run_settings import PadimSettings
 from tests.benchmarks.drawn_images import SIDE
 
 _BATCH = 8

@@ -8,10 +8,10 @@ from unittest.mock import patch
 
 import torch
 
-from pipelines.config import EfficientAdSettings, FastflowSettings, RunSettings
 from pipelines.imaging.everyday import EverydayCrops
 from pipelines.imaging.tiling import TileSet
 from pipelines.records import Algorithm
+from pipelines.run_settings import EfficientAdSettings, FastflowSettings, RunSettings
 from tests.benchmarks.plain_anomalib import fit_plain, hushed, to_float, train_plainly
 
 

@@ -15,9 +15,9 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from pipelines.config import RunSettings
 from pipelines.errors import KnotwatchError, SourceError
 from pipelines.records import Algorithm
+from pipelines.run_settings import RunSettings
 from pipelines.study.drawn import DrawnSize, write_drawn_study
 from pipelines.study.figures import Compared, compare, figure_row, tabulate_figures
 from pipelines.study.folder import Study, open_study

@@ -14,7 +14,7 @@ import typer
 from rich.console import Console
 
 from flows.origins import Origin, find_origins
-from pipelines.config import RunSettings, read_surface, resolve_run
+from pipelines.config import read_surface
 from pipelines.errors import KnotwatchError
 from pipelines.metrics.image import image_auroc
 from pipelines.models.algorithms import adapt
@@ -22,6 +22,7 @@ from pipelines.models.export import load_state
 from pipelines.paths import find_project
 from pipelines.prepared import PreparedImage, read_index
 from pipelines.records import Algorithm, Label, Part, Strategy
+from pipelines.run_settings import RunSettings, resolve_run
 from pipelines.shots import LEAST_HELD_BACK, draw_shots, relabel
 from pipelines.strategy import choose_strategy, find_likelier, strategies_of
 from pipelines.tracking.store import Tracking

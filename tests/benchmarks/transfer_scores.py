@@ -10,13 +10,13 @@ import torch
 from torch import nn
 
 from flows.origins import Origin
-from pipelines.config import RunSettings
 from pipelines.defects.synthetic import plant_defect
 from pipelines.imaging.scoring import ScoreRule, image_score
 from pipelines.imaging.tiling import TileSet, cut_tiles
 from pipelines.models.processor import autocast
 from pipelines.prepared import PreparedImage, read_region
 from pipelines.records import Part, Start, Strategy, TilePlan
+from pipelines.run_settings import RunSettings
 from pipelines.train import choose_tile_plan
 
 _BATCH = 16

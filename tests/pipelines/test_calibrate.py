@@ -10,13 +10,14 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from pipelines.calibrate import calibrate
-from pipelines.config import PolicySettings, RegionSettings, ScoreSettings, SourceSettings, SurfaceSettings
+from pipelines.config import PolicySettings, RegionSettings, SourceSettings, SurfaceSettings
 from pipelines.defects.regions import marked_share
 from pipelines.errors import ModelError
 from pipelines.imaging.scoring import ScoreRule, image_score
 from pipelines.loader import SCHEMA, VersionInfo, read_calibration, read_info
 from pipelines.prepared import PreparedImage
 from pipelines.records import Label, Layout, Part, Precision, TilePlan, Trained
+from pipelines.run_settings import ScoreSettings
 
 HEIGHT, WIDTH = 32, 64
 PLAN = TilePlan(mode="fit", tile_height=HEIGHT, tile_width=WIDTH)

@@ -11,12 +11,12 @@ from pipelines.config import (
     SurfaceSettings,
     ValidationSettings,
     read_surface,
-    resolve_run,
     write_surface,
 )
 from pipelines.errors import SettingsError
 from pipelines.paths import Project
 from pipelines.records import Layout
+from pipelines.run_settings import resolve_run
 
 PARAMS = """
 seed: 3

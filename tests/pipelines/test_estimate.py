@@ -2,12 +2,12 @@
 
 import pytest
 
-from pipelines.config import PadimSettings
 from pipelines.estimate import estimate_padim
 from pipelines.models.gaussian import WhiteningGaussian, estimate
 from pipelines.models.moments import Moments
 from pipelines.models.padim import TilePadimModel
 from pipelines.records import TilePlan
+from pipelines.run_settings import PadimSettings
 
 FIT = TilePlan(mode="fit", tile_height=96, tile_width=128)
 

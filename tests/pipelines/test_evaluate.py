@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 from PIL import Image
 from sklearn.metrics import average_precision_score, f1_score, roc_auc_score
 
-from pipelines.config import EvaluationSettings
 from pipelines.evaluate import evaluate
 from pipelines.loader import RegionScan
 from pipelines.prepared import PreparedImage
 from pipelines.records import Box, Evaluation, Label, Part
+from pipelines.run_settings import EvaluationSettings
 
 HEIGHT, WIDTH = 40, 60
 BOX = Box(6, 4, 50, 34)

@@ -8,12 +8,12 @@ import pytest
 import torch
 from PIL import Image
 
-from pipelines.config import FastflowSettings, PadimSettings, RunSettings
 from pipelines.defects.synthetic import plant_defect
 from pipelines.imaging.scoring import ScoreRule, image_score
 from pipelines.imaging.tiling import TileSet
 from pipelines.models.algorithms import adapt, fit
 from pipelines.records import Algorithm, Strategy, TilePlan
+from pipelines.run_settings import FastflowSettings, PadimSettings, RunSettings
 from pipelines.strategy import choose_strategy, find_likelier, strategies_of
 
 PLAN = TilePlan(mode="fit", tile_height=96, tile_width=128)

@@ -9,12 +9,13 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from pipelines.calibrate import calibrate
-from pipelines.config import RunSettings, SourceSettings, SurfaceSettings, UnlabelledSettings
+from pipelines.config import SourceSettings, SurfaceSettings
 from pipelines.imaging.tiling import TileSet, choose_plan
 from pipelines.loader import Detector
 from pipelines.models.unlabelled import keep_sound
 from pipelines.prepared import PreparedImage
 from pipelines.records import Algorithm, Label, Layout, Part
+from pipelines.run_settings import RunSettings, UnlabelledSettings
 from pipelines.train import tile_settings, train
 
 SIDE = 384

@@ -7,7 +7,6 @@ import pytest
 import torch
 from PIL import Image
 
-from pipelines.config import EfficientAdSettings, FastflowSettings, PadimSettings, RunSettings
 from pipelines.errors import ModelError
 from pipelines.imaging.tiling import TileSet
 from pipelines.models import adapt_efficientad, adapt_padim
@@ -19,6 +18,7 @@ from pipelines.models.fitted import Fitted
 from pipelines.models.gaussian import log_density, whiten
 from pipelines.models.teacher import save_teacher
 from pipelines.records import Algorithm, Strategy, TilePlan
+from pipelines.run_settings import EfficientAdSettings, FastflowSettings, PadimSettings, RunSettings
 from pipelines.strategy import find_likelier, strategies_of
 
 PLAN = TilePlan(mode="fit", tile_height=96, tile_width=128)

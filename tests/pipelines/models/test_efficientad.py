@@ -5,7 +5,6 @@ import pytest
 import torch
 from PIL import Image
 
-from pipelines.config import EfficientAdSettings
 from pipelines.errors import ModelError
 from pipelines.imaging.procedural import draw
 from pipelines.imaging.tiling import TileSet
@@ -15,6 +14,7 @@ from pipelines.models.export import export_openvino
 from pipelines.models.runtime import TileModel
 from pipelines.models.teacher import load_teacher, save_teacher
 from pipelines.records import TilePlan
+from pipelines.run_settings import EfficientAdSettings
 
 PLAN = TilePlan(mode="fit", tile_height=256, tile_width=288)
 CHANNELS = 8

@@ -7,7 +7,6 @@ import pytest
 import torch
 from PIL import Image
 
-from pipelines.config import PadimSettings
 from pipelines.errors import ModelError
 from pipelines.imaging.tiling import TileSet
 from pipelines.models.export import TorchTiles, export_openvino
@@ -15,6 +14,7 @@ from pipelines.models.padim import fit_padim
 from pipelines.models.quantise import quantise
 from pipelines.models.runtime import BIN, TileModel, machine_precisions
 from pipelines.records import Precision, TilePlan
+from pipelines.run_settings import PadimSettings
 
 
 @pytest.fixture(scope="module")

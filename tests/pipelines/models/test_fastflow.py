@@ -8,7 +8,6 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
-from pipelines.config import FastflowSettings
 from pipelines.errors import ModelError
 from pipelines.imaging.tiling import TileSet
 from pipelines.models.backbone import make_features
@@ -19,6 +18,7 @@ from pipelines.models.frozen import keep_outputs
 from pipelines.models.runtime import TileModel
 from pipelines.models.stepping import Stopped, train_in_steps
 from pipelines.records import TilePlan
+from pipelines.run_settings import FastflowSettings
 
 PLAN = TilePlan(mode="fit", tile_height=96, tile_width=128)
 SETTINGS = FastflowSettings(flow_steps=2, batch=4, max_steps=30, check_every=10)

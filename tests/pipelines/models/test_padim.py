@@ -5,11 +5,11 @@ import pytest
 import torch
 from PIL import Image
 
-from pipelines.config import PadimSettings
 from pipelines.errors import ModelError
 from pipelines.imaging.tiling import TileSet
 from pipelines.models.padim import draw_channels, fit_padim
 from pipelines.records import TilePlan
+from pipelines.run_settings import PadimSettings
 
 PLAN = TilePlan(mode="fit", tile_height=64, tile_width=96)
 SETTINGS = PadimSettings(features=40)

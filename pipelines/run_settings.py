@@ -1,0 +1,192 @@
+"""Settings of one run: params.yaml, and over it a profile, what the surface's YAML says, and what one call changes."""
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import yaml
+from pydantic import Field, model_validator
+
+from pipelines.config import SurfaceSettings
+from pipelines.errors import SettingsError
+from pipelines.paths import Project
+from pipelines.records import Algorithm
+from pipelines.settings import Settings, check_settings, read_yaml
+
+
+class TileSettings(Settings):
+    """How the tile plan is chosen; see params.yaml."""
+
+    mode: Literal["auto", "fit", "grid"] = "auto"
+    tile: int = Field(default=256, ge=64, multiple_of=32)
+    overlap: float = Field(default=0.25, ge=0, le=0.75)
+    max_side: int = Field(default=1536, ge=256)
+
+
+class ScoreSettings(Settings):
+    """How a map becomes an image score: `border_share` of the shorter side is left out, `top_share` is averaged."""
+
+    border_share: float = Field(default=0.07, ge=0, lt=0.4)
+    top_share: float = Field(default=0.005, ge=0, le=1)
+
+
+class PadimSettings(Settings):
+    backbone: str = "lite0"
+    layers: tuple[int, ...] = (1, 2, 3)
+    features: int = Field(default=100, ge=1)
+    gaussian: Literal["auto", "steady", "per-position", "shared"] = "auto"
+    stride: Literal[4, 8, 16, 32] = 8
+    prior_images: float = Field(default=15.0, ge=0)
+    ridge: float = Field(default=0.3, gt=0)
+    max_train_tiles: int = Field(default=2000, ge=1)
+    score: ScoreSettings = ScoreSettings()
+
+
+class SteppedSettings(Settings):
+    """What training by gradient steps needs: the select part is looked at every `check_every` steps.
+
+    Training ends after `max_steps`, or where `patience` looks in a row were no better than the best.
+    """
+
+    batch: int = Field(ge=1)
+    learning_rate: float = Field(gt=0)
+    max_steps: int = Field(ge=1)
+    check_every: int = Field(default=25, ge=1)
+    patience: int = Field(default=4, ge=1)
+    max_train_tiles: int = Field(default=2000, ge=1)
+    score: ScoreSettings = ScoreSettings()
+
+
+class FastflowSettings(SteppedSettings):
+    """`border` cells of the coarsest layer are left out on every side of a tile."""
+
+    backbone: str = "lite0"
+    layers: tuple[int, ...] = (1, 2, 3)
+    flow_steps: int = Field(default=8, ge=1)
+    hidden_ratio: float = Field(default=1.0, gt=0)
+    conv3x3_only: bool = False
+    border: int = Field(default=1, ge=0)
+    batch: int = Field(default=8, ge=1)
+    learning_rate: float = Field(default=3e-3, gt=0)
+    max_steps: int = Field(default=200, ge=1)
+
+
+class EfficientAdSettings(SteppedSettings):
+    """`teacher` is `bundled`, `official` (fetched before) or a folder; `penalty` a folder of images of anything.
+
+    The student learns from the `hard_share` highest of its distances.
+    """
+
+    teacher: str = "bundled"
+    penalty: str | None = None
+    hard_share: float = Field(default=0.05, gt=0, le=1)
+    batch: int = Field(default=1, ge=1)
+    learning_rate: float = Field(default=1e-3, gt=0)
+    max_steps: int = Field(default=150, ge=1)
+    # Kept teacher outputs take 1 to 3 MB a tile and light, and some hundred steps see no more tiles.
+    max_train_tiles: int = Field(default=300, ge=1)
+
+
+class UnlabelledSettings(Settings):
+    """Training on photographs that nobody labelled.
+
+    At most a share `contamination` of the tiles, and of each kind's area, is taken to show defects. Up to `most_kinds`
+    kinds of surface are told apart where their silhouette exceeds `separation`. Photographs are shown up to `max_side`.
+    The pixel threshold is where about `false_blocks` places of a sound photograph would still be marked.
+    """
+
+    contamination: float = Field(default=0.1, gt=0, lt=0.5)
+    false_blocks: float = Field(default=1.0, gt=0)
+    most_kinds: int = Field(default=5, ge=1)
+    separation: float = Field(default=0.25, ge=0, lt=1)
+    max_side: int = Field(default=3072, ge=256)
+
+
+class ExportSettings(Settings):
+    """`auto` takes a precision about as fast as the fastest of those that agree with torch on the select part."""
+
+    precision: Literal["auto", "f32", "bf16", "int8"] = "auto"
+
+
+class EvaluationSettings(Settings):
+    bootstrap: int = Field(default=1000, ge=0)
+    pictures: int = Field(default=8, ge=0)
+    planted: int = Field(default=5, ge=0)
+
+
+class AdaptSettings(Settings):
+    """How a surface learns from another; see params.yaml."""
+
+    finetune_rate: float = Field(default=0.1, gt=0, le=1)
+    planted: int = Field(default=60, ge=0)
+    most_shots: int = Field(default=64, ge=1)
+
+
+class RunSettings(Settings):
+    """The resolved settings of one training run."""
+
+    seed: int = 0
+    algorithms: tuple[Algorithm, ...] = tuple(Algorithm)
+    tiles: TileSettings = TileSettings()
+    padim: PadimSettings = PadimSettings()
+    fastflow: FastflowSettings = FastflowSettings()
+    efficientad: EfficientAdSettings = EfficientAdSettings()
+    unlabelled: UnlabelledSettings = UnlabelledSettings()
+    export: ExportSettings = ExportSettings()
+    evaluation: EvaluationSettings = EvaluationSettings()
+    adapt: AdaptSettings = AdaptSettings()
+
+    def of(self, algorithm: Algorithm) -> PadimSettings | FastflowSettings | EfficientAdSettings:
+        """Return one algorithm's own section."""
+        if algorithm == Algorithm.PADIM:
+            return self.padim
+        return self.fastflow if algorithm == Algorithm.FASTFLOW else self.efficientad
+
+    @model_validator(mode="after")
+    def _some_algorithm(self) -> "RunSettings":
+        if not self.algorithms or len(set(self.algorithms)) < len(self.algorithms):
+            raise ValueError(f"algorithms: name one or more of {', '.join(Algorithm)}, each once")
+        return self
+
+
+def _merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """Lay `over` on `base`, mappings key by key."""
+    merged = dict(base)
+    for key, value in over.items():
+        both = isinstance(value, Mapping) and isinstance(merged.get(key), Mapping)
+        merged[key] = _merge(merged[key], value) if both else value
+    return merged
+
+
+def _parse_assignments(assignments: list[str]) -> dict[str, Any]:
+    """Read `a.b=value` words, the value as YAML."""
+    tree: dict[str, Any] = {}
+    for word in assignments:
+        key, found, text = word.partition("=")
+        if not found or not key:
+            raise SettingsError(f"--set {word}: expected KEY=VALUE", cure="write for example --set padim.features=64")
+        try:
+            value: Any = yaml.safe_load(text)
+        except yaml.YAMLError as error:
+            raise SettingsError(f"--set {word}: the value is not valid YAML", cure="quote it, or close it") from error
+        for name in reversed(key.split(".")):
+            value = {name: value}
+        tree = _merge(tree, value)
+    return tree
+
+
+def resolve_run(project: Project, surface: SurfaceSettings, profile: str, assignments: list[str]) -> RunSettings:
+    """Lay profile, surface and call on params.yaml, in this order.
+
+    Raises:
+        SettingsError: for an unknown profile or key, or a value out of range.
+    """
+    params = read_yaml(project.params)
+    profiles = params.pop("profiles", {})
+    if profile not in profiles:
+        raise SettingsError(f"no profile '{profile}' in {project.params}", cure=f"choose one of {', '.join(profiles)}")
+    values = params
+    for layer in (profiles[profile] or {}, surface.train, _parse_assignments(assignments)):
+        values = _merge(values, layer)
+    return check_settings(
+        RunSettings, values, f"{project.params}, profile {profile}, with this surface's and call's changes"
+    )
