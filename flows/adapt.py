@@ -28,6 +28,7 @@ from flows.results import Champion
 from flows.tasks import decide_task
 from pipelines.config import read_surface
 from pipelines.errors import CallError
+from pipelines.interrupt import interrupts_first
 from pipelines.paths import Project, find_project
 from pipelines.prepared import read_index
 from pipelines.records import Part, Strategy, Verdict
@@ -79,7 +80,7 @@ def adapt(
     prepare_environment(project)
     log_stages()
     read_surface(project, target)
-    with surface_lock(project, target, "adapt", wait=wait):
+    with interrupts_first(), surface_lock(project, target, "adapt", wait=wait):
         tracking, verdict, data = open_surface(project, target)
         job, origins = _resolve(project, tracking, source, target, profile, assignments or [], data)
         counts = _choose_counts(project, job, shots or [])

@@ -19,6 +19,7 @@ from flows.results import Champion, ModelResult, RetrainResult, SomeFailedError,
 from flows.tasks import compare_task, decide_task
 from flows.unchanged import find_registered, find_unchanged, propose_among
 from pipelines.config import read_surface
+from pipelines.interrupt import interrupts_first
 from pipelines.paths import Project, find_project
 from pipelines.records import Algorithm, Verdict
 from pipelines.reports.comparison import Compared, Comparison, Failure
@@ -53,7 +54,7 @@ def retrain(
     prepare_environment(project)
     log_stages()
     read_surface(project, surface)
-    with surface_lock(project, surface, "retrain", wait=wait):
+    with interrupts_first(), surface_lock(project, surface, "retrain", wait=wait):
         tracking, verdict, data = open_surface(project, surface)
         job = resolve_job(project, surface, profile, assignments or [], trial, data)
         fresh = force or trial is not None

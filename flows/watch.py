@@ -20,6 +20,7 @@ from pipelines.config import read_surface
 from pipelines.drift import Drift
 from pipelines.errors import BusyError, ToolError
 from pipelines.history import join_days
+from pipelines.interrupt import interrupts_first
 from pipelines.paths import Project, find_project
 from pipelines.tracking.store import Tracking
 
@@ -40,7 +41,8 @@ def watch(surface: str, at_once: bool = False) -> dict[str, Any]:
     log_stages()
     with watch_lock(project, surface):
         try:
-            result = look(project, surface, at_once=at_once)
+            with interrupts_first():
+                result = look(project, surface, at_once=at_once)
         except Exception as error:
             _tell_once(project, surface, error)
             raise

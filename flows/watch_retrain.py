@@ -6,6 +6,7 @@ from flows.watch_results import Retraining
 from flows.watch_state import WatchState, write_state
 from pipelines.config import WatchSettings
 from pipelines.errors import BusyError
+from pipelines.interrupt import interrupts_first
 from pipelines.paths import Project
 from pipelines.tracking.store import ModelVersion, Tracking
 from pipelines.versions import data_version
@@ -56,7 +57,8 @@ def _retrain(surface: str, profile: str, version: str, reason: str) -> Retrainin
     from flows.retrain import retrain
 
     try:
-        found = retrain(surface, profile, wait=0.0)
+        with interrupts_first():
+            found = retrain(surface, profile, wait=0.0)
     except BusyError:
         raise
     except Exception as error:

@@ -11,12 +11,13 @@ _asked = threading.Event()
 
 def remember_interrupts() -> None:
     """Have Ctrl-C remembered as well as raised, unless the process is deaf to it or answers it in its own way."""
+    _asked.clear()
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, _remember)
 
 
 def heed_interrupt() -> None:
-    """Raise KeyboardInterrupt where Ctrl-C was pressed and nothing came of it."""
+    """Raise KeyboardInterrupt where Ctrl-C was pressed and the process works on."""
     if _asked.is_set():
         _asked.clear()
         raise KeyboardInterrupt
@@ -27,8 +28,10 @@ def interrupts_first() -> Iterator[None]:
     """Let Ctrl-C end the block as KeyboardInterrupt, also where a library made another error of it."""
     try:
         yield
-    except Exception:
-        heed_interrupt()
+    except Exception as error:
+        # It stays remembered: what is raised here may be swallowed or changed again further out.
+        if _asked.is_set():
+            raise KeyboardInterrupt from error
         raise
 
 

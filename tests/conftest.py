@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -53,6 +54,14 @@ def set_training(root: Path, surface: str, **settings: object) -> None:
 _SERVERS = ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI", "PREFECT_API_URL", "KNOTWATCH_PROJECT")
 for _name in _SERVERS:
     os.environ.pop(_name, None)
+
+
+@pytest.fixture
+def pressed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C was pressed, and some library has answered it in its own way."""
+    asked = threading.Event()
+    asked.set()
+    monkeypatch.setattr("pipelines.interrupt._asked", asked)
 
 
 @pytest.fixture(autouse=True)

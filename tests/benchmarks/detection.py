@@ -1,11 +1,13 @@
 """How well a surface's versions detect beside plain anomalib: `python -m tests.benchmarks.detection SURFACE`.
 
-anomalib's own algorithms are trained here on the same tiles, with the same backbone, teacher and number of steps, and
-score the same test photographs; of ours, each algorithm's registered version is taken, as it is exported.
+anomalib's own algorithms are trained here on the same tiles, with the same backbone, teacher and number of steps, at
+anomalib's learning rates, and score the same test photographs; of ours, each algorithm's registered version is taken,
+as it is exported.
 """
 
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, cast
 
@@ -16,83 +18,107 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
-from flows.origins import Origin, find_origins
 from pipelines.config import read_surface
-from pipelines.errors import KnotwatchError
+from pipelines.errors import KnotwatchError, ModelError, ToolError
+from pipelines.imaging.scoring import ScoreRule, image_score
 from pipelines.imaging.tiling import Stitcher, TileSet, cut_tiles
 from pipelines.loader import Detector, RegionScan
 from pipelines.metrics.image import image_auroc
 from pipelines.metrics.paired import image_auroc_difference
-from pipelines.paths import find_project
+from pipelines.paths import Project, find_project
 from pipelines.prepared import PreparedImage, read_index
-from pipelines.records import Algorithm, Part
-from pipelines.run_settings import resolve_run
+from pipelines.records import Algorithm, Part, TilePlan
+from pipelines.reports.wording import interval_in_words
+from pipelines.run_settings import RunSettings, resolve_run
 from pipelines.scored import ScoredTest, score_test
 from pipelines.tracking.store import Tracking
+from pipelines.versions import data_version
 from tests.benchmarks.plain_anomalib import to_float
 from tests.benchmarks.plain_detection import fit_plain_algorithm
 
+# What a version was trained with that its plain counterpart is trained with as well.
+_BUDGET = ("backbone", "layers", "features", "batch", "max_steps", "max_train_tiles")
 _COLUMNS = ("algorithm", "trained by", "image AUROC", "pixel AUROC", "AUPRO")
 _ROUNDS = 1000
 
 
 def detection(
-    surface: Annotated[str, typer.Argument(help="A labelled surface with registered versions.")],
+    surface: Annotated[str, typer.Argument(help="A labelled surface with versions of its current data.")],
     algorithm: Annotated[list[Algorithm] | None, typer.Option(help="May be repeated; default: all three.")] = None,
-    profile: Annotated[str, typer.Option(help="The profile that the versions were trained with.")] = "full",
 ) -> None:
-    """Train anomalib's own algorithms and set the surface's versions beside them.
+    """Train anomalib's own algorithms and set the newest versions beside them.
 
     Example: python -m tests.benchmarks.detection wood-boards --algorithm fastflow
     """
     project = find_project()
     prepared = project.surface(surface).prepared
     images = sorted(read_index(prepared), key=lambda i: i.path)
-    test = [i for i in images if i.part == Part.TEST]
-    table = Table(
-        "algorithm", "trained by", "image AUROC", "pixel AUROC", "AUPRO", title=f"{surface}, {len(test)} test"
-    )
-    for origin in find_origins(Tracking(project), surface, algorithm or list(Algorithm)):
-        settings = resolve_run(project, read_surface(project, surface), profile, list(origin.structure))
-        most = settings.of(origin.algorithm).max_train_tiles
-        tiles, select = (
-            TileSet([prepared / i.file for i in images if i.part == part], origin.plan, most, settings.seed)
-            for part in (Part.TRAIN, Part.SELECT)
-        )
-        ours = _score(Detector(Path(origin.folder)), prepared, test)
-        plain = fit_plain_algorithm(origin.algorithm, tiles, select, settings)
-        theirs = _score(cast("Detector", _Plain(plain, origin)), prepared, test)
-        _add_rows(table, origin, ours, theirs, settings.seed)
-        Console(width=None if sys.stdout.isatty() else 120).print(table)
+    train, select, test = ([i for i in images if i.part == part] for part in (Part.TRAIN, Part.SELECT, Part.TEST))
+    if not select:
+        raise ToolError(f"'{surface}' has no select part", cure="add normal photographs: plain quantiles are of these")
+    table = Table(*_COLUMNS, title=f"{surface}: {len(test)} test photographs")
+    for name, folder, settings in _find_versions(project, surface, algorithm or list(Algorithm)):
+        detector = Detector(folder)
+        plan, own = detector.info.plan, detector.info.algorithm
+        most = settings.of(own).max_train_tiles
+        tiles = [TileSet([prepared / i.file for i in some], plan, most, settings.seed) for some in (train, select)]
+        plain = _Plain(fit_plain_algorithm(own, *tiles, settings), own, plan, detector.info.score_rule)
+        ours, theirs = (_score(d, prepared, test) for d in (detector, cast("Detector", plain)))
+        _add_rows(table, name, own, (ours, theirs), plain.scores, settings.seed)
+    Console(width=None if sys.stdout.isatty() else 120).print(table)
+
+
+def _find_versions(
+    project: Project, surface: str, algorithms: list[Algorithm]
+) -> Iterator[tuple[str, Path, RunSettings]]:
+    """Find each algorithm's newest version that was trained on the whole of the current data, and its settings."""
+    tracking, own = Tracking(project), read_surface(project, surface)
+    data = data_version(project, surface)
+    for algorithm in algorithms:
+        of_data = (v for v in tracking.versions(surface) if v.tags.get("data_version") == data)
+        fitting = [v for v in of_data if v.algorithm == algorithm and "adapted_from" not in v.tags]
+        if not fitting:
+            raise ModelError(f"no version of {algorithm} of the current data", cure=f"knotwatch retrain {surface}")
+        newest = max(fitting, key=lambda v: v.version)
+        params = tracking.params(newest.run_id)
+        words = [f"{key}={params[key]}" for name in _BUDGET if (key := f"{algorithm}.{name}") in params]
+        settings = resolve_run(project, own, "full", [*words, f"seed={params['seed']}"])
+        folder = Path(tracking.folder(surface, newest.version))
+        yield f"{surface}/{newest.version}", folder, settings
 
 
 class _Plain:
-    """anomalib's module in a detector's place: an image's score is the highest of its map, as anomalib's own."""
+    """anomalib's module in a detector's place: an image's score is the highest of its map, as anomalib's own.
 
-    def __init__(self, module: Any, origin: Origin) -> None:
-        self._module, self._plan, self._algorithm = module, origin.plan, origin.algorithm
+    `scores` are what the same maps come to by our rule.
+    """
+
+    def __init__(self, module: Any, algorithm: Algorithm, plan: TilePlan, rule: ScoreRule) -> None:
+        self._module, self._algorithm, self._plan, self._rule = module, algorithm, plan, rule
+        self.scores: list[float] = []
 
     @torch.no_grad()
     def scan_region(self, region: NDArray[np.uint8]) -> RegionScan:
         stitcher = Stitcher(self._plan, *region.shape[:2])
-        scores = []
         for tile, position in cut_tiles(region, self._plan):
-            found = self._module(to_float(tile)[None])
-            scores.append(float(found.pred_score))
-            stitcher.add(_lift(found.anomaly_map[0, 0].numpy(), self._algorithm), position)
-        return RegionScan(stitcher.result(), max(scores))
+            stitcher.add(self._module(to_float(tile)[None]).anomaly_map[0, 0].numpy(), position)
+        whole = self._lift(stitcher.result())
+        self.scores.append(image_score(whole, self._rule))
+        return RegionScan(whole, float(whole.max()))
 
     def is_anomalous(self, _: float) -> bool:
         """Say no of all: a plain module has no threshold."""
         return False
 
-
-def _lift(values: NDArray[np.float32], algorithm: Algorithm) -> NDArray[np.float32]:
-    """Bring a map to numbers that are not negative, in the same order."""
-    if algorithm == Algorithm.FASTFLOW:  # minus a likelihood of at most 1
-        return np.asarray(-np.log((-values).clip(1e-38, 1)), np.float32)
-    # EfficientAD's lie above minus a tenth of a few spreads of sound tiles.
-    return values + np.float32(10) if algorithm == Algorithm.EFFICIENTAD else values
+    def _lift(self, values: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Bring a map to numbers that are not negative, in the same order."""
+        if self._algorithm == Algorithm.FASTFLOW:  # minus a likelihood of at most 1, next to 0 where it matters
+            return np.asarray(-np.log((-values).clip(1e-38, 1)), np.float32)
+        if self._algorithm == Algorithm.EFFICIENTAD:
+            q = {name: float(value) for name, value in self._module.model.quantiles.items()}
+            lowest = sum(q[f"qa_{part}"] / (q[f"qb_{part}"] - q[f"qa_{part}"]) for part in ("st", "ae"))
+            return np.asarray((values + 0.05 * lowest).clip(0), np.float32)
+        return values
 
 
 def _score(detector: Detector, prepared: Path, test: list[PreparedImage]) -> ScoredTest:
@@ -100,15 +126,18 @@ def _score(detector: Detector, prepared: Path, test: list[PreparedImage]) -> Sco
         return score_test(detector, prepared, test, Path(spool))
 
 
-def _add_rows(table: Table, origin: Origin, ours: ScoredTest, theirs: ScoredTest, seed: int) -> None:
-    """Add a row of each and one of the difference, paired over photographs."""
-    for name, found in ((f"knotwatch {origin.name}", ours), ("anomalib", theirs)):
-        pixels = found.table.metrics()
-        auroc = image_auroc(found.scores, found.anomalous)
-        table.add_row(origin.algorithm, name, f"{auroc:.3f}", f"{pixels['pixel_auroc']:.3f}", f"{pixels['aupro']:.3f}")
-    gain = image_auroc_difference(ours.scores, theirs.scores, ours.anomalous, _ROUNDS, seed)
-    if gain and gain.low is not None and gain.high is not None:
-        table.add_row("", "difference", f"{gain.value:+.3f} ({gain.low:+.3f} to {gain.high:+.3f})", "", "")
+def _add_rows(
+    table: Table, name: str, algorithm: Algorithm, found: tuple[ScoredTest, ScoredTest], ranked: list[float], seed: int
+) -> None:
+    """Add a row of each, and how much higher ours ranks, paired over photographs: as theirs scores, and by our rule."""
+    for label, one in zip((f"knotwatch {name}", "anomalib"), found, strict=True):
+        pixels, auroc = one.table.metrics(), image_auroc(one.scores, one.anomalous)
+        table.add_row(algorithm, label, f"{auroc:.3f}", f"{pixels['pixel_auroc']:.3f}", f"{pixels['aupro']:.3f}")
+    ours, theirs = found
+    for label, scores in (("difference", theirs.scores), ("the same, both by our image score", np.array(ranked))):
+        gain = image_auroc_difference(ours.scores, scores, ours.anomalous, _ROUNDS, seed)
+        if gain:
+            table.add_row("", label, interval_in_words(gain), "", "")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""anomalib's own PaDiM, as its documentation trains and exports it: the reference.
+"""anomalib's own modules, as its documentation trains and exports them: the reference.
 
 Backbone, weights, layers, number of features, input scale, batch size and images are ours, so that only the
 algorithms differ. Neither side has a post-processor, an evaluator, a logger or checkpoints.

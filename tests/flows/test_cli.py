@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from flows.failures import describe_failure
 from pipelines.imaging.procedural.species import SPECIES
 from pipelines.imaging.procedural.weave import CLOTHS
 from pipelines.paths import Project
+from pipelines.records import Algorithm
 from tests.conftest import run_knotwatch
 from tests.flows.projects import SURFACE, copy_project
 
@@ -100,6 +102,12 @@ def test_ctrl_c_closes_the_runs(added_once: Project, tmp_path: Path, request: py
     assert set(_statuses(database)) == {"KILLED"}
     done = run_knotwatch(project.root, "retrain", SURFACE, "--profile", "quick", "--json").json
     assert done["champion"]["version"] == 1
+
+
+@pytest.mark.usefixtures("pressed")
+def test_an_algorithm_that_ctrl_c_stopped_has_not_failed() -> None:
+    with pytest.raises(KeyboardInterrupt):
+        describe_failure(Algorithm.PADIM, ValueError("Task run is not set"))
 
 
 def _statuses(database: Path) -> list[str]:

@@ -89,6 +89,14 @@ def test_a_failure_is_not_tried_again_and_a_busy_surface_is(surface: Surface) ->
     assert surface.runs == 2
 
 
+@pytest.mark.usefixtures("pressed")
+def test_ctrl_c_that_became_another_error_ends_the_look_and_is_no_failure(surface: Surface) -> None:
+    surface.fate = ValueError("Task run is not set")
+    with pytest.raises(KeyboardInterrupt):
+        surface.look()
+    assert read_state(surface.project, "oak").tried != "new"
+
+
 def test_what_was_killed_begins_again_though_not_for_ever(surface: Surface) -> None:
     surface.fate = KeyboardInterrupt()
     for _ in range(3):

@@ -95,6 +95,13 @@ def test_a_run_ends_as_what_it_became(store: Tracking, raised: type[BaseExceptio
     assert not store.is_finished(run.id)
 
 
+@pytest.mark.usefixtures("pressed")
+def test_a_run_in_which_ctrl_c_became_another_error_was_killed(store: Tracking) -> None:
+    with pytest.raises(KeyboardInterrupt), store.run("ash", "retrain", tags={}) as run:
+        raise ValueError("Task run is not set")
+    assert mlflow.MlflowClient(store.uri).get_run(run.id).info.status == "KILLED"
+
+
 def test_a_run_that_failed_says_why_and_may_go_on_until_its_end(store: Tracking) -> None:
     with store.run("ash", "retrain", tags={}) as run:
         run.fail("fastflow: no tile")
