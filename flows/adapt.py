@@ -14,7 +14,7 @@ from prefect import flow
 from flows.adapt_choice import Chosen, choose_attempt
 from flows.adapt_report import describe, write_task
 from flows.adapt_results import AdaptResult, AttemptResult, ChosenResult
-from flows.algorithm import log_data, train_algorithm
+from flows.algorithm import Shared, log_data, train_algorithm
 from flows.attempt import Attempt, attempt
 from flows.environment import log_stages, prepare_environment
 from flows.failures import describe_failure
@@ -193,9 +193,8 @@ def _finish(adapting: _Adapting, job: Job, origin: Origin, chosen: Chosen) -> Co
     final = job.model_copy(update={"lineage": lineage, "fingerprints": {found.algorithm: mark}})
     notes = {"adapted": f"from {origin.name} by {found.strategy}, with {_used(job)}"}
     start = found.finished(notes)
-    return train_algorithm(
-        adapting.project, adapting.tracking, final, found.algorithm, adapting.verdict, adapting.parent, start
-    )
+    shared = Shared(adapting.project, adapting.tracking, final, adapting.verdict, adapting.parent, adapting.scratch)
+    return train_algorithm(shared, found.algorithm, start)
 
 
 def _used(job: Job) -> str:

@@ -2,6 +2,7 @@
 
 import tempfile
 from pathlib import Path
+from typing import NamedTuple
 
 import pandas as pd
 
@@ -27,19 +28,23 @@ def log_data(tracking: Tracking, run: Run, project: Project, job: Job) -> None:
     tracking.log_input(run, table, job.surface, job.data.version, "training")
 
 
-def train_algorithm(
-    project: Project,
-    tracking: Tracking,
-    job: Job,
-    algorithm: Algorithm,
-    verdict: Verdict,
-    parent: Run,
-    start: Start | None = None,
-) -> Compared:
+class Shared(NamedTuple):
+    """What all algorithms of one run have in common; what names defects is learnt once, in the folder `types`."""
+
+    project: Project
+    tracking: Tracking
+    job: Job
+    verdict: Verdict
+    parent: Run
+    types: Path
+
+
+def train_algorithm(shared: Shared, algorithm: Algorithm, start: Start | None = None) -> Compared:
     """Train, evaluate and register one algorithm and write its page; a trial is not registered.
 
     Nothing but the run's and the version's own files is left, also where it fails or is stopped.
     """
+    project, tracking, job, verdict, parent, types = shared
     tags = job.tags(algorithm)
     with (
         tempfile.TemporaryDirectory(dir=scratch_folder(project, job.surface)) as scratch,
@@ -49,7 +54,7 @@ def train_algorithm(
         log_data(tracking, run, project, job)
         run.text(verdict.model_dump_json(indent=1), VERDICT)
         trained = train_task(project, job, algorithm, Path(scratch) / "model", start)
-        candidate = evaluate_task(project, job, trained, maps)
+        candidate = evaluate_task(project, job, trained, maps, types)
         log_version(run, candidate.trained, candidate.info, candidate.selection, candidate.evaluation, job.settings)
         if candidate.types:
             log_types(run, candidate.types)

@@ -82,7 +82,7 @@ def attempt(
         tracking.run(job.surface, name, parent=parent.id, tags=tags) as run,
     ):
         trained = train_task(project, job, origin.algorithm, folder, start)
-        candidate = evaluate_task(project, job, trained, Path(maps), named=False)
+        candidate = evaluate_task(project, job, trained, Path(maps))
         log_version(run, candidate.trained, candidate.info, candidate.selection, candidate.evaluation, job.settings)
         run.params({"shots": shots, "strategy": strategy, "algorithm": origin.algorithm, "source": origin.name})
     found = _describe(candidate, strategy, shots, run)

@@ -1,17 +1,20 @@
 """The flow `retrain`: validate, preprocess; train, evaluate and register each algorithm; propose one, and decide."""
 
 import logging
+import tempfile
 import time
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from prefect import flow
 
 from flows import artifacts
-from flows.algorithm import log_data, train_algorithm
+from flows.algorithm import Shared, log_data, train_algorithm
 from flows.environment import log_stages, prepare_environment
 from flows.failures import describe_failure
 from flows.job import Job, resolve_job
+from flows.leftovers import scratch_folder
 from flows.locks import LONGEST_WAIT, surface_lock
 from flows.notify import tell_failure
 from flows.opening import open_surface
@@ -77,7 +80,11 @@ def _train_all(
     name = f"trial {job.trial}" if job.trial else f"retrain {job.profile}"
     models: list[Compared] = []
     failed: list[Failure] = []
-    with tracking.run(job.surface, name, tags=job.tags()) as parent:
+    with (
+        tempfile.TemporaryDirectory(dir=scratch_folder(project, job.surface)) as types,
+        tracking.run(job.surface, name, tags=job.tags()) as parent,
+    ):
+        shared = Shared(project, tracking, job, verdict, parent, Path(types))
         log_data(tracking, parent, project, job)
         parent.params(dict(flatten(job.settings.model_dump(mode="json"))))
         parent.text(verdict.model_dump_json(indent=1), VERDICT)
@@ -87,7 +94,7 @@ def _train_all(
                 models.append(known[algorithm])
                 continue
             try:
-                models.append(train_algorithm(project, tracking, job, algorithm, verdict, parent))
+                models.append(train_algorithm(shared, algorithm))
             except Exception as error:
                 failed.append(describe_failure(algorithm, error))
         result = RetrainResult(

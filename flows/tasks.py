@@ -1,6 +1,7 @@
 """Prefect tasks: each hands over to one stage. Only what reads or writes elsewhere is retried."""
 
 import logging
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from pipelines.loader import Detector
 from pipelines.memory import reset_peak
 from pipelines.name_types import name_types
 from pipelines.paths import Project
-from pipelines.prepared import PreparedImage, read_index, read_region
+from pipelines.prepared import TYPES, PreparedImage, read_index, read_region
 from pipelines.records import Algorithm, Part, Start, Trained, Verdict
 from pipelines.register import check_reproduction, model_card, register
 from pipelines.reports.comparison import Comparison, write_comparison
@@ -86,10 +87,10 @@ def _log_cost(images: list[PreparedImage], settings: RunSettings, start: Start |
 
 
 @task(name="evaluate", task_run_name="evaluate {trained.algorithm}")
-def evaluate_task(project: Project, job: Job, trained: Trained, maps: Path, *, named: bool = True) -> Candidate:
+def evaluate_task(project: Project, job: Job, trained: Trained, maps: Path, types: Path | None = None) -> Candidate:
     """Calibrate a fitted network, score the select and the test part; the test's region maps stay in `maps`.
 
-    Types of defects are only `named` for what may be registered.
+    What may be registered also names types of defects, by what is learnt in `types` once for all of a run's algorithms.
     """
     prepared = project.surface(job.surface).prepared
     images = read_images(project, job)
@@ -97,10 +98,12 @@ def evaluate_task(project: Project, job: Job, trained: Trained, maps: Path, *, n
     info = calibrate(trained, prepared, images, job.surface, job.own, score, job.data.version)
     detector = Detector(Path(trained.folder))
     settings, seed = job.settings.evaluation, job.settings.seed
-    types = name_types(prepared, images, Path(trained.folder), settings.bootstrap, seed) if named else None
+    figures = name_types(prepared, images, types, settings.bootstrap, seed) if types else None
+    if types and figures:
+        shutil.copytree(types / TYPES, Path(trained.folder) / TYPES)
     selection = score_selection(detector, prepared, images, settings.planted, seed)
     found = evaluate(detector, prepared, images, settings, seed, maps)
-    return Candidate(trained=trained, info=info, selection=selection, evaluation=found, types=types)
+    return Candidate(trained=trained, info=info, selection=selection, evaluation=found, types=figures)
 
 
 @task(name="report", task_run_name="report {candidate.info.algorithm}")

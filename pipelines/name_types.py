@@ -15,6 +15,8 @@ from pipelines.models.runtime import TileModel
 from pipelines.prepared import TYPES, PreparedImage
 from pipelines.records import TypeFigures
 
+_FIGURES = "figures.json"  # written last
+
 log = logging.getLogger(__name__)
 
 
@@ -23,9 +25,12 @@ def name_types(
 ) -> TypeFigures | None:
     """Write the network and the head that name types to `folder`/types; None, and nothing, without examples.
 
+    What lies there already is taken as it is: it depends on no algorithm, and the next one of the same run shares it.
     The figures are of heads that saw no example of the same group. Typed regions mostly lie on test photographs, so no
     figure of the test part may be made with the head that is written: the evaluation uses none.
     """
+    if (folder / TYPES / _FIGURES).is_file():
+        return TypeFigures.model_validate_json((folder / TYPES / _FIGURES).read_text(encoding="utf-8"))
     started = time.monotonic()
     examples = read_examples(prepared, images, seed)
     if not examples:
@@ -49,7 +54,7 @@ def name_types(
         held_out=held_out.words,
         seconds=time.monotonic() - started,
     )
-    write_whole(folder / TYPES / "figures.json", figures.model_dump_json(indent=1))
+    write_whole(folder / TYPES / _FIGURES, figures.model_dump_json(indent=1))
     log.info(
         "types: %d examples of %d types, held-out accuracy %.3f, macro-F1 %.3f, %.1f s",
         *(len(examples), len(held_out.types), figures.accuracy.value, figures.macro_f1.value, figures.seconds),

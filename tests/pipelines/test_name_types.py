@@ -96,6 +96,15 @@ def test_a_knot_that_a_crack_touches_is_both_and_a_knot_alone_is_one(version: Pa
     assert (alone.type, alone.also, alone.types) == ("knot", (), "knot")
 
 
+def test_what_another_algorithm_of_the_run_learnt_is_taken_as_it_is(version: Path) -> None:
+    head = version / TYPES / FILE
+    learnt = head.stat().st_mtime_ns
+    again = name_types(version / "prepared", [], version, 100, 0)
+    assert again is not None
+    assert again.types == ("crack", "knot", "sound")
+    assert head.stat().st_mtime_ns == learnt
+
+
 def test_a_surface_without_examples_names_nothing(tmp_path: Path) -> None:
     (tmp_path / "prepared").mkdir()
     assert name_types(tmp_path / "prepared", [], tmp_path, 0, 0) is None
