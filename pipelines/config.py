@@ -122,13 +122,6 @@ class DefectSettings(Settings):
             raise ValueError("`min_area_mm2` needs `pixels_per_mm`")
         return self
 
-    @property
-    def least_pixels(self) -> float:
-        """The smallest area in pixels."""
-        if self.min_area_mm2 is None or self.pixels_per_mm is None:
-            return self.min_area
-        return self.min_area_mm2 * self.pixels_per_mm**2
-
 
 class WatchSettings(Settings):
     """What the flow `watch` looks for, and what follows; see flows/watch.py and pipelines/drift.py.

@@ -20,6 +20,7 @@ _Model = TypeVar("_Model", bound=Settings)
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
+    """Read a YAML file that holds a mapping; raise SettingsError, which names the file, where it does not."""
     try:
         found = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
@@ -30,6 +31,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
 
 
 def check_settings(model: type[_Model], values: Mapping[str, Any], where: str) -> _Model:
+    """Make settings of values that come from `where`; raise SettingsError with each key that is wrong."""
     try:
         return model.model_validate(values)
     except ValidationError as error:

@@ -71,7 +71,7 @@ def _find_regions(anomaly_map: NDArray[np.float32], threshold: float, settings: 
     _, labels, stats, _ = cv2.connectedComponentsWithStats(spread, connectivity=8, ltype=cv2.CV_32S)
     for label in np.unique(labels[seeds]):
         left, top, width, height, area = (int(value) for value in stats[label])
-        if area < settings.least_pixels:
+        if area < _least_pixels(settings):
             continue
         place = (slice(top, top + height), slice(left, left + width))
         yield _Region(left, top, labels[place] == label, anomaly_map[place])
@@ -117,3 +117,9 @@ def _measure_axes(points: NDArray[np.int32]) -> tuple[float, float, float]:
     turned = -angle % 180
     orientation = round(turned - 180 if turned > 90 else turned, 2) + 0.0
     return orientation, round(first + 1, 2), round(second + 1, 2)
+
+
+def _least_pixels(settings: DefectSettings) -> float:
+    if settings.min_area_mm2 is None or settings.pixels_per_mm is None:
+        return settings.min_area
+    return settings.min_area_mm2 * settings.pixels_per_mm**2
