@@ -1,6 +1,7 @@
 """anomalib's own FastFlow and ours around one network.
 
-The network is resnet18 with random weights: anomalib accepts no bundled one by name, and weights do not change what it costs.
+The network is resnet18 with random weights: anomalib accepts no bundled one by name, and weights do not change what
+it costs.
 """
 
 from typing import Any
