@@ -39,10 +39,18 @@ show = Console(width=150)
 def crops(
     folder: Annotated[Path, typer.Argument(help="Folders of crops, one a type.")],
     network: Annotated[
-        bool, typer.Option(help="Also train the small network on each fold: 45 folds take minutes.")
+        bool, typer.Option(help="Also train the small network on each fold: 45 folds take minutes each time.")
     ] = True,
+    trainings: Annotated[
+        int,
+        typer.Option(min=1, help="How often the small network is trained on each fold, each time from another seed."),
+    ] = 3,
 ) -> None:
-    """Leave one crop out at a time: the head against the small network, on the same folds."""
+    """Leave one crop out at a time: the head against the small network, on the same folds.
+
+    What the small network names differs from seed to seed: each crop counts once for each of its trainings, and all of
+    a crop's namings are drawn together.
+    """
     with tempfile.TemporaryDirectory() as scratch:
         prepared = Path(scratch)
         take_in_types(folder, prepared / "kept", _MEGAPIXELS)
@@ -61,7 +69,12 @@ def crops(
     torch.set_num_threads(1)
     started = time.monotonic()
     names, labels = chosen(types)
-    theirs = [names[name_left_out(small, labels, left, 0)] for left in range(len(types))]
+    theirs = []
+    for seed in range(trainings):
+        theirs += [names[name_left_out(small, labels, left, seed)] for left in range(len(types))]
+        once = type_intervals(types, theirs[-len(types) :], groups, ROUNDS, 0)
+        _report(f"small network, seed {seed}", once, time.monotonic() - started)
+    types, ours, groups = types * trainings, [*ours] * trainings, groups * trainings
     _report("small network", type_intervals(types, theirs, groups, ROUNDS, 0), time.monotonic() - started)
     _tabulate(types, theirs)
     _report("head - small network", type_differences(types, ours, theirs, groups, ROUNDS, 0), 0)
