@@ -12,9 +12,9 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from pipelines.errors import KnotwatchError
 from pipelines.paths import find_project
 from tests.benchmarks.bench_report import collect, make_table, write_json
+from tests.benchmarks.command import run_command
 from tests.benchmarks.effort import Effort, choose_effort
 from tests.benchmarks.figures import Figure
 
@@ -69,8 +69,4 @@ def _find_measure(subject: Subject) -> Callable[[Effort, Path], list[Figure]]:
 
 
 if __name__ == "__main__":
-    try:
-        typer.run(bench)
-    except KnotwatchError as error:
-        Console(stderr=True).print(f"Error: {error}", markup=False)
-        sys.exit(error.exit_code)
+    run_command(bench)

@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.table import Table
 
 from pipelines.config import read_surface
-from pipelines.errors import KnotwatchError, ModelError, ToolError
+from pipelines.errors import ModelError, ToolError
 from pipelines.imaging.scoring import ScoreRule, image_score
 from pipelines.imaging.tiling import Stitcher, TileSet, cut_tiles
 from pipelines.loader import Detector, RegionScan
@@ -33,6 +33,7 @@ from pipelines.run_settings import RunSettings, resolve_run
 from pipelines.scored import ScoredTest, score_test
 from pipelines.tracking.store import Tracking
 from pipelines.versions import data_version
+from tests.benchmarks.command import run_command
 from tests.benchmarks.plain_anomalib import to_float
 from tests.benchmarks.plain_detection import fit_plain_algorithm
 
@@ -141,8 +142,4 @@ def _add_rows(
 
 
 if __name__ == "__main__":
-    try:
-        typer.run(detection)
-    except KnotwatchError as error:
-        Console(stderr=True).print(f"Error: {error}", markup=False)
-        sys.exit(error.exit_code)
+    run_command(detection)

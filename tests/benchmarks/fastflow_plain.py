@@ -15,16 +15,20 @@ _LAYERS = (1, 2, 3)
 
 def make_plain() -> Any:
     """Make anomalib's module as it comes, with its own optimiser and loss."""
+    return make_module(FastflowSettings(), (SIDE, SIDE))
+
+
+def make_module(ours: FastflowSettings, size: tuple[int, int]) -> Any:
+    """Make anomalib's module for tiles of a size (height, width), with as many flow steps as ours has."""
     from anomalib.models import Fastflow
     from anomalib.models.image.fastflow.loss import FastflowLoss
     from anomalib.models.image.fastflow.torch_model import FastflowModel
 
-    ours = FastflowSettings()
     # Past its __init__, which makes the same model but wants a pre-processor to learn the tile size from.
     module = Fastflow.__new__(Fastflow)
     super(Fastflow, module).__init__(pre_processor=False, post_processor=False, evaluator=False, visualizer=False)
     module.model = FastflowModel(
-        input_size=(SIDE, SIDE),
+        input_size=size,
         backbone=BACKBONE,
         pre_trained=False,
         flow_steps=ours.flow_steps,

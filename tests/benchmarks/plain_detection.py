@@ -12,6 +12,7 @@ from pipelines.imaging.everyday import EverydayCrops
 from pipelines.imaging.tiling import TileSet
 from pipelines.records import Algorithm
 from pipelines.run_settings import EfficientAdSettings, FastflowSettings, RunSettings
+from tests.benchmarks.fastflow_plain import make_module
 from tests.benchmarks.plain_anomalib import fit_plain, hushed, to_float, train_plainly
 
 
@@ -29,27 +30,15 @@ def fit_plain_algorithm(algorithm: Algorithm, tiles: TileSet, select: TileSet, s
 
 
 def _fit_fastflow(tiles: TileSet, ours: FastflowSettings) -> Any:
-    from anomalib.models import Fastflow
     from anomalib.models.image.fastflow import torch_model
-    from anomalib.models.image.fastflow.loss import FastflowLoss
 
     from pipelines.models.backbone import make_features
 
     features = make_features(ours.backbone, ours.layers)
     features.feature_info = features.network.feature_info
-    # Past its __init__, which makes the same model but wants a pre-processor to learn the tile size from.
-    module = Fastflow.__new__(Fastflow)
-    super(Fastflow, module).__init__(pre_processor=False, post_processor=False, evaluator=False, visualizer=False)
     # anomalib knows few networks by name; of a residual network it takes what `features_only` gives.
     with patch.object(torch_model.timm, "create_model", lambda *_, **__: features):
-        module.model = torch_model.FastflowModel(
-            input_size=(tiles.plan.tile_height, tiles.plan.tile_width),
-            backbone="resnet18",
-            flow_steps=ours.flow_steps,
-            conv3x3_only=ours.conv3x3_only,
-            hidden_ratio=ours.hidden_ratio,
-        )
-    module.loss = FastflowLoss()
+        module = make_module(ours, (tiles.plan.tile_height, tiles.plan.tile_width))
     return train_plainly(module, tiles, ours.batch, ours.max_steps)
 
 

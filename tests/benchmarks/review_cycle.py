@@ -24,6 +24,7 @@ from pipelines.paths import Project
 from pipelines.prepared import PreparedImage, read_index, read_region
 from pipelines.records import Label, Part
 from pipelines.tracking.store import Tracking
+from tests.benchmarks.command import run_command
 from tests.conftest import make_project, run_knotwatch, set_training
 
 SURFACE = "boards"
@@ -163,4 +164,4 @@ def say(text: str) -> None:
 
 
 if __name__ == "__main__":
-    typer.run(cycle)
+    run_command(cycle)

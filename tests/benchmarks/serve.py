@@ -20,6 +20,7 @@ from pipelines.imaging.decoding import decode_photograph
 from pipelines.paths import Project, find_project
 from pipelines.photographs import find_photographs
 from pipelines.tracking.store import Tracking
+from tests.benchmarks.command import run_command
 from tests.benchmarks.effort import Effort
 from tests.benchmarks.figures import Figure, ratio_figure
 from tests.benchmarks.serve_load import Load, encode_bodies, pace, press, serving, summarise
@@ -111,4 +112,4 @@ def show(
 
 
 if __name__ == "__main__":
-    typer.run(show)
+    run_command(show)

@@ -5,7 +5,6 @@ sees no outline; figures against real ones were looked at while the two scales w
 them.
 """
 
-import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -15,13 +14,14 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from pipelines.errors import KnotwatchError, SourceError
+from pipelines.errors import SourceError
 from pipelines.records import Algorithm
 from pipelines.run_settings import RunSettings
 from pipelines.study.drawn import DrawnSize, write_drawn_study
 from pipelines.study.figures import Compared, compare, figure_row, tabulate_figures
 from pipelines.study.folder import Study, open_study
 from pipelines.study.steps import Prepared, prepare_folder, scan, train_model
+from tests.benchmarks.command import run_command
 
 show = Console(width=150)
 
@@ -80,8 +80,4 @@ def _report(title: str, compared: Sequence[Compared]) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        typer.run(slices)
-    except KnotwatchError as error:
-        Console(stderr=True).print(f"Error: {error}", markup=False)
-        sys.exit(error.exit_code)
+    run_command(slices)

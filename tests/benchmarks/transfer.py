@@ -15,7 +15,6 @@ from rich.console import Console
 
 from flows.origins import Origin, find_origins
 from pipelines.config import read_surface
-from pipelines.errors import KnotwatchError
 from pipelines.metrics.image import image_auroc
 from pipelines.models.algorithms import adapt
 from pipelines.models.export import load_state
@@ -26,6 +25,7 @@ from pipelines.run_settings import RunSettings, resolve_run
 from pipelines.shots import LEAST_HELD_BACK, draw_shots, relabel
 from pipelines.strategy import choose_strategy, find_likelier, strategies_of
 from pipelines.tracking.store import Tracking
+from tests.benchmarks.command import run_command
 from tests.benchmarks.transfer_report import Outcome, make_table, read_outcomes
 from tests.benchmarks.transfer_scores import Bench, Picture, choose_test
 
@@ -107,8 +107,4 @@ def _keep(path: Path, outcomes: list[Outcome]) -> list[Outcome]:
 
 
 if __name__ == "__main__":
-    try:
-        typer.run(transfer)
-    except KnotwatchError as error:
-        Console(stderr=True).print(f"Error: {error}", markup=False)
-        sys.exit(error.exit_code)
+    run_command(transfer)
