@@ -31,13 +31,12 @@ from pipelines.errors import CallError
 from pipelines.interrupt import interrupts_first
 from pipelines.paths import Project, find_project
 from pipelines.prepared import read_index
-from pipelines.records import Part, Strategy, Verdict
+from pipelines.records import Part, Strategy
 from pipelines.reports.comparison import Compared, Failure
 from pipelines.reports.run_page import flatten
 from pipelines.shots import LEAST_HELD_BACK, draw_shots, find_candidates
 from pipelines.strategy import strategies_of
 from pipelines.tracking.data import VERDICT
-from pipelines.tracking.runs import Run
 from pipelines.tracking.store import Tracking
 from pipelines.versions import DataVersion
 
@@ -47,14 +46,9 @@ log = logging.getLogger(__name__)
 class _Adapting(NamedTuple):
     """What all steps of one adaptation need."""
 
-    project: Project
-    tracking: Tracking
-    job: Job
+    shared: Shared
     source: str
     asked: Strategy | None
-    verdict: Verdict
-    parent: Run
-    scratch: Path
 
 
 @flow(name="adapt", flow_run_name="adapt {source} to {target}", on_failure=[tell_failure])
@@ -90,7 +84,7 @@ def adapt(
             tracking.run(target, f"adapt {source} {profile}", tags=tags) as parent,
         ):
             asked = None if strategy == "auto" else Strategy(strategy)
-            adapting = _Adapting(project, tracking, job, source, asked, verdict, parent, Path(scratch))
+            adapting = _Adapting(Shared(project, tracking, job, verdict, parent, Path(scratch)), source, asked)
             result = _adapt_all(adapting, origins, counts)
     return result.model_copy(update={"seconds": time.monotonic() - started}).model_dump(mode="json")
 
@@ -132,11 +126,11 @@ def _draw(project: Project, job: Job, shots: int) -> Job:
 
 
 def _adapt_all(adapting: _Adapting, origins: Sequence[Origin], counts: Sequence[int]) -> AdaptResult:
-    project, tracking, job, parent = adapting.project, adapting.tracking, adapting.job, adapting.parent
+    project, tracking, job, verdict, parent, _ = adapting.shared
     jobs = {shots: _draw(project, job, shots) for shots in counts}
     final = jobs[max(counts)]
     log_data(tracking, parent, project, final)
-    parent.text(adapting.verdict.model_dump_json(indent=1), VERDICT)
+    parent.text(verdict.model_dump_json(indent=1), VERDICT)
     parent.params(
         dict(flatten(job.settings.model_dump(mode="json"))) | {"shots": max(counts), "source": adapting.source}
     )
@@ -151,6 +145,8 @@ def _attempt_all(
     adapting: _Adapting, origins: Sequence[Origin], jobs: dict[int, Job]
 ) -> tuple[list[Attempt], list[Failure]]:
     """Try every way, one after another: each uses all cores. One that fails loses the others nothing."""
+    project, tracking, _, _, parent, scratch = adapting.shared
+    surface = adapting.shared.job.surface
     ways = [
         (shots, origin, strategy)
         for shots in jobs
@@ -159,22 +155,22 @@ def _attempt_all(
     ]
     if adapting.asked and all(strategy != adapting.asked for *_, strategy in ways):
         raise CallError(
-            f"no algorithm can be brought to '{adapting.job.surface}' by '{adapting.asked}'",
+            f"no algorithm can be brought to '{surface}' by '{adapting.asked}'",
             cure=f"choose another --strategy, or at least {LEAST_HELD_BACK} --shots",
         )
     found: list[Attempt] = []
     failed: list[Failure] = []
     started = time.monotonic()
-    log.info("adapt %s: %d ways of adapting %s", adapting.job.surface, len(ways), ", ".join(o.name for o in origins))
+    log.info("adapt %s: %d ways of adapting %s", surface, len(ways), ", ".join(o.name for o in origins))
     for number, (shots, origin, strategy) in enumerate(ways):
         job = jobs[shots].model_copy(update={"lineage": {"adapted_from": origin.name}})
-        folder = adapting.scratch / f"{origin.algorithm}-{strategy}-{shots}"
+        folder = scratch / f"{origin.algorithm}-{strategy}-{shots}"
         try:
-            found.append(attempt(adapting.project, adapting.tracking, job, origin, strategy, folder, adapting.parent))
+            found.append(attempt(project, tracking, job, origin, strategy, folder, parent))
         except Exception as error:
             failed.append(describe_failure(origin.algorithm, error))
         left = (time.monotonic() - started) / (number + 1) * (len(ways) - number - 1)
-        log.info("adapt %s: %d of %d, about %.0f s left", job.surface, number + 1, len(ways), left)
+        log.info("adapt %s: %d of %d, about %.0f s left", surface, number + 1, len(ways), left)
     return found, failed
 
 
@@ -193,8 +189,7 @@ def _finish(adapting: _Adapting, job: Job, origin: Origin, chosen: Chosen) -> Co
     final = job.model_copy(update={"lineage": lineage, "fingerprints": {found.algorithm: mark}})
     notes = {"adapted": f"from {origin.name} by {found.strategy}, with {_used(job)}"}
     start = found.finished(notes)
-    shared = Shared(adapting.project, adapting.tracking, final, adapting.verdict, adapting.parent, adapting.scratch)
-    return train_algorithm(shared, found.algorithm, start)
+    return train_algorithm(adapting.shared._replace(job=final), found.algorithm, start)
 
 
 def _used(job: Job) -> str:
@@ -207,16 +202,16 @@ def _conclude(
     adapting: _Adapting, job: Job, attempts: list[Attempt], failed: list[Failure], chosen: Chosen, model: Compared
 ) -> AdaptResult:
     """Write the page, mark and propose the version, and answer."""
-    tracking, parent = adapting.tracking, adapting.parent
+    project, tracking, _, _, parent, _ = adapting.shared
     if model.version is None:
         raise AssertionError("an adaptation is no trial")
     page = describe(adapting.source, job, attempts, failed, chosen, model, _used(job))
-    report = write_task(adapting.project, parent, page)
+    report = write_task(project, parent, page)
     gain = {} if chosen.gain is None else {"gain_over_scratch": chosen.gain.value}
     parent.metrics({**gain, "shots": job.shots})
     parent.tags({"proposed": model.algorithm, "proposed_reason": page.reason, "proposed_version": str(model.version)})
     parent.tags({"summary": page.lead})
-    ruling = decide_task(adapting.project, tracking, tracking.version(job.surface, model.version), page.reason)
+    ruling = decide_task(project, tracking, tracking.version(job.surface, model.version), page.reason)
     if ruling:
         parent.tags({"decision": ruling.summary})
     champion = tracking.champion(job.surface)
@@ -235,5 +230,5 @@ def _conclude(
         chosen_with_labels=chosen.with_labels,
         decision=ruling,
         champion=Champion.of(champion),
-        report=str(report.relative_to(adapting.project.root)),
+        report=str(report.relative_to(project.root)),
     )

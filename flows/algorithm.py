@@ -29,14 +29,14 @@ def log_data(tracking: Tracking, run: Run, project: Project, job: Job) -> None:
 
 
 class Shared(NamedTuple):
-    """What all algorithms of one run have in common; what names defects is learnt once, in the folder `types`."""
+    """What the steps of one run have in common; in its own folder `scratch`, what names types is learnt once."""
 
     project: Project
     tracking: Tracking
     job: Job
     verdict: Verdict
     parent: Run
-    types: Path
+    scratch: Path
 
 
 def train_algorithm(shared: Shared, algorithm: Algorithm, start: Start | None = None) -> Compared:
@@ -44,7 +44,7 @@ def train_algorithm(shared: Shared, algorithm: Algorithm, start: Start | None = 
 
     Nothing but the run's and the version's own files is left, also where it fails or is stopped.
     """
-    project, tracking, job, verdict, parent, types = shared
+    project, tracking, job, verdict, parent, shared_files = shared
     tags = job.tags(algorithm)
     with (
         tempfile.TemporaryDirectory(dir=scratch_folder(project, job.surface)) as scratch,
@@ -54,7 +54,7 @@ def train_algorithm(shared: Shared, algorithm: Algorithm, start: Start | None = 
         log_data(tracking, run, project, job)
         run.text(verdict.model_dump_json(indent=1), VERDICT)
         trained = train_task(project, job, algorithm, Path(scratch) / "model", start)
-        candidate = evaluate_task(project, job, trained, maps, types)
+        candidate = evaluate_task(project, job, trained, maps, shared_files)
         log_version(run, candidate.trained, candidate.info, candidate.selection, candidate.evaluation, job.settings)
         if candidate.types:
             log_types(run, candidate.types)

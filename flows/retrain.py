@@ -28,7 +28,6 @@ from pipelines.records import Algorithm, Verdict
 from pipelines.reports.comparison import Compared, Comparison, Failure
 from pipelines.reports.run_page import flatten
 from pipelines.tracking.data import VERDICT
-from pipelines.tracking.runs import Run
 from pipelines.tracking.store import Tracking
 
 log = logging.getLogger(__name__)
@@ -81,10 +80,10 @@ def _train_all(
     models: list[Compared] = []
     failed: list[Failure] = []
     with (
-        tempfile.TemporaryDirectory(dir=scratch_folder(project, job.surface)) as types,
+        tempfile.TemporaryDirectory(dir=scratch_folder(project, job.surface)) as scratch,
         tracking.run(job.surface, name, tags=job.tags()) as parent,
     ):
-        shared = Shared(project, tracking, job, verdict, parent, Path(types))
+        shared = Shared(project, tracking, job, verdict, parent, Path(scratch))
         log_data(tracking, parent, project, job)
         parent.params(dict(flatten(job.settings.model_dump(mode="json"))))
         parent.text(verdict.model_dump_json(indent=1), VERDICT)
@@ -106,13 +105,12 @@ def _train_all(
             failed=tuple(failed),
             proposed=propose_among(models),
         )
-        return _conclude(project, tracking, job, parent, result, models)
+        return _conclude(shared, result, models)
 
 
-def _conclude(
-    project: Project, tracking: Tracking, job: Job, parent: Run, result: RetrainResult, models: list[Compared]
-) -> RetrainResult:
+def _conclude(shared: Shared, result: RetrainResult, models: list[Compared]) -> RetrainResult:
     """Propose and decide, and compare what was trained on one page; the run fails where an algorithm did."""
+    project, tracking, job, _, parent, _ = shared
     proposed, ruling = result.proposed, None
     if proposed:
         parent.tags({"proposed": proposed.algorithm, "proposed_reason": proposed.reason})

@@ -27,7 +27,7 @@ from pipelines.prepared import PreparedImage, read_region
 from pipelines.progress import track
 from pipelines.records import Part, Trained
 from pipelines.run_settings import ScoreSettings
-from pipelines.thresholds import HeldOut, Scales, estimate_thresholds, estimate_unlabelled, promise_thresholds
+from pipelines.thresholds import HeldOut, Scales, set_thresholds
 
 _REFERENCES = 4
 _FEW = 5  # fewer images than this make a shaky scale
@@ -70,14 +70,8 @@ def calibrate(
     estimate = not parts[Part.CALIBRATE]
     held_out = parts[Part.CALIBRATE] or parts[Part.TRAIN]
     found = _score_held_out(scan, rule, scales, _regions(prepared, held_out, "calibrate"))
-    if trained.false_blocks is not None:
-        limits = estimate_unlabelled(found, scales, trained.false_blocks, settings.policy)
-    elif estimate:
-        limits = estimate_thresholds(found, settings.policy)
-    else:
-        limits = promise_thresholds(
-            found, settings.policy, lambda n: scales.map.apply(scan(read_region(prepared, held_out[n])).map)
-        )
+    again = None if estimate else lambda n: scales.map.apply(scan(read_region(prepared, held_out[n])).map)
+    limits = set_thresholds(found, scales, settings.policy, trained.false_blocks, again)
     if trained.parity:
         check_parity(trained.parity, limits.image.threshold * scales.image.divisor)
         write_parity(folder, trained.parity)

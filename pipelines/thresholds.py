@@ -54,13 +54,24 @@ class Thresholds(NamedTuple):
     reach: Reach | None = None
 
 
-def promise_thresholds(
-    found: HeldOut, asked: PolicySettings, scan_again: Callable[[int], NDArray[np.float32]]
+def set_thresholds(
+    found: HeldOut,
+    scales: Scales,
+    asked: PolicySettings,
+    false_blocks: float | None,
+    scan_again: Callable[[int], NDArray[np.float32]] | None,
 ) -> Thresholds:
-    """Set thresholds on photographs that were not trained on: they hold what is asked for, or say what they hold.
+    """Set thresholds as photographs allow: without labels (where `false_blocks` says how), or as the policy asks.
 
-    `scan_again` gives the map of a photograph by its number.
+    `scan_again` gives the map of a photograph by its number; None says that they were trained on.
     """
+    if false_blocks is not None:
+        return _estimate_unlabelled(found, scales, false_blocks, asked)
+    return _estimate(found, asked) if scan_again is None else _promise(found, asked, scan_again)
+
+
+def _promise(found: HeldOut, asked: PolicySettings, scan_again: Callable[[int], NDArray[np.float32]]) -> Thresholds:
+    """Set thresholds on photographs that were not trained on: they hold what is asked for, or say what they hold."""
     image = conformal_threshold(found.scores, asked.false_alarm_rate)
     pixel = risk_controlled_threshold(found.shares, found.levels, asked.marked_area_rate)
     anomalous = np.array(found.scores) > image.threshold
@@ -68,14 +79,14 @@ def promise_thresholds(
     return Thresholds(image, pixel, asked.defects, [1.0] * len(found.scores))
 
 
-def estimate_thresholds(found: HeldOut, asked: PolicySettings) -> Thresholds:
+def _estimate(found: HeldOut, asked: PolicySettings) -> Thresholds:
     """Take the same shares of photographs that were trained on: an estimate, marked as one."""
     image = quantile_estimate(found.scores, asked.false_alarm_rate)
     pixel = area_estimate(found.shares, found.levels, asked.marked_area_rate)
     return Thresholds(image, pixel, asked.defects, [1.0] * len(found.scores))
 
 
-def estimate_unlabelled(found: HeldOut, scales: Scales, false_blocks: float, asked: PolicySettings) -> Thresholds:
+def _estimate_unlabelled(found: HeldOut, scales: Scales, false_blocks: float, asked: PolicySettings) -> Thresholds:
     """Take how high sound surface reaches from the lower part of each map; image scores are those of maps cut there."""
     reach = find_reach(found.peaks, false_blocks)
     lowered = [own_scale(peaks, reach) for peaks in found.peaks]
