@@ -23,7 +23,8 @@ class PreparedImage(Record):
 
     `file` and `mask` are relative to the prepared folder; the mask keeps the photograph's own size. `width` and
     `height` are the photograph's. `defects` maps the mask's values to types. `key` changes with anything that
-    the prepared file depends on, `digest` is the hash of the prepared file and mask themselves.
+    the prepared file depends on, `digest` is the hash of the prepared file and mask themselves. `rejected` are boxes,
+    in pixels of the photograph, of what a reviewer called a false alarm.
     """
 
     path: str
@@ -42,6 +43,7 @@ class PreparedImage(Record):
     group: str
     key: str
     digest: str = ""
+    rejected: tuple[Box, ...] = ()
 
     @property
     def box(self) -> Box:
@@ -51,7 +53,11 @@ class PreparedImage(Record):
 def write_index(folder: Path, images: Sequence[PreparedImage]) -> None:
     """Write index.csv, one row an image, in the order of paths."""
     rows = [
-        {**image.model_dump(mode="json"), "defects": json.dumps(image.defects, sort_keys=True)}
+        {
+            **image.model_dump(mode="json"),
+            "defects": json.dumps(image.defects, sort_keys=True),
+            "rejected": json.dumps(image.rejected),
+        }
         for image in sorted(images, key=lambda i: i.path)
     ]
     frame = pd.DataFrame(rows, columns=list(PreparedImage.model_fields))
@@ -74,6 +80,7 @@ def _as_image(row: Mapping[Hashable, Any]) -> PreparedImage:
             "mask": row["mask"] or None,
             "condition": row["condition"] or None,
             "defects": json.loads(row["defects"]),
+            "rejected": json.loads(row.get("rejected") or "[]"),  # indexes before these were kept have no such column
         }
     )
 

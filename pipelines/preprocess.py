@@ -27,7 +27,7 @@ from pipelines.progress import track
 from pipelines.records import Label, Record, Verdict
 from pipelines.reuse import hash_modules, keep_for_reuse, may_reuse
 from pipelines.sources.manifest import read_manifest
-from pipelines.sources.reviews import raw_file
+from pipelines.sources.reviews import raw_file, read_reviews
 from pipelines.sources.type_examples import prepare_types
 
 _CODE = hash_modules(
@@ -54,11 +54,11 @@ def preprocess(
     region: RegionSettings,
     max_megapixels: float,
     out: Path,
-    types: Path | None = None,
+    ledger: Path | None = None,
 ) -> Preprocessed:
     """Cut, convert and write each usable image; reuse what is there, delete what the manifest no longer names.
 
-    `types` holds example crops of defect types, which are prepared beside the images.
+    `ledger` holds example crops of defect types, which are prepared beside the images, and what reviewers rejected.
 
     Raises:
         GateError: where the verdict stops the run.
@@ -75,8 +75,11 @@ def preprocess(
     with ThreadPoolExecutor(2) as pool:
         work = pool.map(lambda row: _prepare(row, source, region, max_megapixels, out, current.get(row["path"])), rows)
         images = list(track(work, len(rows), "prepare"))
+    rejected = {review.sha256: review.rejected for review in read_reviews(ledger)} if ledger else {}
+    boxes = {row["path"]: rejected.get(row["sha256"], ()) for row in rows}
+    images = [image.model_copy(update={"rejected": boxes[image.path]}) for image in images]
     _write_index(out, images)
-    crops = prepare_types(types, out / TYPES, max_megapixels) if types else set()
+    crops = prepare_types(ledger / TYPES, out / TYPES, max_megapixels) if ledger else set()
     removed = _remove_unnamed(out, images, crops)
     return Preprocessed(
         images=len(images),
@@ -202,7 +205,7 @@ def main(name: str) -> None:
         settings.region,
         settings.validation.max_megapixels,
         paths.prepared,
-        paths.types,
+        paths.ledger,
     )
     log.info("preprocess %s: %d images, %d prepared, %.1f s", name, done.images, done.prepared, done.seconds)
 

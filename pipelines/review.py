@@ -17,7 +17,7 @@ from pipelines.files import write_whole
 from pipelines.imaging.decoding import decode_photograph
 from pipelines.imaging.overlay import encode_picture
 from pipelines.progress import track
-from pipelines.records import Label, Record
+from pipelines.records import Box, Label, Record
 from pipelines.sources.reviews import FOLDER, Reviewed, drop_unnamed, read_reviews, write_reviews
 
 UNTYPED = "defect"
@@ -34,6 +34,11 @@ class JudgedDefect(Record):
     def name(self) -> str:
         """The defect's type; what the model could not name, or would have dropped, has none."""
         return UNTYPED if self.type is None or self.type in {SOUND, UNKNOWN} else self.type
+
+    @property
+    def box(self) -> Box:
+        columns, rows = zip(*self.outline, strict=True)
+        return Box(min(columns), min(rows), max(columns) + 1, max(rows) + 1)
 
 
 class JudgedPhotograph(Record):
@@ -58,6 +63,10 @@ class JudgedPhotograph(Record):
     @property
     def confirmed(self) -> list[JudgedDefect]:
         return [defect for defect in self.defects if defect.verdict == "confirmed"]
+
+    @property
+    def rejected(self) -> tuple[Box, ...]:
+        return tuple(defect.box for defect in self.defects if defect.verdict == "rejected")
 
 
 class Review(Record):
@@ -162,7 +171,13 @@ def _take(
     label = Label.ANOMALOUS if types or judged.missed else Label.NORMAL
     numbers = {number: name for name, number in types.items()} or ({1: UNTYPED} if judged.missed else {})
     return Reviewed(
-        sha256=judged.sha256, image=image, mask=mask, label=label, split=_split(judged, label, before), defects=numbers
+        sha256=judged.sha256,
+        image=image,
+        mask=mask,
+        label=label,
+        split=_split(judged, label, before),
+        defects=numbers,
+        rejected=judged.rejected,
     )
 
 

@@ -37,12 +37,12 @@ class _Region(NamedTuple):
 def read_examples(prepared: Path, images: Sequence[PreparedImage], seed: int) -> list[Example]:
     """Read a surface's examples; empty where fewer than two types have examples of three groups.
 
-    Regions of masks are named by the mask, and as much sound wood of their sizes is cut from train normals. At most
-    300 examples of a type are drawn with the seed.
+    Regions of masks are named by the mask, and as much sound wood of their sizes is cut from train normals; what a
+    reviewer rejected there is sound too. At most 300 examples of a type are drawn with the seed.
     """
     random = np.random.default_rng(seed)
     regions = _draw(list(_find_regions(prepared, images)), random)
-    regions += _find_sound(regions, images, random)
+    regions += [*_find_sound(regions, images, random), *_draw(list(_find_rejected(images)), random)]
     found = [*_read_crops(prepared), *_cut_regions(prepared, regions)]
     known = Counter(name for name, _ in {(e.type, e.group) for e in found})
     kept = [e for e in found if known[e.type] >= _LEAST_GROUPS]
@@ -83,7 +83,7 @@ def _find_sound(
     regions: Sequence[_Region], images: Sequence[PreparedImage], random: np.random.Generator
 ) -> list[_Region]:
     """Choose places on train normals, of the sizes that regions have: as many as the most frequent type has regions."""
-    normals = [i for i in images if i.part == Part.TRAIN and i.label == Label.NORMAL]
+    normals = _train_normals(images)
     if not (regions and normals):
         return []
     wanted = max(Counter(r.type for r in regions).values())
@@ -95,6 +95,25 @@ def _find_sound(
         left = int(random.integers(image.box.width - width + 1))
         found.append(_Region(image, Box(left, top, left + width, top + height), SOUND))
     return found
+
+
+def _find_rejected(images: Sequence[PreparedImage]) -> Iterator[_Region]:
+    """Yield the false alarms on train normals, in pixels of the prepared image."""
+    for image in _train_normals(images):
+        area = image.box
+        for box in image.rejected:
+            within = Box(
+                max(box.left, area.left) - area.left,
+                max(box.top, area.top) - area.top,
+                min(box.right, area.right) - area.left,
+                min(box.bottom, area.bottom) - area.top,
+            )
+            if min(within.width, within.height) > 0:
+                yield _Region(image, within, SOUND)
+
+
+def _train_normals(images: Sequence[PreparedImage]) -> list[PreparedImage]:
+    return [i for i in images if i.part == Part.TRAIN and i.label == Label.NORMAL]
 
 
 def _cut_regions(prepared: Path, regions: Sequence[_Region]) -> Iterator[Example]:

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from pipelines.errors import SourceError
 from pipelines.files import write_whole
-from pipelines.records import Label, Record, SourceRow
+from pipelines.records import Box, Label, Record, SourceRow
 
 FOLDER = "reviews"
 _PREFIX = f"{FOLDER}/"
@@ -25,7 +25,7 @@ class Reviewed(Record):
 
     `defects` maps the mask's values to types, as for SourceRow. `split` says which part it is for: `test` where it
     holds a defect, else what it was shown for decides. Photographs that were picked by their score are sound ones that
-    look odd: calibrating on them would raise the thresholds.
+    look odd: calibrating on them would raise the thresholds. `rejected` are boxes of false alarms, in its pixels.
     """
 
     sha256: str
@@ -34,6 +34,7 @@ class Reviewed(Record):
     label: Label
     split: Literal["test", "only train", "only calibrate"]
     defects: dict[int, str]
+    rejected: tuple[Box, ...] = ()
 
     def as_row(self) -> SourceRow:
         """Describe it as a photograph that came with its review."""
@@ -76,7 +77,9 @@ def read_reviews(ledger: Path) -> list[Reviewed]:
 
 
 def _read_row(row: Mapping[str, str]) -> Reviewed:
-    return Reviewed.model_validate({**row, "mask": row["mask"] or None, "defects": json.loads(row["defects"])})
+    # Tables written before rejected regions were kept have no such column.
+    told = {"mask": row["mask"] or None, "defects": json.loads(row["defects"])}
+    return Reviewed.model_validate({**row, **told, "rejected": json.loads(row.get("rejected") or "[]")})
 
 
 def write_reviews(ledger: Path, reviews: Sequence[Reviewed]) -> None:
@@ -85,7 +88,8 @@ def write_reviews(ledger: Path, reviews: Sequence[Reviewed]) -> None:
     rows = csv.DictWriter(text, list(Reviewed.model_fields), lineterminator="\n")
     rows.writeheader()
     for review in sorted(reviews, key=lambda r: r.image):
-        rows.writerow({**review.model_dump(mode="json"), "defects": json.dumps(review.defects, ensure_ascii=False)})
+        written = {"defects": json.dumps(review.defects, ensure_ascii=False), "rejected": json.dumps(review.rejected)}
+        rows.writerow({**review.model_dump(mode="json"), **written})
     write_whole(ledger / FOLDER / "reviews.csv", text.getvalue())
     drop_unnamed(ledger)
 

@@ -14,7 +14,7 @@ from pipelines.config import SourceSettings, SurfaceSettings
 from pipelines.imaging.decoding import decode_photograph
 from pipelines.loader import Detector, Scan
 from pipelines.memory import reset_peak
-from pipelines.prepared import PreparedImage, read_index
+from pipelines.prepared import TYPES, PreparedImage, read_index
 from pipelines.preprocess import preprocess
 from pipelines.progress import track
 from pipelines.records import Algorithm, Layout, Trained, Verdict
@@ -74,10 +74,10 @@ def prepare_folder(raw: Path, out: Path, crops: Path | None = None) -> Prepared:
     megapixels = SURFACE.validation.max_megapixels
     manifest = build_manifest(raw, {}, SURFACE, None)
     verdict = validate(manifest, SURFACE, None)
-    kept = out.with_name("types")
+    ledger = out.with_name("ledger")
     if crops is not None:
-        take_in_types(crops, kept, megapixels)
-    preprocess(manifest, verdict, raw, SURFACE.region, megapixels, out, kept if crops else None)
+        take_in_types(crops, ledger / TYPES, megapixels)
+    preprocess(manifest, verdict, raw, SURFACE.region, megapixels, out, ledger if crops else None)
     return Prepared(raw, out, manifest, verdict, tuple(read_index(out)))
 
 

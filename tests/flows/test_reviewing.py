@@ -128,6 +128,9 @@ def test_a_review_becomes_the_next_data_version(
     expected = np.zeros((64, 96), np.uint8)
     expected[KNOT] = 1
     assert np.array_equal(read_mask(paths.prepared, found), expected)
+    rows, columns = KNOT
+    false_alarm = (columns.start, rows.start, columns.stop, rows.stop)
+    assert {name: image.rejected for name, image in added.items() if image.rejected} == {"knot_1": (false_alarm,)}
 
     # A later update keeps the review, and an old version comes back without it.
     assert knotwatch("data", "update", "oak", "--json").json["data_version"] == change["data_version"]

@@ -16,9 +16,10 @@ from pipelines.defects.naming import blank_regions, find_namer
 from pipelines.defects.regions import find_defects
 from pipelines.defects.type_head import FILE, load_head
 from pipelines.errors import SourceError
+from pipelines.imaging.crops import cut_crop
 from pipelines.name_types import name_types
-from pipelines.prepared import TYPES, PreparedImage
-from pipelines.records import Label, Part
+from pipelines.prepared import TYPES, PreparedImage, read_region
+from pipelines.records import Box, Label, Part
 from pipelines.sources.type_examples import prepare_types, take_in_types
 
 SIDE = 96
@@ -111,7 +112,8 @@ def test_a_surface_without_examples_names_nothing(tmp_path: Path) -> None:
     assert find_namer(tmp_path) is None
 
 
-def test_masks_give_examples_by_their_value_with_sound_wood_beside(tmp_path: Path) -> None:
+def paint_masked(folder: Path) -> list[PreparedImage]:
+    """Write four test photographs with a mask of two types and four sound ones to train on; the region starts at 10."""
     images = []
     for number in range(8):
         sound = number >= 4
@@ -119,8 +121,8 @@ def test_masks_give_examples_by_their_value_with_sound_wood_beside(tmp_path: Pat
         mask = np.zeros((SIDE + 10, SIDE + 10), np.uint8)  # the photograph is larger than its region of interest
         mask[10 + 5 : 10 + 15, 10 + 70 : 10 + 90] = 2
         mask[10 + 30 : 10 + 60, 10 + 30 : 10 + 60] = 1
-        Image.fromarray(image).save(tmp_path / f"{number}.png")
-        Image.fromarray(mask).save(tmp_path / f"m{number}.png")
+        Image.fromarray(image).save(folder / f"{number}.png")
+        Image.fromarray(mask).save(folder / f"m{number}.png")
         images.append(
             PreparedImage(
                 path=f"{number}.png",
@@ -140,12 +142,28 @@ def test_masks_give_examples_by_their_value_with_sound_wood_beside(tmp_path: Pat
                 key="",
             )
         )
+    return images
+
+
+def test_masks_give_examples_by_their_value_with_sound_wood_beside(tmp_path: Path) -> None:
+    images = paint_masked(tmp_path)
     found = read_examples(tmp_path, images, 0)
     kinds = [(e.type, e.group) for e in found]
     assert sorted(kinds[:8]) == sorted((kind, f"g{n}") for n in range(4) for kind in ("knot", "resin"))
     assert {kind for kind, _ in kinds[8:]} == {"sound"}
     assert {group for _, group in kinds[8:]} == {"g4", "g5", "g6", "g7"}
     assert read_examples(tmp_path, images[:2] + images[4:], 0) == [], "two groups of a type cannot be held out"
+
+
+def test_what_a_reviewer_rejected_on_a_train_normal_is_an_example_of_sound(tmp_path: Path) -> None:
+    images = paint_masked(tmp_path)
+    before = read_examples(tmp_path, images, 0)
+    boxes = (Box(20, 20, 40, 40), Box(0, 0, 8, 8))  # the second lies outside the region of interest
+    images[3], images[6] = (images[n].model_copy(update={"rejected": boxes}) for n in (3, 6))
+    after = read_examples(tmp_path, images, 0)
+    assert len(after) == len(before) + 1, "a photograph of the test part must teach nothing"
+    expected = cut_crop(read_region(tmp_path, images[6]), Box(10, 10, 30, 30))
+    assert [e.group for e in after if e.type == "sound" and np.array_equal(e.crop, expected)] == ["g6"]
 
 
 def test_what_is_no_example_is_refused_before_anything_is_copied(crops: Path, tmp_path: Path) -> None:

@@ -6,11 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 
 from pipelines.errors import CallError, ImageError
-from pipelines.records import Label
+from pipelines.records import Box, Label
 from pipelines.review import Review, find_reviewed, read_review, take_review
 from pipelines.sources.reviews import read_reviews
 
@@ -72,6 +73,19 @@ def test_what_was_found_and_how_it_was_drawn_decide_the_part(
     (taken,) = take_review(review, [photograph], tmp_path / "ledger", 200)
     assert (taken.label, taken.split) == expected
     assert (taken.mask is None) == (expected[0] == "normal" or missed), "a mask must show every defect or not be there"
+
+
+def test_what_was_rejected_is_kept_as_boxes(tmp_path: Path) -> None:
+    photograph, ledger = paint(tmp_path / "a.png"), tmp_path / "ledger"
+    review = save(judge(photograph, ("rejected", None), ("confirmed", "knot"), ("rejected", "crack")))
+    take_review(review, [photograph], ledger, 200)
+    (known,) = read_reviews(ledger)
+    assert known.rejected == (Box(5, 5, 20, 15), Box(25, 5, 40, 15))
+    table = ledger / "reviews/reviews.csv"
+    frame = pd.read_csv(table, keep_default_na=False).drop(columns="rejected")
+    frame.to_csv(table, index=False)
+    (older,) = read_reviews(ledger)
+    assert older == known.model_copy(update={"rejected": ()}), "a table of before they were kept must stay readable"
 
 
 def test_what_the_model_could_not_name_has_no_type(tmp_path: Path) -> None:
