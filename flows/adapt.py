@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from prefect import flow
 
 from flows.adapt_choice import Chosen, choose_attempt
+from flows.adapt_known import TAG, find_adapted, keep_result, mark_adaptation
 from flows.adapt_report import describe, write_task
 from flows.adapt_results import AdaptResult, AttemptResult, ChosenResult
 from flows.algorithm import Shared, log_data, train_algorithm
@@ -64,7 +65,8 @@ def adapt(
     """Bring the versions of `source` to `target` by a few photographs, compare the ways, register and propose one.
 
     Of several numbers of `shots` the largest makes the version; the others show what fewer would have come to. Without,
-    all photographs that may be drawn are used, up to `adapt.most_shots`.
+    all photographs that may be drawn are used, up to `adapt.most_shots`. Where nothing changed since the same
+    adaptation, its result is returned.
 
     Raises:
         ModelError: where the source has no version, or no way came to an end.
@@ -78,14 +80,20 @@ def adapt(
         tracking, verdict, data = open_surface(project, target)
         job, origins = _resolve(project, tracking, source, target, profile, assignments or [], data)
         counts = _choose_counts(project, job, shots or [])
-        tags = {**job.tags(), "adapted_from": source}
-        with (
-            tempfile.TemporaryDirectory(dir=scratch_folder(project, target)) as scratch,
-            tracking.run(target, f"adapt {source} {profile}", tags=tags) as parent,
-        ):
-            asked = None if strategy == "auto" else Strategy(strategy)
-            adapting = _Adapting(Shared(project, tracking, job, verdict, parent, Path(scratch)), source, asked)
-            result = _adapt_all(adapting, origins, counts)
+        mark = mark_adaptation(job, origins, counts, strategy)
+        result = find_adapted(project, tracking, target, mark)
+        if result is not None:
+            log.info("adapt %s: %s, data, settings and code are unchanged, nothing to train", target, source)
+        else:
+            tags = {**job.tags(), "adapted_from": source, TAG: mark}
+            with (
+                tempfile.TemporaryDirectory(dir=scratch_folder(project, target)) as scratch,
+                tracking.run(target, f"adapt {source} {profile}", tags=tags) as parent,
+            ):
+                asked = None if strategy == "auto" else Strategy(strategy)
+                adapting = _Adapting(Shared(project, tracking, job, verdict, parent, Path(scratch)), source, asked)
+                result = _adapt_all(adapting, origins, counts)
+                keep_result(parent, result)
     return result.model_copy(update={"seconds": time.monotonic() - started}).model_dump(mode="json")
 
 

@@ -48,7 +48,8 @@ class AdaptResult(Record):
     """One adaptation. `shots` photographs were used; `gain_over_scratch` is of image AUROC, with a paired interval.
 
     `decision` is what the target's gate said of the version. `chosen_with_labels` says in words what the labelled
-    defects of the test part would have chosen; they did not.
+    defects of the test part would have chosen; they did not. `skipped` says that nothing had changed since the same
+    adaptation, whose result this is.
     """
 
     source: str
@@ -63,5 +64,6 @@ class AdaptResult(Record):
     chosen_with_labels: str | None = None
     decision: Ruling | None = None
     champion: Champion | None = None
-    report: str
+    report: str | None
+    skipped: bool = False
     seconds: float = 0.0

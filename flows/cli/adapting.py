@@ -56,6 +56,8 @@ def adapt(
 
 
 def _print(result: "AdaptResult") -> None:
+    if result.skipped:
+        say(f"nothing changed since version {result.chosen.version} was made, so nothing was tried again")
     say(result.summary)
     print_table(
         ["algorithm", "strategy", "shots", *(name.replace("_", " ") for name in _SHOWN), "training"],

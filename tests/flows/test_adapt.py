@@ -75,6 +75,17 @@ def test_the_version_names_its_source_and_is_proposed(project: Project, adapted:
     assert not list((project.state / "scratch" / "cloth").iterdir()), "a half-made model was left"
 
 
+def test_with_nothing_changed_nothing_is_tried_again(project: Project, adapted: Any) -> None:
+    words = ("adapt", SURFACE, "cloth", "--shots", "1", "--shots", "8", "--profile", "quick", "--json")
+    again = run_knotwatch(project.root, *words).json
+    assert again["skipped"]
+    assert not adapted["skipped"]
+    told = ("results", "chosen", "gain_over_scratch", "summary", "report")
+    assert {name: again[name] for name in told} == {name: adapted[name] for name in told}
+    (version,) = run_knotwatch(project.root, "models", "cloth", "--json").json["models"]
+    assert version["version"] == adapted["chosen"]["version"]
+
+
 def test_the_version_inspects_like_any_other(project: Project, adapted: Any) -> None:
     assert adapted["champion"]["version"] == adapted["chosen"]["version"], adapted["decision"]
     photograph = next((project.surface("cloth").source / "images").iterdir())

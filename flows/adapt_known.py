@@ -1,0 +1,52 @@
+"""What the same adaptation came to before: with nothing changed, nothing is tried again."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from contextlib import suppress
+
+from flows.adapt_results import AdaptResult
+from flows.job import Job
+from flows.origins import Origin
+from flows.results import Champion
+from pipelines.errors import ModelError
+from pipelines.paths import Project
+from pipelines.reuse import hash_modules
+from pipelines.tracking.runs import Run
+from pipelines.tracking.store import Tracking
+
+TAG = "adaptation"
+_FILE = "adaptation.json"
+
+
+def mark_adaptation(job: Job, origins: Sequence[Origin], counts: Sequence[int], strategy: str) -> str:
+    """Hash all that an adaptation's result depends on, 16 hex digits."""
+    parts = {
+        "fingerprints": job.fingerprints,
+        "settings": job.settings.adapt.model_dump(mode="json"),
+        "origins": sorted(origin.name for origin in origins),
+        "shots": sorted(counts),
+        "strategy": strategy,
+        "code": hash_modules(
+            *(f"pipelines.{name}" for name in ("strategy", "shots", "choose")),
+            *(f"flows.{name}" for name in ("adapt", "adapt_choice", "attempt")),
+        ),
+    }
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def keep_result(run: Run, result: AdaptResult) -> None:
+    """Write the result down with the run that it is of."""
+    run.text(result.model_dump_json(indent=1), _FILE)
+
+
+def find_adapted(project: Project, tracking: Tracking, target: str, mark: str) -> AdaptResult | None:
+    """Return what the newest finished adaptation of this mark came to; None where its version is gone."""
+    for run_id in tracking.tag_values(target, TAG, mark).values():
+        with suppress(ModelError, ValueError):
+            found = AdaptResult.model_validate_json(tracking.read_text(run_id, _FILE))
+            tracking.version(target, found.chosen.version)
+            page = found.report if found.report and (project.root / found.report).is_file() else None
+            champion = Champion.of(tracking.champion(target))
+            return found.model_copy(update={"skipped": True, "report": page, "champion": champion})
+    return None
