@@ -1,21 +1,24 @@
 """Scores of many fitted networks on the same photographs: what their frozen backbone makes of these is kept."""
 
 import hashlib
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import nn
 
 from flows.origins import Origin
 from pipelines.defects.synthetic import plant_defect
 from pipelines.imaging.scoring import ScoreRule, image_score
 from pipelines.imaging.tiling import TileSet, cut_tiles
-from pipelines.models.processor import autocast
+from pipelines.models.export import export_openvino
+from pipelines.models.runtime import TileModel
 from pipelines.prepared import PreparedImage, read_region
-from pipelines.records import Part, Start, Strategy, TilePlan
+from pipelines.records import Part, Precision, Start, Strategy, TilePlan
 from pipelines.run_settings import RunSettings
 from pipelines.train import choose_tile_plan
 
@@ -70,13 +73,15 @@ class Bench:
 
     @torch.no_grad()
     def score(self, model: Any, plan: TilePlan, pictures: Sequence[Picture]) -> list[float]:
-        """Score pictures, in float32, or in bf16 where there is no frozen backbone to share."""
+        """Score pictures, in float32, or exported in bf16 where there is no frozen backbone to share."""
         owner = getattr(model, "frozen", model)
         backbone = getattr(owner, "feature_extractor", None)
         if backbone is None:
-            with autocast():
-                maps = [model(self._read(p, plan)).anomaly_map[0, 0].float().numpy() for p in pictures]
-            return [image_score(found, self._rule) for found in maps]
+            with tempfile.TemporaryDirectory() as folder:
+                export_openvino(model, plan.tile_height, plan.tile_width, Path(folder))
+                exported = TileModel(Path(folder), Precision.BF16)
+                maps = (exported.infer(self._cut(picture, plan)[None])[0] for picture in pictures)
+                return [image_score(found, self._rule) for found in maps]
         owner.feature_extractor = recalled = Recalled(backbone)
         scores = []
         for start in range(0, len(pictures), _BATCH):
@@ -90,21 +95,18 @@ class Bench:
     def _recall(self, picture: Picture, plan: TilePlan, backbone: Any) -> list[torch.Tensor]:
         key = plan, picture.image.path, picture.number
         if key not in self._kept:
-            self._kept[key] = [layer[0].half() for layer in backbone(self._read(picture, plan))]
+            tile = torch.from_numpy(self._cut(picture, plan)).permute(2, 0, 1)[None].float() / 255
+            self._kept[key] = [layer[0].half() for layer in backbone(tile)]
         return self._kept[key]
 
-    def _read(self, picture: Picture, plan: TilePlan) -> torch.Tensor:
+    def _cut(self, picture: Picture, plan: TilePlan) -> NDArray[np.uint8]:
+        """Read a picture as the one tile (h, w, 3) that shows it whole; several would need their maps stitched."""
         region = read_region(self._prepared, picture.image)
         if picture.number:
             words = f"{self._settings.seed}/{picture.image.path}/{picture.number}"
             digest = hashlib.sha256(words.encode()).digest()
             region = plant_defect(region, np.random.default_rng(int.from_bytes(digest[:8], "big"))).image
-        return _picture(region, plan)
-
-
-def _picture(region: Any, plan: TilePlan) -> torch.Tensor:
-    """Show a region whole; a plan of several tiles would need its maps stitched."""
-    if plan.mode != "fit":
-        raise ValueError("only surfaces that are shown whole can be measured here")
-    tile, _ = next(iter(cut_tiles(region, plan)))
-    return torch.from_numpy(np.array(tile)).permute(2, 0, 1)[None].float() / 255
+        if plan.mode != "fit":
+            raise ValueError("only surfaces that are shown whole can be measured here")
+        tile, _ = next(iter(cut_tiles(region, plan)))
+        return np.array(tile)
