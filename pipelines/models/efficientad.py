@@ -40,8 +40,9 @@ def fit_efficientad(
 ) -> Fitted:
     """Fit EfficientAD-S (Batzner et al. 2024) to sound tiles whose sides are multiples of 32 and at least 256.
 
-    `select` holds other sound tiles: they say when to stop and how the two maps weigh. The map is a squared distance.
-    `warm` gives student and autoencoder the weights to begin with, once the teacher is standardised.
+    `select` holds other sound tiles: they say when to stop and how the two maps weigh; without any, `tiles` do. The
+    map is a squared distance. `warm` gives student and autoencoder the weights to begin with, once the teacher is
+    standardised.
 
     Raises:
         ModelError: where there is no tile or no teacher.
@@ -50,7 +51,9 @@ def fit_efficientad(
         raise ModelError("no tile to fit EfficientAD to", cure="add normal photographs to the surface")
     teacher, described = load_teacher(settings.teacher)
     penalty = EverydayCrops(settings.penalty, PENALTY_SIDE, seed)
-    sound = [as_tensor(select[i]) for i in spread(len(select), SELECT_TILES)]
+    # Of a few photographs none is held back: what is trained on has to say it.
+    held_out = select if len(select) else tiles
+    sound = [as_tensor(held_out[i]) for i in spread(len(held_out), SELECT_TILES)]
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         model = TileEfficientAdModel(teacher, settings.hard_share)

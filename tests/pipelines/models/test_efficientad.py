@@ -102,14 +102,16 @@ def test_the_bundled_teacher_finds_a_planted_blob_and_its_export_agrees(tmp_path
 
 
 @pytest.mark.parametrize("pictures", [[_board(0)], [np.full((256, 288, 3), 90, np.uint8)] * 2], ids=["one", "constant"])
+@pytest.mark.parametrize("select", ["same", "none"])
 def test_one_tile_or_constant_tiles_give_finite_maps_and_the_same_twice(
-    pictures: list[np.ndarray], tmp_path: Path
+    pictures: list[np.ndarray], select: str, tmp_path: Path
 ) -> None:
     save_teacher(tmp_path / "teacher", SmallPatchDescriptionNetwork(CHANNELS), {"description": "untrained"})
     settings = EfficientAdSettings(teacher=str(tmp_path / "teacher"), batch=1, max_steps=2, check_every=1)
     tiles = _tiles(tmp_path / "tiles", pictures)
     tile = torch.rand(1, 3, 256, 288)
-    models = [fit_efficientad(tiles, tiles, settings, 3).model for _ in range(2)]
+    held_out = tiles if select == "same" else tiles.subset([])
+    models = [fit_efficientad(tiles, held_out, settings, 3).model for _ in range(2)]
     with torch.no_grad():
         maps = [model(tile) for model in models]
     assert torch.isfinite(maps[0].anomaly_map).all()
