@@ -28,11 +28,15 @@ def fit_padim_kinds(tiles: TileSet, settings: PadimSettings, unlabelled: Unlabel
         raise ModelError("no tile to fit PaDiM to", cure="add photographs to the surface")
     views = make_views(settings, seed)
     sample = take_sample(views, tiles, unlabelled, seed)
-    model = KindsPadimModel(views, sample.fit(unlabelled.contamination, settings.ridge))
+    gaussians = sample.fit(unlabelled.contamination, settings.ridge)
+    model = KindsPadimModel(views, gaussians)
     count = int(sample.kinds.max()) + 1
     share = f"{100 * unlabelled.contamination:g} %"
     notes = {"gaussian": f"robust, farthest {share} left out; kinds of surface found: {count}"}
-    return Fitted(model.eval(), notes=notes)
+    # Of the view that has plain PaDiM's channels: only from that can another surface's PaDiM start.
+    moments = sample.gather(gaussians[-1], unlabelled.contamination)
+    state = {**moments.tensors(torch.float32), "channels": views[-1].embedder.idx}
+    return Fitted(model.eval(), state, notes)
 
 
 class KindsPadimModel(nn.Module):

@@ -11,6 +11,7 @@ from torch import nn
 from pipelines.imaging.tiling import TileSet
 from pipelines.models.backbone import make_features
 from pipelines.models.kinds import Floats, RobustGaussian, find_kinds, fit_robust
+from pipelines.models.moments import Moments
 from pipelines.models.padim import TilePadimModel
 from pipelines.models.runtime import usable_cores
 from pipelines.progress import track
@@ -18,6 +19,7 @@ from pipelines.run_settings import PadimSettings, UnlabelledSettings
 
 # Cells kept of one view, float16: 200 MB at 100 channels however many photographs there are.
 _MOST_CELLS = 1_000_000
+_CHUNK = 100_000  # cells that are taken into moments at once, as float64
 _PEAK = 0.99  # of a tile's cells: what the tile is judged by
 _MARGIN = 32  # pixels, a whole cell of the coarsest layer, which keeps all layers in step
 
@@ -36,6 +38,17 @@ class Sample:
             [fit_robust(_flat(cells[self.kinds == kind]), contamination, ridge) for kind in kinds]
             for cells in self.cells
         ]
+
+    def gather(self, gaussians: Sequence[RobustGaussian], contamination: float) -> Moments:
+        """Return the moments of the last view's cells of all kinds, but for the farthest share of each."""
+        moments = Moments(self.cells[-1].shape[-1], 1, 1)
+        for kind, gaussian in enumerate(gaussians):
+            cells = _flat(self.cells[-1][self.kinds == kind])
+            distances = gaussian.distances(cells)
+            near = cells[distances <= np.quantile(distances, 1 - contamination)]
+            for part in torch.from_numpy(near).split(_CHUNK):
+                moments.update(part[:, :, None, None])
+        return moments
 
 
 class View(nn.Module):

@@ -1,5 +1,6 @@
 """What one surface taught, brought to another: the strategies of all three algorithms on tiny drawn tiles."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -10,12 +11,13 @@ from PIL import Image
 from pipelines.errors import ModelError
 from pipelines.imaging.tiling import TileSet
 from pipelines.models import adapt_efficientad, adapt_padim
-from pipelines.models.algorithms import adapt, fit
+from pipelines.models.algorithms import adapt, fit, fit_unlabelled
 from pipelines.models.anomalib_api import SmallPatchDescriptionNetwork
 from pipelines.models.efficientad import TileEfficientAdModel
 from pipelines.models.export import load_state, save_state
 from pipelines.models.fitted import Fitted
 from pipelines.models.gaussian import log_density, whiten
+from pipelines.models.moments import Moments
 from pipelines.models.teacher import save_teacher
 from pipelines.records import Algorithm, Strategy, TilePlan
 from pipelines.run_settings import EfficientAdSettings, FastflowSettings, PadimSettings, RunSettings
@@ -127,6 +129,31 @@ def test_a_grid_of_tiles_goes_on_from_places_and_places_from_a_grid(sets: dict[s
     assert "another grid" in again.notes["grid"]
     for strategy in (Strategy.REUSE, Strategy.STATISTICS):
         assert np.isfinite(_map(adapt(padim, strategy, sets["cloth"], none, SETTINGS, shared.state), _cloth(3))).all()
+
+
+def test_a_source_without_labels_is_a_start_without_its_defects(sets: dict[str, TileSet], tmp_path: Path) -> None:
+    grid = TilePlan(mode="grid", tile_height=320, tile_width=320, stride_height=256, stride_width=256)
+    sound, spoilt = ([_wood(i, 320, 320) for i in range(6)] for _ in range(2))
+    for number, picture in enumerate(spoilt[:4]):
+        picture[30:46, 30 + 8 * number : 46 + 8 * number] = np.random.default_rng(number).choice([0, 255], (16, 16, 1))
+    clean, dirty = (_tiles(tmp_path / n, p, grid) for n, p in (("clean", sound), ("dirty", spoilt)))
+
+    def spread(state: Mapping[str, torch.Tensor]) -> float:
+        moments = Moments.from_tensors(state)
+        return float(moments.scatter[0].trace() / moments.images)
+
+    robust, plain = (
+        [make(tiles).state for tiles in (clean, dirty)]
+        for make in (
+            lambda tiles: fit_unlabelled(Algorithm.PADIM, tiles, sets["none"], SETTINGS),
+            lambda tiles: fit(Algorithm.PADIM, tiles, sets["none"], SETTINGS),
+        )
+    )
+    added = [spread(after) / spread(before) - 1 for before, after in (robust, plain)]
+    assert added[0] < 0.5 * added[1], "most of what defects add to plain statistics is left out"
+    for strategy in (Strategy.REUSE, Strategy.STATISTICS):
+        found = adapt(Algorithm.PADIM, strategy, sets["cloth"], sets["held"], SETTINGS, robust[1])
+        assert np.isfinite(_map(found, _cloth(3))).all()
 
 
 def test_a_source_of_noise_does_not_count_and_one_of_the_same_kind_does(
