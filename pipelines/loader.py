@@ -140,9 +140,14 @@ class Detector:
         self._model = TileModel(folder, self.info.precision)
         self._namer = find_namer(folder)
 
-    def scan_region(self, region: NDArray[np.uint8]) -> RegionScan:
-        """Scan a prepared region; map and score are on the version's scale."""
-        raw = scan_region(self._model, self.info.plan, self.info.score_rule, region)
+    @property
+    def network(self) -> MapsTiles:
+        """The exported network by itself, whose maps are raw."""
+        return self._model
+
+    def scan_region(self, region: NDArray[np.uint8], network: MapsTiles | None = None) -> RegionScan:
+        """Scan a prepared region; map and score are on the version's scale. `network` may stand in for its own."""
+        raw = scan_region(network or self._model, self.info.plan, self.info.score_rule, region)
         scaled = raw.map / np.float32(self.info.map_divisor)
         usual = self.info.usual_reach
         lowered = 1.0 if usual is None else own_scale(block_peaks(scaled), usual)

@@ -9,10 +9,35 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipelines.defects.synthetic import plant_defect
-from pipelines.loader import Detector, RegionScan
+from pipelines.loader import Detector, MapsTiles, RegionScan
 from pipelines.prepared import PreparedImage, read_region
 from pipelines.progress import track
 from pipelines.records import Label, Part
+
+
+class Remembering:
+    """A network in front of another, which computes no tile again that it was shown before `keep` was set to False.
+
+    A defect that is planted into a large photograph changes a few of its tiles; the maps of the others are known.
+    """
+
+    def __init__(self, network: MapsTiles) -> None:
+        self._network = network
+        self._known: dict[bytes, NDArray[np.float32]] = {}
+        self.keep = True
+
+    def infer(self, tiles: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Return the raw maps (n, h, w) of tiles (n, h, w, 3)."""
+        return np.concatenate([self._infer_one(tile[None]) for tile in tiles])
+
+    def _infer_one(self, tile: NDArray[np.uint8]) -> NDArray[np.float32]:
+        mark = hashlib.blake2b(tile.tobytes(), digest_size=16).digest()
+        found = self._known.get(mark)
+        if found is None:
+            found = self._network.infer(tile)
+            if self.keep:
+                self._known[mark] = found
+        return found
 
 
 class PlantedScan(NamedTuple):
@@ -35,11 +60,12 @@ def scan_planted(
     The defects follow from the seed, the image and the round alone, so that versions and algorithms meet the same ones.
     """
     for image in track(chosen, len(chosen), label):
-        region = read_region(prepared, image)
-        yield PlantedScan(detector.scan_region(region), np.zeros(region.shape[:2], dtype=bool))
+        region, network = read_region(prepared, image), Remembering(detector.network)
+        yield PlantedScan(detector.scan_region(region, network), np.zeros(region.shape[:2], dtype=bool))
+        network.keep = False  # a planted defect is not seen twice
         for number in range(rounds):
             planted = plant_defect(region, _generator(seed, image.path, number))
-            yield PlantedScan(detector.scan_region(planted.image), planted.mask)
+            yield PlantedScan(detector.scan_region(planted.image, network), planted.mask)
 
 
 def _generator(seed: int, path: str, number: int) -> np.random.Generator:

@@ -15,14 +15,15 @@ class Differences:
     """A detector that knows each sound region: its map is how far a region is from the flat grey that it was."""
 
     info = SimpleNamespace(algorithm="differences")
+    network = None
 
-    def scan_region(self, region: np.ndarray) -> RegionScan:
+    def scan_region(self, region: np.ndarray, network: object = None) -> RegionScan:  # noqa: ARG002 - a detector's
         found = np.abs(region.astype(np.float32) - 128).max(axis=2)
         return RegionScan(found, float(found.max()))
 
 
 class Blind(Differences):
-    def scan_region(self, region: np.ndarray) -> RegionScan:
+    def scan_region(self, region: np.ndarray, network: object = None) -> RegionScan:  # noqa: ARG002 - a detector's
         return RegionScan(np.ones(region.shape[:2], np.float32), 1.0)
 
 
