@@ -47,8 +47,8 @@ format: install ## Let ruff mend what it can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: install ## Measure against plain anomalib, as ratios
-	$(BIN)/python -m tests.benchmarks
+bench: install ## Measure against plain anomalib, as ratios: make bench [FULL=1]
+	$(BIN)/python -m tests.benchmarks $(if $(FULL),--full)
 
 weeks: install ## Six simulated weeks of a factory: which day triggered what, and why
 	$(BIN)/python -m tests.benchmarks.weeks

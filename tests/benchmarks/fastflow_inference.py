@@ -5,6 +5,7 @@ from pathlib import Path
 from tests.benchmarks.alternation import Side, time_sides
 from tests.benchmarks.drawn_images import SIDE, draw_tiles, repeat_tiles
 from tests.benchmarks.effort import Effort
+from tests.benchmarks.exported import run_in_float
 from tests.benchmarks.fastflow_plain import BACKBONE, make_ours, make_plain
 from tests.benchmarks.figures import Figure, ratio_figure
 
@@ -14,29 +15,23 @@ _CALLS, _SETTLING = 5, 2
 
 def measure(effort: Effort, folder: Path) -> list[Figure]:
     """Score the same tile: ours from bytes to map, anomalib's from floats."""
+    from pipelines.models.export import export_openvino
     from tests.benchmarks.plain_anomalib import to_float
 
     tile = repeat_tiles(draw_tiles(folder / "tiles", 1), 1)[0]
-    sides = {"ours": _ours(tile[None], folder / "ours"), "anomalib": _plain(to_float(tile)[None])}
+    export_openvino(make_ours().eval(), SIDE, SIDE, folder / "ours")
+    ours = run_in_float(folder / "ours", tile[None])
+    sides = {**ours, "anomalib": _plain(to_float(tile)[None])}
     seconds = time_sides(sides, effort.rounds, calls=_CALLS, settling=_SETTLING)
-    figure = ratio_figure(
-        SUBJECT,
-        "anomalib in torch, float32",
-        "ms",
-        ours=[1000 * second for second in seconds["ours"]],
-        reference=[1000 * second for second in seconds["anomalib"]],
-        note=f"one tile of {SIDE} x {SIDE}, {BACKBONE} on both sides; ours: OpenVINO with hint f32, no border cells",
-    )
-    return [figure]
-
-
-def _ours(tiles: object, folder: Path) -> Side:
-    from pipelines.models.export import export_openvino
-    from pipelines.models.runtime import TileModel
-
-    export_openvino(make_ours().eval(), SIDE, SIDE, folder)
-    model = TileModel(folder)
-    return lambda: model.infer(tiles)
+    return [
+        ratio_figure(
+            *(SUBJECT, f"anomalib in torch, float32; ours in {precision}", "ms"),
+            ours=[1000 * second for second in seconds[precision]],
+            reference=[1000 * second for second in seconds["anomalib"]],
+            note=f"one tile of {SIDE} x {SIDE}, {BACKBONE} on both sides; ours: OpenVINO, no border cells",
+        )
+        for precision in ours
+    ]
 
 
 def _plain(tiles: object) -> Side:

@@ -8,10 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipelines.imaging.tiling import TileSet
+from pipelines.records import Precision
 from pipelines.run_settings import PadimSettings
 from tests.benchmarks.alternation import Side, time_sides
 from tests.benchmarks.drawn_images import SIDE, draw_tiles, repeat_tiles
 from tests.benchmarks.effort import Effort
+from tests.benchmarks.exported import run_in_float
 from tests.benchmarks.figures import Figure, ratio_figure
 
 SUBJECT = "padim-inference"
@@ -21,7 +23,7 @@ _CALLS, _SETTLING = 15, 3
 
 
 def measure(effort: Effort, folder: Path) -> list[Figure]:
-    """Score the same tile: ours from bytes to map with OpenVINO, anomalib's from floats."""
+    """Score the same tile: ours from bytes to map with OpenVINO in what versions run in, anomalib's from floats."""
     from tests.benchmarks.plain_anomalib import compile_plain, export_plain, fit_plain, to_float
 
     tiles = repeat_tiles(draw_tiles(folder / "tiles", _TRAINED_ON), _TRAINED_ON)
@@ -38,25 +40,29 @@ def measure(effort: Effort, folder: Path) -> list[Figure]:
     return compare(_ours(tiles, folder / "ours"), references, effort.rounds)
 
 
-def compare(ours: Side, references: Mapping[str, Side], rounds: int) -> list[Figure]:
-    """Time our side once a round beside all references; a figure for each reference, in milliseconds."""
-    seconds = time_sides({"ours": ours, **references}, rounds, calls=_CALLS, settling=_SETTLING)
+def compare(ours: Mapping[Precision, Side], references: Mapping[str, Side], rounds: int) -> list[Figure]:
+    """Time each of our sides once a round beside all references; a figure for each pair, in milliseconds."""
+    seconds = time_sides({**ours, **references}, rounds, calls=_CALLS, settling=_SETTLING)
     milliseconds = {name: [1000 * second for second in found] for name, found in seconds.items()}
-    note = f"one tile of {SIDE} x {SIDE}; ours: OpenVINO with hint f32 on any machine, statistics at stride 8"
+    note = f"one tile of {SIDE} x {SIDE}; ours: OpenVINO, statistics at stride 8"
     return [
-        ratio_figure(SUBJECT, name, "ms", ours=milliseconds["ours"], reference=milliseconds[name], note=note)
+        ratio_figure(
+            *(SUBJECT, f"{name}; ours in {precision}", "ms"),
+            ours=milliseconds[precision],
+            reference=milliseconds[name],
+            note=note,
+        )
+        for precision in ours
         for name in references
     ]
 
 
-def _ours(tiles: TileSet, folder: Path) -> Side:
+def _ours(tiles: TileSet, folder: Path) -> dict[Precision, Side]:
     from pipelines.models.export import export_openvino
     from pipelines.models.padim import fit_padim
-    from pipelines.models.runtime import TileModel
 
     export_openvino(fit_padim(tiles, PadimSettings(), 0).model, SIDE, SIDE, folder)
-    model, tile = TileModel(folder), tiles[0][None]
-    return lambda: model.infer(tile)
+    return run_in_float(folder, tiles[0][None])
 
 
 def _in_torch(module: Any, tile: Any) -> Side:

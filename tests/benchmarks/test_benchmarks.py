@@ -7,6 +7,7 @@ import pytest
 from rich.console import Console
 
 from pipelines.errors import ToolError
+from pipelines.records import Precision
 from tests.benchmarks.alternation import time_sides
 from tests.benchmarks.bench_report import Bench, collect, make_table, write_json
 from tests.benchmarks.figures import ratio_figure
@@ -51,16 +52,17 @@ def test_the_ratio_is_of_neighbours_not_of_medians() -> None:
         ratio_figure("fit", "theirs", "s", ours=[1, 2], reference=[1])
 
 
-def test_each_reference_gets_a_figure_and_our_side_is_measured_once_a_round() -> None:
-    calls = {"ours": 0, "x": 0, "y": 0}
+def test_each_pair_gets_a_figure_and_our_sides_are_measured_once_a_round() -> None:
+    calls = {"f32": 0, "bf16": 0, "x": 0, "y": 0}
 
     def count(name: str) -> None:
         calls[name] += 1
 
-    figures = compare(lambda: count("ours"), {"x": lambda: count("x"), "y": lambda: count("y")}, 5)
-    assert [figure.against for figure in figures] == ["x", "y"]
+    ours = {Precision.F32: lambda: count("f32"), Precision.BF16: lambda: count("bf16")}
+    figures = compare(ours, {"x": lambda: count("x"), "y": lambda: count("y")}, 5)
+    assert [f.against for f in figures] == [f"{name}; ours in {own}" for own in ("f32", "bf16") for name in "xy"]
     assert {figure.rounds for figure in figures} == {5}
-    assert calls["ours"] == calls["x"] == calls["y"] > 5
+    assert calls["f32"] == calls["bf16"] == calls["x"] == calls["y"] > 5
 
 
 @pytest.fixture
