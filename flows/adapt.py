@@ -81,9 +81,10 @@ def adapt(
         job, origins = _resolve(project, tracking, source, target, profile, assignments or [], data)
         counts = _choose_counts(project, job, shots or [])
         mark = mark_adaptation(job, origins, counts, strategy)
-        result = find_adapted(project, tracking, target, mark)
-        if result is not None:
+        known = find_adapted(tracking, target, mark)
+        if known is not None:
             log.info("adapt %s: %s, data, settings and code are unchanged, nothing to train", target, source)
+            result = _propose_again(project, tracking, known)
         else:
             tags = {**job.tags(), "adapted_from": source, TAG: mark}
             with (
@@ -198,6 +199,14 @@ def _finish(adapting: _Adapting, job: Job, origin: Origin, chosen: Chosen) -> Co
     notes = {"adapted": f"from {origin.name} by {found.strategy}, with {_used(job)}"}
     start = found.finished(notes)
     return train_algorithm(adapting.shared._replace(job=final), found.algorithm, start)
+
+
+def _propose_again(project: Project, tracking: Tracking, known: AdaptResult) -> AdaptResult:
+    """Answer with what is known, and with what is decided and in use by now; what still waits is proposed again."""
+    ruling = decide_task(project, tracking, tracking.version(known.target, known.chosen.version), known.chosen.reason)
+    champion = Champion.of(tracking.champion(known.target))
+    page = known.report if known.report and (project.root / known.report).is_file() else None
+    return known.model_copy(update={"skipped": True, "decision": ruling, "champion": champion, "report": page})
 
 
 def _used(job: Job) -> str:

@@ -8,9 +8,7 @@ from contextlib import suppress
 from flows.adapt_results import AdaptResult
 from flows.job import Job
 from flows.origins import Origin
-from flows.results import Champion
 from pipelines.errors import ModelError
-from pipelines.paths import Project
 from pipelines.reuse import hash_modules
 from pipelines.tracking.runs import Run
 from pipelines.tracking.store import Tracking
@@ -24,7 +22,9 @@ def mark_adaptation(job: Job, origins: Sequence[Origin], counts: Sequence[int], 
     parts = {
         "fingerprints": job.fingerprints,
         "settings": job.settings.adapt.model_dump(mode="json"),
-        "origins": sorted(origin.name for origin in origins),
+        "max_megapixels": job.own.validation.max_megapixels,
+        # A number alone may be given twice, where a registered model was deleted.
+        "origins": sorted(f"{origin.name} {origin.run_id}" for origin in origins),
         "shots": sorted(counts),
         "strategy": strategy,
         "code": hash_modules(
@@ -40,13 +40,15 @@ def keep_result(run: Run, result: AdaptResult) -> None:
     run.text(result.model_dump_json(indent=1), _FILE)
 
 
-def find_adapted(project: Project, tracking: Tracking, target: str, mark: str) -> AdaptResult | None:
-    """Return what the newest finished adaptation of this mark came to; None where its version is gone."""
+def find_adapted(tracking: Tracking, target: str, mark: str) -> AdaptResult | None:
+    """Return what the newest finished adaptation of this mark came to.
+
+    None where its version is gone, or where a way failed: what made it fail may be mended.
+    """
     for run_id in tracking.tag_values(target, TAG, mark).values():
         with suppress(ModelError, ValueError):
             found = AdaptResult.model_validate_json(tracking.read_text(run_id, _FILE))
-            tracking.version(target, found.chosen.version)
-            page = found.report if found.report and (project.root / found.report).is_file() else None
-            champion = Champion.of(tracking.champion(target))
-            return found.model_copy(update={"skipped": True, "report": page, "champion": champion})
+            version = tracking.version(target, found.chosen.version)
+            if not found.failed and tracking.parent(version.run_id) == run_id:
+                return found
     return None

@@ -21,10 +21,11 @@ log = logging.getLogger(__name__)
 
 
 class Origin(Record):
-    """A version of the source: its files and its tile plan; `structure` are KEY=VALUE words of its settings."""
+    """A version of the source: its run, files and tile plan; `structure` are KEY=VALUE words of its settings."""
 
     surface: str
     version: int
+    run_id: str
     algorithm: Algorithm
     folder: str
     plan: TilePlan
@@ -69,6 +70,7 @@ def _open(tracking: Tracking, version: ModelVersion) -> Origin:
     return Origin(
         surface=version.surface,
         version=version.version,
+        run_id=version.run_id,
         algorithm=algorithm,
         folder=str(folder),
         plan=read_info(folder).plan,

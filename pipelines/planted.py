@@ -16,7 +16,7 @@ from pipelines.records import Label, Part
 
 
 class Remembering:
-    """A network in front of another, which computes no tile again that it was shown before `keep` was set to False.
+    """A network in front of another, which computes no tile again that it was shown before `learn_no_more`.
 
     A defect that is planted into a large photograph changes a few of its tiles; the maps of the others are known.
     """
@@ -24,7 +24,11 @@ class Remembering:
     def __init__(self, network: MapsTiles) -> None:
         self._network = network
         self._known: dict[bytes, NDArray[np.float32]] = {}
-        self.keep = True
+        self._learns = True
+
+    def learn_no_more(self) -> None:
+        """Keep what is known, and compute what is new each time: a planted defect is not seen twice."""
+        self._learns = False
 
     def infer(self, tiles: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Return the raw maps (n, h, w) of tiles (n, h, w, 3)."""
@@ -35,7 +39,7 @@ class Remembering:
         found = self._known.get(mark)
         if found is None:
             found = self._network.infer(tile)
-            if self.keep:
+            if self._learns:
                 self._known[mark] = found
         return found
 
@@ -62,7 +66,7 @@ def scan_planted(
     for image in track(chosen, len(chosen), label):
         region, network = read_region(prepared, image), Remembering(detector.network)
         yield PlantedScan(detector.scan_region(region, network), np.zeros(region.shape[:2], dtype=bool))
-        network.keep = False  # a planted defect is not seen twice
+        network.learn_no_more()
         for number in range(rounds):
             planted = plant_defect(region, _generator(seed, image.path, number))
             yield PlantedScan(detector.scan_region(planted.image, network), planted.mask)

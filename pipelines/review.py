@@ -37,6 +37,7 @@ class JudgedDefect(Record):
 
     @property
     def box(self) -> Box:
+        """What the outline's pixels lie in; right and bottom are exclusive."""
         columns, rows = zip(*self.outline, strict=True)
         return Box(min(columns), min(rows), max(columns) + 1, max(rows) + 1)
 

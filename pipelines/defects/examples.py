@@ -15,7 +15,7 @@ from pipelines.imaging.crops import cut_crop, resize_crop
 from pipelines.prepared import TYPES, PreparedImage, read_mask, read_region
 from pipelines.records import Box, Label, Part
 
-_LEAST_AREA = 30  # pixels of a mask's region; less is a stroke beside it
+_LEAST_AREA = 30  # pixels of a region; less is a stroke beside it
 _MOST = 300  # examples of one type: more name it no better and take time with every version
 _LEAST_GROUPS = 3  # a type of fewer cannot be held out and still be known
 
@@ -38,11 +38,13 @@ def read_examples(prepared: Path, images: Sequence[PreparedImage], seed: int) ->
     """Read a surface's examples; empty where fewer than two types have examples of three groups.
 
     Regions of masks are named by the mask, and as much sound wood of their sizes is cut from train normals; what a
-    reviewer rejected there is sound too. At most 300 examples of a type are drawn with the seed.
+    reviewer rejected there is sound too. Without such regions rejected ones teach nothing: beside crops that a hand
+    framed, they would be told by their frame. At most 300 examples of a type are drawn with the seed.
     """
     random = np.random.default_rng(seed)
     regions = _draw(list(_find_regions(prepared, images)), random)
-    regions += [*_find_sound(regions, images, random), *_draw(list(_find_rejected(images)), random)]
+    if regions:
+        regions += _draw([*_find_sound(regions, images, random), *_find_rejected(images)], random)
     found = [*_read_crops(prepared), *_cut_regions(prepared, regions)]
     known = Counter(name for name, _ in {(e.type, e.group) for e in found})
     kept = [e for e in found if known[e.type] >= _LEAST_GROUPS]
@@ -84,7 +86,7 @@ def _find_sound(
 ) -> list[_Region]:
     """Choose places on train normals, of the sizes that regions have: as many as the most frequent type has regions."""
     normals = _train_normals(images)
-    if not (regions and normals):
+    if not normals:
         return []
     wanted = max(Counter(r.type for r in regions).values())
     found = []
@@ -108,7 +110,7 @@ def _find_rejected(images: Sequence[PreparedImage]) -> Iterator[_Region]:
                 min(box.right, area.right) - area.left,
                 min(box.bottom, area.bottom) - area.top,
             )
-            if min(within.width, within.height) > 0:
+            if min(within.width, within.height) > 0 and within.width * within.height >= _LEAST_AREA:
                 yield _Region(image, within, SOUND)
 
 

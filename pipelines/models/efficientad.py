@@ -51,7 +51,7 @@ def fit_efficientad(
         raise ModelError("no tile to fit EfficientAD to", cure="add normal photographs to the surface")
     teacher, described = load_teacher(settings.teacher)
     penalty = EverydayCrops(settings.penalty, PENALTY_SIDE, seed)
-    # Of a few photographs none is held back: what is trained on has to say it.
+    # Where nothing is held back, what is trained on has to say it.
     held_out = select if len(select) else tiles
     sound = [as_tensor(held_out[i]) for i in spread(len(held_out), SELECT_TILES)]
     with torch.random.fork_rng():

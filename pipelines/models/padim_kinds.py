@@ -11,9 +11,11 @@ from pipelines.imaging.tiling import TileSet
 from pipelines.models.anomalib_api import InferenceBatch
 from pipelines.models.fitted import Fitted
 from pipelines.models.kinds import RobustGaussian
-from pipelines.models.padim import DistanceMap
+from pipelines.models.padim import DistanceMap, TilePadimModel, choose_gaussian, gather
 from pipelines.models.unlabelled import View, make_views, take_sample
 from pipelines.run_settings import PadimSettings, UnlabelledSettings
+
+_MOST_TILES = 200  # whose plain statistics are kept: some 100,000 cells tell a covariance of 100 channels
 
 
 def fit_padim_kinds(tiles: TileSet, settings: PadimSettings, unlabelled: UnlabelledSettings, seed: int) -> Fitted:
@@ -33,10 +35,10 @@ def fit_padim_kinds(tiles: TileSet, settings: PadimSettings, unlabelled: Unlabel
     count = int(sample.kinds.max()) + 1
     share = f"{100 * unlabelled.contamination:g} %"
     notes = {"gaussian": f"robust, farthest {share} left out; kinds of surface found: {count}"}
-    # Of the view that has plain PaDiM's channels: only from that can another surface's PaDiM start.
-    moments = sample.gather(gaussians[-1], unlabelled.contamination)
-    state = {**moments.tensors(torch.float32), "channels": views[-1].embedder.idx}
-    return Fitted(model.eval(), state, notes)
+    # Another surface's PaDiM starts from plain statistics, of the tiles that are least like a defect.
+    kept = tiles.subset(sample.keep(gaussians[-1], unlabelled.contamination))
+    plain = gather(TilePadimModel(choose_gaussian(settings, tiles.plan), seed), kept.subset(kept.spread(_MOST_TILES)))
+    return Fitted(model.eval(), plain.state(), notes)
 
 
 class KindsPadimModel(nn.Module):

@@ -11,7 +11,6 @@ from torch import nn
 from pipelines.imaging.tiling import TileSet
 from pipelines.models.backbone import make_features
 from pipelines.models.kinds import Floats, RobustGaussian, find_kinds, fit_robust
-from pipelines.models.moments import Moments
 from pipelines.models.padim import TilePadimModel
 from pipelines.models.runtime import usable_cores
 from pipelines.progress import track
@@ -19,7 +18,6 @@ from pipelines.run_settings import PadimSettings, UnlabelledSettings
 
 # Cells kept of one view, float16: 200 MB at 100 channels however many photographs there are.
 _MOST_CELLS = 1_000_000
-_CHUNK = 100_000  # cells that are taken into moments at once, as float64
 _PEAK = 0.99  # of a tile's cells: what the tile is judged by
 _MARGIN = 32  # pixels, a whole cell of the coarsest layer, which keeps all layers in step
 
@@ -39,16 +37,20 @@ class Sample:
             for cells in self.cells
         ]
 
-    def gather(self, gaussians: Sequence[RobustGaussian], contamination: float) -> Moments:
-        """Return the moments of the last view's cells of all kinds, but for the farthest share of each."""
-        moments = Moments(self.cells[-1].shape[-1], 1, 1)
-        for kind, gaussian in enumerate(gaussians):
-            cells = _flat(self.cells[-1][self.kinds == kind])
-            distances = gaussian.distances(cells)
-            near = cells[distances <= np.quantile(distances, 1 - contamination)]
-            for part in torch.from_numpy(near).split(_CHUNK):
-                moments.update(part[:, :, None, None])
-        return moments
+    def keep(self, gaussians: Sequence[RobustGaussian], contamination: float) -> list[int]:
+        """List the tiles left when of each kind the share with the farthest cells of the last view is left out."""
+        peaks = np.array(
+            [
+                np.quantile(gaussians[kind].distances(cells), _PEAK)
+                for cells, kind in zip(self.cells[-1], self.kinds, strict=True)
+            ]
+        )
+        kept: list[int] = []
+        for kind in np.unique(self.kinds):
+            members = np.flatnonzero(self.kinds == kind)
+            count = max(1, round((1 - contamination) * members.size))
+            kept += members[np.argsort(peaks[members])[:count]].tolist()
+        return sorted(kept)
 
 
 class View(nn.Module):
@@ -112,18 +114,7 @@ def keep_sound(tiles: TileSet, padim: PadimSettings, settings: UnlabelledSetting
     """List the tiles that are left when of each kind the share `contamination` with the farthest cells is left out."""
     sample = take_sample([View(padim, seed)], tiles, settings, seed)
     (gaussians,) = sample.fit(settings.contamination, padim.ridge)
-    peaks = np.array(
-        [
-            np.quantile(gaussians[kind].distances(cells), _PEAK)
-            for cells, kind in zip(sample.cells[0], sample.kinds, strict=True)
-        ]
-    )
-    kept: list[int] = []
-    for kind in np.unique(sample.kinds):
-        members = np.flatnonzero(sample.kinds == kind)
-        count = max(1, round((1 - settings.contamination) * members.size))
-        kept += members[np.argsort(peaks[members])[:count]].tolist()
-    return sorted(kept)
+    return sample.keep(gaussians, settings.contamination)
 
 
 def _flat(cells: NDArray[np.float16]) -> Floats:

@@ -45,7 +45,7 @@ def test_what_a_planted_defect_left_as_it_was_is_not_computed_again(tmp_path: Pa
     image = PreparedImage.model_validate({**place, **facts, "condition": None, "group": "a", "key": ""})
 
     class Forgetful(Gridded):
-        def scan_region(self, region: np.ndarray, network: MapsTiles | None = None) -> RegionScan:  # noqa: ARG002 - so
+        def scan_region(self, region: np.ndarray, network: MapsTiles | None = None) -> RegionScan:  # noqa: ARG002 - it forgets
             return super().scan_region(region)
 
     quick, plain = Gridded(), Forgetful()

@@ -132,10 +132,10 @@ def test_a_grid_of_tiles_goes_on_from_places_and_places_from_a_grid(sets: dict[s
 
 
 def test_a_source_without_labels_is_a_start_without_its_defects(sets: dict[str, TileSet], tmp_path: Path) -> None:
-    grid = TilePlan(mode="grid", tile_height=320, tile_width=320, stride_height=256, stride_width=256)
+    grid = TilePlan(mode="grid", tile_height=128, tile_width=128, stride_height=96, stride_width=96)
     sound, spoilt = ([_wood(i, 320, 320) for i in range(6)] for _ in range(2))
-    for number, picture in enumerate(spoilt[:4]):
-        picture[30:46, 30 + 8 * number : 46 + 8 * number] = np.random.default_rng(number).choice([0, 255], (16, 16, 1))
+    for number, picture in enumerate(spoilt[:4]):  # one of nine tiles
+        picture[40:64, 40:64] = np.random.default_rng(number).choice([0, 255], (24, 24, 1))
     clean, dirty = (_tiles(tmp_path / n, p, grid) for n, p in (("clean", sound), ("dirty", spoilt)))
 
     def spread(state: Mapping[str, torch.Tensor]) -> float:
