@@ -63,8 +63,9 @@ def fit_efficientad(
             if warm:
                 warm(model)
             module = _TileEfficientAd(settings).attach(model, views, kept, penalty)
+            told = [model.ask_teacher(tile)[None] for tile in sound]
             stopped = train_in_steps(
-                module, len(views), settings, seed, lambda: model.loss_on(sound), warm=warm is not None
+                module, len(views), settings, seed, lambda: model.loss_on(sound, told), warm=warm is not None
             )
     model = model.cpu().eval()
     model.weigh_maps(sound)
@@ -165,21 +166,25 @@ class TileEfficientAdModel(EfficientAdModel):
         anomaly_map = F.interpolate(padded, size=batch.shape[-2:], mode="bilinear", align_corners=False)
         return InferenceBatch(pred_score=anomaly_map.amax(dim=(-2, -1)), anomaly_map=anomaly_map)
 
-    def _distances(self, batch: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return the distances of student to teacher and to autoencoder, (n, 1, h/4 - 8, w/4 - 8) each."""
+    def _distances(self, batch: torch.Tensor, teacher: torch.Tensor | None = None) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the distances of student to teacher and to autoencoder, (n, 1, h/4 - 8, w/4 - 8) each.
+
+        `teacher` is what it says of the batch, where that is known.
+        """
         student = self.student(batch)
-        teacher, decoded = self.teacher(batch), self.ae(batch, batch.shape[-2:])
+        teacher = self.teacher(batch) if teacher is None else teacher
+        decoded = self.ae(batch, batch.shape[-2:])
         to_teacher = (teacher - student[:, : self.teacher_out_channels]).square().mean(1, keepdim=True)
         to_autoencoder = (decoded - student[:, self.teacher_out_channels :]).square().mean(1, keepdim=True)
         return to_teacher, to_autoencoder
 
-    def loss_on(self, tiles: Sequence[torch.Tensor]) -> float:
-        """Return the mean distance of student to teacher and to autoencoder on sound tiles."""
+    def loss_on(self, tiles: Sequence[torch.Tensor], told: Sequence[torch.Tensor]) -> float:
+        """Return the mean distance of student to teacher and to autoencoder on sound tiles; `told` is the teacher's."""
         device = self.map_weights.device
         found = []
         with autocast():
-            for tile in tiles:
-                to_teacher, to_autoencoder = self._distances(tile.to(device))
+            for tile, teacher in zip(tiles, told, strict=True):
+                to_teacher, to_autoencoder = self._distances(tile.to(device), teacher.to(device))
                 found.append(float(to_teacher.mean() + to_autoencoder.mean()))
         return float(np.mean(found))
 
