@@ -6,7 +6,6 @@ All three networks are convolutions, so that they stand on tiles of any size fro
 from collections.abc import Mapping
 
 import torch
-from torch import nn
 
 from pipelines.errors import ModelError
 from pipelines.imaging.tiling import TileSet
@@ -18,8 +17,9 @@ from pipelines.models.efficientad import (
     spread,
 )
 from pipelines.models.fitted import Fitted
-from pipelines.models.moments import ChannelMoments
+from pipelines.models.moments import Moments
 from pipelines.models.teacher import load_teacher
+from pipelines.models.whitening import as_points, mix, whitening_of
 from pipelines.run_settings import EfficientAdSettings
 
 State = Mapping[str, torch.Tensor]
@@ -33,14 +33,14 @@ def reuse(tiles: TileSet, select: TileSet, settings: EfficientAdSettings, seed: 
     """
     model, described = _make_model(settings)
     _check(model, state)
-    model.fold_statistics(state["teacher_mean"], state["teacher_std"])
+    model.fold_statistics(state["teacher_mean"], state["teacher_whitening"])
     model.load_state_dict(dict(state), strict=False)
     model.eval()
     return Fitted(model, model.state(), {"teacher": described})
 
 
 def statistics(tiles: TileSet, select: TileSet, settings: EfficientAdSettings, seed: int, state: State) -> Fitted:  # noqa: ARG001
-    """Keep the source's networks, standardise the teacher by the target's tiles, and weigh the two maps by `select`.
+    """Keep the source's networks, whiten the teacher by the target's tiles, and weigh the two maps by `select`.
 
     What student and autoencoder learnt to say is said in the new units: the teacher's channels, and how much each of
     them counts, are the target's then.
@@ -49,11 +49,10 @@ def statistics(tiles: TileSet, select: TileSet, settings: EfficientAdSettings, s
         ModelError: where the state is not one of EfficientAD with this teacher.
     """
     model, described = _make_model(settings)
-    moments = ChannelMoments(model.teacher_out_channels)
+    moments = Moments(model.teacher_out_channels, 1, 1)
     for index in spread(len(tiles), settings.max_train_tiles):
-        moments.update(model.ask_teacher(as_tensor(tiles[index])).float())
-    mean, variance = moments.estimate()
-    model.fold_statistics(mean.float(), variance.clamp_min(1e-12).sqrt().float())
+        moments.update(as_points(model.ask_teacher(as_tensor(tiles[index]))))
+    model.fold_statistics(*whitening_of(moments))
     take_networks(model, state)
     model.eval()
     held_out = select if len(select) else tiles
@@ -74,23 +73,18 @@ def finetune(tiles: TileSet, select: TileSet, settings: EfficientAdSettings, see
 def take_networks(model: TileEfficientAdModel, state: State) -> None:
     """Give a model the student and the autoencoder of a state, in the units of its own teacher.
 
-    The state's networks imitate (t - m) / s of the teacher's features t; with the model's own mean M and deviation S,
-    (t - M) / S is (s / S) times that and (m - M) / S more.
+    The state's networks imitate (t - m) @ w of the teacher's features t; with the model's own mean M and whitening W,
+    (t - M) @ W is that @ w^-1 @ W, and (m - M) @ W more.
     """
     _check(model, state)
-    own = model.teacher_mean, model.teacher_std
     kept = {name: value for name, value in state.items() if name.startswith(("student.", "ae."))}
     model.load_state_dict(kept, strict=False)
-    factor = state["teacher_std"].to(own[1]) / own[1]
-    offset = (state["teacher_mean"].to(own[0]) - own[0]) / own[1]
+    own = model.teacher_whitening
+    matrix = torch.linalg.solve(state["teacher_whitening"].to(own), own)
+    offset = (state["teacher_mean"].to(own) - model.teacher_mean) @ own
     # The student's channels imitate the teacher first and the autoencoder after it, which is in the same units.
-    _rescale(model.student.conv4, factor.repeat(2), offset.repeat(2))
-    _rescale(model.ae.decoder.deconv8, factor, offset)
-
-
-def _rescale(layer: nn.Conv2d, factor: torch.Tensor, offset: torch.Tensor) -> None:
-    layer.weight.mul_(factor[:, None, None, None])
-    layer.bias.mul_(factor).add_(offset)
+    mix(model.student.conv4, torch.block_diag(matrix, matrix), offset.repeat(2))
+    mix(model.ae.decoder.deconv8, matrix, offset)
 
 
 def _make_model(settings: EfficientAdSettings) -> tuple[TileEfficientAdModel, str]:

@@ -15,10 +15,11 @@ from pipelines.imaging.tiling import TileSet
 from pipelines.models.anomalib_api import EfficientAd, EfficientAdModel, InferenceBatch
 from pipelines.models.fitted import Fitted
 from pipelines.models.frozen import FrozenOutputs, keep_outputs
-from pipelines.models.moments import ChannelMoments
+from pipelines.models.moments import Moments
 from pipelines.models.processor import autocast
 from pipelines.models.stepping import train_in_steps
 from pipelines.models.teacher import load_teacher
+from pipelines.models.whitening import as_points, mix, whiten, whitening_of
 from pipelines.run_settings import EfficientAdSettings
 
 # A patch description network without padding has this many cells less on every side than its stride would give.
@@ -42,7 +43,7 @@ def fit_efficientad(
 
     `select` holds other sound tiles: they say when to stop and how the two maps weigh; without any, `tiles` do. The
     map is a squared distance. `warm` gives student and autoencoder the weights to begin with, once the teacher is
-    standardised.
+    whitened.
 
     Raises:
         ModelError: where there is no tile or no teacher.
@@ -59,7 +60,7 @@ def fit_efficientad(
         model = TileEfficientAdModel(teacher, settings.hard_share)
         views = _Views(tiles, seed)
         with keep_outputs(len(views), lambda row: [model.ask_teacher(views[row])], "teacher") as kept:
-            model.fold_statistics(*_channel_statistics(kept, model.teacher_out_channels))
+            model.fold_statistics(*_whiten_kept(kept, model.teacher_out_channels))
             if warm:
                 warm(model)
             module = _TileEfficientAd(settings).attach(model, views, kept, penalty)
@@ -97,7 +98,7 @@ class TileEfficientAdModel(EfficientAdModel):
 
     map_weights: torch.Tensor
     teacher_mean: torch.Tensor
-    teacher_std: torch.Tensor
+    teacher_whitening: torch.Tensor
 
     def __init__(self, teacher: nn.Module, hard_share: float = 0.001) -> None:
         channels = int(teacher.conv4.weight.shape[0])
@@ -108,7 +109,7 @@ class TileEfficientAdModel(EfficientAdModel):
         del self.mean_std, self.quantiles
         self.register_buffer("map_weights", torch.ones(2))
         self.register_buffer("teacher_mean", torch.zeros(channels))
-        self.register_buffer("teacher_std", torch.ones(channels))
+        self.register_buffer("teacher_whitening", torch.eye(channels))
 
     def train(self, mode: bool = True) -> "TileEfficientAdModel":
         """Train student and autoencoder; the teacher stays as it is."""
@@ -124,20 +125,23 @@ class TileEfficientAdModel(EfficientAdModel):
         return found
 
     @torch.no_grad()
-    def fold_statistics(self, mean: torch.Tensor, std: torch.Tensor) -> None:
-        """Scale the teacher's last layer, so that its channels have mean 0 and deviation 1 (c,) on sound tiles."""
-        last = self.teacher.conv4
-        last.weight.div_(std[:, None, None, None])
-        last.bias.sub_(mean).div_(std)
+    def fold_statistics(self, mean: torch.Tensor, whitening: torch.Tensor) -> None:
+        """Mix the teacher's last layer, so that its channels say (features - mean (c,)) @ whitening (c, c).
+
+        The paper scales each channel by itself (section 3.1), so that what many of them say together counts many times,
+        and what is never seen on sound tiles hardly at all. Uncorrelated channels of one deviation make the distance
+        where a student has learnt nothing a Mahalanobis distance, and no longer the size of the features.
+        """
+        mix(self.teacher.conv4, whitening, -mean @ whitening)
         self.teacher_mean.copy_(mean)
-        self.teacher_std.copy_(std)
+        self.teacher_whitening.copy_(whitening)
 
     def state(self) -> dict[str, torch.Tensor]:
-        """Return what a later fit can go on from: the networks that learnt and what the teacher was standardised by."""
+        """Return what a later fit can go on from: the networks that learnt and what whitened the teacher."""
         return {name: value for name, value in self.state_dict().items() if not name.startswith("teacher.")}
 
     def losses(self, views: torch.Tensor, wanted: torch.Tensor, penalty: torch.Tensor) -> torch.Tensor:
-        """Sum anomalib's losses for views (n, 3, h, w) whose standardised teacher features are `wanted`.
+        """Sum anomalib's losses for views (n, 3, h, w) whose whitened teacher features are `wanted`.
 
         Student and autoencoder see the same view, in its own or in other light, where the paper's algorithm 1 shows the
         student both: one pass of the student less a step. It learns from the highest distances alone, the paper from a
@@ -221,10 +225,7 @@ class _TileEfficientAd(EfficientAd):
         """Return the loss of some views, by their rows."""
         views = torch.cat([self._views[row] for row in rows]).to(self.device)
         wanted = self._kept.get(rows)[0].to(self.device)
-        mean, std = (
-            value.to(self.device)[:, None, None] for value in (self.model.teacher_mean, self.model.teacher_std)
-        )
-        return self.model.losses(views, (wanted - mean) / std, as_tensor(self._penalty.draw()).to(self.device))
+        return self.model.losses(views, wanted, as_tensor(self._penalty.draw()).to(self.device))
 
     def configure_optimizers(self) -> Any:
         """anomalib's optimiser and schedule, for the networks that learn."""
@@ -235,13 +236,15 @@ class _TileEfficientAd(EfficientAd):
         return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
 
-def _channel_statistics(kept: FrozenOutputs, channels: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return the mean and the deviation (c,) of kept features, added up in float64."""
-    found = ChannelMoments(channels)
+def _whiten_kept(kept: FrozenOutputs, channels: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Whiten kept features in their place, by those of the tiles as they are; return by what mean and matrix."""
+    points = Moments(channels, 1, 1)
     for row in range(0, len(kept), _VARIANTS):
-        found.update(kept.get([row])[0][0])
-    mean, variance = found.estimate()
-    return mean.float(), variance.clamp_min(1e-12).sqrt().float()
+        points.update(as_points(kept.get([row])[0][0]))
+    mean, whitening = whitening_of(points)
+    for row in range(len(kept)):
+        kept.put(row, [whiten(kept.get([row])[0], mean, whitening)])
+    return mean, whitening
 
 
 def as_tensor(tile: np.ndarray[Any, Any]) -> torch.Tensor:

@@ -228,14 +228,18 @@ def test_efficientad_says_the_same_in_the_target_s_units() -> None:
     torch.manual_seed(0)
     models = [TileEfficientAdModel(SmallPatchDescriptionNetwork(4)).eval() for _ in range(2)]
     source, target = models
-    source.fold_statistics(torch.tensor([0.1, -0.2, 0.3, 0.0]), torch.tensor([0.5, 1.0, 2.0, 0.7]))
-    target.fold_statistics(torch.tensor([-0.4, 0.2, 0.0, 0.1]), torch.tensor([1.5, 0.3, 1.0, 0.9]))
+    mixed = torch.eye(4) + 0.3 * torch.rand(4, 4)
+    source.fold_statistics(torch.tensor([0.1, -0.2, 0.3, 0.0]), mixed @ torch.diag(torch.tensor([2.0, 1.0, 0.5, 1.4])))
+    target.fold_statistics(torch.tensor([-0.4, 0.2, 0.0, 0.1]), mixed.T @ torch.diag(torch.tensor([0.7, 3, 1.0, 1.1])))
     adapt_efficientad.take_networks(target, source.state())
     tile = torch.rand(1, 3, 256, 256)
     with torch.no_grad():
         said = [
-            torch.cat([m.student(tile)[:, :4], m.student(tile)[:, 4:], m.ae(tile, tile.shape[-2:])])
-            * m.teacher_std[:, None, None]
+            torch.einsum(
+                "nchw,cd->ndhw",
+                torch.cat([m.student(tile)[:, :4], m.student(tile)[:, 4:], m.ae(tile, tile.shape[-2:])]),
+                torch.linalg.inv(m.teacher_whitening),
+            )
             + m.teacher_mean[:, None, None]
             for m in models
         ]

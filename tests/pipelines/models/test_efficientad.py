@@ -11,8 +11,10 @@ from pipelines.imaging.tiling import TileSet
 from pipelines.models.anomalib_api import EfficientAdModel, SmallPatchDescriptionNetwork
 from pipelines.models.efficientad import TileEfficientAdModel, fit_efficientad
 from pipelines.models.export import export_openvino
+from pipelines.models.moments import Moments
 from pipelines.models.runtime import TileModel
 from pipelines.models.teacher import load_teacher, save_teacher
+from pipelines.models.whitening import as_points, whiten, whitening_of
 from pipelines.records import TilePlan
 from pipelines.run_settings import EfficientAdSettings
 
@@ -31,7 +33,7 @@ def pair() -> tuple[TileEfficientAdModel, EfficientAdModel]:
     mean, std = torch.linspace(-0.1, 0.1, CHANNELS), torch.linspace(0.05, 0.2, CHANNELS)
     theirs.mean_std.update({"mean": mean[None, :, None, None], "std": std[None, :, None, None]})
     with torch.no_grad():
-        ours.fold_statistics(mean, std)
+        ours.fold_statistics(mean, torch.diag(1 / std))
     return ours, theirs
 
 
@@ -53,6 +55,27 @@ def test_the_map_is_anomalibs_but_for_a_constant_and_its_rim(
         spread = theirs(tile).anomaly_map[:, :, 20:-20, 20:-20].std()
     assert difference.std() < 1e-3 * spread
     assert ours(tile).anomaly_map.min() >= 0
+
+
+def test_the_folded_teacher_says_what_whitening_its_features_says() -> None:
+    torch.manual_seed(0)
+    model = TileEfficientAdModel(SmallPatchDescriptionNetwork(4)).eval()
+    tile = torch.rand(1, 3, 256, 288)
+    with torch.no_grad():
+        bare = model.teacher(tile)
+        points = Moments(4, 1, 1)
+        points.update(as_points(bare[0]))
+        mean, whitening = whitening_of(points)
+        model.fold_statistics(mean, whitening)
+        folded = model.teacher(tile)
+    torch.testing.assert_close(folded, whiten(bare, mean, whitening), rtol=1e-3, atol=1e-3)
+    found = np.cov(folded[0].flatten(1).numpy())
+    assert folded.mean((0, 2, 3)).abs().max() < 1e-3
+    assert np.trace(found) == pytest.approx(4, rel=1e-3)
+    # The ridge takes something of each direction: what had the variance v among correlations has v / (v + 0.1), scaled.
+    values = np.linalg.eigvalsh(np.corrcoef(bare[0].flatten(1).numpy()))
+    shares = values / (values + 0.1)
+    np.testing.assert_allclose(np.linalg.eigvalsh(found), np.sort(4 * shares / shares.sum()), rtol=1e-2)
 
 
 def test_the_losses_are_anomalibs_where_the_light_does_not_change(
