@@ -78,7 +78,7 @@ def slow(folder: Path) -> None:
     random = np.random.default_rng(0)
     weights = ops.constant(random.normal(0, 0.01, (1536, 1536)).astype(np.float32))
     numbers = ops.broadcast(ops.reduce_mean(ops.convert(model.input(0), "f32"), np.arange(4)), np.array([16, 1536]))
-    for _ in range(60):
+    for _ in range(90):  # so much that even a busy machine does not hide it
         numbers = ops.tanh(ops.matmul(numbers, weights, transpose_a=False, transpose_b=False))
     nothing = ops.multiply(ops.reduce_mean(numbers, np.arange(2)), np.float32(1e-20))
     source = model.output(0).get_node().input_value(0)
