@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from prefect import flow
 
 from flows.adapt_choice import Chosen, choose_attempt
-from flows.adapt_known import TAG, find_adapted, keep_result, mark_adaptation
+from flows.adapt_known import TAG, find_adapted, keep_result, mark_adaptation, propose_again
 from flows.adapt_report import describe, write_task
 from flows.adapt_results import AdaptResult, AttemptResult, ChosenResult
 from flows.algorithm import Shared, log_data, train_algorithm
@@ -84,7 +84,7 @@ def adapt(
         known = find_adapted(tracking, target, mark)
         if known is not None:
             log.info("adapt %s: %s, data, settings and code are unchanged, nothing to train", target, source)
-            result = _propose_again(project, tracking, known)
+            result = propose_again(project, tracking, known)
         else:
             tags = {**job.tags(), "adapted_from": source, TAG: mark}
             with (
@@ -199,14 +199,6 @@ def _finish(adapting: _Adapting, job: Job, origin: Origin, chosen: Chosen) -> Co
     notes = {"adapted": f"from {origin.name} by {found.strategy}, with {_used(job)}"}
     start = found.finished(notes)
     return train_algorithm(adapting.shared._replace(job=final), found.algorithm, start)
-
-
-def _propose_again(project: Project, tracking: Tracking, known: AdaptResult) -> AdaptResult:
-    """Answer with what is known, and with what is decided and in use by now; what still waits is proposed again."""
-    ruling = decide_task(project, tracking, tracking.version(known.target, known.chosen.version), known.chosen.reason)
-    champion = Champion.of(tracking.champion(known.target))
-    page = known.report if known.report and (project.root / known.report).is_file() else None
-    return known.model_copy(update={"skipped": True, "decision": ruling, "champion": champion, "report": page})
 
 
 def _used(job: Job) -> str:

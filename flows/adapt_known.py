@@ -8,7 +8,10 @@ from contextlib import suppress
 from flows.adapt_results import AdaptResult
 from flows.job import Job
 from flows.origins import Origin
+from flows.results import Champion
+from flows.tasks import decide_task
 from pipelines.errors import ModelError
+from pipelines.paths import Project
 from pipelines.reuse import hash_modules
 from pipelines.tracking.runs import Run
 from pipelines.tracking.store import Tracking
@@ -52,3 +55,11 @@ def find_adapted(tracking: Tracking, target: str, mark: str) -> AdaptResult | No
             if not found.failed and tracking.parent(version.run_id) == run_id:
                 return found
     return None
+
+
+def propose_again(project: Project, tracking: Tracking, known: AdaptResult) -> AdaptResult:
+    """Answer with what is known, and with what is decided and in use by now; what still waits is proposed again."""
+    ruling = decide_task(project, tracking, tracking.version(known.target, known.chosen.version), known.chosen.reason)
+    champion = Champion.of(tracking.champion(known.target))
+    page = known.report if known.report and (project.root / known.report).is_file() else None
+    return known.model_copy(update={"skipped": True, "decision": ruling, "champion": champion, "report": page})

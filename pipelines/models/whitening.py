@@ -6,7 +6,7 @@ from torch import nn
 from pipelines.models.moments import Moments
 
 # What every direction's variance is raised by, of channels scaled to variance 1: those of the bundled teacher vary
-# 100,000 times less in their weakest direction than in their strongest, which would be noise made large.
+# 60,000 times less in their weakest direction than in their strongest, which would be noise made large.
 _RIDGE = 0.1
 
 
