@@ -12,13 +12,13 @@ from pipelines.imaging.tiling import TileSet
 from pipelines.models.efficientad import (
     SELECT_TILES,
     TileEfficientAdModel,
-    as_tensor,
     fit_efficientad,
     spread,
 )
 from pipelines.models.fitted import Fitted
 from pipelines.models.moments import Moments
 from pipelines.models.teacher import load_teacher
+from pipelines.models.views import as_tensor
 from pipelines.models.whitening import as_points, mix, whitening_of
 from pipelines.run_settings import EfficientAdSettings
 

@@ -7,7 +7,6 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import nn
-from torchvision.transforms import functional as tv
 
 from pipelines.errors import ModelError
 from pipelines.imaging.everyday import EverydayCrops
@@ -19,12 +18,12 @@ from pipelines.models.moments import Moments
 from pipelines.models.processor import autocast
 from pipelines.models.stepping import train_in_steps
 from pipelines.models.teacher import load_teacher
+from pipelines.models.views import VARIANTS, Views, as_tensor
 from pipelines.models.whitening import as_points, mix, whiten, whitening_of
 from pipelines.run_settings import EfficientAdSettings
 
 # A patch description network without padding has this many cells less on every side than its stride would give.
 _MARGIN = 4
-_VARIANTS = 2  # every tile as it is, and once in other light
 SELECT_TILES = 24
 # Each of the two maps counts by the spread between these quantiles of it on sound tiles (section 3.4).
 _QUANTILES = (0.9, 0.995)
@@ -58,7 +57,7 @@ def fit_efficientad(
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         model = TileEfficientAdModel(teacher, settings.hard_share)
-        views = _Views(tiles, seed)
+        views = Views(tiles, seed)
         with keep_outputs(len(views), lambda row: [model.ask_teacher(views[row])], "teacher") as kept:
             model.fold_statistics(*_whiten_kept(kept, model.teacher_out_channels))
             if warm:
@@ -71,26 +70,6 @@ def fit_efficientad(
     model = model.cpu().eval()
     model.weigh_maps(sound)
     return Fitted(model, model.state(), {"teacher": described, "stopped": stopped.in_words()})
-
-
-class _Views:
-    """Each tile (1, 3, h, w) in [0, 1] as it is and once in other light; which light follows from seed and tile."""
-
-    def __init__(self, tiles: TileSet, seed: int) -> None:
-        self._tiles, self._seed = tiles, seed
-
-    def __len__(self) -> int:
-        return len(self._tiles) * _VARIANTS
-
-    def __getitem__(self, row: int) -> torch.Tensor:
-        number, variant = divmod(row, _VARIANTS)
-        tile = as_tensor(self._tiles[number])
-        if not variant:
-            return tile
-        random = np.random.default_rng((self._seed, number))
-        change = (tv.adjust_brightness, tv.adjust_contrast, tv.adjust_saturation)[random.integers(3)]
-        changed: torch.Tensor = change(tile, float(random.uniform(0.8, 1.2)))
-        return changed
 
 
 class TileEfficientAdModel(EfficientAdModel):
@@ -211,7 +190,7 @@ class _TileEfficientAd(EfficientAd):
         self._settings = settings
 
     def attach(
-        self, model: TileEfficientAdModel, views: _Views, kept: FrozenOutputs, penalty: EverydayCrops
+        self, model: TileEfficientAdModel, views: Views, kept: FrozenOutputs, penalty: EverydayCrops
     ) -> "_TileEfficientAd":
         """Take what is trained, and on what; Lightning would copy it if the constructor took it."""
         self.model = model
@@ -239,17 +218,12 @@ class _TileEfficientAd(EfficientAd):
 def _whiten_kept(kept: FrozenOutputs, channels: int) -> tuple[torch.Tensor, torch.Tensor]:
     """Whiten kept features in their place, by those of the tiles as they are; return by what mean and matrix."""
     points = Moments(channels, 1, 1)
-    for row in range(0, len(kept), _VARIANTS):
+    for row in range(0, len(kept), VARIANTS):
         points.update(as_points(kept.get([row])[0][0]))
     mean, whitening = whitening_of(points)
     for row in range(len(kept)):
         kept.put(row, [whiten(kept.get([row])[0], mean, whitening)])
     return mean, whitening
-
-
-def as_tensor(tile: np.ndarray[Any, Any]) -> torch.Tensor:
-    pixels = torch.from_numpy(np.array(tile)).permute(2, 0, 1)[None].float() / 255
-    return pixels.contiguous(memory_format=torch.channels_last)
 
 
 def _quantile(values: torch.Tensor, share: float) -> torch.Tensor:
