@@ -1,6 +1,5 @@
 """From a fitted torch model to the OpenVINO IR that a version carries."""
 
-import warnings
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +11,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from pipelines.errors import ModelError
+from pipelines.models.compiled import convert_network
 from pipelines.models.fitted import Fitted
 from pipelines.models.quantise import write_ir
 
@@ -78,15 +78,8 @@ def convert_on_bytes(on_bytes: nn.Module, tile_height: int, tile_width: int) -> 
     Raises:
         ModelError: where it cannot be converted.
     """
-    example = torch.zeros(1, tile_height, tile_width, 3, dtype=torch.uint8)
     try:
-        with torch.no_grad(), warnings.catch_warnings():
-            # OpenVINO traces this way; it is not ours to change.
-            warnings.filterwarnings("ignore", "`torch.jit.")
-            # Sizes are those of the plan, so that what the tracer makes a constant is one.
-            warnings.simplefilter("ignore", torch.jit.TracerWarning)
-            shape = [-1, tile_height, tile_width, 3]
-            return openvino.convert_model(on_bytes.eval(), example_input=example, input=shape)
+        return convert_network(on_bytes, (tile_height, tile_width, 3), torch.uint8)
     except Exception as error:  # the converter raises a dozen kinds
         raise ModelError(
             f"the model cannot be exported for tiles of {tile_height} x {tile_width}: {error}",

@@ -12,6 +12,7 @@ from pipelines.errors import ModelError
 from pipelines.imaging.tiling import TileSet
 from pipelines.models.anomalib_api import Fastflow, FastflowLoss, FastflowModel, InferenceBatch, create_fast_flow_block
 from pipelines.models.backbone import ImagenetFeatures, make_features
+from pipelines.models.compiled import CompiledNetwork, compile_frozen
 from pipelines.models.fitted import Fitted, average_tiles
 from pipelines.models.frozen import FrozenOutputs, keep_outputs
 from pipelines.models.moments import ChannelMoments
@@ -89,11 +90,14 @@ def keep_features(model: "TileFastflowModel", tiles: TileSet, moments: Sequence[
     """Compute the features of all tiles once, and count them into the moments."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     model.to(device)
+    extract = compile_frozen(model.feature_extractor, tiles)
 
     def compute(index: int) -> list[torch.Tensor]:
         pixels = torch.from_numpy(np.array(tiles[index])).to(device)
         with torch.no_grad():
-            features = [layer[0].cpu() for layer in model.features(pixels.permute(2, 0, 1)[None].float() / 255)]
+            features = [
+                layer[0].cpu() for layer in model.features(pixels.permute(2, 0, 1)[None].float() / 255, extract)
+            ]
         for found, layer in zip(moments, features, strict=bool(moments)):
             found.update(layer)
         return features
@@ -170,11 +174,10 @@ class TileFastflowModel(FastflowModel):
             if isinstance(module, _Subnet):
                 module.bf16 = wanted
 
-    def features(self, tiles: torch.Tensor) -> list[torch.Tensor]:
+    def features(self, tiles: torch.Tensor, compiled: CompiledNetwork | None = None) -> list[torch.Tensor]:
         """Return the inner features of tiles (n, 3, h, w) in [0, 1], one (n, c, h', w') a layer."""
-        return [
-            _crop(layer, border) for layer, border in zip(self.feature_extractor(tiles), self._borders, strict=True)
-        ]
+        layers = (compiled or self.feature_extractor)(tiles)
+        return [_crop(layer, border) for layer, border in zip(layers, self._borders, strict=True)]
 
     def flow(self, features: Sequence[torch.Tensor]) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
         """Return latent variables (n, c, h', w') and logarithms of the Jacobian's determinant (n,), one a layer."""

@@ -12,6 +12,7 @@ from pipelines.errors import ModelError
 from pipelines.imaging.tiling import TileSet
 from pipelines.models.anomalib_api import AnomalyMapGenerator, InferenceBatch, Padim, PadimModel
 from pipelines.models.backbone import make_features
+from pipelines.models.compiled import CompiledNetwork, compile_frozen
 from pipelines.models.fitted import Fitted
 from pipelines.models.gaussian import WhiteningGaussian, estimate
 from pipelines.models.moments import Moments
@@ -19,7 +20,8 @@ from pipelines.models.training import train_on_tiles
 from pipelines.records import TilePlan
 from pipelines.run_settings import PadimSettings
 
-_BATCH = 8
+# Each batch passes over the whole scatter once, which is more memory than the features of all its tiles.
+_BATCH = 16
 
 
 def fit_padim(tiles: TileSet, settings: PadimSettings, seed: int) -> Fitted:
@@ -46,7 +48,9 @@ def choose_gaussian(settings: PadimSettings, plan: TilePlan) -> PadimSettings:
 
 def gather(model: "TilePadimModel", tiles: TileSet) -> "TilePadimModel":
     """Take the features of all tiles into a model's moments, and fit it; anomalib's loop ends with `model.fit()`."""
+    model.compiled = compile_frozen(model.feature_extractor, tiles)
     train_on_tiles(_TilePadim().attach(model), tiles, _BATCH)
+    model.compiled = None
     model.cpu().eval()
     return model
 
@@ -86,13 +90,16 @@ class TilePadimModel(PadimModel):
         self.register_buffer("idx", draw_channels(self.feature_extractor.channels, settings.features, seed))
         self.gaussian = WhiteningGaussian()
         self.moments: Moments | None = None
+        # What stands for the feature extractor while training.
+        self.compiled: CompiledNetwork | None = None
         self._settings = settings
         self.anomaly_map_generator = DistanceMap()
 
     def forward(self, input_tensor: torch.Tensor) -> Any:
         """Score tiles (n, 3, h, w) in [0, 1]; in training, take their embeddings into the moments instead."""
         with torch.no_grad():
-            embedding = self.generate_embedding(self.feature_extractor(input_tensor))
+            extract = self.compiled if self.training and self.compiled else self.feature_extractor
+            embedding = self.generate_embedding(extract(input_tensor))
         if self.training:
             if self.moments is None:
                 self.moments = Moments(*embedding.shape[1:])

@@ -27,10 +27,8 @@ class TileModel:
             if not (folder / name).is_file():
                 raise ModelError(f"no {name} in {folder}", cure="retrain, or restore the model's folder")
         self.precision = precision if precision in machine_precisions() else Precision.F32
-        core = _core()
         try:
-            model = core.read_model(folder / XML, folder / BIN)
-            self._compiled = core.compile_model(model, "CPU", _properties(self.precision))
+            self._compiled = compile_network(_core().read_model(folder / XML, folder / BIN), self.precision)
         except RuntimeError as error:
             raise ModelError(
                 f"{folder / XML} cannot be loaded: {error}", cure="retrain, or restore the model's folder"
@@ -51,6 +49,11 @@ class TileModel:
             )
         # A copy: OpenVINO uses the memory again for the next call.
         return np.array(self._compiled(tiles)[0], np.float32)
+
+
+def compile_network(model: openvino.Model, precision: Precision) -> openvino.CompiledModel:
+    """Compile a network for this machine's processor and the cores that this process may use."""
+    return _core().compile_model(model, "CPU", _properties(precision))
 
 
 @functools.cache

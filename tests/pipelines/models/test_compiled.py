@@ -1,0 +1,88 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import nn
+
+from pipelines.errors import ModelError
+from pipelines.imaging.tiling import TileSet
+from pipelines.models import compiled
+from pipelines.models.backbone import make_features
+from pipelines.models.compiled import CompiledNetwork, compile_frozen
+from pipelines.models.fastflow import fit_fastflow
+from pipelines.models.padim import fit_padim
+from pipelines.records import TilePlan
+from pipelines.run_settings import FastflowSettings, PadimSettings
+
+PLAN = TilePlan(mode="fit", tile_height=64, tile_width=96)
+
+
+@pytest.fixture
+def tiles(tmp_path: Path) -> TileSet:
+    files = [tmp_path / f"{number}.png" for number in range(6)]
+    for number, file in enumerate(files):
+        Image.fromarray(np.random.default_rng(number).integers(0, 256, (64, 96, 3), np.uint8)).save(file)
+    return TileSet(files, PLAN)
+
+
+def test_gives_what_torch_gives_for_any_number_of_tiles() -> None:
+    network = make_features("lite0", (1, 2, 3))
+    fast = CompiledNetwork(network, 64, 96)
+    for count in (1, 3):
+        tiles = torch.rand(count, 3, 64, 96, generator=torch.Generator().manual_seed(count))
+        with torch.no_grad():
+            wanted = network(tiles)
+        found = fast(tiles)
+        assert [tuple(layer.shape) for layer in found] == [tuple(layer.shape) for layer in wanted]
+        for ours, layer in zip(found, wanted, strict=True):
+            torch.testing.assert_close(ours, layer, rtol=1e-4, atol=2e-4)
+
+
+def test_what_it_gave_stays_when_it_is_asked_again() -> None:
+    fast = CompiledNetwork(make_features("lite0", (1,)), 64, 64)
+    first = fast(torch.zeros(1, 3, 64, 64))[0]
+    before = first.clone()
+    fast(torch.ones(1, 3, 64, 64))
+    assert torch.equal(first, before)
+
+
+def test_is_compiled_only_where_tiles_enough_pay_for_it(tiles: TileSet, monkeypatch: pytest.MonkeyPatch) -> None:
+    network = make_features("lite0", (1,))
+    assert compile_frozen(network, tiles) is None
+    monkeypatch.setattr(compiled, "_PAYS_FROM", 6 * 64 * 96)
+    assert isinstance(compile_frozen(network, tiles), CompiledNetwork)
+
+
+def test_both_ways_fit_the_same_statistics(tiles: TileSet, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+    answer = CompiledNetwork.__call__
+
+    def count(self: CompiledNetwork, batch: torch.Tensor) -> list[torch.Tensor]:
+        asked.append(len(batch))
+        return answer(self, batch)
+
+    monkeypatch.setattr(CompiledNetwork, "__call__", count)
+    padim = PadimSettings(features=40)
+    flow = FastflowSettings(flow_steps=1, batch=2, max_steps=2, check_every=1)
+    in_torch = fit_padim(tiles, padim, 0).state, fit_fastflow(tiles, tiles, flow, 0).state
+    assert not asked
+    monkeypatch.setattr(compiled, "_PAYS_FROM", 0)
+    found = fit_padim(tiles, padim, 0).state, fit_fastflow(tiles, tiles, flow, 0).state
+    # PaDiM's one batch, and every tile of FastFlow twice: trained on, and held out.
+    assert asked == [6] + [1] * 12
+    for name, tensor in in_torch[0].items():
+        torch.testing.assert_close(found[0][name], tensor, rtol=1e-3, atol=1e-3)
+    for name in ("standards.0.mean", "standards.0.scale"):
+        torch.testing.assert_close(found[1][name], in_torch[1][name], rtol=1e-3, atol=1e-3)
+
+
+def test_a_network_that_cannot_be_compiled_is_told_of() -> None:
+    class Odd(nn.Module):
+        def forward(self, tiles: torch.Tensor) -> torch.Tensor:
+            raise RuntimeError(f"{tuple(tiles.shape)} does not fit")
+
+    with pytest.raises(ModelError, match="64 x 96") as error:
+        CompiledNetwork(Odd(), 64, 96)
+    assert "backbone" in error.value.cure
