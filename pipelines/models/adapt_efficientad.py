@@ -10,7 +10,6 @@ import torch
 from pipelines.errors import ModelError
 from pipelines.imaging.tiling import TileSet
 from pipelines.models.efficientad import (
-    SELECT_TILES,
     TileEfficientAdModel,
     fit_efficientad,
     spread,
@@ -40,7 +39,7 @@ def reuse(tiles: TileSet, select: TileSet, settings: EfficientAdSettings, seed: 
 
 
 def statistics(tiles: TileSet, select: TileSet, settings: EfficientAdSettings, seed: int, state: State) -> Fitted:  # noqa: ARG001
-    """Keep the source's networks, whiten the teacher by the target's tiles, and weigh the two maps by `select`.
+    """Keep the source's networks, and whiten the teacher by the target's tiles.
 
     What student and autoencoder learnt to say is said in the new units: the teacher's channels, and how much each of
     them counts, are the target's then.
@@ -55,8 +54,6 @@ def statistics(tiles: TileSet, select: TileSet, settings: EfficientAdSettings, s
     model.fold_statistics(*whitening_of(moments))
     take_networks(model, state)
     model.eval()
-    held_out = select if len(select) else tiles
-    model.weigh_maps([as_tensor(held_out[i]) for i in spread(len(held_out), SELECT_TILES)])
     return Fitted(model, model.state(), {"teacher": described})
 
 

@@ -25,8 +25,6 @@ from pipelines.run_settings import EfficientAdSettings
 # A patch description network without padding has this many cells less on every side than its stride would give.
 _MARGIN = 4
 SELECT_TILES = 24
-# Each of the two maps counts by the spread between these quantiles of it on sound tiles (section 3.4).
-_QUANTILES = (0.9, 0.995)
 PENALTY_SIDE = 160
 _WEIGHT_DECAY = 1e-5
 
@@ -40,9 +38,8 @@ def fit_efficientad(
 ) -> Fitted:
     """Fit EfficientAD-S (Batzner et al. 2024) to sound tiles whose sides are multiples of 32 and at least 256.
 
-    `select` holds other sound tiles: they say when to stop and how the two maps weigh; without any, `tiles` do. The
-    map is a squared distance. `warm` gives student and autoencoder the weights to begin with, once the teacher is
-    whitened.
+    `select` holds other sound tiles, which say when to stop; without any, `tiles` do. The map is a squared distance.
+    `warm` gives student and autoencoder the weights to begin with, once the teacher is whitened.
 
     Raises:
         ModelError: where there is no tile or no teacher.
@@ -68,14 +65,12 @@ def fit_efficientad(
                 module, len(views), settings, seed, lambda: model.loss_on(sound, told), warm=warm is not None
             )
     model = model.cpu().eval()
-    model.weigh_maps(sound)
     return Fitted(model, model.state(), {"teacher": described, "stopped": stopped.in_words()})
 
 
 class TileEfficientAdModel(EfficientAdModel):
     """EfficientAD's three networks around any teacher of anomalib's small size."""
 
-    map_weights: torch.Tensor
     teacher_mean: torch.Tensor
     teacher_whitening: torch.Tensor
 
@@ -84,9 +79,8 @@ class TileEfficientAdModel(EfficientAdModel):
         super().__init__(teacher_out_channels=channels, padding=False)
         self.teacher = teacher
         self._hard_share = hard_share
-        # Both are folded into weights: what is left to compute is exported as it stands.
+        # The one is folded into weights, the other not used: what is left to compute is exported as it stands.
         del self.mean_std, self.quantiles
-        self.register_buffer("map_weights", torch.ones(2))
         self.register_buffer("teacher_mean", torch.zeros(channels))
         self.register_buffer("teacher_whitening", torch.eye(channels))
 
@@ -141,9 +135,13 @@ class TileEfficientAdModel(EfficientAdModel):
         return total
 
     def forward(self, batch: torch.Tensor) -> Any:
-        """Score tiles (n, 3, h, w) in [0, 1]: half the student's map and half the autoencoder's."""
-        to_teacher, to_autoencoder = self._distances(batch)
-        on_grid = to_teacher * self.map_weights[0] + to_autoencoder * self.map_weights[1]
+        """Score tiles (n, 3, h, w) in [0, 1] by the mean of the student's map and the autoencoder's.
+
+        The paper brings both to one spread on sound tiles first (section 3.4). Both are squared distances between the
+        same whitened channels; after some hundred steps an autoencoder says little, and what it says would be made as
+        loud as the student's map.
+        """
+        on_grid = sum(self._distances(batch)) / 2
         # anomalib pads with 0, below every distance: a defect at a tile's rim would not be seen.
         padded = F.pad(on_grid, (_MARGIN, _MARGIN, _MARGIN, _MARGIN), mode="replicate")
         anomaly_map = F.interpolate(padded, size=batch.shape[-2:], mode="bilinear", align_corners=False)
@@ -163,23 +161,13 @@ class TileEfficientAdModel(EfficientAdModel):
 
     def loss_on(self, tiles: Sequence[torch.Tensor], told: Sequence[torch.Tensor]) -> float:
         """Return the mean distance of student to teacher and to autoencoder on sound tiles; `told` is the teacher's."""
-        device = self.map_weights.device
+        device = self.teacher_mean.device
         found = []
         with autocast():
             for tile, teacher in zip(tiles, told, strict=True):
                 to_teacher, to_autoencoder = self._distances(tile.to(device), teacher.to(device))
                 found.append(float(to_teacher.mean() + to_autoencoder.mean()))
         return float(np.mean(found))
-
-    @torch.no_grad()
-    def weigh_maps(self, tiles: Sequence[torch.Tensor]) -> None:
-        """Weigh the two maps by their spread on sound tiles.
-
-        anomalib also subtracts the lower quantiles: that moves all scores by one constant, and some below 0.
-        """
-        maps = [torch.cat([m.flatten() for m in column]) for column in zip(*map(self._distances, tiles), strict=True)]
-        low, high = (torch.stack([_quantile(values, share) for values in maps]) for share in _QUANTILES)
-        self.map_weights.copy_(0.5 * 0.1 / (high - low).clamp_min(1e-12))
 
 
 class _TileEfficientAd(EfficientAd):
@@ -224,10 +212,6 @@ def _whiten_kept(kept: FrozenOutputs, channels: int) -> tuple[torch.Tensor, torc
     for row in range(len(kept)):
         kept.put(row, [whiten(kept.get([row])[0], mean, whitening)])
     return mean, whitening
-
-
-def _quantile(values: torch.Tensor, share: float) -> torch.Tensor:
-    return torch.from_numpy(np.asarray(np.quantile(values.numpy(), share), np.float32))
 
 
 def spread(count: int, most: int) -> list[int]:
