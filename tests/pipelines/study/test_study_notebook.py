@@ -2,6 +2,7 @@
 
 import ast
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from pipelines.paths import Project
 from pipelines.study.folder import Profile
 from pipelines.study.notebook import NOTEBOOK, clean, execute, read_notebook, write_notebook
 from pipelines.study.page import render_page
+from tests.chromium import open_chromium
 from tests.conftest import ROOT
 
 _ABSOLUTE = re.compile(r"(?<![\w.:/])/(home|root|tmp|usr|var|work|Users|private)/")
@@ -73,3 +75,11 @@ def test_the_page_needs_nothing_else_and_tells_what_its_pictures_show(executed: 
     pictures = re.findall(r"<img[^>]*>", page)
     assert len(pictures) >= 5
     assert all("alt=" in picture for picture in pictures)
+
+
+def test_the_page_is_no_wider_than_a_phone(committed: Any, tmp_path: Path) -> None:
+    page = tmp_path / "study.html"
+    page.write_text(render_page(committed), encoding="utf-8")
+    with open_chromium(tmp_path) as tab:
+        tab.open(page, 390, 844)
+        assert tab.evaluate("document.documentElement.scrollWidth") <= 390
