@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -18,6 +17,7 @@ from pipelines.models.frozen import FrozenOutputs, keep_outputs
 from pipelines.models.moments import ChannelMoments
 from pipelines.models.processor import has_bf16
 from pipelines.models.stepping import train_in_steps
+from pipelines.models.views import as_tensor
 from pipelines.records import TilePlan
 from pipelines.run_settings import FastflowSettings
 
@@ -93,11 +93,8 @@ def keep_features(model: "TileFastflowModel", tiles: TileSet, moments: Sequence[
     extract = compile_frozen(model.feature_extractor, tiles)
 
     def compute(index: int) -> list[torch.Tensor]:
-        pixels = torch.from_numpy(np.array(tiles[index])).to(device)
         with torch.no_grad():
-            features = [
-                layer[0].cpu() for layer in model.features(pixels.permute(2, 0, 1)[None].float() / 255, extract)
-            ]
+            features = [layer[0].cpu() for layer in model.features(as_tensor(tiles[index]).to(device), extract)]
         for found, layer in zip(moments, features, strict=bool(moments)):
             found.update(layer)
         return features

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -17,6 +16,7 @@ from pipelines.models.fitted import Fitted
 from pipelines.models.gaussian import WhiteningGaussian, estimate
 from pipelines.models.moments import Moments
 from pipelines.models.training import train_on_tiles
+from pipelines.models.views import as_tensor
 from pipelines.records import TilePlan
 from pipelines.run_settings import PadimSettings
 
@@ -58,7 +58,7 @@ def gather(model: "TilePadimModel", tiles: TileSet) -> "TilePadimModel":
 @torch.no_grad()
 def embed(model: "TilePadimModel", tiles: TileSet) -> list[torch.Tensor]:
     """Return the features (c, hw) of each tile."""
-    pictures = (torch.from_numpy(np.array(tiles[i])).permute(2, 0, 1)[None].float() / 255 for i in range(len(tiles)))
+    pictures = (as_tensor(tiles[i]) for i in range(len(tiles)))
     return [model.generate_embedding(model.feature_extractor(picture))[0].flatten(1) for picture in pictures]
 
 

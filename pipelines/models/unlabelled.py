@@ -13,6 +13,7 @@ from pipelines.models.backbone import make_features
 from pipelines.models.kinds import Floats, RobustGaussian, find_kinds, fit_robust
 from pipelines.models.padim import TilePadimModel
 from pipelines.models.runtime import usable_cores
+from pipelines.models.views import as_tensor
 from pipelines.progress import track
 from pipelines.run_settings import PadimSettings, UnlabelledSettings
 
@@ -100,7 +101,7 @@ def take_sample(views: Sequence[View], tiles: TileSet, settings: UnlabelledSetti
     kept: list[list[NDArray[np.float16]]] = [[] for _ in views]
     pooled = []
     for number in track(range(len(tiles)), len(tiles), "kinds"):
-        pixels = torch.from_numpy(np.array(tiles[number])).permute(2, 0, 1)[None].float() / 255
+        pixels = as_tensor(tiles[number])
         for place, view in enumerate(views):
             cells = view(pixels)[0].flatten(1).T.numpy()
             drawn = cells if len(cells) <= most else cells[random.choice(len(cells), most, replace=False)]

@@ -32,5 +32,6 @@ class Views:
 
 
 def as_tensor(tile: np.ndarray[Any, Any]) -> torch.Tensor:
+    """Bring a tile (h, w, 3) uint8 to (1, 3, h, w) in [0, 1], in the order in memory that convolutions are fast in."""
     pixels = torch.from_numpy(np.array(tile)).permute(2, 0, 1)[None].float() / 255
     return pixels.contiguous(memory_format=torch.channels_last)

@@ -18,6 +18,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from rich.console import Console
 
+from pipelines.imaging.decoding import decode_photograph
+from pipelines.imaging.region import find_region
 from pipelines.loader import Detector
 from pipelines.metrics.paired import image_auroc_difference
 from pipelines.paths import Project
@@ -30,6 +32,7 @@ from tests.conftest import make_project, run_knotwatch, set_training
 SURFACE = "boards"
 _ROUNDS = 2000
 _SEED = 0
+_MEGAPIXELS = 100
 
 Floats = NDArray[np.float64]
 
@@ -54,12 +57,13 @@ def cycle(
     boards: Annotated[Path, typer.Argument(help="A data set of layout vsb with the column `split`.")],
     folder: Annotated[Path, typer.Argument(help="Where the project is made; must not exist.")],
     held_back: Annotated[int, typer.Option(help="Sound boards that the reviewer sees.")] = 150,
+    unseen: Annotated[int, typer.Option(help="More sound boards held back, to compare the versions on.")] = 0,
     marked: Annotated[int, typer.Option(help="How many of these the review threshold marks.")] = 20,
     algorithm: Annotated[str, typer.Option(help="padim, fastflow or efficientad.")] = "padim",
     profile: Annotated[str, typer.Option(help="quick or full.")] = "full",
 ) -> None:
     """Train, review, train again, and compare on unseen boards."""
-    pool = split_boards(boards, folder / "boards", folder / "held-back", held_back)
+    pool, others = split_boards(boards, folder, held_back, unseen)
     project = make_project(folder / "project")
     run_knotwatch(project.root, "data", "add", SURFACE, str(folder / "boards"), "--layout", "vsb")
     set_training(project.root, SURFACE, algorithms=[algorithm])
@@ -69,29 +73,34 @@ def cycle(
     change = run_knotwatch(project.root, "data", "review", SURFACE, str(review), "--json").json
     say(f"{change['photographs']} boards reviewed, {change['rejected']} regions rejected, now in {change['parts']}")
     second = retrain(project, profile)
-    before, after = (score_unseen(project, version) for version in (first, second))
+    before, after = (score_unseen(project, version, others) for version in (first, second))
     threshold = Detector(Tracking(project).folder(SURFACE, first)).info.image_threshold.threshold
     compare(before, after, float(np.mean(before.defective > threshold)))
 
 
-def split_boards(boards: Path, target: Path, pool: Path, held_back: int) -> list[Path]:
-    """Copy the data set without some of its sound training boards, and return those."""
+def split_boards(boards: Path, folder: Path, held_back: int, unseen: int) -> tuple[list[Path], list[Path]]:
+    """Copy the data set to `folder` without some of its sound training boards.
+
+    Return those that the reviewer sees, and those that neither version is trained on.
+    """
     with (boards / "labels.csv").open(encoding="utf-8-sig", newline="") as file:
         rows = list(csv.DictReader(file))
     sound = sorted(row["image"] for row in rows if row["split"] == "train" and not (row["defects"] or "").strip())
-    drawn = set(np.random.default_rng(_SEED).permutation(sound)[:held_back].tolist())
+    drawn = np.random.default_rng(_SEED).permutation(sound)[: held_back + unseen].tolist()
+    places = {name: folder / ("held-back" if number < held_back else "unseen") for number, name in enumerate(drawn)}
+    target = folder / "boards"
     for row in rows:
-        place = pool if row["image"] in drawn else target / "images"
+        place = places.get(row["image"], target / "images")
         place.mkdir(parents=True, exist_ok=True)
         shutil.copy2(boards / "images" / row["image"], place)
-        if row["image"] not in drawn and row["mask"]:
+        if row["image"] not in places and row["mask"]:
             (target / "masks").mkdir(exist_ok=True)
             shutil.copy2(boards / "masks" / row["mask"], target / "masks")
     with (target / "labels.csv").open("w", encoding="utf-8", newline="") as file:
         table = csv.DictWriter(file, list(rows[0]))
         table.writeheader()
-        table.writerows(row for row in rows if row["image"] not in drawn)
-    return sorted(pool.iterdir())
+        table.writerows(row for row in rows if row["image"] not in places)
+    return sorted((folder / "held-back").glob("*")), sorted((folder / "unseen").glob("*"))
 
 
 def retrain(project: Project, profile: str) -> int:
@@ -124,18 +133,22 @@ def judge(image: dict[str, Any]) -> dict[str, Any]:
         return {**facts, "width": file.width, "height": file.height, "missed": False, "defects": rejected}
 
 
-def score_unseen(project: Project, version: int) -> Scores:
-    """Score the test part without naming types: what names them has seen its masks."""
+def score_unseen(project: Project, version: int, others: list[Path]) -> Scores:
+    """Score the test part and other sound boards without naming types: what names them has seen masks."""
     detector = Detector(Tracking(project).folder(SURFACE, version))
     prepared = project.surface(SURFACE).prepared
 
     def score(image: PreparedImage) -> float:
         return detector.scan_region(read_region(prepared, image)).score
 
+    def score_file(file: Path) -> float:
+        photograph = decode_photograph(file, _MEGAPIXELS).image
+        box = find_region(photograph, detector.info.region)
+        return detector.scan_region(photograph[box.top : box.bottom, box.left : box.right]).score
+
     test = [i for i in read_index(prepared) if i.part == Part.TEST]
-    return Scores(
-        *(np.array([score(i) for i in test if i.label == label]) for label in (Label.NORMAL, Label.ANOMALOUS))
-    )
+    sound, defective = ([score(i) for i in test if i.label == label] for label in (Label.NORMAL, Label.ANOMALOUS))
+    return Scores(np.array(sound + [score_file(file) for file in others]), np.array(defective))
 
 
 def compare(before: Scores, after: Scores, recall: float) -> None:
