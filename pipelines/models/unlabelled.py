@@ -10,6 +10,7 @@ from torch import nn
 
 from pipelines.imaging.tiling import TileSet
 from pipelines.models.backbone import make_features
+from pipelines.models.compiled import compile_frozen
 from pipelines.models.kinds import Floats, RobustGaussian, find_kinds, fit_robust
 from pipelines.models.padim import TilePadimModel
 from pipelines.models.runtime import usable_cores
@@ -98,12 +99,14 @@ def take_sample(views: Sequence[View], tiles: TileSet, settings: UnlabelledSetti
     torch.set_num_threads(usable_cores())
     random = np.random.default_rng(seed)
     most = max(1, _MOST_CELLS // max(1, len(tiles)))
+    looks = [(view, compile_frozen(view, tiles)) for view in views]
     kept: list[list[NDArray[np.float16]]] = [[] for _ in views]
     pooled = []
     for number in track(range(len(tiles)), len(tiles), "kinds"):
         pixels = as_tensor(tiles[number])
-        for place, view in enumerate(views):
-            cells = view(pixels)[0].flatten(1).T.numpy()
+        for place, (view, compiled) in enumerate(looks):
+            embedding = compiled(pixels)[0] if compiled else view(pixels)
+            cells = embedding[0].flatten(1).T.numpy()
             drawn = cells if len(cells) <= most else cells[random.choice(len(cells), most, replace=False)]
             kept[place].append(drawn.astype(np.float16))
         pooled.append(cells.mean(axis=0))
