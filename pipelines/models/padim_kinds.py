@@ -85,4 +85,4 @@ class KindsPadimModel(nn.Module):
     def _map(self, squares: torch.Tensor, place: int, likely: torch.Tensor | None, size: torch.Size) -> torch.Tensor:
         scaled = squares.sqrt() / getattr(self, f"level_{place}")[:, None, None]
         own = scaled if likely is None else (scaled * likely).sum(1, keepdim=True)
-        return self._enlarge.smooth_anomaly_map(self._enlarge.up_sample(own, size))
+        return self._enlarge.enlarge(own, size)
