@@ -13,21 +13,32 @@ from pipelines.models.runtime import compile_network
 from pipelines.records import Precision
 
 # Compiling takes as long as torch takes for about so many tiles of 256 x 256.
-_PAYS_FROM = 60 * 256 * 256  # pixels
+_PAYS_FROM = 80 * 256 * 256  # pixels
 _TYPES = {torch.uint8: openvino.Type.u8, torch.float32: openvino.Type.f32}
 
 
 def convert_network(network: nn.Module, tile: Sequence[int], dtype: torch.dtype) -> openvino.Model:
-    """Convert a network that takes (n, *tile) of a type, n of any size; raise whatever of a dozen kinds goes wrong."""
+    """Convert a network that takes (n, *tile) of a type, n of any size.
+
+    Raises:
+        ModelError: where it cannot be converted.
+    """
     example = torch.zeros(1, *tile, dtype=dtype)
-    with torch.no_grad(), warnings.catch_warnings():
-        # OpenVINO reads traces; that torch wants others to do without them is not ours to change.
-        warnings.filterwarnings("ignore", "`torch.jit.")
-        # Sizes are those of the plan, so that what the tracer makes a constant is one.
-        warnings.simplefilter("ignore", torch.jit.TracerWarning)
-        # Checking the trace and reading one that is not frozen would take half of the time.
-        traced = torch.jit.freeze(torch.jit.trace(network.eval(), example, strict=False, check_trace=False))
-        return openvino.convert_model(traced, input=[([-1, *tile], _TYPES[dtype])])
+    try:
+        with torch.no_grad(), warnings.catch_warnings():
+            # OpenVINO reads traces; that torch wants others to do without them is not ours to change.
+            warnings.filterwarnings("ignore", "`torch.jit.")
+            # Sizes are those of the plan, so that what the tracer makes a constant is one.
+            warnings.simplefilter("ignore", torch.jit.TracerWarning)
+            # A trace is not checked by a second one: that took a quarter of the time. It is not frozen either, which
+            # would be faster to read: torch never gives a frozen network's memory back.
+            traced = torch.jit.trace(network.eval(), example, strict=False, check_trace=False)
+            return openvino.convert_model(traced, input=[([-1, *tile], _TYPES[dtype])])
+    except Exception as error:  # the converter raises a dozen kinds
+        raise ModelError(
+            f"the network cannot be converted for tiles of {' x '.join(map(str, tile))}: {error}",
+            cure="choose a bundled backbone, and the tile plan that the model was trained with",
+        ) from error
 
 
 class CompiledNetwork:
@@ -38,25 +49,17 @@ class CompiledNetwork:
 
     def __init__(self, network: nn.Module, height: int, width: int) -> None:
         """Compile for tiles (n, 3, height, width), n of any size; raise ModelError where that cannot be done."""
-        try:
-            converted = convert_network(network, (3, height, width), torch.float32)
-        except Exception as error:  # the converter raises a dozen kinds
-            raise ModelError(
-                f"the backbone cannot be compiled for tiles of {height} x {width}: {error}",
-                cure="choose a bundled backbone, or one of timm's convolutional networks",
-            ) from error
-        self._compiled = compile_network(converted, Precision.F32)
+        self._compiled = compile_network(convert_network(network, (3, height, width), torch.float32), Precision.F32)
 
     def __call__(self, tiles: torch.Tensor) -> list[torch.Tensor]:
         """Return the maps (n, c, h, w) of tiles (n, 3, height, width), one a layer."""
         found = self._compiled(tiles.contiguous().numpy())
-        # Copies: OpenVINO uses the memory again for the next call.
-        return [torch.tensor(found[number]) for number in range(len(self._compiled.outputs))]
+        return [torch.from_numpy(found[number]) for number in range(len(self._compiled.outputs))]
 
 
-def compile_frozen(network: nn.Module, tiles: TileSet) -> CompiledNetwork | None:
-    """Compile a frozen network where there are tiles enough; None where torch is as fast, or has a GPU."""
+def compile_frozen(network: nn.Module, tiles: TileSet, device: str = "cpu") -> CompiledNetwork | None:
+    """Compile a frozen network where there are tiles enough; None where torch is as fast, or computes on a GPU."""
     height, width = tiles.plan.tile_height, tiles.plan.tile_width
-    if torch.cuda.is_available() or len(tiles) * height * width < _PAYS_FROM:
+    if device != "cpu" or len(tiles) * height * width < _PAYS_FROM:
         return None
     return CompiledNetwork(network, height, width)

@@ -24,7 +24,7 @@ from pipelines.run_settings import EfficientAdSettings
 
 # A patch description network without padding has this many cells less on every side than its stride would give.
 _MARGIN = 4
-SELECT_TILES = 24
+_SELECT_TILES = 24
 PENALTY_SIDE = 160
 _WEIGHT_DECAY = 1e-5
 
@@ -50,7 +50,7 @@ def fit_efficientad(
     penalty = EverydayCrops(settings.penalty, PENALTY_SIDE, seed)
     # Where nothing is held back, what is trained on has to say it.
     held_out = select if len(select) else tiles
-    sound = [as_tensor(held_out[i]) for i in spread(len(held_out), SELECT_TILES)]
+    sound = [as_tensor(held_out[i]) for i in spread(len(held_out), _SELECT_TILES)]
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         model = TileEfficientAdModel(teacher, settings.hard_share)

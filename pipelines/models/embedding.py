@@ -7,7 +7,7 @@ from torch import nn
 
 from pipelines.imaging.crops import CROP_SIDE
 from pipelines.models.backbone import ImagenetFeatures, make_features
-from pipelines.models.export import convert_on_bytes
+from pipelines.models.compiled import convert_network
 from pipelines.models.quantise import write_ir
 
 _BACKBONE = "lite0"
@@ -39,4 +39,4 @@ def export_embedding(folder: Path) -> None:
     """Write the network that `TileModel` runs on crops: uint8 (n, 128, 128, 3) in, float32 (n, 992) out."""
     network = PooledFeatures(make_features(_BACKBONE, _LAYERS))
     # Whatever float16 does to the features, the head is fitted to what this very export gives.
-    write_ir(convert_on_bytes(network, CROP_SIDE, CROP_SIDE), folder, halve=True)
+    write_ir(convert_network(network, (CROP_SIDE, CROP_SIDE, 3), torch.uint8), folder, halve=True)

@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import numpy as np
-import openvino
 import torch
 from numpy.typing import NDArray
 from safetensors import SafetensorError
@@ -69,19 +68,4 @@ def export_openvino(model: nn.Module, tile_height: int, tile_width: int, folder:
     Raises:
         ModelError: where the model cannot be converted for such a tile.
     """
-    write_ir(convert_on_bytes(_OnBytes(model), tile_height, tile_width), folder)
-
-
-def convert_on_bytes(on_bytes: nn.Module, tile_height: int, tile_width: int) -> openvino.Model:
-    """Convert a module that takes uint8 (n, tile_height, tile_width, 3), n of any size.
-
-    Raises:
-        ModelError: where it cannot be converted.
-    """
-    try:
-        return convert_network(on_bytes, (tile_height, tile_width, 3), torch.uint8)
-    except Exception as error:  # the converter raises a dozen kinds
-        raise ModelError(
-            f"the model cannot be exported for tiles of {tile_height} x {tile_width}: {error}",
-            cure="train with the tile plan that the model is exported for",
-        ) from error
+    write_ir(convert_network(_OnBytes(model), (tile_height, tile_width, 3), torch.uint8), folder)

@@ -15,7 +15,7 @@ from pipelines.models.compiled import CompiledNetwork, compile_frozen
 from pipelines.models.fitted import Fitted, average_tiles
 from pipelines.models.frozen import FrozenOutputs, keep_outputs
 from pipelines.models.moments import ChannelMoments
-from pipelines.models.processor import has_bf16
+from pipelines.models.processor import has_bf16, training_device
 from pipelines.models.stepping import train_in_steps
 from pipelines.models.views import as_tensor
 from pipelines.records import TilePlan
@@ -64,9 +64,10 @@ def train_model(
     if not len(tiles):
         raise ModelError("no tile to fit FastFlow to", cure="add normal photographs to the surface")
     moments = [ChannelMoments(channels) for channels in model.feature_extractor.channels]
+    compiled = compile_frozen(model.feature_extractor, tiles, training_device())
     with (
-        keep_features(model, tiles, moments) as train,
-        keep_features(model, select if len(select) else tiles) as held,
+        keep_features(model, tiles, moments, compiled) as train,
+        keep_features(model, select if len(select) else tiles, compiled=compiled) as held,
     ):
         standardise(model, moments)
         module = FastflowTraining(model, train, settings.learning_rate)
@@ -86,15 +87,19 @@ def standardise(model: "TileFastflowModel", moments: Sequence[ChannelMoments]) -
         layer.set(found)
 
 
-def keep_features(model: "TileFastflowModel", tiles: TileSet, moments: Sequence[ChannelMoments] = ()) -> FrozenOutputs:
-    """Compute the features of all tiles once, and count them into the moments."""
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+def keep_features(
+    model: "TileFastflowModel",
+    tiles: TileSet,
+    moments: Sequence[ChannelMoments] = (),
+    compiled: CompiledNetwork | None = None,
+) -> FrozenOutputs:
+    """Compute the features of all tiles once, and count them into the moments; `compiled` stands for the backbone."""
+    device = training_device()
     model.to(device)
-    extract = compile_frozen(model.feature_extractor, tiles)
 
     def compute(index: int) -> list[torch.Tensor]:
         with torch.no_grad():
-            features = [layer[0].cpu() for layer in model.features(as_tensor(tiles[index]).to(device), extract)]
+            features = [layer[0].cpu() for layer in model.features(as_tensor(tiles[index]).to(device), compiled)]
         for found, layer in zip(moments, features, strict=bool(moments)):
             found.update(layer)
         return features

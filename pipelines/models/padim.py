@@ -18,6 +18,7 @@ from pipelines.models.compiled import CompiledNetwork, compile_frozen
 from pipelines.models.fitted import Fitted
 from pipelines.models.gaussian import WhiteningGaussian, estimate
 from pipelines.models.moments import Moments
+from pipelines.models.processor import training_device
 from pipelines.models.training import train_on_tiles
 from pipelines.models.views import as_tensor
 from pipelines.records import TilePlan
@@ -51,9 +52,11 @@ def choose_gaussian(settings: PadimSettings, plan: TilePlan) -> PadimSettings:
 
 def gather(model: "TilePadimModel", tiles: TileSet) -> "TilePadimModel":
     """Take the features of all tiles into a model's moments, and fit it; anomalib's loop ends with `model.fit()`."""
-    model.compiled = compile_frozen(model.feature_extractor, tiles)
-    train_on_tiles(_TilePadim().attach(model), tiles, _BATCH)
-    model.compiled = None
+    model.compiled = compile_frozen(model.feature_extractor, tiles, training_device())
+    try:
+        train_on_tiles(_TilePadim().attach(model), tiles, _BATCH)
+    finally:
+        model.compiled = None
     model.cpu().eval()
     return model
 
@@ -196,7 +199,7 @@ class DistanceMap(AnomalyMapGenerator):
         return rows @ on_grid @ columns.T
 
 
-@functools.cache
+@functools.lru_cache(maxsize=8)
 def enlarging_matrix(cells: int, side: int, kernel: tuple[float, ...]) -> NDArray[np.float32]:
     """Return the matrix (side, cells) that enlarges values bilinearly and smooths them by a kernel of odd length.
 

@@ -10,7 +10,11 @@ def has_bf16() -> bool:
     return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
+def training_device() -> str:
+    """Return the kind of device that training computes on: Lightning's choice."""
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
 def autocast() -> torch.autocast:
     """Return a context for inference in bf16 where the processor has it."""
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    return torch.autocast(device, torch.bfloat16, enabled=has_bf16())
+    return torch.autocast(training_device(), torch.bfloat16, enabled=has_bf16())

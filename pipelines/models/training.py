@@ -8,7 +8,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-import numpy as np
 import torch
 from torch import nn
 from torch.utils.data import DataLoader, Dataset
@@ -16,6 +15,7 @@ from torch.utils.data import DataLoader, Dataset
 from pipelines.imaging.tiling import TileSet
 from pipelines.models.anomalib_api import Engine, ImageBatch, ImageItem, ModelCheckpoint
 from pipelines.models.runtime import usable_cores
+from pipelines.models.views import as_tensor
 
 # True of PaDiM by design, or Lightning's own affair: nothing a user could act on.
 _EXPECTED = (
@@ -62,8 +62,7 @@ class _Tiles(Dataset[Any]):
         return len(self._tiles)
 
     def __getitem__(self, index: int) -> Any:
-        pixels = torch.from_numpy(np.array(self._tiles[index])).permute(2, 0, 1)
-        return ImageItem(image=pixels.float() / 255)
+        return ImageItem(image=as_tensor(self._tiles[index])[0])
 
 
 def _collate(items: Sequence[Any]) -> Any:

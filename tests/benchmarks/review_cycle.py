@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from rich.console import Console
 
+from pipelines.errors import ToolError
 from pipelines.imaging.decoding import decode_photograph
 from pipelines.imaging.region import find_region
 from pipelines.loader import Detector
@@ -32,7 +33,6 @@ from tests.conftest import make_project, run_knotwatch, set_training
 SURFACE = "boards"
 _ROUNDS = 2000
 _SEED = 0
-_MEGAPIXELS = 100
 
 Floats = NDArray[np.float64]
 
@@ -86,6 +86,8 @@ def split_boards(boards: Path, folder: Path, held_back: int, unseen: int) -> tup
     with (boards / "labels.csv").open(encoding="utf-8-sig", newline="") as file:
         rows = list(csv.DictReader(file))
     sound = sorted(row["image"] for row in rows if row["split"] == "train" and not (row["defects"] or "").strip())
+    if len(sound) <= held_back + unseen:
+        raise ToolError(f"{boards} has {len(sound)} sound training boards", cure="hold fewer back")
     drawn = np.random.default_rng(_SEED).permutation(sound)[: held_back + unseen].tolist()
     places = {name: folder / ("held-back" if number < held_back else "unseen") for number, name in enumerate(drawn)}
     target = folder / "boards"
@@ -142,7 +144,7 @@ def score_unseen(project: Project, version: int, others: list[Path]) -> Scores:
         return detector.scan_region(read_region(prepared, image)).score
 
     def score_file(file: Path) -> float:
-        photograph = decode_photograph(file, _MEGAPIXELS).image
+        photograph = decode_photograph(file, detector.info.max_megapixels).image
         box = find_region(photograph, detector.info.region)
         return detector.scan_region(photograph[box.top : box.bottom, box.left : box.right]).score
 

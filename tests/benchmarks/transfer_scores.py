@@ -17,6 +17,7 @@ from pipelines.imaging.scoring import ScoreRule, image_score
 from pipelines.imaging.tiling import TileSet, cut_tiles
 from pipelines.models.export import export_openvino
 from pipelines.models.runtime import TileModel
+from pipelines.models.views import as_tensor
 from pipelines.prepared import PreparedImage, read_region
 from pipelines.records import Part, Precision, Start, Strategy, TilePlan
 from pipelines.run_settings import RunSettings
@@ -95,8 +96,7 @@ class Bench:
     def _recall(self, picture: Picture, plan: TilePlan, backbone: Any) -> list[torch.Tensor]:
         key = plan, picture.image.path, picture.number
         if key not in self._kept:
-            tile = torch.from_numpy(self._cut(picture, plan)).permute(2, 0, 1)[None].float() / 255
-            self._kept[key] = [layer[0].half() for layer in backbone(tile)]
+            self._kept[key] = [layer[0].half() for layer in backbone(as_tensor(self._cut(picture, plan)))]
         return self._kept[key]
 
     def _cut(self, picture: Picture, plan: TilePlan) -> NDArray[np.uint8]:

@@ -1,6 +1,8 @@
+import gc
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 import torch
 from PIL import Image
@@ -8,13 +10,14 @@ from torch import nn
 
 from pipelines.errors import ModelError
 from pipelines.imaging.tiling import TileSet
-from pipelines.models import compiled
+from pipelines.models import compiled, fastflow, padim
 from pipelines.models.backbone import make_features
-from pipelines.models.compiled import CompiledNetwork, compile_frozen
+from pipelines.models.compiled import CompiledNetwork, compile_frozen, convert_network
 from pipelines.models.fastflow import fit_fastflow
 from pipelines.models.padim import fit_padim
+from pipelines.models.unlabelled import make_views, take_sample
 from pipelines.records import TilePlan
-from pipelines.run_settings import FastflowSettings, PadimSettings
+from pipelines.run_settings import FastflowSettings, PadimSettings, UnlabelledSettings
 
 PLAN = TilePlan(mode="fit", tile_height=64, tile_width=96)
 
@@ -53,6 +56,7 @@ def test_is_compiled_only_where_tiles_enough_pay_for_it(tiles: TileSet, monkeypa
     assert compile_frozen(network, tiles) is None
     monkeypatch.setattr(compiled, "_PAYS_FROM", 6 * 64 * 96)
     assert isinstance(compile_frozen(network, tiles), CompiledNetwork)
+    assert compile_frozen(network, tiles, "cuda") is None
 
 
 def test_both_ways_fit_the_same_statistics(tiles: TileSet, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -64,18 +68,58 @@ def test_both_ways_fit_the_same_statistics(tiles: TileSet, monkeypatch: pytest.M
         return answer(self, batch)
 
     monkeypatch.setattr(CompiledNetwork, "__call__", count)
-    padim = PadimSettings(features=40)
+    for room in (padim, fastflow):
+        monkeypatch.setattr(room, "training_device", lambda: "cpu")
+    settings = PadimSettings(features=40)
     flow = FastflowSettings(flow_steps=1, batch=2, max_steps=2, check_every=1)
-    in_torch = fit_padim(tiles, padim, 0).state, fit_fastflow(tiles, tiles, flow, 0).state
+    in_torch = fit_padim(tiles, settings, 0).state, fit_fastflow(tiles, tiles, flow, 0).state
     assert not asked
     monkeypatch.setattr(compiled, "_PAYS_FROM", 0)
-    found = fit_padim(tiles, padim, 0).state, fit_fastflow(tiles, tiles, flow, 0).state
+    found = fit_padim(tiles, settings, 0).state, fit_fastflow(tiles, tiles, flow, 0).state
     # PaDiM's one batch, and every tile of FastFlow twice: trained on, and held out.
     assert asked == [6] + [1] * 12
+    again = fit_padim(tiles, settings, 0).state
+    assert all(torch.equal(again[name], tensor) for name, tensor in found[0].items()), "the same seed, the same model"
     for name, tensor in in_torch[0].items():
         torch.testing.assert_close(found[0][name], tensor, rtol=1e-3, atol=1e-3)
-    for name in ("standards.0.mean", "standards.0.scale"):
+    for name in (n for n in in_torch[1] if n.startswith("standards.")):
         torch.testing.assert_close(found[1][name], in_torch[1][name], rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("plan", [PLAN, TilePlan(mode="grid", tile_height=128, tile_width=192)], ids=["small", "large"])
+def test_unlabelled_tiles_look_the_same_both_ways(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, plan: TilePlan
+) -> None:
+    """Half of the larger tile has room for a mirrored margin, of the smaller not."""
+    files = [tmp_path / f"{number}.png" for number in range(4)]
+    for number, file in enumerate(files):
+        pixels = np.random.default_rng(number).integers(0, 256, (plan.tile_height, plan.tile_width, 3), np.uint8)
+        Image.fromarray(pixels).save(file)
+    views = make_views(PadimSettings(features=24), 0)
+    samples = []
+    for pays_from in (10**9, 0):
+        monkeypatch.setattr(compiled, "_PAYS_FROM", pays_from)
+        samples.append(take_sample(views, TileSet(files, plan), UnlabelledSettings(), 0))
+    for in_torch, found in zip(samples[0].cells, samples[1].cells, strict=True):
+        np.testing.assert_allclose(found.astype(float), in_torch.astype(float), atol=0.02, rtol=2e-3)
+
+
+def test_conversions_leave_no_weights_behind() -> None:
+    class Heavy(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.weights = nn.Parameter(torch.rand(16 * 2**20), requires_grad=False)  # 64 MB
+
+        def forward(self, tiles: torch.Tensor) -> torch.Tensor:
+            return tiles * self.weights.mean()
+
+    def convert() -> int:
+        convert_network(Heavy(), (3, 64, 64), torch.float32)
+        gc.collect()
+        return int(psutil.Process().memory_info().rss)
+
+    before = convert()
+    assert max(convert() for _ in range(4)) - before < 100 * 2**20
 
 
 def test_a_network_that_cannot_be_compiled_is_told_of() -> None:

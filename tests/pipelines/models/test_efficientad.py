@@ -24,7 +24,7 @@ CHANNELS = 8
 
 @pytest.fixture
 def pair() -> tuple[TileEfficientAdModel, EfficientAdModel]:
-    """Our model and anomalib's with the same weights, statistics and quantiles."""
+    """Our model and anomalib's with the same weights and statistics."""
     torch.manual_seed(0)
     theirs = EfficientAdModel(teacher_out_channels=CHANNELS)
     ours = TileEfficientAdModel(SmallPatchDescriptionNetwork(CHANNELS))
