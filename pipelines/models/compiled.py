@@ -42,14 +42,14 @@ def convert_network(network: nn.Module, tile: Sequence[int], dtype: torch.dtype)
 
 
 class CompiledNetwork:
-    """Maps of tiles as the network gives them, in float32; four to five times faster than torch on a CPU.
+    """Maps of tiles as the network gives them; in float32 four to five times faster than torch on a CPU.
 
     Batch norms and paddings are part of the convolutions here, which read memory once.
     """
 
-    def __init__(self, network: nn.Module, height: int, width: int) -> None:
+    def __init__(self, network: nn.Module, height: int, width: int, precision: Precision = Precision.F32) -> None:
         """Compile for tiles (n, 3, height, width), n of any size; raise ModelError where that cannot be done."""
-        self._compiled = compile_network(convert_network(network, (3, height, width), torch.float32), Precision.F32)
+        self._compiled = compile_network(convert_network(network, (3, height, width), torch.float32), precision)
 
     def __call__(self, tiles: torch.Tensor) -> list[torch.Tensor]:
         """Return the maps (n, c, h, w) of tiles (n, 3, height, width), one a layer."""
@@ -57,9 +57,14 @@ class CompiledNetwork:
         return [torch.from_numpy(found[number]) for number in range(len(self._compiled.outputs))]
 
 
-def compile_frozen(network: nn.Module, tiles: TileSet, device: str = "cpu") -> CompiledNetwork | None:
-    """Compile a frozen network where there are tiles enough; None where torch is as fast, or computes on a GPU."""
+def compile_frozen(
+    network: nn.Module, tiles: TileSet, device: str = "cpu", precision: Precision = Precision.F32
+) -> CompiledNetwork | None:
+    """Compile a frozen network where there are tiles enough; None where torch is as fast, or computes on a GPU.
+
+    A processor without instructions of a `precision` computes in float32.
+    """
     height, width = tiles.plan.tile_height, tiles.plan.tile_width
     if device != "cpu" or len(tiles) * height * width < _PAYS_FROM:
         return None
-    return CompiledNetwork(network, height, width)
+    return CompiledNetwork(network, height, width, precision)

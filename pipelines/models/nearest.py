@@ -49,7 +49,7 @@ class _Nearest(nn.Module):
 
     def forward(self, tiles: torch.Tensor) -> Any:
         """Score tiles (n, 3, h, w) in [0, 1]."""
-        embedding = self.frozen.generate_embedding(self.frozen.feature_extractor(tiles))
+        embedding = self.frozen.embed(tiles)
         count, _, height, width = embedding.shape
         points = embedding.permute(0, 2, 3, 1).flatten(0, 2) / self.scale
         squared = points.square().sum(1, keepdim=True) + self.lengths - 2 * points @ self.kept

@@ -65,7 +65,7 @@ def gather(model: "TilePadimModel", tiles: TileSet) -> "TilePadimModel":
 def embed(model: "TilePadimModel", tiles: TileSet) -> list[torch.Tensor]:
     """Return the features (c, hw) of each tile."""
     pictures = (as_tensor(tiles[i]) for i in range(len(tiles)))
-    return [model.generate_embedding(model.feature_extractor(picture))[0].flatten(1) for picture in pictures]
+    return [model.embed(picture)[0].flatten(1) for picture in pictures]
 
 
 class _TilePadim(Padim):
@@ -104,8 +104,7 @@ class TilePadimModel(PadimModel):
     def forward(self, input_tensor: torch.Tensor) -> Any:
         """Score tiles (n, 3, h, w) in [0, 1]; in training, take their embeddings into the moments instead."""
         with torch.no_grad():
-            extract = self.compiled if self.training and self.compiled else self.feature_extractor
-            embedding = self.generate_embedding(extract(input_tensor))
+            embedding = self.embed(input_tensor)
         if self.training:
             if self.moments is None:
                 self.moments = Moments(*embedding.shape[1:])
@@ -138,15 +137,24 @@ class TilePadimModel(PadimModel):
         kept = self.moments.pooled() if self._settings.gaussian == "shared" else self.moments
         return {**kept.tensors(torch.float32), "channels": self.idx}
 
+    @property
+    def stride(self) -> int:
+        """Pixels from one Gaussian to the next."""
+        return max(self._settings.stride, self.feature_extractor.strides[0])
+
     def grid(self, plan: TilePlan) -> tuple[int, int]:
         """Return the rows and columns of Gaussians that a tile of the plan has."""
-        stride = max(self._settings.stride, self.feature_extractor.strides[0])
-        return plan.tile_height // stride, plan.tile_width // stride
+        return plan.tile_height // self.stride, plan.tile_width // self.stride
+
+    def embed(self, tiles: torch.Tensor) -> torch.Tensor:
+        """Return the features (n, c, h, w) of tiles (n, 3, h, w) in [0, 1]."""
+        extract = self.compiled if self.training and self.compiled else self.feature_extractor
+        return self.generate_embedding(extract(tiles))
 
     def generate_embedding(self, features: Any) -> torch.Tensor:
         """Bring all layers to one grid (finer ones averaged, coarser ones repeated) and keep the drawn channels."""
         strides = self.feature_extractor.strides
-        stride = max(self._settings.stride, strides[0])
+        stride = self.stride
         factor = stride // strides[0]
         size = (features[0].shape[-2] // factor, features[0].shape[-1] // factor)
         on_grid = [

@@ -1,4 +1,4 @@
-"""PaDiM for photographs that nobody labelled: a robust Gaussian for each kind of surface, in two views."""
+"""PaDiM for photographs that nobody labelled: a robust Gaussian for each kind of surface, in three views."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -21,7 +21,7 @@ _MOST_TILES = 200  # whose plain statistics are kept: some 100,000 cells tell a 
 def fit_padim_kinds(tiles: TileSet, settings: PadimSettings, unlabelled: UnlabelledSettings, seed: int) -> Fitted:
     """Fit to tiles of a grid, of which some show defects, of one kind of surface or several.
 
-    The map is the mean of both views' Mahalanobis distances; 1 is what 99 % of the remainder of that kind stays below.
+    The map is the mean of all views' Mahalanobis distances; 1 is what 99 % of the remainder of that kind stays below.
 
     Raises:
         ModelError: where there is no tile.

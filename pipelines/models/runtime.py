@@ -26,7 +26,7 @@ class TileModel:
         for name in (XML, BIN):
             if not (folder / name).is_file():
                 raise ModelError(f"no {name} in {folder}", cure="retrain, or restore the model's folder")
-        self.precision = precision if precision in machine_precisions() else Precision.F32
+        self.precision = runnable(precision)
         try:
             self._compiled = compile_network(_core().read_model(folder / XML, folder / BIN), self.precision)
         except RuntimeError as error:
@@ -52,8 +52,16 @@ class TileModel:
 
 
 def compile_network(model: openvino.Model, precision: Precision) -> openvino.CompiledModel:
-    """Compile a network for this machine's processor and the cores that this process may use."""
-    return _core().compile_model(model, "CPU", _properties(precision))
+    """Compile a network for this machine's processor and the cores that this process may use.
+
+    What the processor cannot compute is computed in f32.
+    """
+    return _core().compile_model(model, "CPU", _properties(runnable(precision)))
+
+
+def runnable(precision: Precision) -> Precision:
+    """Return the precision, or f32 where this machine's processor cannot compute that."""
+    return precision if precision in machine_precisions() else Precision.F32
 
 
 @functools.cache

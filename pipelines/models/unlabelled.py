@@ -14,14 +14,17 @@ from pipelines.models.compiled import compile_frozen
 from pipelines.models.kinds import Floats, RobustGaussian, find_kinds, fit_robust
 from pipelines.models.padim import TilePadimModel
 from pipelines.models.runtime import usable_cores
+from pipelines.models.teacher import load_teacher
 from pipelines.models.views import as_tensor
 from pipelines.progress import track
+from pipelines.records import Precision
 from pipelines.run_settings import PadimSettings, UnlabelledSettings
 
-# Cells kept of one view, float16: 200 MB at 100 channels however many photographs there are.
-_MOST_CELLS = 1_000_000
+# Cells kept of one view, float16: 140 MB at 176 channels however many photographs there are.
+_MOST_CELLS = 400_000
 _PEAK = 0.99  # of a tile's cells: what the tile is judged by
 _MARGIN = 32  # pixels, a whole cell of the coarsest layer, which keeps all layers in step
+_TEACHER_MARGIN = 16  # pixels, what a patch description network without padding loses on every side
 
 
 @dataclass(frozen=True)
@@ -58,37 +61,71 @@ class Sample:
 class View(nn.Module):
     """How tiles (n, 3, h, w) in [0, 1] are looked at: reduced by a whole number, then embedded.
 
-    Tiles are continued by their mirror image on every side, and what is seen of that is cut off again: next to the
-    zeros that convolutions pad with, sound wood is twice as far from the mean as elsewhere.
+    Tiles are continued by their mirror image on every side: next to the zeros that convolutions pad with, sound wood is
+    twice as far from the mean as elsewhere. `stride` is that of a network that pads, whose view of the mirror image is
+    cut off again; without, the margin is what the network cuts off by itself. `precision` is what a sample may be taken
+    in.
     """
 
-    def __init__(self, settings: PadimSettings, seed: int, reduced: int = 1) -> None:
+    def __init__(
+        self,
+        features: nn.Module,
+        margin: int,
+        stride: int | None = None,
+        reduced: int = 1,
+        precision: Precision = Precision.F32,
+    ) -> None:
         super().__init__()
-        self.embedder = TilePadimModel(settings, seed).eval()
-        self._reduced = reduced
+        self.features = features.eval()
+        self.precision = precision
+        self._margin, self._stride, self._reduced = margin, stride, reduced
 
     def forward(self, tiles: torch.Tensor) -> torch.Tensor:
         """Return embeddings (n, c, h, w)."""
         seen = tiles if self._reduced == 1 else torch.nn.functional.avg_pool2d(tiles, self._reduced)
         # Only what is larger than the margin can be mirrored by it.
-        margin = _MARGIN if min(seen.shape[-2:]) >= 2 * _MARGIN else 0
+        margin = self._margin if min(seen.shape[-2:]) >= 2 * self._margin else 0
         mirrored = torch.nn.functional.pad(seen, (margin,) * 4, mode="reflect")
         with torch.no_grad():
-            embedding = self.embedder.generate_embedding(self.embedder.feature_extractor(mirrored))
-        cells = margin * embedding.shape[-1] // mirrored.shape[-1]
+            embedding: torch.Tensor = self.features(mirrored)
+        cells = margin // self._stride if self._stride else 0
         rows, columns = embedding.shape[-2] - cells, embedding.shape[-1] - cells
         return embedding[..., cells:rows, cells:columns]
 
 
-def make_views(settings: PadimSettings, seed: int) -> list[View]:
-    """Look closely, by all channels of the finer layers, and from a distance, by channels of all layers.
+class _Embedding(nn.Module):
+    """PaDiM's features (n, c, h, w) of tiles, without a Gaussian."""
 
-    Hairlines show at the first, what a knot is at the second; together they outline better than either.
+    def __init__(self, settings: PadimSettings, seed: int) -> None:
+        super().__init__()
+        self.model = TilePadimModel(settings, seed).eval()
+
+    def forward(self, tiles: torch.Tensor) -> torch.Tensor:
+        return self.model.embed(tiles)
+
+
+def make_views(settings: PadimSettings, seed: int) -> list[View]:
+    """Look closely, by all channels of the finer layers and by those of EfficientAD's bundled teacher, and from a
+    distance, by channels of all layers.
+
+    Hairlines show at the first two, what a knot is at the last; together they outline better than each.
     """
     layers = settings.layers[:-1] or settings.layers
     channels = sum(make_features(settings.backbone, sorted(set(layers))).channels)
     close = {"layers": layers, "features": channels, "stride": max(4, settings.stride // 2)}
-    return [View(settings.model_copy(update=close), seed), View(settings, seed, reduced=2)]
+    teacher, _ = load_teacher("bundled")
+    return [
+        padim_view(settings.model_copy(update=close), seed),
+        # In float32 it would take five times as long.
+        View(teacher, _TEACHER_MARGIN, precision=Precision.BF16),
+        padim_view(settings, seed, reduced=2),
+    ]
+
+
+def padim_view(settings: PadimSettings, seed: int, reduced: int = 1) -> View:
+    """Look at tiles by the channels that PaDiM would draw."""
+    embedding = _Embedding(settings, seed)
+    return View(embedding, _MARGIN, embedding.model.stride, reduced)
 
 
 def take_sample(views: Sequence[View], tiles: TileSet, settings: UnlabelledSettings, seed: int) -> Sample:
@@ -99,7 +136,7 @@ def take_sample(views: Sequence[View], tiles: TileSet, settings: UnlabelledSetti
     torch.set_num_threads(usable_cores())
     random = np.random.default_rng(seed)
     most = max(1, _MOST_CELLS // max(1, len(tiles)))
-    looks = [(view, compile_frozen(view, tiles)) for view in views]
+    looks = [(view, compile_frozen(view, tiles, precision=view.precision)) for view in views]
     kept: list[list[NDArray[np.float16]]] = [[] for _ in views]
     pooled = []
     for number in track(range(len(tiles)), len(tiles), "kinds"):
@@ -116,7 +153,7 @@ def take_sample(views: Sequence[View], tiles: TileSet, settings: UnlabelledSetti
 
 def keep_sound(tiles: TileSet, padim: PadimSettings, settings: UnlabelledSettings, seed: int) -> list[int]:
     """List the tiles that are left when of each kind the share `contamination` with the farthest cells is left out."""
-    sample = take_sample([View(padim, seed)], tiles, settings, seed)
+    sample = take_sample([padim_view(padim, seed)], tiles, settings, seed)
     (gaussians,) = sample.fit(settings.contamination, padim.ridge)
     return sample.keep(gaussians, settings.contamination)
 

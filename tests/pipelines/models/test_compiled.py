@@ -16,7 +16,7 @@ from pipelines.models.compiled import CompiledNetwork, compile_frozen, convert_n
 from pipelines.models.fastflow import fit_fastflow
 from pipelines.models.padim import fit_padim
 from pipelines.models.unlabelled import make_views, take_sample
-from pipelines.records import TilePlan
+from pipelines.records import Precision, TilePlan
 from pipelines.run_settings import FastflowSettings, PadimSettings, UnlabelledSettings
 
 PLAN = TilePlan(mode="fit", tile_height=64, tile_width=96)
@@ -100,8 +100,10 @@ def test_unlabelled_tiles_look_the_same_both_ways(
     for pays_from in (10**9, 0):
         monkeypatch.setattr(compiled, "_PAYS_FROM", pays_from)
         samples.append(take_sample(views, TileSet(files, plan), UnlabelledSettings(), 0))
-    for in_torch, found in zip(samples[0].cells, samples[1].cells, strict=True):
-        np.testing.assert_allclose(found.astype(float), in_torch.astype(float), atol=0.02, rtol=2e-3)
+    tolerances = [0.03 if view.precision == Precision.BF16 else 0.001 for view in views]
+    for in_torch, found, tolerance in zip(samples[0].cells, samples[1].cells, tolerances, strict=True):
+        apart = np.abs(found.astype(float) - in_torch.astype(float)).mean()
+        assert apart < tolerance * in_torch.astype(float).std(), "other cells are as far apart as features vary"
 
 
 def test_conversions_leave_no_weights_behind() -> None:
