@@ -25,8 +25,7 @@ from pipelines.train import train
 from pipelines.validate import build_manifest, validate
 
 SURFACE = SurfaceSettings(source=SourceSettings(layout=Layout.UNLABELLED))
-# One precision: trying them all takes longer than the training, and changes no figure here.
-SETTINGS = RunSettings.model_validate({"export": {"precision": "f32"}})
+SETTINGS = RunSettings()
 
 
 @dataclass(frozen=True)

@@ -32,7 +32,7 @@ def slices(
     leave_out: Annotated[bool, typer.Option(help="Also train once without each outlined photograph.")] = True,
     precision: Annotated[
         str, typer.Option(help="The exported network's; auto or one that it is to compute in.")
-    ] = "f32",
+    ] = "auto",
 ) -> None:
     """Train on all slices without labels and find the outlined defects; then again on a slice that was left out."""
     settings = RunSettings.model_validate({"export": {"precision": precision}})
