@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from pipelines.loader import Detector
 from pipelines.records import Interval
 
-_WARM_UP, _ROUNDS, _BLOCKS = 2, 20, 5
-_LONGEST = 30.0  # seconds; one block is always measured
+_WARM_UP, _LEAST, _MOST = 2, 5, 100
+_LONGEST = 30.0  # seconds; the least number of turns is always measured
 _RESAMPLES = 1000
 
 Regions = Sequence[NDArray[np.uint8]]
@@ -29,8 +29,8 @@ def latency_ratio(candidate: Detector, champion: Detector, regions: Regions) -> 
         champion.scan_region(regions[number % len(regions)])
     started = time.perf_counter()
     turns: list[tuple[float, float]] = []
-    while not turns or (len(turns) < _BLOCKS * _ROUNDS and time.perf_counter() - started < _LONGEST):
-        turns += [_time_both(candidate, champion, regions, len(turns) + number) for number in range(_ROUNDS)]
+    while len(turns) < _LEAST or (len(turns) < _MOST and time.perf_counter() - started < _LONGEST):
+        turns.append(_time_both(candidate, champion, regions, len(turns)))
     seconds = np.array(turns)
     drawn = np.random.default_rng(0).integers(len(turns), size=(_RESAMPLES, len(turns)))
     low, high = np.quantile(_p95_ratio(seconds[drawn]), (0.025, 0.975))
