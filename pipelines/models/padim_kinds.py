@@ -12,9 +12,11 @@ from pipelines.models.anomalib_api import InferenceBatch
 from pipelines.models.fitted import Fitted
 from pipelines.models.kinds import RobustGaussian
 from pipelines.models.padim import DistanceMap, TilePadimModel, choose_gaussian, gather
+from pipelines.models.teacher import load_teacher
 from pipelines.models.unlabelled import View, make_views, take_sample
 from pipelines.run_settings import PadimSettings, UnlabelledSettings
 
+_TEACHER = "bundled"
 _MOST_TILES = 200  # whose plain statistics are kept: some 100,000 cells tell a covariance of 100 channels
 
 
@@ -28,13 +30,15 @@ def fit_padim_kinds(tiles: TileSet, settings: PadimSettings, unlabelled: Unlabel
     """
     if not len(tiles):
         raise ModelError("no tile to fit PaDiM to", cure="add photographs to the surface")
-    views = make_views(settings, seed)
+    teacher, described = load_teacher(_TEACHER)
+    views = make_views(settings, seed, teacher)
     sample = take_sample(views, tiles, unlabelled, seed)
     gaussians = sample.fit(unlabelled.contamination, settings.ridge)
     model = KindsPadimModel(views, gaussians)
     count = int(sample.kinds.max()) + 1
     share = f"{100 * unlabelled.contamination:g} %"
-    notes = {"gaussian": f"robust, farthest {share} left out; kinds of surface found: {count}"}
+    gaussian = f"robust, farthest {share} left out; kinds of surface found: {count}"
+    notes = {"gaussian": gaussian, "teacher": f"of one of three views: {described}"}
     # Another surface's PaDiM starts from plain statistics, of the tiles that are least like a defect.
     kept = tiles.subset(sample.keep(gaussians[-1], unlabelled.contamination))
     plain = gather(TilePadimModel(choose_gaussian(settings, tiles.plan), seed), kept.subset(kept.spread(_MOST_TILES)))

@@ -14,7 +14,6 @@ from pipelines.models.compiled import compile_frozen
 from pipelines.models.kinds import Floats, RobustGaussian, find_kinds, fit_robust
 from pipelines.models.padim import TilePadimModel
 from pipelines.models.runtime import usable_cores
-from pipelines.models.teacher import load_teacher
 from pipelines.models.views import as_tensor
 from pipelines.progress import track
 from pipelines.records import Precision
@@ -104,16 +103,15 @@ class _Embedding(nn.Module):
         return self.model.embed(tiles)
 
 
-def make_views(settings: PadimSettings, seed: int) -> list[View]:
-    """Look closely, by all channels of the finer layers and by those of EfficientAD's bundled teacher, and from a
-    distance, by channels of all layers.
+def make_views(settings: PadimSettings, seed: int, teacher: nn.Module) -> list[View]:
+    """Look closely, by all channels of the finer layers and by those of EfficientAD's teacher, and from a distance.
 
-    Hairlines show at the first two, what a knot is at the last; together they outline better than each.
+    Hairlines show at the first two; what a knot is shows from a distance, by channels of all layers. Together they
+    outline better than each.
     """
     layers = settings.layers[:-1] or settings.layers
     channels = sum(make_features(settings.backbone, sorted(set(layers))).channels)
     close = {"layers": layers, "features": channels, "stride": max(4, settings.stride // 2)}
-    teacher, _ = load_teacher("bundled")
     return [
         padim_view(settings.model_copy(update=close), seed),
         # In float32 it would take five times as long.

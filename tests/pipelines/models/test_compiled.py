@@ -15,6 +15,7 @@ from pipelines.models.backbone import make_features
 from pipelines.models.compiled import CompiledNetwork, compile_frozen, convert_network
 from pipelines.models.fastflow import fit_fastflow
 from pipelines.models.padim import fit_padim
+from pipelines.models.teacher import load_teacher
 from pipelines.models.unlabelled import make_views, take_sample
 from pipelines.records import Precision, TilePlan
 from pipelines.run_settings import FastflowSettings, PadimSettings, UnlabelledSettings
@@ -95,7 +96,7 @@ def test_unlabelled_tiles_look_the_same_both_ways(
     for number, file in enumerate(files):
         pixels = np.random.default_rng(number).integers(0, 256, (plan.tile_height, plan.tile_width, 3), np.uint8)
         Image.fromarray(pixels).save(file)
-    views = make_views(PadimSettings(features=24), 0)
+    views = make_views(PadimSettings(features=24), 0, load_teacher("bundled")[0])
     samples = []
     for pays_from in (10**9, 0):
         monkeypatch.setattr(compiled, "_PAYS_FROM", pays_from)
