@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from pipelines.loader import Detector
 from pipelines.records import Interval
 
-_WARM_UP, _LEAST, _MOST = 2, 5, 100
+_WARM_UP, _LEAST, _MOST = 2, 6, 100
 _LONGEST = 30.0  # seconds; the least number of turns is always measured
 _RESAMPLES = 1000
 
@@ -30,7 +30,8 @@ def latency_ratio(candidate: Detector, champion: Detector, regions: Regions) -> 
     started = time.perf_counter()
     turns: list[tuple[float, float]] = []
     while len(turns) < _LEAST or (len(turns) < _MOST and time.perf_counter() - started < _LONGEST):
-        turns.append(_time_both(candidate, champion, regions, len(turns)))
+        # Two at a time: each region once with either first.
+        turns += [_time_both(candidate, champion, regions, len(turns) + number) for number in range(2)]
     seconds = np.array(turns)
     drawn = np.random.default_rng(0).integers(len(turns), size=(_RESAMPLES, len(turns)))
     low, high = np.quantile(_p95_ratio(seconds[drawn]), (0.025, 0.975))

@@ -69,8 +69,11 @@ def fit_robust(cells: Floats, contamination: float, ridge: float) -> RobustGauss
 
 def _fit(cells: Floats, ridge: float) -> RobustGaussian:
     exact = cells.astype(np.float64)
-    covariance = np.atleast_2d(np.cov(exact.T)) + ridge * np.eye(exact.shape[1])
+    mean = exact.mean(axis=0)
+    # In place: np.cov would hold two more copies of all cells.
+    exact -= mean
+    covariance = exact.T @ exact / max(1, len(exact) - 1) + ridge * np.eye(exact.shape[1])
     factor = np.linalg.cholesky(covariance)
     whitening = np.linalg.inv(factor).T.astype(np.float32)
     log_det = float(2 * np.log(np.diagonal(factor)).sum())
-    return RobustGaussian(exact.mean(axis=0).astype(np.float32), whitening, log_det, 1.0)
+    return RobustGaussian(mean.astype(np.float32), whitening, log_det, 1.0)

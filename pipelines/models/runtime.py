@@ -47,8 +47,8 @@ class TileModel:
                 f"tiles are {tiles.dtype} {tiles.shape}, expected uint8 (n, {', '.join(map(str, self._tile))})",
                 cure="cut the tiles by the tile plan of the version",
             )
-        # A copy: OpenVINO uses the memory again for the next call.
-        return np.array(self._compiled(tiles)[0], np.float32)
+        # OpenVINO's Python gives a copy of what the next call writes over, unless it is asked to share.
+        return np.asarray(self._compiled(tiles)[0], np.float32)
 
 
 def compile_network(model: openvino.Model, precision: Precision) -> openvino.CompiledModel:

@@ -44,6 +44,7 @@ def load_teacher(name: str) -> tuple[nn.Module, str]:
         teacher.load_state_dict(stored)
         description = json.loads((folder / RECIPE).read_text(encoding="utf-8"))["description"]
     except (OSError, SafetensorError, KeyError, RuntimeError, ValueError) as error:
-        cure = "run `knotwatch data fetch efficientad-teacher`" if name == "official" else "reinstall knotwatch"
-        raise ModelError(f"no teacher in {folder}: {error}", cure=f"{cure}, or set efficientad.teacher") from error
+        fetch = "run `knotwatch data fetch efficientad-teacher`, or set efficientad.teacher to bundled"
+        cure = {"bundled": "reinstall knotwatch", "official": fetch}.get(name, "set efficientad.teacher to bundled")
+        raise ModelError(f"no teacher in {folder}: {error}", cure=cure) from error
     return teacher.eval().requires_grad_(False), f"{name}: {description}"

@@ -19,7 +19,8 @@ from pipelines.progress import track
 from pipelines.records import Precision
 from pipelines.run_settings import PadimSettings, UnlabelledSettings
 
-# Cells kept of one view, float16: 140 MB at 176 channels however many photographs there are.
+# Cells kept of one view, float16: 140 MB at 176 channels however many photographs there are. Fitting Gaussians to them
+# takes up to six times as much.
 _MOST_CELLS = 400_000
 _PEAK = 0.99  # of a tile's cells: what the tile is judged by
 _MARGIN = 32  # pixels, a whole cell of the coarsest layer, which keeps all layers in step

@@ -1,8 +1,7 @@
 """Training on unlabelled slices, against outlines drawn by hand: `python -m tests.benchmarks.slices [FOLDER]`.
 
 FOLDER holds raw/ and annotations.json; without it, slices of that size are drawn, for choices to be made on. Training
-sees no outline; figures against real ones were looked at while the two scales were tried, so that choice is not free of
-them.
+sees no outline; figures against real ones were looked at while the views were tried: that choice is not free of them.
 """
 
 import tempfile

@@ -60,6 +60,7 @@ def detector(photographs: tuple[Path, list[PreparedImage]], tmp_path_factory: py
     folder = tmp_path_factory.mktemp("model") / "padim"
     trained = train(Algorithm.PADIM, *photographs, SETTINGS, folder)
     assert "kinds of surface found: 2" in trained.notes["gaussian"]
+    assert "distilled" in trained.notes["teacher"]
     surface = SurfaceSettings(source=SourceSettings(layout=Layout.UNLABELLED))
     info = calibrate(trained, *photographs, "slices", surface, SETTINGS.padim.score, "v")
     assert info.image_threshold.estimate

@@ -83,8 +83,23 @@ def test_both_ways_fit_the_same_statistics(tiles: TileSet, monkeypatch: pytest.M
     assert all(torch.equal(again[name], tensor) for name, tensor in found[0].items()), "the same seed, the same model"
     for name, tensor in in_torch[0].items():
         torch.testing.assert_close(found[0][name], tensor, rtol=1e-3, atol=1e-3)
-    for name in (n for n in in_torch[1] if n.startswith("standards.")):
+    standards = [name for name in in_torch[1] if name.startswith("standards.")]
+    assert len(standards) == 2 * len(flow.layers)
+    for name in standards:
         torch.testing.assert_close(found[1][name], in_torch[1][name], rtol=1e-3, atol=1e-3)
+
+
+def test_views_show_the_tile_without_what_was_mirrored() -> None:
+    teacher, _ = load_teacher("bundled")
+    settings = PadimSettings(features=24)
+    close, small, far = make_views(settings, 0, teacher)
+    tile = torch.rand(1, 3, 128, 192, generator=torch.Generator().manual_seed(0))
+    assert close(tile).shape[-2:] == (32, 48)
+    assert far(tile).shape[-2:] == (8, 12)
+    # Without padding, what is seen inside hangs on nothing outside.
+    torch.testing.assert_close(small(tile)[..., 4:-4, 4:-4], teacher(tile), rtol=1e-3, atol=1e-3)
+    mirrored = torch.nn.functional.pad(tile, (32,) * 4, mode="reflect")
+    torch.testing.assert_close(close(tile), close.features(mirrored)[..., 8:-8, 8:-8])
 
 
 @pytest.mark.parametrize("plan", [PLAN, TilePlan(mode="grid", tile_height=128, tile_width=192)], ids=["small", "large"])
