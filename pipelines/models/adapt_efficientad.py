@@ -9,11 +9,7 @@ import torch
 
 from pipelines.errors import ModelError
 from pipelines.imaging.tiling import TileSet
-from pipelines.models.efficientad import (
-    TileEfficientAdModel,
-    fit_efficientad,
-    spread,
-)
+from pipelines.models.efficientad import TileEfficientAdModel, fit_efficientad, spread
 from pipelines.models.fitted import Fitted
 from pipelines.models.moments import Moments
 from pipelines.models.teacher import load_teacher

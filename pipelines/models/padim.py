@@ -96,7 +96,7 @@ class TilePadimModel(PadimModel):
         self.register_buffer("idx", draw_channels(self.feature_extractor.channels, settings.features, seed))
         self.gaussian = WhiteningGaussian()
         self.moments: Moments | None = None
-        # What stands for the feature extractor while training.
+        # What stands for the feature extractor while it is fitted.
         self.compiled: CompiledNetwork | None = None
         self._settings = settings
         self.anomaly_map_generator = DistanceMap()
@@ -148,8 +148,7 @@ class TilePadimModel(PadimModel):
 
     def embed(self, tiles: torch.Tensor) -> torch.Tensor:
         """Return the features (n, c, h, w) of tiles (n, 3, h, w) in [0, 1]."""
-        extract = self.compiled if self.training and self.compiled else self.feature_extractor
-        return self.generate_embedding(extract(tiles))
+        return self.generate_embedding((self.compiled or self.feature_extractor)(tiles))
 
     def generate_embedding(self, features: Any) -> torch.Tensor:
         """Bring all layers to one grid (finer ones averaged, coarser ones repeated) and keep the drawn channels."""
