@@ -9,6 +9,7 @@ import csv
 import hashlib
 import json
 import shutil
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
@@ -17,12 +18,13 @@ import typer
 from numpy.typing import NDArray
 from PIL import Image
 from rich.console import Console
+from scipy.stats import mannwhitneyu
 
 from pipelines.errors import ToolError
+from pipelines.files import write_whole
 from pipelines.imaging.decoding import decode_photograph
 from pipelines.imaging.region import find_region
 from pipelines.loader import Detector
-from pipelines.metrics.paired import image_auroc_difference
 from pipelines.paths import Project
 from pipelines.prepared import PreparedImage, read_index, read_region
 from pipelines.records import Label, Part
@@ -38,57 +40,95 @@ Floats = NDArray[np.float64]
 
 
 class Scores(NamedTuple):
-    """One version's scores of the unseen boards, in the same order for every version."""
+    """One version's scores: of sound boards by their names, and of the defective test boards in a fixed order."""
 
-    sound: Floats
+    sound: dict[str, float]
     defective: Floats
 
-    def false_alarms(self, recall: float) -> float:
-        """Return the share of sound boards above the highest threshold that still finds a share `recall`."""
-        found = np.sort(self.defective)[::-1]
-        threshold = found[max(1, int(np.ceil(recall * found.size - 1e-9))) - 1]
-        return float(np.mean(self.sound >= threshold))
-
-    def of(self, sound: NDArray[np.int64], defective: NDArray[np.int64]) -> "Scores":
-        return Scores(self.sound[sound], self.defective[defective])
+    def drawn(self, names: Sequence[str], numbers: NDArray[np.int64]) -> tuple[Floats, Floats]:
+        """Return the scores of those of the drawn sound boards that the version did not see, and of defective ones."""
+        return np.array([self.sound[name] for name in names if name in self.sound]), self.defective[numbers]
 
 
-def cycle(
+class Cycle(NamedTuple):
+    """Scores before and after one review, and the recall of the first version at its own threshold."""
+
+    before: Scores
+    after: Scores
+    recall: float
+
+
+def false_alarms(sound: Floats, defective: Floats, recall: float) -> float:
+    """Return the share of sound boards above the highest threshold that still finds a share `recall`."""
+    found = np.sort(defective)[::-1]
+    threshold = found[max(1, int(np.ceil(recall * found.size - 1e-9))) - 1]
+    return float(np.mean(sound >= threshold))
+
+
+def cycle(  # noqa: PLR0917 - a command has as many arguments as options
     boards: Annotated[Path, typer.Argument(help="A data set of layout vsb with the column `split`.")],
-    folder: Annotated[Path, typer.Argument(help="Where the project is made; must not exist.")],
+    folder: Annotated[Path, typer.Argument(help="Where the projects are made, and scores kept.")],
     held_back: Annotated[int, typer.Option(help="Sound boards that the reviewer sees.")] = 150,
     unseen: Annotated[int, typer.Option(help="More sound boards held back, to compare the versions on.")] = 0,
     marked: Annotated[int, typer.Option(help="How many of these the review threshold marks.")] = 20,
     algorithm: Annotated[str, typer.Option(help="padim, fastflow or efficientad.")] = "padim",
     profile: Annotated[str, typer.Option(help="quick or full.")] = "full",
+    cycles: Annotated[int, typer.Option(min=1, help="Cycles, each with other boards held back.")] = 1,
 ) -> None:
     """Train, review, train again, and compare on unseen boards."""
-    pool, others = split_boards(boards, folder, held_back, unseen)
+    done = [
+        run_cycle(boards, folder / str(number), Plan(held_back, unseen, marked, algorithm, profile), number)
+        for number in range(cycles)
+    ]
+    compare_cycles(done)
+
+
+class Plan(NamedTuple):
+    """How one cycle is done."""
+
+    held_back: int
+    unseen: int
+    marked: int
+    algorithm: str
+    profile: str
+
+
+def run_cycle(boards: Path, folder: Path, plan: Plan, number: int) -> Cycle:
+    """Do one cycle in `folder`; what an earlier call kept there is taken as it is."""
+    kept = folder / "scores.json"
+    if kept.is_file():
+        before, after, recall = json.loads(kept.read_text(encoding="utf-8"))
+        return Cycle(*(Scores(sound, np.array(defective)) for sound, defective in (before, after)), recall)
+    shutil.rmtree(folder, ignore_errors=True)
+    pool, others = split_boards(boards, folder, plan, number)
     project = make_project(folder / "project")
     run_knotwatch(project.root, "data", "add", SURFACE, str(folder / "boards"), "--layout", "vsb")
-    set_training(project.root, SURFACE, algorithms=[algorithm])
-    first = retrain(project, profile)
-    say(f"version {first} is trained; the reviewer looks at {len(pool)} sound boards")
-    review = review_pool(project, pool, marked, folder / "review.json")
+    set_training(project.root, SURFACE, algorithms=[plan.algorithm])
+    first = retrain(project, plan.profile)
+    say(f"cycle {number}: version {first} is trained; the reviewer looks at {len(pool)} sound boards")
+    review = review_pool(project, pool, plan.marked, folder / "review.json")
     change = run_knotwatch(project.root, "data", "review", SURFACE, str(review), "--json").json
     say(f"{change['photographs']} boards reviewed, {change['rejected']} regions rejected, now in {change['parts']}")
-    second = retrain(project, profile)
+    second = retrain(project, plan.profile)
     before, after = (score_unseen(project, version, others) for version in (first, second))
     threshold = Detector(Tracking(project).folder(SURFACE, first)).info.image_threshold.threshold
-    compare(before, after, float(np.mean(before.defective > threshold)))
+    found = Cycle(before, after, float(np.mean(before.defective > threshold)))
+    write_whole(kept, json.dumps([*((s.sound, s.defective.tolist()) for s in (before, after)), found.recall]))
+    return found
 
 
-def split_boards(boards: Path, folder: Path, held_back: int, unseen: int) -> tuple[list[Path], list[Path]]:
-    """Copy the data set to `folder` without some of its sound training boards.
+def split_boards(boards: Path, folder: Path, plan: Plan, seed: int) -> tuple[list[Path], list[Path]]:
+    """Copy the data set to `folder` without some of its sound training boards, drawn with the seed.
 
     Return those that the reviewer sees, and those that neither version is trained on.
     """
     with (boards / "labels.csv").open(encoding="utf-8-sig", newline="") as file:
         rows = list(csv.DictReader(file))
     sound = sorted(row["image"] for row in rows if row["split"] == "train" and not (row["defects"] or "").strip())
-    if len(sound) <= held_back + unseen:
+    held_back, away = plan.held_back, plan.held_back + plan.unseen
+    if len(sound) <= away:
         raise ToolError(f"{boards} has {len(sound)} sound training boards", cure="hold fewer back")
-    drawn = np.random.default_rng(_SEED).permutation(sound)[: held_back + unseen].tolist()
+    drawn = np.random.default_rng(seed).permutation(sound)[:away].tolist()
     places = {name: folder / ("held-back" if number < held_back else "unseen") for number, name in enumerate(drawn)}
     target = folder / "boards"
     for row in rows:
@@ -149,29 +189,43 @@ def score_unseen(project: Project, version: int, others: list[Path]) -> Scores:
         return detector.scan_region(photograph[box.top : box.bottom, box.left : box.right]).score
 
     test = [i for i in read_index(prepared) if i.part == Part.TEST]
-    sound, defective = ([score(i) for i in test if i.label == label] for label in (Label.NORMAL, Label.ANOMALOUS))
-    return Scores(np.array(sound + [score_file(file) for file in others]), np.array(defective))
+    sound = {Path(i.path).name: score(i) for i in test if i.label == Label.NORMAL}
+    defective = [score(i) for i in sorted(test, key=lambda i: i.path) if i.label == Label.ANOMALOUS]
+    return Scores({**sound, **{file.name: score_file(file) for file in others}}, np.array(defective))
 
 
-def compare(before: Scores, after: Scores, recall: float) -> None:
-    """Print how many sound boards are marked at equal recall, and the paired difference with its 95 % interval."""
+def compare_cycles(done: Sequence[Cycle]) -> None:
+    """Print how many sound boards are marked at equal recall, and paired differences with their 95 % intervals.
+
+    Figures are means over the cycles. A resample draws boards, and takes them for all cycles and both versions alike.
+    """
     rng = np.random.default_rng(_SEED)
-    sizes = before.sound.size, before.defective.size
-    draws = [tuple(rng.integers(0, size, size) for size in sizes) for _ in range(_ROUNDS)]
-    say(f"{sizes[0]} sound and {sizes[1]} defective boards that neither version was trained on")
-    for asked in sorted({round(recall, 3), 0.8, 0.9}):
-        values = before.false_alarms(asked), after.false_alarms(asked)
-        apart = [after.of(*draw).false_alarms(asked) - before.of(*draw).false_alarms(asked) for draw in draws]
-        low, high = np.quantile(apart, [0.025, 0.975])
-        said = " (that of the first version at its threshold)" if asked == round(recall, 3) else ""
-        say(
-            f"recall {asked:.3f}{said}: false alarms {values[0]:.3f} before, {values[1]:.3f} after, "
-            f"difference {values[1] - values[0]:+.3f} ({low:+.3f} to {high:+.3f})"
-        )
-    scores = (np.concatenate([after.sound, after.defective]), np.concatenate([before.sound, before.defective]))
-    found = image_auroc_difference(*scores, np.arange(sum(sizes)) >= sizes[0], _ROUNDS, _SEED)
-    if found is not None:
-        say(f"image AUROC: difference {found.value:+.4f} ({found.low:+.4f} to {found.high:+.4f})")
+    names, defective = sorted({n for one in done for n in one.before.sound}), done[0].before.defective.size
+    whole = (names, np.arange(defective))
+    draws = [(rng.choice(names, len(names)).tolist(), rng.integers(0, defective, defective)) for _ in range(_ROUNDS)]
+    say(f"{len(names)} sound and {defective} defective boards; no version is compared on one that it was trained on")
+
+    def measure(of: Callable[[Cycle, Floats, Floats], float]) -> tuple[float, float, str]:
+        def apart(draw: tuple[Sequence[str], NDArray[np.int64]]) -> Floats:
+            return np.mean([[of(one, *s.drawn(*draw)) for s in (one.before, one.after)] for one in done], axis=0)
+
+        before, after = apart(whole).tolist()
+        low, high = np.quantile([np.diff(apart(draw))[0] for draw in draws], [0.025, 0.975])
+        return before, after, f"difference {after - before:+.4f} ({low:+.4f} to {high:+.4f})"
+
+    recall = float(np.mean([one.recall for one in done]))
+    before, after, words = measure(lambda one, sound, bad: false_alarms(sound, bad, one.recall))
+    say(f"recall {recall:.3f}, of the first version at its threshold: false alarms {before:.3f}, {after:.3f}, {words}")
+    for asked in (0.8, 0.9):
+        before, after, words = measure(lambda _, sound, bad, asked=asked: false_alarms(sound, bad, asked))
+        say(f"recall {asked:.3f}: false alarms {before:.3f} before, {after:.3f} after, {words}")
+    before, after, words = measure(lambda _, sound, bad: rank(sound, bad))
+    say(f"image AUROC: {before:.4f} before, {after:.4f} after, {words}")
+
+
+def rank(sound: Floats, defective: Floats) -> float:
+    """Return the chance that a defective board scores higher than a sound one (Mann, Whitney 1947)."""
+    return float(mannwhitneyu(defective, sound).statistic) / (sound.size * defective.size)
 
 
 def say(text: str) -> None:

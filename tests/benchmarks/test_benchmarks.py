@@ -13,7 +13,7 @@ from tests.benchmarks.bench_report import Bench, collect, make_table, write_json
 from tests.benchmarks.figures import ratio_figure
 from tests.benchmarks.fresh_process import peak_mb
 from tests.benchmarks.padim_inference import compare
-from tests.benchmarks.review_cycle import Scores
+from tests.benchmarks.review_cycle import Cycle, Scores, compare_cycles, false_alarms
 
 
 class Clock:
@@ -110,6 +110,18 @@ def test_a_call_that_fails_in_its_process_is_named() -> None:
 
 
 def test_false_alarms_are_counted_at_the_threshold_that_gives_the_recall() -> None:
-    scores = Scores(sound=np.array([0.1, 0.5, 0.7, 0.9]), defective=np.array([0.2, 0.6, 0.8, 1.0]))
-    assert [scores.false_alarms(recall) for recall in (0.5, 0.75, 1.0)] == [0.25, 0.5, 0.75]
-    assert scores.of(np.array([0, 0]), np.array([3])).false_alarms(1.0) == 0
+    sound, defective = np.array([0.1, 0.5, 0.7, 0.9]), np.array([0.2, 0.6, 0.8, 1.0])
+    assert [false_alarms(sound, defective, recall) for recall in (0.5, 0.75, 1.0)] == [0.25, 0.5, 0.75]
+
+
+def test_cycles_are_compared_on_the_boards_that_each_did_not_see(capsys: pytest.CaptureFixture[str]) -> None:
+    bad = np.array([0.2, 0.8])
+    shared = dict.fromkeys("abcdefgh", 0.1)
+    before, after, other = (
+        Scores({**shared, name: score}, bad) for name, score in (("i", 0.9), ("i", 0.5), ("j", 0.1))
+    )
+    compare_cycles([Cycle(before, after, 0.5), Cycle(other, other, 0.5)])
+    said = capsys.readouterr().out
+    assert "10 sound and 2 defective boards" in said
+    # One of nine boards of the first cycle, none of nine of the second.
+    assert "at its threshold: false alarms 0.056, 0.000, difference -0.0556 (-0.1" in said
