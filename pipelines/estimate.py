@@ -30,10 +30,10 @@ def estimate_padim(plan: TilePlan, settings: PadimSettings) -> PadimCost:
     # Layer n of the backbones has stride 2 ** (n + 1), and no grid is finer than its finest layer.
     stride = max(settings.stride, 2 ** (min(settings.layers) + 1))
     positions = (plan.tile_height // stride) * (plan.tile_width // stride)
-    square = settings.dimensions**2
+    square = settings.features**2
     is_shared = settings.gaussian == "shared" or (settings.gaussian == "auto" and plan.mode == "grid")
     stored = 1 if is_shared else positions
-    triangle = settings.dimensions * (settings.dimensions + 1) // 2
+    triangle = settings.features * (settings.features + 1) // 2
     return PadimCost(
         positions=positions,
         memory_mb=3 * positions * square * 8 / _MB,

@@ -29,15 +29,7 @@ class ScoreSettings(Settings):
     top_share: float = Field(default=0.005, ge=0, le=1)
 
 
-COLOUR_CHANNELS = 5
-
-
 class PadimSettings(Settings):
-    """`colour` is how much the squared distance of a channel of colour counts beside that of a feature.
-
-    Plain PaDiM, whose Gaussians are `per-position`, sees no colour.
-    """
-
     backbone: str = "lite0"
     layers: tuple[int, ...] = (1, 2, 3)
     features: int = Field(default=100, ge=1)
@@ -45,14 +37,8 @@ class PadimSettings(Settings):
     stride: Literal[4, 8, 16, 32] = 8
     prior_images: float = Field(default=15.0, ge=0)
     ridge: float = Field(default=0.3, gt=0)
-    colour: float = Field(default=0.3, ge=0)
     max_train_tiles: int = Field(default=2000, ge=1)
     score: ScoreSettings = ScoreSettings()
-
-    @property
-    def dimensions(self) -> int:
-        """How many channels a Gaussian has."""
-        return self.features + (COLOUR_CHANNELS if self.colour and self.gaussian != "per-position" else 0)
 
 
 class SteppedSettings(Settings):
@@ -140,6 +126,7 @@ class RunSettings(Settings):
 
     seed: int = 0
     algorithms: tuple[Algorithm, ...] = tuple(Algorithm)
+    colour: float = Field(default=0.07, ge=0)
     tiles: TileSettings = TileSettings()
     padim: PadimSettings = PadimSettings()
     fastflow: FastflowSettings = FastflowSettings()

@@ -87,14 +87,11 @@ def _start(settings: PadimSettings, seed: int, state: State) -> tuple[TilePadimM
     moments = Moments.from_tensors(state)
     channels = state.get("channels")
     model = TilePadimModel(settings, seed)
-    drawn = channels is not None and channels.shape == model.idx.shape and int(channels.max()) < model.channels
-    if channels is None or not drawn or moments.channels != settings.dimensions:
+    if channels is None or channels.shape != model.idx.shape or int(channels.max()) >= model.channels:
         found = "none" if channels is None else str(tuple(channels.shape))
         raise ModelError(
-            f"the source has the channels {found} of {moments.channels}, these settings {tuple(model.idx.shape)} of "
-            f"{settings.dimensions}",
-            cure="leave padim.features, layers, backbone and colour as the source has them; a source of an earlier "
-            "knotwatch, which saw no colour, has to be retrained",
+            f"the source has the channels {found}, these settings {tuple(model.idx.shape)}",
+            cure="leave padim.features, padim.layers and padim.backbone as the source was trained with",
         )
     model.idx = channels
     return model, moments

@@ -6,6 +6,7 @@ from typing import Any
 
 from pipelines.errors import ModelError
 from pipelines.imaging.tiling import TileSet
+from pipelines.models.colour import add_colour, restore_colour, without_colour
 from pipelines.models.fitted import Fitted
 from pipelines.records import Algorithm, Strategy
 from pipelines.run_settings import RunSettings, SteppedSettings
@@ -27,6 +28,10 @@ def fit_unlabelled(algorithm: Algorithm, tiles: TileSet, select: TileSet, settin
 
 def fit(algorithm: Algorithm, tiles: TileSet, select: TileSet, settings: RunSettings) -> Fitted:
     """Fit one algorithm to tiles; `select` holds other sound tiles that say when to stop."""
+    return add_colour(_fit_learnt(algorithm, tiles, select, settings), tiles, settings.colour)
+
+
+def _fit_learnt(algorithm: Algorithm, tiles: TileSet, select: TileSet, settings: RunSettings) -> Fitted:
     if algorithm == Algorithm.PADIM:
         from pipelines.models.padim import fit_padim
 
@@ -66,5 +71,7 @@ def adapt(
     own = settings.of(algorithm)
     if isinstance(own, SteppedSettings) and strategy == Strategy.FINETUNE:
         own = own.model_copy(update={"learning_rate": own.learning_rate * settings.adapt.finetune_rate})
-    fitted: Fitted = run(tiles, select, own, settings.seed, state)
-    return fitted
+    fitted: Fitted = run(tiles, select, own, settings.seed, without_colour(state))
+    if strategy == Strategy.NEAREST:
+        return fitted
+    return restore_colour(fitted, state) if strategy == Strategy.REUSE else add_colour(fitted, tiles, settings.colour)

@@ -15,11 +15,6 @@ _NEIGHBOURHOOD = 3
 # What anomalib adds to every variance, in two places.
 _PLAIN_RIDGE = 0.01 + 1e-5
 
-# Added to a variance of colour: a share of it, and about what rounding to 256 levels amounts to at middle grey, so that
-# the hues of grey photographs, which do not vary, are no division by nothing.
-_COLOUR_RIDGE = 0.02
-_ROUNDING = 1e-5
-
 log = logging.getLogger(__name__)
 
 
@@ -43,36 +38,12 @@ class WhiteningGaussian(MultiVariateGaussian):
 
 
 def estimate(moments: Moments, settings: PadimSettings) -> tuple[torch.Tensor, torch.Tensor]:
-    """Estimate means and covariances as `settings.gaussian` says; colour has Gaussians of its own beside features."""
+    """Estimate means and covariances as `settings.gaussian` says."""
     if settings.gaussian == "per-position":
         return estimate_plain(moments)
-    ridge = _find_ridge(moments, settings)
     if settings.gaussian == "shared":
-        mean, covariance = estimate_shared(moments, ridge)
-    else:
-        mean, covariance = estimate_steady(moments, settings.prior_images, ridge)
-    _set_colour_apart(covariance, settings)
-    return mean, covariance
-
-
-def _find_ridge(moments: Moments, settings: PadimSettings) -> torch.Tensor:
-    """Return what is added to each variance (c,): the settings' ridge, and of colour a share of its own variance."""
-    ridge = torch.full((moments.channels,), settings.ridge, dtype=torch.float64)
-    pooled = moments.pooled()
-    variance = (pooled.scatter[0].diagonal() / max(1, pooled.images))[settings.features :]
-    ridge[settings.features :] = _COLOUR_RIDGE * variance + _ROUNDING
-    return ridge
-
-
-def _set_colour_apart(covariance: torch.Tensor, settings: PadimSettings) -> None:
-    """Make colour independent of features, and its squared distance, a channel, count as much as the settings say.
-
-    In place. Among a hundred features a handful of channels would not be heard.
-    """
-    first, colours = settings.features, settings.dimensions - settings.features
-    if colours:
-        covariance[:, :first, first:] = covariance[:, first:, :first] = 0
-        covariance[:, first:, first:] *= colours / (settings.colour * first)
+        return estimate_shared(moments, settings.ridge)
+    return estimate_steady(moments, settings.prior_images, settings.ridge)
 
 
 def estimate_plain(moments: Moments) -> tuple[torch.Tensor, torch.Tensor]:
@@ -86,22 +57,20 @@ def estimate_plain(moments: Moments) -> tuple[torch.Tensor, torch.Tensor]:
     return moments.mean, covariance + _PLAIN_RIDGE * torch.eye(moments.channels, dtype=covariance.dtype)
 
 
-def estimate_shared(moments: Moments, ridge: float | torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+def estimate_shared(moments: Moments, ridge: float) -> tuple[torch.Tensor, torch.Tensor]:
     """Return one mean (1, c) and covariance (1, c, c) of all positions, for textures without fixed places."""
     pooled = moments.pooled()
     covariance = pooled.scatter / pooled.images
     return pooled.mean, covariance + ridge * torch.eye(moments.channels, dtype=covariance.dtype)
 
 
-def estimate_steady(
-    moments: Moments, prior_images: float, ridge: float | torch.Tensor
-) -> tuple[torch.Tensor, torch.Tensor]:
+def estimate_steady(moments: Moments, prior_images: float, ridge: float) -> tuple[torch.Tensor, torch.Tensor]:
     """Return Gaussians of small neighbourhoods, shrunk towards the common one: means (hw, c), covariances (hw, c, c).
 
     Mean and covariance are the posterior means under a normal-inverse-Wishart prior centred on the Gaussian of all
     positions together (Gelman et al., Bayesian Data Analysis, section 3.6), which counts as `prior_images` images: with
     few images it carries the estimate, with many it only keeps each position's covariance away from singular. `ridge`
-    is added to every variance, or one of (c,) to each.
+    is added to every variance.
     """
     pooled = moments.pooled()
     centre, common = pooled.mean[0], (pooled.scatter[0] / pooled.images).float()
@@ -112,7 +81,7 @@ def estimate_steady(
         _pool(second.flatten(1), moments).reshape(second.shape).baddbmm_(means[:, :, None], means[:, None, :], alpha=-1)
     )
     weight = prior_images / (prior_images + moments.images)
-    prior = (weight * common + ridge * torch.eye(moments.channels)).float()
+    prior = weight * common + ridge * torch.eye(moments.channels)
     return centre.float() + (1 - weight) * means, local.mul_(1 - weight).add_(prior)
 
 

@@ -26,7 +26,7 @@ def fit_nearest(tiles: TileSet, settings: PadimSettings, seed: int) -> Fitted:
     """
     if not len(tiles):
         raise ModelError("no tile to compare with", cure="add normal photographs to the surface")
-    frozen = TilePadimModel(settings.model_copy(update={"colour": 0}), seed).eval()
+    frozen = TilePadimModel(settings, seed).eval()
     points = torch.cat([features.T for features in embed(frozen, tiles)])
     scale = points.std(0, correction=0).clamp_min(1e-6)
     drawn = torch.randperm(len(points), generator=torch.Generator().manual_seed(seed))[:_MOST_KEPT]

@@ -14,7 +14,6 @@ from pipelines.errors import ModelError
 from pipelines.imaging.tiling import TileSet
 from pipelines.models.anomalib_api import AnomalyMapGenerator, InferenceBatch, Padim, PadimModel
 from pipelines.models.backbone import make_features
-from pipelines.models.colour import colour_cells
 from pipelines.models.compiled import CompiledNetwork, compile_frozen
 from pipelines.models.fitted import Fitted
 from pipelines.models.gaussian import WhiteningGaussian, estimate
@@ -148,11 +147,8 @@ class TilePadimModel(PadimModel):
         return plan.tile_height // self.stride, plan.tile_width // self.stride
 
     def embed(self, tiles: torch.Tensor) -> torch.Tensor:
-        """Return the features (n, c, h, w) of tiles (n, 3, h, w) in [0, 1]; the last ones are of colour."""
-        learnt = self.generate_embedding((self.compiled or self.feature_extractor)(tiles))
-        if self._settings.dimensions == self._settings.features:
-            return learnt
-        return torch.cat([learnt, colour_cells(tiles, self.stride).to(learnt.dtype)], 1)
+        """Return the features (n, c, h, w) of tiles (n, 3, h, w) in [0, 1]."""
+        return self.generate_embedding((self.compiled or self.feature_extractor)(tiles))
 
     def generate_embedding(self, features: Any) -> torch.Tensor:
         """Bring all layers to one grid (finer ones averaged, coarser ones repeated) and keep the drawn channels."""

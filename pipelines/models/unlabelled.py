@@ -98,7 +98,7 @@ class _Embedding(nn.Module):
 
     def __init__(self, settings: PadimSettings, seed: int) -> None:
         super().__init__()
-        self.model = TilePadimModel(settings.model_copy(update={"colour": 0}), seed).eval()
+        self.model = TilePadimModel(settings, seed).eval()
 
     def forward(self, tiles: torch.Tensor) -> torch.Tensor:
         return self.model.embed(tiles)

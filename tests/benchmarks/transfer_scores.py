@@ -51,6 +51,13 @@ class Picture(NamedTuple):
     number: int = 0
 
 
+class _Seen(NamedTuple):
+    """A tile (h, w, 3), and what the backbone made of it."""
+
+    tile: NDArray[np.uint8]
+    features: list[torch.Tensor]
+
+
 class Bench:
     """One algorithm's test photographs and score rule; what the backbone makes of them is kept, as float16."""
 
@@ -59,7 +66,7 @@ class Bench:
         self.test = [Picture(image) for image in test]
         score = settings.of(origin.algorithm).score
         self._rule = ScoreRule(border_share=score.border_share, top_share=score.top_share)
-        self._kept: dict[tuple[TilePlan, str, int], list[torch.Tensor]] = {}
+        self._kept: dict[tuple[TilePlan, str, int], _Seen] = {}
 
     def tiles(self, images: Sequence[PreparedImage], train: Sequence[PreparedImage], strategy: Strategy) -> TileSet:
         """Return images as tiles of the plan that the strategy has."""
@@ -75,7 +82,8 @@ class Bench:
     @torch.no_grad()
     def score(self, model: Any, plan: TilePlan, pictures: Sequence[Picture]) -> list[float]:
         """Score pictures, in float32, or exported in bf16 where there is no frozen backbone to share."""
-        owner = getattr(model, "frozen", model)
+        learnt = getattr(model, "learnt", model)
+        owner = getattr(learnt, "frozen", learnt)
         backbone = getattr(owner, "feature_extractor", None)
         if backbone is None:
             with tempfile.TemporaryDirectory() as folder:
@@ -86,17 +94,18 @@ class Bench:
         owner.feature_extractor = recalled = Recalled(backbone)
         scores = []
         for start in range(0, len(pictures), _BATCH):
-            features = [self._recall(p, plan, backbone) for p in pictures[start : start + _BATCH]]
-            recalled.features = [torch.stack(layer).float() for layer in zip(*features, strict=True)]
-            maps = model(torch.zeros(len(features), 3, plan.tile_height, plan.tile_width)).anomaly_map[:, 0].numpy()
+            seen = [self._recall(p, plan, backbone) for p in pictures[start : start + _BATCH]]
+            recalled.features = [torch.stack(layer).float() for layer in zip(*(s.features for s in seen), strict=True)]
+            maps = model(torch.cat([as_tensor(s.tile) for s in seen])).anomaly_map[:, 0].numpy()
             scores += [image_score(found, self._rule) for found in maps]
         owner.feature_extractor = backbone
         return scores
 
-    def _recall(self, picture: Picture, plan: TilePlan, backbone: Any) -> list[torch.Tensor]:
+    def _recall(self, picture: Picture, plan: TilePlan, backbone: Any) -> "_Seen":
         key = plan, picture.image.path, picture.number
         if key not in self._kept:
-            self._kept[key] = [layer[0].half() for layer in backbone(as_tensor(self._cut(picture, plan)))]
+            tile = self._cut(picture, plan)
+            self._kept[key] = _Seen(tile, [layer[0].half() for layer in backbone(as_tensor(tile))])
         return self._kept[key]
 
     def _cut(self, picture: Picture, plan: TilePlan) -> NDArray[np.uint8]:
