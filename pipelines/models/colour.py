@@ -16,9 +16,9 @@ from pipelines.models.gaussian import whiten
 from pipelines.models.moments import Moments
 from pipelines.models.views import as_tensor
 
-CHANNELS = 5
+CHANNELS = 3
 _STRIDE = 8
-# Darker than five grey levels, a ratio of colours says nothing.
+# Of a tile that is darker than five grey levels, a ratio of colours says nothing.
 _DARKEST = 0.02
 # Added to a variance: a share of it, and about what rounding to 256 levels amounts to at middle grey, so that the hues
 # of grey photographs, which do not vary, are no division by nothing.
@@ -30,18 +30,22 @@ _PREFIX = "colour."
 
 
 def colour_cells(tiles: torch.Tensor) -> torch.Tensor:
-    """Return how cells of 8 px differ in colour from their tile's mean, (n, 5, h / 8, w / 8).
+    """Return how cells of 8 px differ in colour from their tile's mean, (n, 3, h / 8, w / 8).
 
-    The first two channels are hues: the logarithms of red and of blue over green. The others are the logarithms of red,
-    green and blue, averaged over 3 x 3 cells. Light that dims or tints a whole tile (n, 3, h, w) in [0, 1] is a factor,
-    and cancels out.
+    Two channels are hues, the logarithms of red and of blue over green; the third is brightness, the mean logarithm of
+    the three, averaged over 3 x 3 cells. Light that dims or tints a whole tile (n, 3, h, w) in [0, 1] is a factor, and
+    cancels out.
     """
     height, width = tiles.shape[-2:]
-    # Means, not pooling layers: those would be computed in 8 bits where a version is.
-    cells = tiles.reshape(-1, 3, height // _STRIDE, _STRIDE, width // _STRIDE, _STRIDE).mean((3, 5))
-    logs = cells.clamp_min(_DARKEST).log()
+    usual = tiles.mean((2, 3), keepdim=True).clamp_min(_DARKEST)
+    # What is computed in 16 bits keeps small numbers, not small differences of large ones: the mean is taken off first,
+    # and 2 (c - m) / (c + m) stands for log(c / m), which it is to third order. Means of cells are no pooling layers,
+    # which would be computed in 8 bits where convolutions are.
+    parts = (tiles - usual).reshape(-1, 3, height // _STRIDE, _STRIDE, width // _STRIDE, _STRIDE)
+    apart = parts.mean((3, 5))
+    logs = 2 * apart / (apart + 2 * usual)
     red, green, blue = logs.split(1, 1)
-    padded = F.pad(logs, (1, 1, 1, 1), mode="replicate")
+    padded = F.pad(logs.mean(1, keepdim=True), (1, 1, 1, 1), mode="replicate")
     rows, columns = logs.shape[-2:]
     around = sum(padded[..., row : row + rows, column : column + columns] for row in range(3) for column in range(3))
     found = torch.cat([red - green, blue - green, around / 9], 1)

@@ -152,6 +152,8 @@ def take_sample(views: Sequence[View], tiles: TileSet, settings: UnlabelledSetti
 
 def keep_sound(tiles: TileSet, padim: PadimSettings, settings: UnlabelledSettings, seed: int) -> list[int]:
     """List the tiles that are left when of each kind the share `contamination` with the farthest cells is left out."""
+    if not len(tiles):
+        return []
     sample = take_sample([padim_view(padim, seed)], tiles, settings, seed)
     (gaussians,) = sample.fit(settings.contamination, padim.ridge)
     return sample.keep(gaussians, settings.contamination)

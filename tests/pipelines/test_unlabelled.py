@@ -12,9 +12,10 @@ from pipelines.calibrate import calibrate
 from pipelines.config import SourceSettings, SurfaceSettings
 from pipelines.imaging.tiling import TileSet, choose_plan
 from pipelines.loader import Detector
+from pipelines.models.algorithms import fit_unlabelled
 from pipelines.models.unlabelled import keep_sound
 from pipelines.prepared import PreparedImage
-from pipelines.records import Algorithm, Label, Layout, Part
+from pipelines.records import Algorithm, Label, Layout, Part, TilePlan
 from pipelines.run_settings import RunSettings, UnlabelledSettings
 from pipelines.train import tile_settings, train
 
@@ -97,6 +98,16 @@ def test_other_algorithms_train_on_what_is_left_of_each_kind(photographs: tuple[
     assert set(owners[left_out]) <= {1, 3, 5}, "what goes is where the knots are"
     assert len(tiles.subset(kept)) == len(kept)
     assert (tiles.subset(kept)[0] == tiles[kept[0]]).all()
+
+
+def test_photographs_that_are_one_tile_each_are_trained_on_with_nothing_held_back(
+    photographs: tuple[Path, list[PreparedImage]],
+) -> None:
+    folder, images = photographs
+    plan = TilePlan(mode="fit", tile_height=64, tile_width=64, scale=64 / SIDE)
+    tiles = TileSet([folder / i.file for i in images], plan)
+    fitted = fit_unlabelled(Algorithm.PADIM, tiles, TileSet([], plan), SETTINGS)
+    assert "left out as the most unusual" in fitted.notes["unlabelled"]
 
 
 def test_labelled_photographs_are_cut_as_before() -> None:

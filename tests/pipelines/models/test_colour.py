@@ -51,15 +51,13 @@ def look(fitted: Fitted, board: NDArray[np.uint8]) -> NDArray[np.float32]:
 def test_cells_are_what_numpy_makes_of_the_pixels() -> None:
     pixels = np.random.default_rng(0).integers(10, 255, (32, 48, 3)).astype(np.uint8)
     found = colour_cells(as_tensor(pixels))[0].numpy()
-    logs = np.log(pixels.reshape(4, 8, 6, 8, 3).mean((1, 3)) / 255)
+    logs = np.log(pixels.reshape(4, 8, 6, 8, 3).mean((1, 3)) / pixels.mean((0, 1)))
     assert found.shape == (CHANNELS, 4, 6)
     hues = np.stack([logs[..., 0] - logs[..., 1], logs[..., 2] - logs[..., 1]])
-    np.testing.assert_allclose(found[:2], hues - hues.mean((1, 2), keepdims=True), atol=1e-5)
-    padded = np.pad(logs, ((1, 1), (1, 1), (0, 0)), "edge")
-    around = np.array(
-        [[padded[row : row + 3, column : column + 3].mean((0, 1)) for column in range(6)] for row in range(4)]
-    )
-    np.testing.assert_allclose(found[2:], (around - around.mean((0, 1))).transpose(2, 0, 1), atol=1e-5)
+    np.testing.assert_allclose(found[:2], hues - hues.mean((1, 2), keepdims=True), atol=1e-3)
+    padded = np.pad(logs.mean(2), 1, "edge")
+    around = np.array([[padded[row : row + 3, column : column + 3].mean() for column in range(6)] for row in range(4)])
+    np.testing.assert_allclose(found[2], around - around.mean(), atol=1e-3)
 
 
 def test_a_tint_of_the_whole_tile_cancels_out() -> None:
