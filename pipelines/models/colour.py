@@ -25,6 +25,8 @@ _DARKEST = 0.02
 _RIDGE = 0.02
 _ROUNDING = 1e-5
 _LEAST = 0.01  # where all places have one colour, nothing may be divided by
+# Three channels need no more to be known: a tile has a thousand cells.
+_MOST_TILES = 200
 _LEVEL_TILES = 8
 _PREFIX = "colour."
 
@@ -90,15 +92,15 @@ def add_colour(fitted: Fitted, tiles: TileSet, share: float) -> Fitted:
     if not len(tiles):
         raise ModelError("no tile to fit colour to", cure="add normal photographs to the surface")
     moments = Moments(CHANNELS, 1, 1)
-    for index in range(len(tiles)):
+    for index in tiles.spread(_MOST_TILES):
         moments.update(colour_cells(as_tensor(tiles[index])).flatten(2)[..., None].permute(2, 1, 0, 3))
     covariance = moments.scatter[0] / moments.images
     steadied = covariance + torch.diag(_RIDGE * covariance.diagonal() + _ROUNDING)
     # The mean squared distance of what it was fitted to: less than a channel each, because of the ridge.
     usual = torch.linalg.solve(steadied, covariance).trace().clamp_min(_LEAST)
-    some = tiles.subset(tiles.spread(_LEVEL_TILES))
+    few = tiles.spread(_LEVEL_TILES)
     with torch.no_grad():
-        level = torch.stack([fitted.model(as_tensor(some[i])).anomaly_map.mean() for i in range(len(some))]).mean()
+        level = torch.stack([fitted.model(as_tensor(tiles[index])).anomaly_map.mean() for index in few]).mean()
     parts = {
         "mean": moments.mean[0],
         "whitening": whiten(steadied[None])[0],

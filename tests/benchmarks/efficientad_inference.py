@@ -3,11 +3,13 @@
 from pathlib import Path
 from typing import Any
 
+from pipelines.imaging.tiling import TileSet
 from pipelines.records import Precision
 from tests.benchmarks.alternation import Side, time_sides
 from tests.benchmarks.drawn_images import SIDE, draw_tiles, repeat_tiles
 from tests.benchmarks.effort import Effort
 from tests.benchmarks.figures import Figure, ratio_figure
+from tests.benchmarks.in_use import with_colour
 from tests.benchmarks.plain_anomalib import to_float
 
 SUBJECT = "efficientad-inference"
@@ -25,7 +27,7 @@ def measure(effort: Effort, folder: Path) -> list[Figure]:
     tiles = repeat_tiles(draw_tiles(folder / "tiles", 8), 8)
     plain = EfficientAdModel(teacher_out_channels=int(teacher.conv4.weight.shape[0])).eval()
     theirs = _in_torch(plain, to_float(tiles[0])[None])
-    exported = _export(teacher, [tiles[i] for i in range(len(tiles))], folder)
+    exported = _export(teacher, tiles, folder)
     figures = []
     for precision in machine_precisions():
         ours = _in_openvino(exported[precision], precision, tiles[0][None])
@@ -39,14 +41,14 @@ def measure(effort: Effort, folder: Path) -> list[Figure]:
     return figures
 
 
-def _export(teacher: Any, tiles: list[Any], folder: Path) -> dict[Precision, Path]:
+def _export(teacher: Any, tiles: TileSet, folder: Path) -> dict[Precision, Path]:
     from pipelines.models.efficientad import TileEfficientAdModel
     from pipelines.models.export import export_openvino
     from pipelines.models.quantise import quantise
 
-    export_openvino(TileEfficientAdModel(teacher).eval(), SIDE, SIDE, folder / "float")
+    export_openvino(with_colour(TileEfficientAdModel(teacher), tiles), SIDE, SIDE, folder / "float")
     (folder / "int8").mkdir()
-    quantise(folder / "float", tiles, folder / "int8")
+    quantise(folder / "float", [tiles[i] for i in range(len(tiles))], folder / "int8")
     return {Precision.F32: folder / "float", Precision.BF16: folder / "float", Precision.INT8: folder / "int8"}
 
 

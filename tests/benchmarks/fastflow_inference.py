@@ -8,6 +8,7 @@ from tests.benchmarks.effort import Effort
 from tests.benchmarks.exported import run_in_float
 from tests.benchmarks.fastflow_plain import BACKBONE, make_ours, make_plain
 from tests.benchmarks.figures import Figure, ratio_figure
+from tests.benchmarks.in_use import with_colour
 
 SUBJECT = "fastflow-inference"
 _CALLS, _SETTLING = 5, 2
@@ -18,8 +19,9 @@ def measure(effort: Effort, folder: Path) -> list[Figure]:
     from pipelines.models.export import export_openvino
     from tests.benchmarks.plain_anomalib import to_float
 
-    tile = repeat_tiles(draw_tiles(folder / "tiles", 1), 1)[0]
-    export_openvino(make_ours().eval(), SIDE, SIDE, folder / "ours")
+    tiles = repeat_tiles(draw_tiles(folder / "tiles", 1), 1)
+    tile = tiles[0]
+    export_openvino(with_colour(make_ours(), tiles), SIDE, SIDE, folder / "ours")
     ours = run_in_float(folder / "ours", tile[None])
     sides = {**ours, "anomalib": _plain(to_float(tile)[None])}
     seconds = time_sides(sides, effort.rounds, calls=_CALLS, settling=_SETTLING)

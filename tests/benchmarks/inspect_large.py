@@ -12,12 +12,12 @@ from pipelines.imaging.tiling import cut_tiles
 from pipelines.loader import scan_region
 from pipelines.models.runtime import TileModel
 from pipelines.records import TilePlan
-from pipelines.run_settings import PadimSettings
 from tests.benchmarks.alternation import time_sides
 from tests.benchmarks.drawn_images import SIDE, draw_slice, draw_tiles, plan_slice, repeat_tiles
 from tests.benchmarks.effort import Effort
 from tests.benchmarks.figures import Figure, ratio_figure
 from tests.benchmarks.fresh_process import peak_mb
+from tests.benchmarks.in_use import fit_padim_in_use
 
 SUBJECT = "inspect-large"
 _TRAINED_ON = 16
@@ -33,10 +33,9 @@ def scan_file(model: str, plan: str, photograph: str) -> None:
 def train_model(folder: Path) -> None:
     """Fit and export a model of grid tiles to `folder`."""
     from pipelines.models.export import export_openvino
-    from pipelines.models.padim import fit_padim
 
     tiles = repeat_tiles(draw_tiles(folder / "tiles", _TRAINED_ON), _TRAINED_ON)
-    export_openvino(fit_padim(tiles, PadimSettings(), 0).model, SIDE, SIDE, folder)
+    export_openvino(fit_padim_in_use(tiles), SIDE, SIDE, folder)
 
 
 def measure(effort: Effort, folder: Path) -> list[Figure]:

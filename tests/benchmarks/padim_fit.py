@@ -2,28 +2,26 @@
 
 from pathlib import Path
 
-from pipelines.run_settings import PadimSettings
 from tests.benchmarks.alternation import time_sides
 from tests.benchmarks.drawn_images import draw_tiles, repeat_tiles
 from tests.benchmarks.effort import Effort
 from tests.benchmarks.figures import Figure, ratio_figure
+from tests.benchmarks.in_use import fit_padim_in_use
 
 SUBJECT = "padim-fit"
 
 
 def measure(effort: Effort, folder: Path) -> list[Figure]:
     """Fit both to the same drawn tiles, reading included."""
-    from pipelines.models.padim import fit_padim
     from tests.benchmarks.plain_anomalib import fit_plain
 
     files = draw_tiles(folder, effort.fit_tiles)
     tiles = repeat_tiles(files, effort.fit_tiles)
-    settings = PadimSettings()
     few = repeat_tiles(files, 8)
     # The first fit in a process also pays for what the libraries do once.
-    fit_padim(few, settings, 0)
+    fit_padim_in_use(few)
     fit_plain(few)
-    sides = {"ours": lambda: fit_padim(tiles, settings, 0), "anomalib": lambda: fit_plain(tiles)}
+    sides = {"ours": lambda: fit_padim_in_use(tiles), "anomalib": lambda: fit_plain(tiles)}
     seconds = time_sides(sides, effort.rounds)
     figure = ratio_figure(
         SUBJECT,

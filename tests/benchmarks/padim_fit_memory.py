@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-from pipelines.run_settings import PadimSettings
 from tests.benchmarks.drawn_images import draw_tiles, repeat_tiles
 from tests.benchmarks.effort import Effort
 from tests.benchmarks.figures import Figure, ratio_figure
 from tests.benchmarks.fresh_process import peak_mb
+from tests.benchmarks.in_use import fit_padim_in_use
 
 SUBJECT = "padim-fit-memory"
 _DIFFERENT = 50
@@ -14,9 +14,7 @@ _DIFFERENT = 50
 
 def fit_ours(folder: str, count: int) -> None:
     """Fit ours to the folder's tiles, repeated to `count`; runs in a process of its own."""
-    from pipelines.models.padim import fit_padim
-
-    fit_padim(repeat_tiles(sorted(Path(folder).glob("*.png")), count), PadimSettings(), 0)
+    fit_padim_in_use(repeat_tiles(sorted(Path(folder).glob("*.png")), count))
 
 
 def fit_anomalib(folder: str, count: int) -> None:

@@ -9,12 +9,12 @@ from numpy.typing import NDArray
 
 from pipelines.imaging.tiling import TileSet
 from pipelines.records import Precision
-from pipelines.run_settings import PadimSettings
 from tests.benchmarks.alternation import Side, time_sides
 from tests.benchmarks.drawn_images import SIDE, draw_tiles, repeat_tiles
 from tests.benchmarks.effort import Effort
 from tests.benchmarks.exported import run_in_float
 from tests.benchmarks.figures import Figure, ratio_figure
+from tests.benchmarks.in_use import fit_padim_in_use
 
 SUBJECT = "padim-inference"
 # What a tile costs does not depend on how many were trained on.
@@ -59,9 +59,8 @@ def compare(ours: Mapping[Precision, Side], references: Mapping[str, Side], roun
 
 def _ours(tiles: TileSet, folder: Path) -> dict[Precision, Side]:
     from pipelines.models.export import export_openvino
-    from pipelines.models.padim import fit_padim
 
-    export_openvino(fit_padim(tiles, PadimSettings(), 0).model, SIDE, SIDE, folder)
+    export_openvino(fit_padim_in_use(tiles), SIDE, SIDE, folder)
     return run_in_float(folder, tiles[0][None])
 
 

@@ -219,13 +219,13 @@ def compare_cycles(done: Sequence[Cycle]) -> None:
     for asked in (0.8, 0.9):
         before, after, words = measure(lambda _, sound, bad, asked=asked: false_alarms(sound, bad, asked))
         say(f"recall {asked:.3f}: false alarms {before:.3f} before, {after:.3f} after, {words}")
-    before, after, words = measure(lambda _, sound, bad: rank(sound, bad))
-    say(f"image AUROC: {before:.4f} before, {after:.4f} after, {words}")
+    before, after, words = measure(lambda _, sound, bad: mean_false_alarms(sound, bad))
+    say(f"averaged over all recalls: false alarms {before:.4f} before, {after:.4f} after, {words}")
 
 
-def rank(sound: Floats, defective: Floats) -> float:
-    """Return the chance that a defective board scores higher than a sound one (Mann, Whitney 1947)."""
-    return float(mannwhitneyu(defective, sound).statistic) / (sound.size * defective.size)
+def mean_false_alarms(sound: Floats, defective: Floats) -> float:
+    """Return the share of false alarms, averaged over all recalls: 1 less the image AUROC (Mann, Whitney 1947)."""
+    return float(mannwhitneyu(sound, defective).statistic) / (sound.size * defective.size)
 
 
 def say(text: str) -> None:
