@@ -8,6 +8,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
+from pipelines import parity
 from pipelines.calibrate import calibrate
 from pipelines.config import SourceSettings, SurfaceSettings
 from pipelines.imaging.tiling import TileSet, choose_plan
@@ -59,7 +60,11 @@ def photographs(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Pr
 @pytest.fixture(scope="module")
 def detector(photographs: tuple[Path, list[PreparedImage]], tmp_path_factory: pytest.TempPathFactory) -> Detector:
     folder = tmp_path_factory.mktemp("model") / "padim"
-    trained = train(Algorithm.PADIM, *photographs, SETTINGS, folder)
+    with pytest.MonkeyPatch.context() as patch:
+        # A hundred regions in torch take longer than all the rest; a disagreement shows in twenty.
+        patch.setattr(parity, "_REGIONS", 20)
+        patch.setattr(parity, "_SOUND", 10)
+        trained = train(Algorithm.PADIM, *photographs, SETTINGS, folder)
     assert "kinds of surface found: 2" in trained.notes["gaussian"]
     assert "distilled" in trained.notes["teacher"]
     surface = SurfaceSettings(source=SourceSettings(layout=Layout.UNLABELLED))
