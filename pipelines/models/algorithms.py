@@ -1,19 +1,22 @@
 """The algorithms by name, and the ways to start from another surface; modules are imported where they are fitted."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from importlib import import_module
 from typing import Any
 
 from pipelines.errors import ModelError
 from pipelines.imaging.tiling import TileSet
-from pipelines.models.colour import add_colour, restore_colour, without_colour
 from pipelines.models.fitted import Fitted
 from pipelines.records import Algorithm, Strategy
 from pipelines.run_settings import RunSettings, SteppedSettings
 
 
 def fit_unlabelled(algorithm: Algorithm, tiles: TileSet, select: TileSet, settings: RunSettings) -> Fitted:
-    """Fit one algorithm to tiles of which some show defects; PaDiM leaves out cells, the others whole tiles."""
+    """Fit one algorithm to tiles of which some show defects; PaDiM leaves out cells, the others whole tiles.
+
+    None sees colour: kinds of surface have no common one, and stains may be among what is left.
+    """
     if algorithm == Algorithm.PADIM and tiles.plan.mode == "grid":
         from pipelines.models.padim_kinds import fit_padim_kinds
 
@@ -21,14 +24,16 @@ def fit_unlabelled(algorithm: Algorithm, tiles: TileSet, select: TileSet, settin
     from pipelines.models.unlabelled import keep_sound
 
     left = [keep_sound(found, settings.padim, settings.unlabelled, settings.seed) for found in (tiles, select)]
-    fitted = fit(algorithm, tiles.subset(left[0]), select.subset(left[1]), settings)
+    fitted = _fit_learnt(algorithm, tiles.subset(left[0]), select.subset(left[1]), settings)
     words = f"{len(tiles) - len(left[0])} of {len(tiles)} tiles left out as the most unusual of their kind"
-    return Fitted(fitted.model, fitted.state, {**fitted.notes, "unlabelled": words})
+    return replace(fitted, notes={**fitted.notes, "unlabelled": words})
 
 
 def fit(algorithm: Algorithm, tiles: TileSet, select: TileSet, settings: RunSettings) -> Fitted:
-    """Fit one algorithm to tiles; `select` holds other sound tiles that say when to stop."""
-    return add_colour(_fit_learnt(algorithm, tiles, select, settings), tiles, settings.colour)
+    """Fit one algorithm to tiles, and colour beside it; `select` holds other sound tiles that say when to stop."""
+    from pipelines.models.colour import add_colour
+
+    return add_colour(_fit_learnt(algorithm, tiles, select, settings), tiles, select, settings.colour)
 
 
 def _fit_learnt(algorithm: Algorithm, tiles: TileSet, select: TileSet, settings: RunSettings) -> Fitted:
@@ -55,11 +60,15 @@ def adapt(
 ) -> Fitted:
     """Bring the state of a fitted version, as `Fitted.state` holds it, to tiles of another surface.
 
+    Colour is that of these tiles, but for `reuse`, which sees it as the source does.
+
     Raises:
         ModelError: where the algorithm knows no such strategy, or the state does not fit to the settings.
     """
     if strategy == Strategy.SCRATCH:
         return fit(algorithm, tiles, select, settings)
+    from pipelines.models.colour import add_colour, restore_colour, without_colour
+
     # The modules have the strategies as functions of the same names and arguments.
     module = import_module(f"pipelines.models.adapt_{algorithm}")
     run = getattr(module, strategy, None)
@@ -72,6 +81,6 @@ def adapt(
     if isinstance(own, SteppedSettings) and strategy == Strategy.FINETUNE:
         own = own.model_copy(update={"learning_rate": own.learning_rate * settings.adapt.finetune_rate})
     fitted: Fitted = run(tiles, select, own, settings.seed, without_colour(state))
-    if strategy == Strategy.NEAREST:
-        return fitted
-    return restore_colour(fitted, state) if strategy == Strategy.REUSE else add_colour(fitted, tiles, settings.colour)
+    if strategy == Strategy.REUSE:
+        return restore_colour(fitted, state)
+    return add_colour(fitted, tiles, select, settings.colour)

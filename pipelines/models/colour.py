@@ -18,16 +18,16 @@ from pipelines.models.views import as_tensor
 
 CHANNELS = 3
 _STRIDE = 8
-# Of a tile that is darker than five grey levels, a ratio of colours says nothing.
+# Darker than five grey levels, a ratio of colours says nothing.
 _DARKEST = 0.02
 # Added to a variance: a share of it, and about what rounding to 256 levels amounts to at middle grey, so that the hues
 # of grey photographs, which do not vary, are no division by nothing.
 _RIDGE = 0.02
 _ROUNDING = 1e-5
-_LEAST = 0.01  # where all places have one colour, nothing may be divided by
-# Three channels need no more to be known: a tile has a thousand cells.
+# Three channels need no more to be known: a tile has hundreds of cells.
 _MOST_TILES = 200
-_LEVEL_TILES = 8
+_LEVEL_TILES = 16
+_LEAST = 0.01  # where all places have one colour, nothing may be divided by
 _PREFIX = "colour."
 
 
@@ -36,16 +36,12 @@ def colour_cells(tiles: torch.Tensor) -> torch.Tensor:
 
     Two channels are hues, the logarithms of red and of blue over green; the third is brightness, the mean logarithm of
     the three, averaged over 3 x 3 cells. Light that dims or tints a whole tile (n, 3, h, w) in [0, 1] is a factor, and
-    cancels out.
+    cancels out; so does a stain that fills a tile.
     """
     height, width = tiles.shape[-2:]
-    usual = tiles.mean((2, 3), keepdim=True).clamp_min(_DARKEST)
-    # What is computed in 16 bits keeps small numbers, not small differences of large ones: the mean is taken off first,
-    # and 2 (c - m) / (c + m) stands for log(c / m), which it is to third order. Means of cells are no pooling layers,
-    # which would be computed in 8 bits where convolutions are.
-    parts = (tiles - usual).reshape(-1, 3, height // _STRIDE, _STRIDE, width // _STRIDE, _STRIDE)
-    apart = parts.mean((3, 5))
-    logs = 2 * apart / (apart + 2 * usual)
+    # Not a pooling layer, which would be computed in 8 bits where convolutions are.
+    cells = tiles.reshape(-1, 3, height // _STRIDE, _STRIDE, width // _STRIDE, _STRIDE).mean((3, 5))
+    logs = cells.clamp_min(_DARKEST).log()
     red, green, blue = logs.split(1, 1)
     padded = F.pad(logs.mean(1, keepdim=True), (1, 1, 1, 1), mode="replicate")
     rows, columns = logs.shape[-2:]
@@ -54,35 +50,54 @@ def colour_cells(tiles: torch.Tensor) -> torch.Tensor:
     return found - found.mean((2, 3), keepdim=True)
 
 
-class WithColour(nn.Module):
-    """A fitted network whose map has the squared Mahalanobis distance in colour, times a weight, added to it.
+def colour_map(tiles: torch.Tensor, whitening: torch.Tensor) -> torch.Tensor:
+    """Return the squared Mahalanobis distance in colour, (n, 1, h, w), of tiles (n, 3, h, w) in [0, 1].
 
-    The distance is that of `colour_cells` to one Gaussian of all places.
+    `whitening` (3, 3) belongs to a Gaussian around 0. There is no convolution, matrix product or interpolation in it:
+    OpenVINO computes what stands above one of those in 16 bits where a version is, and the rest in float32. In 16 bits,
+    small differences of colour came out up to 20 % wrong.
     """
+    cells = colour_cells(tiles)
+    whitened = (cells[:, :, None] * whitening[None, :, :, None, None]).sum(1)
+    squares = whitened.square().sum(1, keepdim=True)
+    for axis in (2, 3):
+        squares = _enlarge(squares, axis)
+    return squares
 
-    mean: torch.Tensor
+
+def _enlarge(cells: torch.Tensor, axis: int) -> torch.Tensor:
+    """Enlarge cells to pixels along an axis, linearly between their centres."""
+    count = cells.shape[axis]
+    centres = ((torch.arange(count * _STRIDE) + 0.5) / _STRIDE - 0.5).clamp(0, count - 1).to(cells.device)
+    before = centres.floor().long()
+    after = (before + 1).clamp(max=count - 1)
+    share = (centres - before).reshape([-1 if place == axis else 1 for place in range(4)])
+    return cells.index_select(axis, before) * (1 - share) + cells.index_select(axis, after) * share
+
+
+class WithColour(nn.Module):
+    """A fitted network whose map has `colour_map`, times a weight, added to it."""
+
     whitening: torch.Tensor
     weight: torch.Tensor
 
-    def __init__(self, learnt: nn.Module, mean: torch.Tensor, whitening: torch.Tensor, weight: torch.Tensor) -> None:
+    def __init__(self, learnt: nn.Module, whitening: torch.Tensor, weight: torch.Tensor) -> None:
         super().__init__()
         self.learnt = learnt
-        for name, value in (("mean", mean), ("whitening", whitening), ("weight", weight)):
-            self.register_buffer(name, value.float())
+        self.register_buffer("whitening", whitening.float())
+        self.register_buffer("weight", weight.float())
 
     def forward(self, tiles: torch.Tensor) -> Any:
         """Score tiles (n, 3, h, w) in [0, 1]."""
-        cells = colour_cells(tiles).permute(0, 2, 3, 1) - self.mean
-        squares = (cells @ self.whitening).square().sum(3)[:, None]
-        colour = F.interpolate(squares, size=tiles.shape[-2:], mode="bilinear", align_corners=False)
-        found = self.learnt(tiles).anomaly_map + self.weight * colour
+        found = self.learnt(tiles).anomaly_map + self.weight * colour_map(tiles, self.whitening)
         return InferenceBatch(pred_score=found.amax(dim=(-2, -1)), anomaly_map=found)
 
 
-def add_colour(fitted: Fitted, tiles: TileSet, share: float) -> Fitted:
+def add_colour(fitted: Fitted, tiles: TileSet, select: TileSet, share: float) -> Fitted:
     """Let a fitted network see colour as well, as sound tiles have it.
 
-    `share` is what colour adds to the mean of the learnt map on these tiles; 0 leaves the network as it is.
+    `share` is what colour adds to the mean of the learnt map, on `select`, or on `tiles` where that holds none; 0
+    leaves the network as it is.
 
     Raises:
         ModelError: where there is no tile.
@@ -95,24 +110,31 @@ def add_colour(fitted: Fitted, tiles: TileSet, share: float) -> Fitted:
     for index in tiles.spread(_MOST_TILES):
         moments.update(colour_cells(as_tensor(tiles[index])).flatten(2)[..., None].permute(2, 1, 0, 3))
     covariance = moments.scatter[0] / moments.images
-    steadied = covariance + torch.diag(_RIDGE * covariance.diagonal() + _ROUNDING)
-    # The mean squared distance of what it was fitted to: less than a channel each, because of the ridge.
-    usual = torch.linalg.solve(steadied, covariance).trace().clamp_min(_LEAST)
-    few = tiles.spread(_LEVEL_TILES)
+    whitening = whiten((covariance + torch.diag(_RIDGE * covariance.diagonal() + _ROUNDING))[None])[0].float()
+    held_out = select if len(select) else tiles
+    shown = [as_tensor(held_out[index]) for index in held_out.spread(_LEVEL_TILES)]
     with torch.no_grad():
-        level = torch.stack([fitted.model(as_tensor(tiles[index])).anomaly_map.mean() for index in few]).mean()
-    parts = {
-        "mean": moments.mean[0],
-        "whitening": whiten(steadied[None])[0],
-        "weight": share * level / usual,
-    }
-    return _attach(fitted, parts)
+        learnt = torch.stack([fitted.model(tile).anomaly_map.mean() for tile in shown]).mean()
+        colour = torch.stack([colour_map(tile, whitening).mean() for tile in shown]).mean()
+    words = f"adds {100 * share:g} % to the learnt map of sound tiles"
+    return _attach(fitted, whitening, share * learnt / colour.clamp_min(_LEAST), words)
 
 
 def restore_colour(fitted: Fitted, state: Mapping[str, torch.Tensor]) -> Fitted:
-    """Let a network that was made again from a state see colour as it did; one that saw none stays as it is."""
+    """Let a network that was made again from a state see colour as it did; one that saw none stays as it is.
+
+    Raises:
+        ModelError: where the state's colour is not what this version writes.
+    """
     parts = {name.removeprefix(_PREFIX): value for name, value in state.items() if name.startswith(_PREFIX)}
-    return _attach(fitted, parts) if parts else fitted
+    if not parts:
+        return fitted
+    if {name: tuple(value.shape) for name, value in parts.items()} != {"whitening": (CHANNELS,) * 2, "weight": ()}:
+        raise ModelError(
+            f"the source's state has other parts of colour: {', '.join(sorted(parts))}",
+            cure="retrain the source, or upgrade knotwatch if the source is newer",
+        )
+    return _attach(fitted, parts["whitening"], parts["weight"], "as the source has it")
 
 
 def without_colour(state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
@@ -120,7 +142,11 @@ def without_colour(state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]
     return {name: value for name, value in state.items() if not name.startswith(_PREFIX)}
 
 
-def _attach(fitted: Fitted, parts: Mapping[str, torch.Tensor]) -> Fitted:
-    model = WithColour(fitted.model, **parts).eval()
-    kept = {f"{_PREFIX}{name}": value.float() for name, value in parts.items()}
-    return replace(fitted, model=model, state={**fitted.state, **kept})
+def _attach(fitted: Fitted, whitening: torch.Tensor, weight: torch.Tensor, words: str) -> Fitted:
+    kept = {f"{_PREFIX}whitening": whitening, f"{_PREFIX}weight": weight.float()}
+    return replace(
+        fitted,
+        model=WithColour(fitted.model, whitening, weight).eval(),
+        state={**fitted.state, **kept},
+        notes={**fitted.notes, "colour": words},
+    )

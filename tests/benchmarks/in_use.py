@@ -19,4 +19,4 @@ def with_colour(model: Any, tiles: TileSet) -> Any:
     from pipelines.models.colour import add_colour
     from pipelines.models.fitted import Fitted
 
-    return add_colour(Fitted(model.eval()), tiles, RunSettings().colour).model
+    return add_colour(Fitted(model.eval()), tiles, tiles, RunSettings().colour).model

@@ -77,7 +77,7 @@ class Bench:
 
     def forget_planted(self) -> None:
         """Give back the memory of photographs with planted defects."""
-        self._kept = {key: features for key, features in self._kept.items() if not key[2]}
+        self._kept = {key: seen for key, seen in self._kept.items() if not key[2]}
 
     @torch.no_grad()
     def score(self, model: Any, plan: TilePlan, pictures: Sequence[Picture]) -> list[float]:
@@ -101,7 +101,7 @@ class Bench:
         owner.feature_extractor = backbone
         return scores
 
-    def _recall(self, picture: Picture, plan: TilePlan, backbone: Any) -> "_Seen":
+    def _recall(self, picture: Picture, plan: TilePlan, backbone: Any) -> _Seen:
         key = plan, picture.image.path, picture.number
         if key not in self._kept:
             tile = self._cut(picture, plan)

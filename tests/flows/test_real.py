@@ -19,7 +19,8 @@ def test_boards_reach_what_plain_padim_reached(knotwatch: Knotwatch, real_data: 
     metrics = result["models"][0]["metrics"]
     # Plain PaDiM on the cropped boards, trained on 300 of them, gave 0.922 and 0.876; here 175 are trained on.
     assert metrics["image_auroc"] >= 0.92
-    assert metrics["pixel_auroc"] >= 0.87
+    # Without colour ours comes to 0.887.
+    assert metrics["pixel_auroc"] >= 0.90
     assert sorted((p, p.stat().st_mtime_ns) for p in (real_data / "wood-boards").rglob("*")) == before
 
 
