@@ -65,6 +65,17 @@ def false_alarms(sound: Floats, defective: Floats, recall: float) -> float:
     return float(np.mean(sound >= threshold))
 
 
+class Conditions(NamedTuple):
+    """How one cycle is done."""
+
+    held_back: int
+    unseen: int
+    marked: int
+    algorithm: str
+    profile: str
+    seed: int
+
+
 def cycle(  # noqa: PLR0917 - a command has as many arguments as options
     boards: Annotated[Path, typer.Argument(help="A data set of layout vsb with the column `split`.")],
     folder: Annotated[Path, typer.Argument(help="Where the projects are made, and scores kept.")],
@@ -77,47 +88,42 @@ def cycle(  # noqa: PLR0917 - a command has as many arguments as options
 ) -> None:
     """Train, review, train again, and compare on unseen boards."""
     done = [
-        run_cycle(boards, folder / str(number), Plan(held_back, unseen, marked, algorithm, profile), number)
+        run_cycle(boards, folder / str(number), Conditions(held_back, unseen, marked, algorithm, profile, number))
         for number in range(cycles)
     ]
     compare_cycles(done)
 
 
-class Plan(NamedTuple):
-    """How one cycle is done."""
-
-    held_back: int
-    unseen: int
-    marked: int
-    algorithm: str
-    profile: str
-
-
-def run_cycle(boards: Path, folder: Path, plan: Plan, number: int) -> Cycle:
-    """Do one cycle in `folder`; what an earlier call kept there is taken as it is."""
+def run_cycle(boards: Path, folder: Path, how: Conditions) -> Cycle:
+    """Do one cycle in `folder`; what an earlier call kept there under the same conditions is taken as it is."""
     kept = folder / "scores.json"
     if kept.is_file():
-        before, after, recall = json.loads(kept.read_text(encoding="utf-8"))
+        conditions, before, after, recall = json.loads(kept.read_text(encoding="utf-8"))
+        if conditions != list(how):
+            raise ToolError(f"{folder} holds a cycle under other conditions: {conditions}", cure="name another folder")
         return Cycle(*(Scores(sound, np.array(defective)) for sound, defective in (before, after)), recall)
-    shutil.rmtree(folder, ignore_errors=True)
-    pool, others = split_boards(boards, folder, plan, number)
+    if folder.exists():
+        raise ToolError(f"{folder} is there without the scores of a cycle", cure="remove it, or name another folder")
+    pool, others = split_boards(boards, folder, how)
     project = make_project(folder / "project")
     run_knotwatch(project.root, "data", "add", SURFACE, str(folder / "boards"), "--layout", "vsb")
-    set_training(project.root, SURFACE, algorithms=[plan.algorithm])
-    first = retrain(project, plan.profile)
-    say(f"cycle {number}: version {first} is trained; the reviewer looks at {len(pool)} sound boards")
-    review = review_pool(project, pool, plan.marked, folder / "review.json")
+    set_training(project.root, SURFACE, algorithms=[how.algorithm])
+    first = retrain(project, how.profile)
+    say(f"cycle {how.seed}: version {first} is trained; the reviewer looks at {len(pool)} sound boards")
+    review = review_pool(project, pool, how.marked, folder / "review.json")
     change = run_knotwatch(project.root, "data", "review", SURFACE, str(review), "--json").json
     say(f"{change['photographs']} boards reviewed, {change['rejected']} regions rejected, now in {change['parts']}")
-    second = retrain(project, plan.profile)
+    second = retrain(project, how.profile)
     before, after = (score_unseen(project, version, others) for version in (first, second))
     threshold = Detector(Tracking(project).folder(SURFACE, first)).info.image_threshold.threshold
     found = Cycle(before, after, float(np.mean(before.defective > threshold)))
-    write_whole(kept, json.dumps([*((s.sound, s.defective.tolist()) for s in (before, after)), found.recall]))
+    write_whole(
+        kept, json.dumps([list(how), *((s.sound, s.defective.tolist()) for s in (before, after)), found.recall])
+    )
     return found
 
 
-def split_boards(boards: Path, folder: Path, plan: Plan, seed: int) -> tuple[list[Path], list[Path]]:
+def split_boards(boards: Path, folder: Path, how: Conditions) -> tuple[list[Path], list[Path]]:
     """Copy the data set to `folder` without some of its sound training boards, drawn with the seed.
 
     Return those that the reviewer sees, and those that neither version is trained on.
@@ -125,10 +131,10 @@ def split_boards(boards: Path, folder: Path, plan: Plan, seed: int) -> tuple[lis
     with (boards / "labels.csv").open(encoding="utf-8-sig", newline="") as file:
         rows = list(csv.DictReader(file))
     sound = sorted(row["image"] for row in rows if row["split"] == "train" and not (row["defects"] or "").strip())
-    held_back, away = plan.held_back, plan.held_back + plan.unseen
+    held_back, away = how.held_back, how.held_back + how.unseen
     if len(sound) <= away:
         raise ToolError(f"{boards} has {len(sound)} sound training boards", cure="hold fewer back")
-    drawn = np.random.default_rng(seed).permutation(sound)[:away].tolist()
+    drawn = np.random.default_rng(how.seed).permutation(sound)[:away].tolist()
     places = {name: folder / ("held-back" if number < held_back else "unseen") for number, name in enumerate(drawn)}
     target = folder / "boards"
     for row in rows:
