@@ -37,6 +37,12 @@ def colour_cells(tiles: torch.Tensor) -> torch.Tensor:
     Two channels are hues, the logarithms of red and of blue over green; the third is brightness, the mean logarithm of
     the three, averaged over 3 x 3 cells. Light that dims or tints a whole tile (n, 3, h, w) in [0, 1] is a factor, and
     cancels out; so does a stain that fills a tile.
+
+    >>> half_blue = torch.full((1, 3, 8, 16), 0.5)
+    >>> half_blue[:, 2, :, 8:] = 0.25
+    >>> red_over_green, blue_over_green, _ = colour_cells(half_blue)[0, :, 0]
+    >>> [round(float(cell), 4) for cell in blue_over_green]
+    [0.3466, -0.3466]
     """
     height, width = tiles.shape[-2:]
     # Not a pooling layer, which would be computed in 8 bits where convolutions are.
