@@ -112,6 +112,10 @@ def test_a_call_that_fails_in_its_process_is_named() -> None:
 def test_false_alarms_are_counted_at_the_threshold_that_gives_the_recall() -> None:
     sound, defective = np.array([0.1, 0.5, 0.7, 0.9]), np.array([0.2, 0.6, 0.8, 1.0])
     assert [false_alarms(sound, defective, recall) for recall in (0.5, 0.75, 1.0)] == [0.25, 0.5, 0.75]
+    scores = Scores(dict(zip("abcd", sound.tolist(), strict=True)), defective)
+    drawn, found = scores.drawn(["a", "a", "unseen"], np.array([3]))
+    assert drawn.tolist() == [0.1, 0.1], "a board that the version was trained on is not counted"
+    assert false_alarms(drawn, found, 1.0) == 0
 
 
 def test_cycles_are_compared_on_the_boards_that_each_did_not_see(capsys: pytest.CaptureFixture[str]) -> None:
