@@ -7,6 +7,7 @@ is learnt from it ranks models; it says nothing of how often real defects are fo
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -17,6 +18,8 @@ from pipelines.imaging.procedural.noise import Floats, log_uniform
 SMALLEST, LARGEST = 0.001, 0.04
 _VISIBLE = 0.15
 _TRIES = 12
+# Grey levels that the channels of a photograph may differ by where its camera saw no colour, but for rounding.
+_NO_COLOUR = 2
 
 Shape = Callable[[np.random.Generator, int, int, float], Floats]
 Look = Callable[[np.random.Generator, Floats], Floats]
@@ -42,7 +45,8 @@ def plant_defect(image: NDArray[np.uint8], rng: np.random.Generator) -> Planted:
 
     The mixture follows CutPaste (Li et al., "CutPaste: self-supervised learning for anomaly detection and
     localization", CVPR 2021) and DRAEM (Zavrtanik et al., "DRAEM - a discriminatively trained reconstruction
-    embedding for surface anomaly detection", ICCV 2021). Outside the mask the photograph is unchanged.
+    embedding for surface anomaly detection", ICCV 2021). Outside the mask the photograph is unchanged. A photograph
+    without colour gets a defect without: no other would be seen by its camera, and any tint would be found.
 
     Args:
         image: (H, W, 3) RGB.
@@ -63,7 +67,10 @@ def _plant(image: NDArray[np.uint8], rng: np.random.Generator, kind: str) -> Pla
     shape, look = KINDS[kind]
     height, width = image.shape[:2]
     alpha = shape(rng, height, width, log_uniform(rng, SMALLEST, LARGEST))
-    return _blend(image, look(rng, image.astype(np.float32)), alpha)
+    changed = look(rng, image.astype(np.float32))
+    if np.ptp(image, axis=2).max() <= _NO_COLOUR:
+        changed = cv2.cvtColor(cv2.cvtColor(changed, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
+    return _blend(image, changed, alpha)
 
 
 def _blend(image: NDArray[np.uint8], changed: Floats, alpha: Floats) -> Planted:

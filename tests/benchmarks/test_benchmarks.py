@@ -7,13 +7,14 @@ import pytest
 from rich.console import Console
 
 from pipelines.errors import ToolError
-from pipelines.records import Precision
+from pipelines.records import Label, Precision
 from tests.benchmarks.alternation import time_sides
 from tests.benchmarks.bench_report import Bench, collect, make_table, write_json
 from tests.benchmarks.figures import ratio_figure
 from tests.benchmarks.fresh_process import peak_mb
 from tests.benchmarks.padim_inference import compare
 from tests.benchmarks.review_cycle import Cycle, Scores, compare_cycles, false_alarms
+from tests.benchmarks.unlabelled_count import DrawnSlices, draw_slices, prepare, split
 
 
 class Clock:
@@ -129,3 +130,18 @@ def test_cycles_are_compared_on_the_boards_that_each_did_not_see(capsys: pytest.
     assert "10 sound and 2 defective boards" in said
     # One of nine boards of the first cycle, none of nine of the second.
     assert "at its threshold: false alarms 0.056, 0.000, difference -0.0556 (-0.1" in said
+
+
+@pytest.mark.filterwarnings("ignore:module 'sre_:DeprecationWarning")
+def test_what_is_held_out_of_unlabelled_training_resembles_nothing_in_it(tmp_path: Path) -> None:
+    drawn = DrawnSlices(many=10, held_out=4, height=96, width=128)
+    images = prepare(draw_slices(tmp_path / "drawn", drawn, defective=0.2), tmp_path / "prepared")
+    assert len(images) == 14
+    pool, held = split(images, 0.2)
+    assert sum(image.label == Label.ANOMALOUS for image in pool) == 2
+    assert len(pool) == 10
+    assert len(held) == 4
+    assert {image.label for image in held} == {Label.NORMAL, Label.ANOMALOUS}
+    sound = next(image for image in held if image.label == Label.NORMAL)
+    alike = [i.model_copy(update={"group": pool[0].group}) if i == sound else i for i in images]
+    assert split(alike, 0.2)[1] == [image for image in held if image != sound]

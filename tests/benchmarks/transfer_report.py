@@ -1,12 +1,12 @@
 """The table of a transfer experiment: mean over draws, with an interval over the test photographs."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from rich.table import Table
 
 from pipelines.metrics.curves import auroc
@@ -34,15 +34,20 @@ def read_outcomes(path: Path) -> list[Outcome]:
     return [Outcome(**json.loads(line)) for line in lines if line.endswith("}")]
 
 
-def resampled(outcomes: Sequence[Outcome], labels: Sequence[bool]) -> NDArray[np.float64]:
-    """Return the AUROC of each draw (draws, 1 + rounds): first of all photographs, then of each resample."""
+def resampled(scored: Iterable[ArrayLike], labels: ArrayLike) -> NDArray[np.float64]:
+    """Return the AUROC of each row of scores (rows, 1 + rounds): first of all photographs, then of each resample."""
     defective = np.asarray(labels, dtype=bool)
     weights = np.vstack([np.ones((1, defective.size), np.int64), resample_weights(defective, _ROUNDS, _SEED)])
     rows = []
-    for outcome in outcomes:
-        one_hot = rank_bins(np.asarray(outcome.scores))
+    for scores in scored:
+        one_hot = rank_bins(np.asarray(scores, np.float64))
         rows.append(auroc((weights * ~defective) @ one_hot, (weights * defective) @ one_hot))
     return np.stack(rows)
+
+
+def _mean(outcomes: Iterable[Outcome], labels: Sequence[bool]) -> NDArray[np.float64]:
+    mean: NDArray[np.float64] = resampled((o.scores for o in outcomes), labels).mean(0)
+    return mean
 
 
 def make_table(outcomes: Sequence[Outcome], labels: Sequence[bool]) -> Table:
@@ -55,18 +60,19 @@ def make_table(outcomes: Sequence[Outcome], labels: Sequence[bool]) -> Table:
         rows = sorted((o for o in outcomes if (o.algorithm, o.shots) == (algorithm, shots)), key=lambda o: o.draw)
         by = {s: [o for o in rows if o.strategy == s] for s in strategies}
         chosen = [o for o in rows if o.chosen]
-        difference = (resampled(chosen, labels) - resampled(by["scratch"], labels)).mean(0)
+        difference = _mean(chosen, labels) - _mean(by["scratch"], labels)
         counts = {s: sum(o.strategy == s for o in chosen) for s in strategies}
         table.add_row(
             *(algorithm, str(shots), str(len(chosen))),
-            *(_words(resampled(by[s], labels).mean(0)) if by[s] else "-" for s in strategies),
-            _words(resampled(chosen, labels).mean(0)),
-            _words(difference, sign="+"),
+            *(in_words(_mean(by[s], labels)) if by[s] else "-" for s in strategies),
+            in_words(_mean(chosen, labels)),
+            in_words(difference, sign="+"),
             ", ".join(f"{s} {n}" for s, n in counts.items() if n),
         )
     return table
 
 
-def _words(values: NDArray[np.float64], sign: str = "") -> str:
+def in_words(values: NDArray[np.float64], sign: str = "") -> str:
+    """Write the first of values (1 + rounds,) with the interval that the others span."""
     low, high = np.quantile(values[1:], (0.025, 0.975))
     return f"{values[0]:{sign}.3f} ({low:{sign}.3f} to {high:{sign}.3f})"

@@ -44,6 +44,16 @@ def test_sizes_and_strengths_spread(board: NDArray[np.uint8]) -> None:
     assert np.quantile(strength, 0.85) > 35
 
 
+def test_a_photograph_without_colour_gets_a_defect_without(board: NDArray[np.uint8]) -> None:
+    grey = np.repeat(board.mean(axis=2).astype(np.uint8)[..., None], 3, axis=2)
+    planted = [plant_defect(grey, np.random.default_rng(seed)) for seed in range(30)]
+    assert max(np.ptp(p.image, axis=2).max() for p in planted) == 0
+    assert all(np.abs(p.image[p.mask].astype(int) - grey[p.mask]).mean() >= 5 for p in planted)
+    coloured = [plant_defect(board, np.random.default_rng(seed)) for seed in range(30)]
+    tints = [np.ptp(p.image.astype(int) - board, axis=2)[p.mask].mean() for p in coloured]
+    assert np.median(tints) > 5, "colour remains where there is some"
+
+
 @pytest.mark.parametrize("shape", [blob, patch, stain])
 def test_areas_are_what_was_asked_for(shape: object) -> None:
     assert callable(shape)

@@ -1,0 +1,196 @@
+"""Trained without a label on six photographs, and on all there are: what more of them are worth, and what they cost.
+
+`python -m tests.benchmarks.unlabelled_count [BOARDS]`: BOARDS is a data set of layout vsb; without it, slices of three
+kinds of wood are drawn. What training sees is mostly sound, and its labels and masks are kept from it.
+"""
+
+import csv
+import tempfile
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Annotated, Any, NamedTuple
+
+import numpy as np
+import typer
+from PIL import Image
+from rich.console import Console
+from rich.table import Table
+
+from pipelines.calibrate import calibrate
+from pipelines.config import SourceSettings, SurfaceSettings
+from pipelines.errors import CallError
+from pipelines.imaging.procedural import WOOD_DEFECTS, draw
+from pipelines.loader import Detector
+from pipelines.metrics.image import image_auroc
+from pipelines.metrics.paired import aupro_difference, image_auroc_difference
+from pipelines.prepared import PreparedImage, read_index, read_region
+from pipelines.preprocess import preprocess
+from pipelines.progress import track
+from pipelines.records import Algorithm, Interval, Label, Layout, Part
+from pipelines.run_settings import RunSettings
+from pipelines.scored import ScoredTest, score_test
+from pipelines.train import train
+from pipelines.validate import build_manifest, validate
+from tests.benchmarks.alternation import time_sides
+from tests.benchmarks.command import run_command
+from tests.benchmarks.figures import ratio_figure
+from tests.benchmarks.transfer_report import in_words, resampled
+
+_SURFACE = SurfaceSettings(source=SourceSettings(layout=Layout.VSB))
+_SETTINGS = RunSettings()
+_RESAMPLES, _SEED = 1000, 0
+_TIMED, _TURNS = 10, 5  # photographs that are scanned by both in turn, and how often
+_LOOKS = ("walnut", "alder", "oak")
+
+show = Console(width=150, highlight=False)
+
+
+class DrawnSlices(NamedTuple):
+    """How many slices are drawn to train on, and to compare on, half of these with a defect; their size in pixels."""
+
+    many: int
+    held_out: int = 48
+    height: int = 780
+    width: int = 1040
+
+
+class Trained(NamedTuple):
+    """One version, and what it scored on the photographs that were held out."""
+
+    detector: Detector
+    scored: ScoredTest
+
+
+def count(
+    boards: Annotated[Path | None, typer.Argument(help="A data set of layout vsb; without: drawn slices.")] = None,
+    algorithm: Annotated[Algorithm, typer.Option(help="What to train.")] = Algorithm.PADIM,
+    few: Annotated[int, typer.Option(min=1, help="How many photographs are few.")] = 6,
+    many: Annotated[int, typer.Option(min=2, help="How many are drawn to be many; of boards, all are.")] = 600,
+    draws: Annotated[int, typer.Option(min=1, help="How often the few are drawn.")] = 5,
+    defective: Annotated[float, typer.Option(min=0, max=0.5, help="Their share of what is trained on.")] = 0.1,
+) -> None:
+    """Train without labels on few and on many photographs, and compare both on others, paired."""
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        source = boards or draw_slices(folder / "drawn", DrawnSlices(many), defective)
+        images = prepare(source, folder / "prepared")
+        pool, held = split(images, defective)
+        if len(pool) <= few:
+            raise CallError(f"{source} has {len(pool)} photographs to train on", cure="name fewer with --few")
+        show.print(f"{len(pool)} photographs to draw from, {sum(i.label != Label.NORMAL for i in pool)} with a defect")
+        whole = train_unlabelled(pool, held, folder, algorithm, "many")
+        table = Table(
+            *("trained on", "image AUROC", "AUPRO", "pixel AUROC, AP", f"{len(pool)} rank higher by", "AUPRO by")
+        )
+        table.add_row(str(len(pool)), *figures(whole.scored), "", "")
+        scores = []
+        for number in range(draws):
+            drawn = np.random.default_rng(number).choice(len(pool), few, replace=False)
+            small = train_unlabelled([pool[n] for n in sorted(drawn)], held, folder, algorithm, f"few-{number}")
+            table.add_row(str(few), *figures(small.scored), *compare(whole.scored, small.scored))
+            scores.append(small.scored.scores)
+        show.print(table)
+        labels = whole.scored.anomalous
+        higher = resampled([whole.scored.scores], labels)[0] - resampled(scores, labels).mean(0)
+        show.print(
+            f"image AUROC, mean of the draws: {len(pool)} rank higher than {few} by {in_words(higher, sign='+')}"
+        )
+        compare_time(small.detector, whole.detector, held, folder / "prepared")
+
+
+def draw_slices(folder: Path, size: DrawnSlices, defective: float) -> Path:
+    """Draw slices of three kinds of wood in layout vsb; a share of those to train on has a defect."""
+    rng = np.random.default_rng(_SEED)
+    for place in ("images", "masks"):
+        (folder / place).mkdir(parents=True)
+    rows = []
+    total = size.many + size.held_out
+    for number in track(range(total), total, "draw slices"):
+        held = number >= size.many
+        shown = number % 2 == 0 if held else number < round(defective * size.many)
+        defect, look = int(rng.choice([*WOOD_DEFECTS])), _LOOKS[number % len(_LOOKS)]
+        drawn = draw("wood", number, size.height, size.width, [WOOD_DEFECTS[defect]] if shown else [], look=look)
+        name = f"{number:04}.png"
+        Image.fromarray(drawn.image).save(folder / "images" / name, compress_level=1)
+        Image.fromarray(drawn.mask).save(folder / "masks" / name)
+        split_name = "test" if held or shown else "train"
+        rows.append([name, name if shown else "", "0", split_name, str(defect) if shown else ""])
+    with (folder / "labels.csv").open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerows([["image", "mask", "location", "split", "defects"], *rows])
+    return folder
+
+
+def prepare(source: Path, out: Path) -> list[PreparedImage]:
+    """Run the stages `validate` and `preprocess` on a data set of layout vsb."""
+    manifest = build_manifest(source, {}, _SURFACE, None)
+    verdict = validate(manifest, _SURFACE, None)
+    preprocess(manifest, verdict, source, _SURFACE.region, _SURFACE.validation.max_megapixels, out)
+    return read_index(out)
+
+
+def split(images: Sequence[PreparedImage], defective: float) -> tuple[list[PreparedImage], list[PreparedImage]]:
+    """Take all that is not test, and defective ones to their share, to train on; the others are held out.
+
+    No photograph that is held out resembles one that is trained on: groups stay together.
+    """
+    sound = [i for i in images if i.part != Part.TEST]
+    spoilt = [i for i in images if i.label == Label.ANOMALOUS]
+    wanted = round(defective / (1 - defective) * len(sound))
+    order = np.random.default_rng(_SEED).permutation(len(spoilt))[:wanted]
+    pool = [*sound, *(spoilt[n] for n in order)]
+    groups = {i.group for i in pool}
+    return pool, [i for i in images if i.part == Part.TEST and i.group not in groups]
+
+
+def train_unlabelled(
+    chosen: Sequence[PreparedImage], held: Sequence[PreparedImage], folder: Path, algorithm: Algorithm, name: str
+) -> Trained:
+    """Train on photographs of which nothing is said, and score the others."""
+    unsaid: dict[str, Any] = {"label": Label.UNKNOWN, "part": Part.TRAIN, "mask": None, "defects": {}}
+    images = [image.model_copy(update=unsaid) for image in chosen]
+    trained = train(algorithm, folder / "prepared", images, _SETTINGS, folder / name, checked=False)
+    score = _SETTINGS.of(algorithm).score
+    calibrate(trained, folder / "prepared", images, "boards", _SURFACE, score, "none")
+    took = f"{trained.tiles} tiles, {trained.seconds:.0f} s, peak {trained.peak_rss_mb:.0f} MB"
+    show.print(f"{name}: {len(images)} photographs, {took}, {trained.notes}")
+    detector = Detector(folder / name)
+    return Trained(detector, score_test(detector, folder / "prepared", held, folder / f"{name}-maps"))
+
+
+def figures(scored: ScoredTest) -> tuple[str, str, str]:
+    """Write a version's figures."""
+    ranks, pixels = image_auroc(scored.scores, scored.anomalous), scored.table.metrics()
+    return f"{ranks:.3f}", f"{pixels['aupro']:.3f}", f"{pixels['pixel_auroc']:.3f}, {pixels['pixel_ap']:.3f}"
+
+
+def compare(whole: ScoredTest, small: ScoredTest) -> Iterable[str]:
+    """Write how much higher the version of many photographs is, paired over those held out."""
+    for found in (
+        image_auroc_difference(whole.scores, small.scores, whole.anomalous, _RESAMPLES, _SEED),
+        aupro_difference(whole.table, small.table, _RESAMPLES, _SEED),
+    ):
+        yield _interval(found) if found else "none"
+
+
+def _interval(found: Interval) -> str:
+    return f"{found.value:+.3f} ({found.low:+.3f} to {found.high:+.3f})"
+
+
+def compare_time(small: Detector, whole: Detector, held: Sequence[PreparedImage], prepared: Path) -> None:
+    """Scan the same photographs with both in turn."""
+    regions = [read_region(prepared, image) for image in held[:_TIMED]]
+    sides = {
+        name: lambda detector=detector: [detector.scan_region(region) for region in regions]
+        for name, detector in (("few", small), ("many", whole))
+    }
+    seconds = time_sides(sides, _TURNS, settling=1)
+    each = {name: [s / len(regions) for s in found] for name, found in seconds.items()}
+    figure = ratio_figure("scan", "few", "s", ours=each["many"], reference=each["few"])
+    show.print(
+        f"a photograph takes {1000 * figure.ours:.0f} ms by the version of many, {1000 * figure.reference:.0f} ms by "
+        f"that of few: {figure.ratio:.2f} of it ({figure.low:.2f} to {figure.high:.2f}, {figure.rounds} rounds in turn)"
+    )
+
+
+if __name__ == "__main__":
+    run_command(count)
