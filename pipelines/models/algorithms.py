@@ -13,9 +13,10 @@ from pipelines.run_settings import RunSettings, SteppedSettings
 
 
 def fit_unlabelled(algorithm: Algorithm, tiles: TileSet, select: TileSet, settings: RunSettings) -> Fitted:
-    """Fit one algorithm to tiles of which some show defects; PaDiM leaves out cells, the others whole tiles.
+    """Fit one algorithm to tiles of which some show defects; PaDiM leaves out cells of a grid, else whole tiles go.
 
-    None sees colour: kinds of surface have no common one, and stains may be among what is left.
+    Colour is seen where photographs are shown whole: in a grid, kinds of surface have no common one, and what is left
+    may be all stain.
     """
     if algorithm == Algorithm.PADIM and tiles.plan.mode == "grid":
         from pipelines.models.padim_kinds import fit_padim_kinds
@@ -23,9 +24,12 @@ def fit_unlabelled(algorithm: Algorithm, tiles: TileSet, select: TileSet, settin
         return fit_padim_kinds(tiles, settings.padim, settings.unlabelled, settings.seed)
     from pipelines.models.unlabelled import keep_sound
 
-    left = [keep_sound(found, settings.padim, settings.unlabelled, settings.seed) for found in (tiles, select)]
-    fitted = _fit_learnt(algorithm, tiles.subset(left[0]), select.subset(left[1]), settings)
-    words = f"{len(tiles) - len(left[0])} of {len(tiles)} tiles left out as the most unusual of their kind"
+    sound, held = (
+        found.subset(keep_sound(found, settings.padim, settings.unlabelled, settings.seed)) for found in (tiles, select)
+    )
+    fit_sound = fit if tiles.plan.mode == "fit" else _fit_learnt
+    fitted = fit_sound(algorithm, sound, held, settings)
+    words = f"{len(tiles) - len(sound)} of {len(tiles)} tiles left out as the most unusual of their kind"
     return replace(fitted, notes={**fitted.notes, "unlabelled": words})
 
 

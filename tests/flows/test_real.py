@@ -41,12 +41,12 @@ def test_unlabelled_slices_get_an_estimate_and_no_metrics(
     whole = sorted((real_data / "wood-slices" / "raw").iterdir())[::2]
     for photograph in whole:
         with Image.open(photograph) as image:
-            image.crop((640, 480, 1408, 1056)).save(source / f"{photograph.stem}.png")
+            image.crop((640, 480, 1024, 768)).save(source / f"{photograph.stem}.png")
     knotwatch("data", "add", "slices", str(source), "--layout", "unlabelled")
     parts = knotwatch("data", "show", "slices", "--json").json["parts"]
     assert parts["train"] == {"unknown": 3}
     # Smaller tiles: a hundred of them are compared with torch. In a grid, as the whole photographs are seen.
-    quick = (*PADIM, "--set", "export.precision=f32", "--set", "tiles.tile=128", "--set", "tiles.mode=grid")
+    quick = (*PADIM, "--set", "export.precision=f32", "--set", "tiles.tile=64", "--set", "tiles.mode=grid")
     result = knotwatch("retrain", "slices", "--profile", "quick", *quick, "--json").json
     assert result["models"][0]["metrics"] == {}
     assert "no select part" not in result["proposed"]["reason"], "there was nothing to choose among"

@@ -113,6 +113,7 @@ def test_photographs_that_are_one_tile_each_are_trained_on_with_nothing_held_bac
     tiles = TileSet([folder / i.file for i in images], plan)
     fitted = fit_unlabelled(Algorithm.PADIM, tiles, TileSet([], plan), SETTINGS)
     assert "left out as the most unusual" in fitted.notes["unlabelled"]
+    assert "7 %" in fitted.notes["colour"], "what is shown whole has one colour to be set against"
 
 
 def test_labelled_photographs_are_cut_as_before() -> None:
