@@ -87,10 +87,15 @@ def _start(settings: PadimSettings, seed: int, state: State) -> tuple[TilePadimM
     moments = Moments.from_tensors(state)
     channels = state.get("channels")
     model = TilePadimModel(settings, seed)
-    if channels is None or channels.shape != model.idx.shape or int(channels.max()) >= model.channels:
-        found = "none" if channels is None else str(tuple(channels.shape))
+    wanted = len(model.idx)
+    if channels is None or channels.shape != (moments.channels,):
         raise ModelError(
-            f"the source has the channels {found}, these settings {tuple(model.idx.shape)}",
+            f"the source's statistics are of {moments.channels} channels and do not say which",
+            cure="retrain the source",
+        )
+    if len(channels) != wanted or int(channels.max()) >= model.channels:
+        raise ModelError(
+            f"the source has statistics of {len(channels)} channels, these settings ask for {wanted}",
             cure="leave padim.features, padim.layers and padim.backbone as the source was trained with",
         )
     model.idx = channels

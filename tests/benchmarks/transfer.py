@@ -13,8 +13,10 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
+import pipelines
 from flows.origins import Origin, find_origins
 from pipelines.config import read_surface
+from pipelines.fingerprint import code_hash
 from pipelines.metrics.image import image_auroc
 from pipelines.models.algorithms import adapt
 from pipelines.models.export import load_state
@@ -41,7 +43,7 @@ def transfer(  # noqa: PLR0917 - a command has as many arguments as options
     draws: Annotated[int | None, typer.Option(min=1, help="Draws of photographs; default: 5, EfficientAD 2.")] = None,
     test: Annotated[int, typer.Option(min=10, help="Test photographs, a fixed subset.")] = 200,
     profile: Annotated[str, typer.Option(help="quick or full.")] = "full",
-    out: Annotated[Path | None, typer.Option(help="The JSON lines; by default .knotwatch/transfer.jsonl.")] = None,
+    out: Annotated[Path | None, typer.Option(help="The JSON lines; default: of these conditions and code.")] = None,
     only_report: Annotated[bool, typer.Option("--only-report", help="Compute nothing, print the table.")] = False,
 ) -> None:
     """Measure strategies over shots and draws, and print the table.
@@ -49,7 +51,8 @@ def transfer(  # noqa: PLR0917 - a command has as many arguments as options
     Example: python -m tests.benchmarks.transfer wood-boards magnetic-tile --algorithm padim --draws 2
     """
     project = find_project()
-    path = out or project.state / "transfer.jsonl"
+    code = code_hash(Path(pipelines.__file__).parent)[:8]
+    path = out or project.state / "transfer" / f"{source}-{target}-{profile}-{test}-{code}.jsonl"
     algorithms = algorithm or list(Algorithm)
     known = read_outcomes(path)
     if not only_report:

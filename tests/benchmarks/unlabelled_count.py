@@ -37,7 +37,8 @@ from tests.benchmarks.figures import ratio_figure
 from tests.benchmarks.transfer_report import in_words, resampled
 
 _SURFACE = SurfaceSettings(source=SourceSettings(layout=Layout.VSB))
-_SETTINGS = RunSettings()
+# Drawn slices are cut into a grid, as whole ones are, and small: all of them are scanned to set thresholds.
+_WHOLE, _GRID = RunSettings(), RunSettings.model_validate({"tiles": {"mode": "grid", "tile": 128}})
 _RESAMPLES, _SEED = 1000, 0
 _TIMED, _TURNS = 10, 5  # photographs that are scanned by both in turn, and how often
 _LOOKS = ("walnut", "alder", "oak")
@@ -50,8 +51,8 @@ class DrawnSlices(NamedTuple):
 
     many: int
     held_out: int = 48
-    height: int = 780
-    width: int = 1040
+    height: int = 390
+    width: int = 520
 
 
 class Trained(NamedTuple):
@@ -78,7 +79,8 @@ def count(
         if len(pool) <= few:
             raise CallError(f"{source} has {len(pool)} photographs to train on", cure="name fewer with --few")
         show.print(f"{len(pool)} photographs to draw from, {sum(i.label != Label.NORMAL for i in pool)} with a defect")
-        whole = train_unlabelled(pool, held, folder, algorithm, "many")
+        settings = _WHOLE if boards else _GRID
+        whole = train_unlabelled(pool, held, folder, algorithm, settings, "many")
         table = Table(
             *("trained on", "image AUROC", "AUPRO", "pixel AUROC, AP", f"{len(pool)} rank higher by", "AUPRO by")
         )
@@ -86,7 +88,8 @@ def count(
         scores = []
         for number in range(draws):
             drawn = np.random.default_rng(number).choice(len(pool), few, replace=False)
-            small = train_unlabelled([pool[n] for n in sorted(drawn)], held, folder, algorithm, f"few-{number}")
+            chosen = [pool[n] for n in sorted(drawn)]
+            small = train_unlabelled(chosen, held, folder, algorithm, settings, f"few-{number}")
             table.add_row(str(few), *figures(small.scored), *compare(whole.scored, small.scored))
             scores.append(small.scored.scores)
         show.print(table)
@@ -143,13 +146,18 @@ def split(images: Sequence[PreparedImage], defective: float) -> tuple[list[Prepa
 
 
 def train_unlabelled(
-    chosen: Sequence[PreparedImage], held: Sequence[PreparedImage], folder: Path, algorithm: Algorithm, name: str
+    chosen: Sequence[PreparedImage],
+    held: Sequence[PreparedImage],
+    folder: Path,
+    algorithm: Algorithm,
+    settings: RunSettings,
+    name: str,
 ) -> Trained:
     """Train on photographs of which nothing is said, and score the others."""
     unsaid: dict[str, Any] = {"label": Label.UNKNOWN, "part": Part.TRAIN, "mask": None, "defects": {}}
     images = [image.model_copy(update=unsaid) for image in chosen]
-    trained = train(algorithm, folder / "prepared", images, _SETTINGS, folder / name, checked=False)
-    score = _SETTINGS.of(algorithm).score
+    trained = train(algorithm, folder / "prepared", images, settings, folder / name, checked=False)
+    score = settings.of(algorithm).score
     calibrate(trained, folder / "prepared", images, "boards", _SURFACE, score, "none")
     took = f"{trained.tiles} tiles, {trained.seconds:.0f} s, peak {trained.peak_rss_mb:.0f} MB"
     show.print(f"{name}: {len(images)} photographs, {took}, {trained.notes}")

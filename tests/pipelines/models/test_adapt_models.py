@@ -131,6 +131,16 @@ def test_a_grid_of_tiles_goes_on_from_places_and_places_from_a_grid(sets: dict[s
         assert np.isfinite(_map(adapt(padim, strategy, sets["cloth"], none, SETTINGS, shared.state), _cloth(3))).all()
 
 
+def test_a_source_of_other_channels_is_named_with_its_cause(sets: dict[str, TileSet]) -> None:
+    state = fit(Algorithm.PADIM, sets["cloth"], sets["none"], SETTINGS).state
+    other = SETTINGS.model_copy(update={"padim": PadimSettings(features=20)})
+    with pytest.raises(ModelError, match="24 channels, these settings ask for 20"):
+        adapt(Algorithm.PADIM, Strategy.STATISTICS, sets["cloth"], sets["none"], other, state)
+    unnamed = {name: value for name, value in state.items() if name != "channels"}
+    with pytest.raises(ModelError, match="do not say which"):
+        adapt(Algorithm.PADIM, Strategy.REUSE, sets["cloth"], sets["none"], SETTINGS, unnamed)
+
+
 def test_a_source_without_labels_is_a_start_without_its_defects(sets: dict[str, TileSet], tmp_path: Path) -> None:
     grid = TilePlan(mode="grid", tile_height=128, tile_width=128, stride_height=96, stride_width=96)
     sound, spoilt = ([_wood(i, 320, 320) for i in range(6)] for _ in range(2))
