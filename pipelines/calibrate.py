@@ -22,7 +22,7 @@ from pipelines.metrics.peaks import block_peaks
 from pipelines.metrics.pixels import PixelHistograms
 from pipelines.metrics.scale import fit_scale
 from pipelines.models.runtime import TileModel
-from pipelines.parity import check_parity, write_parity
+from pipelines.parity import check_parity, spread, write_parity
 from pipelines.prepared import PreparedImage, read_region
 from pipelines.progress import track
 from pipelines.records import Part, Trained
@@ -31,6 +31,7 @@ from pipelines.thresholds import HeldOut, Scales, set_thresholds
 
 _REFERENCES = 4
 _FEW = 5  # fewer images than this make a shaky scale
+_MOST_SCALED = 200  # no more make it steadier: without labels all that is trained on would be scanned once more
 _SAMPLE = 4000  # pixels an image that the map's scale is fitted to
 
 _Scan = Callable[[NDArray[np.uint8]], RegionScan]
@@ -62,7 +63,7 @@ def calibrate(
     model = TileModel(folder, trained.precision)
     rule = ScoreRule(border_share=score.border_share, top_share=score.top_share)
     parts = {part: [i for i in images if i.part == part] for part in Part}
-    select = parts[Part.SELECT] or parts[Part.TRAIN]
+    select = spread(parts[Part.SELECT] or parts[Part.TRAIN], _MOST_SCALED)
     if len(select) < _FEW:
         log.warning("calibrate %s: the scale rests on %d images; more normals steady it", surface, len(select))
     scan = partial(scan_region, model, trained.plan, rule)

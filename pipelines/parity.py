@@ -97,8 +97,8 @@ def draw_regions(prepared: Path, images: Sequence[PreparedImage], plan: TilePlan
     Select normals come first, train images fill up. Where a plan cuts many tiles, a region is a crop of that size.
     """
     parts = [[i for i in images if i.part == part and i.label != Label.ANOMALOUS] for part in (Part.SELECT, Part.TRAIN)]
-    chosen = _spread(parts[0], _SOUND)
-    chosen += _spread(parts[1], _SOUND - len(chosen))
+    chosen = spread(parts[0], _SOUND)
+    chosen += spread(parts[1], _SOUND - len(chosen))
     for number in range(_REGIONS if chosen else 0):
         random = np.random.default_rng((seed, number))
         cropped = _crop(read_region(prepared, chosen[number % len(chosen)]), plan, random)
@@ -123,6 +123,6 @@ def _crop(region: NDArray[np.uint8], plan: TilePlan, random: np.random.Generator
     return region[top : top + sides[0], left : left + sides[1]]
 
 
-def _spread(items: Sequence[_Item], count: int) -> list[_Item]:
+def spread(items: Sequence[_Item], count: int) -> list[_Item]:
     """Take up to `count` items, evenly over all of them."""
     return [items[i] for i in np.unique(np.linspace(0, len(items) - 1, min(count, len(items))).astype(int))]

@@ -102,6 +102,14 @@ def test_one_is_the_99_percent_quantile_of_the_select_part(surface: Surface, tmp
     assert info.map_divisor == pytest.approx(np.quantile(pixels, 0.99))
 
 
+def test_of_many_an_even_part_makes_the_scale(
+    surface: Surface, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pipelines.calibrate._MOST_SCALED", 3)
+    info = surface.calibrate(tmp_path / "model")
+    assert info.image_divisor == pytest.approx(np.quantile(raw_scores(SELECT[::2]), 0.99))
+
+
 def test_an_algorithms_own_score_rule_is_used_and_kept(surface: Surface, tmp_path: Path) -> None:
     info = surface.calibrate(tmp_path / "model", ScoreSettings(border_share=0.2, top_share=0))
     assert (info.score_rule.border_share, info.score_rule.top_share) == (0.2, 0)
