@@ -40,7 +40,7 @@ _SURFACE = SurfaceSettings(source=SourceSettings(layout=Layout.VSB))
 # Drawn slices are cut into a grid, as whole ones are, and small: all of them are scanned to set thresholds.
 _WHOLE, _GRID = RunSettings(), RunSettings.model_validate({"tiles": {"mode": "grid", "tile": 128}})
 _RESAMPLES, _SEED = 1000, 0
-_TIMED, _TURNS = 10, 5  # photographs that are scanned by both in turn, and how often
+_TIMED, _TURNS = 6, 15  # photographs that are scanned by both in turn, and how often
 _LOOKS = ("walnut", "alder", "oak")
 
 show = Console(width=150, highlight=False)
