@@ -13,13 +13,12 @@ from numpy.typing import NDArray
 
 from pipelines.defects.synthetic_looks import foreign_texture, stain_colour, textured_tone
 from pipelines.defects.synthetic_shapes import blob, patch, scratch, stain
+from pipelines.imaging.measures import has_colour
 from pipelines.imaging.procedural.noise import Floats, log_uniform
 
 SMALLEST, LARGEST = 0.001, 0.04
 _VISIBLE = 0.15
 _TRIES = 12
-# Grey levels that the channels of a photograph may differ by where its camera saw no colour, but for rounding.
-_NO_COLOUR = 2
 
 Shape = Callable[[np.random.Generator, int, int, float], Floats]
 Look = Callable[[np.random.Generator, Floats], Floats]
@@ -68,7 +67,7 @@ def _plant(image: NDArray[np.uint8], rng: np.random.Generator, kind: str) -> Pla
     height, width = image.shape[:2]
     alpha = shape(rng, height, width, log_uniform(rng, SMALLEST, LARGEST))
     changed = look(rng, image.astype(np.float32))
-    if np.ptp(image, axis=2).max() <= _NO_COLOUR:
+    if not has_colour(image):
         changed = cv2.cvtColor(cv2.cvtColor(changed, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
     return _blend(image, changed, alpha)
 

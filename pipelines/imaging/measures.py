@@ -14,6 +14,8 @@ from pipelines.imaging.scaling import shrink
 _WORKING_SIDE = 1024
 # 256 bits. With 64, boards of one camera position come as near to each other (4 of 64) as copies do.
 HASH_SIDE = 16
+# Grey levels that the channels of a photograph may differ by where its camera saw no colour, but for rounding.
+_NO_COLOUR = 2
 # The figures of `Measures` that tell how a photograph was taken; the hash tells what it shows.
 MEASURES = ("brightness_mean", "brightness_std", "sharpness", "saturated_share")
 
@@ -48,3 +50,12 @@ def measure_photograph(rgb: NDArray[np.uint8]) -> Measures:
         saturated_share=round(float(np.mean(rgb.min(axis=2) >= 250)), 4),
         phash=str(imagehash.phash(Image.fromarray(grey), hash_size=HASH_SIDE)),
     )
+
+
+def has_colour(rgb: NDArray[np.uint8]) -> bool:
+    """Tell whether the camera of a photograph (H, W, 3) saw colour.
+
+    >>> has_colour(np.full((4, 4, 3), 90, np.uint8)), has_colour(np.full((4, 4, 3), [90, 80, 70], np.uint8))
+    (False, True)
+    """
+    return int(np.ptp(rgb, axis=2).max()) > _NO_COLOUR

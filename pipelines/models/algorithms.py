@@ -64,14 +64,14 @@ def adapt(
 ) -> Fitted:
     """Bring the state of a fitted version, as `Fitted.state` holds it, to tiles of another surface.
 
-    Colour is that of these tiles, but for `reuse`, which sees it as the source does.
+    Colour is that of these tiles, but for `reuse`, which sees it as the source does, where there is any.
 
     Raises:
         ModelError: where the algorithm knows no such strategy, or the state does not fit to the settings.
     """
     if strategy == Strategy.SCRATCH:
         return fit(algorithm, tiles, select, settings)
-    from pipelines.models.colour import add_colour, restore_colour, without_colour
+    from pipelines.models.colour import add_colour, have_colour, restore_colour, without_colour
 
     # The modules have the strategies as functions of the same names and arguments.
     module = import_module(f"pipelines.models.adapt_{algorithm}")
@@ -85,6 +85,6 @@ def adapt(
     if isinstance(own, SteppedSettings) and strategy == Strategy.FINETUNE:
         own = own.model_copy(update={"learning_rate": own.learning_rate * settings.adapt.finetune_rate})
     fitted: Fitted = run(tiles, select, own, settings.seed, without_colour(state))
-    if strategy == Strategy.REUSE:
+    if strategy == Strategy.REUSE and (not len(tiles) or have_colour(tiles)):
         return restore_colour(fitted, state)
     return add_colour(fitted, tiles, select, settings.colour)

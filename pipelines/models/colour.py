@@ -4,11 +4,13 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import nn
 
 from pipelines.errors import ModelError
+from pipelines.imaging.measures import has_colour
 from pipelines.imaging.tiling import TileSet
 from pipelines.models.anomalib_api import InferenceBatch
 from pipelines.models.fitted import Fitted
@@ -103,7 +105,7 @@ def add_colour(fitted: Fitted, tiles: TileSet, select: TileSet, share: float) ->
     """Let a fitted network see colour as well, as sound tiles have it.
 
     `share` is what colour adds to the mean of the learnt map, on `select`, or on `tiles` where that holds none; 0
-    leaves the network as it is.
+    leaves the network as it is, and so do photographs without colour: what is learnt sees how bright they are.
 
     Raises:
         ModelError: where there is no tile.
@@ -112,6 +114,8 @@ def add_colour(fitted: Fitted, tiles: TileSet, select: TileSet, share: float) ->
         return fitted
     if not len(tiles):
         raise ModelError("no tile to fit colour to", cure="add normal photographs to the surface")
+    if not have_colour(tiles):
+        return replace(fitted, notes={**fitted.notes, "colour": "these photographs have none"})
     moments = Moments(CHANNELS, 1, 1)
     for index in tiles.spread(_MOST_TILES):
         moments.update(colour_cells(as_tensor(tiles[index])).flatten(2)[..., None].permute(2, 1, 0, 3))
@@ -124,6 +128,11 @@ def add_colour(fitted: Fitted, tiles: TileSet, select: TileSet, share: float) ->
         colour = torch.stack([colour_map(tile, whitening).mean() for tile in shown]).mean()
     words = f"adds {100 * share:g} % to the learnt map of sound tiles"
     return _attach(fitted, whitening, share * learnt / colour.clamp_min(_LEAST), words)
+
+
+def have_colour(tiles: TileSet) -> bool:
+    """Tell whether any of the tiles that colour would be fitted to has some."""
+    return any(has_colour(np.asarray(tiles[index])) for index in tiles.spread(_MOST_TILES))
 
 
 def restore_colour(fitted: Fitted, state: Mapping[str, torch.Tensor]) -> Fitted:

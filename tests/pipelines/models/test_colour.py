@@ -112,7 +112,24 @@ def test_a_stain_as_bright_as_the_wood_is_found_at_its_place(tmp_path: Path) -> 
     assert 40 <= column < 72
 
 
-@pytest.mark.parametrize("boards", [[np.full((64, 96, 3), 90, np.uint8)] * 2, [draw(0)]], ids=["constant", "one"])
+def test_photographs_without_colour_are_seen_without(tmp_path: Path) -> None:
+    (tmp_path / "grey").mkdir()
+    greys = [np.repeat(draw(number)[..., 1:2], 3, axis=2) for number in range(6)]
+    sets, none = tiles(tmp_path / "grey", greys), TileSet([], PLAN)
+    settings = RunSettings(padim=PADIM)
+    fitted = fit(Algorithm.PADIM, sets, none, settings)
+    np.testing.assert_array_equal(look(fitted, greys[0]), look(fit_padim(sets, PADIM, 0), greys[0]))
+    assert (fitted.notes["colour"], "colour.weight" in fitted.state) == ("these photographs have none", False)
+    source = fit(Algorithm.PADIM, tiles(tmp_path, [draw(number) for number in range(6)]), none, settings)
+    assert "colour.weight" in source.state
+    for strategy in (Strategy.REUSE, Strategy.STATISTICS):
+        adapted = adapt(Algorithm.PADIM, strategy, sets, none, settings, source.state)
+        assert "colour.weight" not in adapted.state, "what wood's colours are says nothing of a grey photograph"
+
+
+@pytest.mark.parametrize(
+    "boards", [[np.full((64, 96, 3), [99, 90, 80], np.uint8)] * 2, [draw(0)]], ids=["constant", "one"]
+)
 def test_what_does_not_vary_gives_maps_in_bounds(tmp_path: Path, boards: list[NDArray[np.uint8]]) -> None:
     sets = tiles(tmp_path, boards)
     plain = fit_padim(sets, PADIM, 0)
