@@ -31,7 +31,7 @@ from pipelines.thresholds import HeldOut, Scales, set_thresholds
 
 _REFERENCES = 4
 _FEW = 5  # fewer images than this make a shaky scale
-_MOST_SCALED = 200  # no more make it steadier: without labels all that is trained on would be scanned once more
+_MOST_SCALED = 200  # training images that the scale is fitted to: the thresholds look at all of them anyway
 _SAMPLE = 4000  # pixels an image that the map's scale is fitted to
 
 _Scan = Callable[[NDArray[np.uint8]], RegionScan]
@@ -50,10 +50,10 @@ def calibrate(
 ) -> VersionInfo:
     """Fit the scale on the select part, the thresholds on the calibrate part, and store reference tiles.
 
-    Both parts hold normals only. Where one is empty (all labels unknown, or too few images), the train part stands
-    in: a scale needs no promise, but thresholds taken from it are an estimate and marked as such. `score` says how
-    the algorithm's maps become image scores. Scores and measures of the calibrate part are kept as calibration.json:
-    what drift is measured against later.
+    Both parts hold normals only. Where one is empty (all labels unknown, or too few images), the train part stands in,
+    for the scale at most 200 images spread over it: a scale needs no promise, but thresholds taken from it are an
+    estimate and marked as such. `score` says how the algorithm's maps become image scores. Scores and measures of the
+    calibrate part are kept as calibration.json: what drift is measured against later.
 
     Raises:
         ModelError: where the exported network does not judge as the fitted one does.
@@ -63,7 +63,7 @@ def calibrate(
     model = TileModel(folder, trained.precision)
     rule = ScoreRule(border_share=score.border_share, top_share=score.top_share)
     parts = {part: [i for i in images if i.part == part] for part in Part}
-    select = spread(parts[Part.SELECT] or parts[Part.TRAIN], _MOST_SCALED)
+    select = parts[Part.SELECT] or spread(parts[Part.TRAIN], _MOST_SCALED)
     if len(select) < _FEW:
         log.warning("calibrate %s: the scale rests on %d images; more normals steady it", surface, len(select))
     scan = partial(scan_region, model, trained.plan, rule)

@@ -86,7 +86,8 @@ def train(
         peak_rss_mb=peak,
         precision=exported.precision,
         parity=exported.parity,
-        notes={**(start.notes if start else {}), **fitted.notes, "export": exported.words},
+        # What is made again says of itself what it was made as.
+        notes={**fitted.notes, **(start.notes if start else {}), "export": exported.words},
         false_blocks=settings.unlabelled.false_blocks if unlabelled else None,
         likelier=fitted.likelier,
         densities=fitted.densities,

@@ -51,9 +51,9 @@ def plant_defect(image: NDArray[np.uint8], rng: np.random.Generator) -> Planted:
         image: (H, W, 3) RGB.
         rng: draws the defect; its state decides which.
     """
-    names = tuple(KINDS)
+    names, coloured = tuple(KINDS), has_colour(image)
     for _ in range(_TRIES):
-        planted = _plant(image, rng, names[int(rng.integers(len(names)))])
+        planted = _plant(image, rng, names[int(rng.integers(len(names)))], coloured)
         if _can_be_seen(image, planted):
             return planted
     # Nothing shows on, say, a black picture but what is brighter: half of the grey scale away from what is there.
@@ -62,12 +62,12 @@ def plant_defect(image: NDArray[np.uint8], rng: np.random.Generator) -> Planted:
     return _blend(image, np.where(image < 128, 190.0, 60.0).astype(np.float32), alpha)
 
 
-def _plant(image: NDArray[np.uint8], rng: np.random.Generator, kind: str) -> Planted:
+def _plant(image: NDArray[np.uint8], rng: np.random.Generator, kind: str, coloured: bool) -> Planted:
     shape, look = KINDS[kind]
     height, width = image.shape[:2]
     alpha = shape(rng, height, width, log_uniform(rng, SMALLEST, LARGEST))
     changed = look(rng, image.astype(np.float32))
-    if not has_colour(image):
+    if not coloured:
         changed = cv2.cvtColor(cv2.cvtColor(changed, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
     return _blend(image, changed, alpha)
 

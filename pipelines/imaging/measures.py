@@ -14,8 +14,9 @@ from pipelines.imaging.scaling import shrink
 _WORKING_SIDE = 1024
 # 256 bits. With 64, boards of one camera position come as near to each other (4 of 64) as copies do.
 HASH_SIDE = 16
-# Grey levels that the channels of a photograph may differ by where its camera saw no colour, but for rounding.
-_NO_COLOUR = 2
+# Grey levels that the channels of a photograph differ by where its camera saw colour, not rounding alone, and the share
+# of pixels that do: a stamp in a corner is no colour of the surface.
+_COLOUR, _COLOURED = 3, 0.05
 # The figures of `Measures` that tell how a photograph was taken; the hash tells what it shows.
 MEASURES = ("brightness_mean", "brightness_std", "sharpness", "saturated_share")
 
@@ -58,4 +59,4 @@ def has_colour(rgb: NDArray[np.uint8]) -> bool:
     >>> has_colour(np.full((4, 4, 3), 90, np.uint8)), has_colour(np.full((4, 4, 3), [90, 80, 70], np.uint8))
     (False, True)
     """
-    return int(np.ptp(rgb, axis=2).max()) > _NO_COLOUR
+    return float(np.mean(np.ptp(rgb, axis=2) >= _COLOUR)) >= _COLOURED

@@ -90,12 +90,13 @@ def _start(settings: PadimSettings, seed: int, state: State) -> tuple[TilePadimM
     wanted = len(model.idx)
     if channels is None or channels.shape != (moments.channels,):
         raise ModelError(
-            f"the source's statistics are of {moments.channels} channels and do not say which",
+            f"the source has statistics of {moments.channels} channels and does not say of which",
             cure="retrain the source",
         )
     if len(channels) != wanted or int(channels.max()) >= model.channels:
         raise ModelError(
-            f"the source has statistics of {len(channels)} channels, these settings ask for {wanted}",
+            f"the source has statistics of {len(channels)} channels up to number {int(channels.max())}, these settings "
+            f"ask for {wanted} of {model.channels}",
             cure="leave padim.features, padim.layers and padim.backbone as the source was trained with",
         )
     model.idx = channels

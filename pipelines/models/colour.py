@@ -23,7 +23,7 @@ _STRIDE = 8
 # Darker than five grey levels, a ratio of colours says nothing.
 _DARKEST = 0.02
 # Added to a variance: a share of it, and about what rounding to 256 levels amounts to at middle grey, so that the hues
-# of grey photographs, which do not vary, are no division by nothing.
+# of photographs of one hue, which do not vary, are no division by nothing.
 _RIDGE = 0.02
 _ROUNDING = 1e-5
 # Three channels need no more to be known: a tile has hundreds of cells.
@@ -131,8 +131,9 @@ def add_colour(fitted: Fitted, tiles: TileSet, select: TileSet, share: float) ->
 
 
 def have_colour(tiles: TileSet) -> bool:
-    """Tell whether any of the tiles that colour would be fitted to has some."""
-    return any(has_colour(np.asarray(tiles[index])) for index in tiles.spread(_MOST_TILES))
+    """Tell whether most tiles have colour, of some that are spread over the set."""
+    seen = [has_colour(np.asarray(tiles[index])) for index in tiles.spread(_LEVEL_TILES)]
+    return sum(seen) > len(seen) / 2
 
 
 def restore_colour(fitted: Fitted, state: Mapping[str, torch.Tensor]) -> Fitted:

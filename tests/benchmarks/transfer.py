@@ -4,6 +4,7 @@ Every strategy of every algorithm, over numbers of photographs and draws of them
 Each result is a line of a JSON file as soon as it is there: a stopped run goes on where it was.
 """
 
+import hashlib
 import json
 import sys
 import time
@@ -16,6 +17,7 @@ from rich.console import Console
 import pipelines
 from flows.origins import Origin, find_origins
 from pipelines.config import read_surface
+from pipelines.errors import CallError
 from pipelines.fingerprint import code_hash
 from pipelines.metrics.image import image_auroc
 from pipelines.models.algorithms import adapt
@@ -23,6 +25,7 @@ from pipelines.models.export import load_state
 from pipelines.paths import find_project
 from pipelines.prepared import PreparedImage, read_index
 from pipelines.records import Algorithm, Label, Part, Strategy
+from pipelines.reuse import hash_modules
 from pipelines.run_settings import RunSettings, resolve_run
 from pipelines.shots import LEAST_HELD_BACK, draw_shots, relabel
 from pipelines.strategy import choose_strategy, find_likelier, strategies_of
@@ -43,7 +46,7 @@ def transfer(  # noqa: PLR0917 - a command has as many arguments as options
     draws: Annotated[int | None, typer.Option(min=1, help="Draws of photographs; default: 5, EfficientAD 2.")] = None,
     test: Annotated[int, typer.Option(min=10, help="Test photographs, a fixed subset.")] = 200,
     profile: Annotated[str, typer.Option(help="quick or full.")] = "full",
-    out: Annotated[Path | None, typer.Option(help="The JSON lines; default: of these conditions and code.")] = None,
+    out: Annotated[Path | None, typer.Option(help="The JSON lines; default: one of these conditions.")] = None,
     only_report: Annotated[bool, typer.Option("--only-report", help="Compute nothing, print the table.")] = False,
 ) -> None:
     """Measure strategies over shots and draws, and print the table.
@@ -51,23 +54,30 @@ def transfer(  # noqa: PLR0917 - a command has as many arguments as options
     Example: python -m tests.benchmarks.transfer wood-boards magnetic-tile --algorithm padim --draws 2
     """
     project = find_project()
-    code = code_hash(Path(pipelines.__file__).parent)[:8]
-    path = out or project.state / "transfer" / f"{source}-{target}-{profile}-{test}-{code}.jsonl"
-    algorithms = algorithm or list(Algorithm)
-    known = read_outcomes(path)
-    if not only_report:
-        tracking = Tracking(project)
-        own = read_surface(project, target)
-        for origin in find_origins(tracking, source, algorithms):
-            settings = resolve_run(project, own, profile, list(origin.structure))
-            images = read_index(project.surface(target).prepared)
-            bench = Bench(project.surface(target).prepared, choose_test(images, test), origin, settings)
-            jobs = [(k, d) for d in range(draws or _DRAWS[origin.algorithm]) for k in shots or (1, 4, 8, 16, 64)]
-            for k, draw in jobs:
-                if not any((o.algorithm, o.shots, o.draw) == (origin.algorithm, k, draw) for o in known):
-                    known += _keep(path, _measure(bench, origin, settings, images, k, draw))
-    labels = [i.label == Label.ANOMALOUS for i in choose_test(read_index(project.surface(target).prepared), test)]
+    prepared, own = project.surface(target).prepared, read_surface(project, target)
+    images = read_index(prepared)
+    known: list[Outcome] = []
+    for origin in find_origins(Tracking(project), source, algorithm or list(Algorithm)):
+        settings = resolve_run(project, own, profile, list(origin.structure))
+        path = out or project.state / "transfer" / f"{source}-{target}-{_mark(origin, settings, images, test)}.jsonl"
+        kept = [outcome for outcome in read_outcomes(path) if outcome.algorithm == origin.algorithm]
+        bench = Bench(prepared, choose_test(images, test), origin, settings)
+        jobs = [(k, d) for d in range(draws or _DRAWS[origin.algorithm]) for k in shots or (1, 4, 8, 16, 64)]
+        for k, draw in [] if only_report else jobs:
+            if not any((o.shots, o.draw) == (k, draw) for o in kept):
+                kept += _keep(path, _measure(bench, origin, settings, images, k, draw))
+        known += kept
+    if not known:
+        raise CallError("nothing was measured with this source, data and code", cure="leave --only-report out")
+    labels = [i.label == Label.ANOMALOUS for i in choose_test(images, test)]
     Console(width=None if sys.stdout.isatty() else 170).print(make_table(known, labels))
+
+
+def _mark(origin: Origin, settings: RunSettings, images: list[PreparedImage], test: int) -> str:
+    """Hash what figures depend on, so that those of other code, settings, sources or photographs stay apart."""
+    code = [code_hash(Path(pipelines.__file__).parent), hash_modules("pipelines.strategy", "pipelines.shots")]
+    parts = [*code, origin.name, origin.run_id, settings.model_dump_json(), str(test), *(i.digest for i in images)]
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:12]
 
 
 def _measure(

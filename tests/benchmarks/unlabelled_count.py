@@ -78,6 +78,8 @@ def count(
         pool, held = split(images, defective)
         if len(pool) <= few:
             raise CallError(f"{source} has {len(pool)} photographs to train on", cure="name fewer with --few")
+        if len({image.label for image in held}) < 2:
+            raise CallError("no photograph with a defect, or no sound one, is held out", cure="lower --defective")
         show.print(f"{len(pool)} photographs to draw from, {sum(i.label != Label.NORMAL for i in pool)} with a defect")
         settings = _WHOLE if boards else _GRID
         whole = train_unlabelled(pool, held, folder, algorithm, settings, "many")

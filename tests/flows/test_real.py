@@ -37,7 +37,7 @@ def test_unlabelled_slices_get_an_estimate_and_no_metrics(
 ) -> None:
     source = tmp_path / "slices"
     source.mkdir()
-    # A piece of one of each kind of wood: all six, whole, have twenty times the pixels and show nothing else.
+    # A piece of one of each kind of wood: all six, whole, have ninety times the pixels and show nothing else.
     whole = sorted((real_data / "wood-slices" / "raw").iterdir())[::2]
     for photograph in whole:
         with Image.open(photograph) as image:

@@ -102,12 +102,16 @@ def test_one_is_the_99_percent_quantile_of_the_select_part(surface: Surface, tmp
     assert info.map_divisor == pytest.approx(np.quantile(pixels, 0.99))
 
 
-def test_of_many_an_even_part_makes_the_scale(
-    surface: Surface, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_of_many_that_were_trained_on_an_even_part_makes_the_scale(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("pipelines.calibrate._MOST_SCALED", 3)
-    info = surface.calibrate(tmp_path / "model")
-    assert info.image_divisor == pytest.approx(np.quantile(raw_scores(SELECT[::2]), 0.99))
+    levels = (80, 130, 90, 100, 110)
+    many = Surface(tmp_path / "prepared").add(Part.TRAIN, *levels, label=Label.UNKNOWN)
+    assert many.calibrate(tmp_path / "few").image_divisor == pytest.approx(np.quantile(raw_scores(levels[::2]), 0.99))
+    # A part that was held back to be looked at is looked at whole.
+    select = Surface(tmp_path / "select").add(Part.SELECT, *levels).add(Part.CALIBRATE, *HELD_OUT)
+    assert select.calibrate(tmp_path / "all").image_divisor == pytest.approx(np.quantile(raw_scores(levels), 0.99))
 
 
 def test_an_algorithms_own_score_rule_is_used_and_kept(surface: Surface, tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from pipelines.models.algorithms import fit_unlabelled
 from pipelines.models.unlabelled import keep_sound
 from pipelines.prepared import PreparedImage
 from pipelines.records import Algorithm, Label, Layout, Part, TilePlan
-from pipelines.run_settings import RunSettings, UnlabelledSettings
+from pipelines.run_settings import FastflowSettings, RunSettings, UnlabelledSettings
 from pipelines.train import tile_settings, train
 
 SIDE = 384
@@ -102,6 +102,9 @@ def test_other_algorithms_train_on_what_is_left_of_each_kind(photographs: tuple[
     left_out = sorted(set(range(len(tiles))) - set(kept))
     assert set(owners[left_out]) <= {1, 3, 5}, "what goes is where the knots are"
     assert len(tiles.subset(kept)) == len(kept)
+    few = SETTINGS.model_copy(update={"fastflow": FastflowSettings(flow_steps=2, batch=4, max_steps=2)})
+    fitted = fit_unlabelled(Algorithm.FASTFLOW, tiles, TileSet([], plan), few)
+    assert "colour" not in fitted.notes, "in a grid, what is left may be all stain"
     assert (tiles.subset(kept)[0] == tiles[kept[0]]).all()
 
 

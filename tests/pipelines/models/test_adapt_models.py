@@ -134,10 +134,13 @@ def test_a_grid_of_tiles_goes_on_from_places_and_places_from_a_grid(sets: dict[s
 def test_a_source_of_other_channels_is_named_with_its_cause(sets: dict[str, TileSet]) -> None:
     state = fit(Algorithm.PADIM, sets["cloth"], sets["none"], SETTINGS).state
     other = SETTINGS.model_copy(update={"padim": PadimSettings(features=20)})
-    with pytest.raises(ModelError, match="24 channels, these settings ask for 20"):
+    with pytest.raises(ModelError, match=r"24 channels up to number .* ask for 20 of 176"):
         adapt(Algorithm.PADIM, Strategy.STATISTICS, sets["cloth"], sets["none"], other, state)
+    shallow = SETTINGS.model_copy(update={"padim": PadimSettings(features=24, layers=(1, 2))})
+    with pytest.raises(ModelError, match="ask for 24 of 64"):
+        adapt(Algorithm.PADIM, Strategy.REUSE, sets["cloth"], sets["none"], shallow, state)
     unnamed = {name: value for name, value in state.items() if name != "channels"}
-    with pytest.raises(ModelError, match="do not say which"):
+    with pytest.raises(ModelError, match="does not say of which"):
         adapt(Algorithm.PADIM, Strategy.REUSE, sets["cloth"], sets["none"], SETTINGS, unnamed)
 
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from pipelines.errors import ModelError
+from pipelines.imaging.measures import has_colour
 from pipelines.imaging.tiling import TileSet
 from pipelines.models.algorithms import adapt, fit
 from pipelines.models.colour import add_colour, colour_cells, colour_map
@@ -125,6 +126,17 @@ def test_photographs_without_colour_are_seen_without(tmp_path: Path) -> None:
     for strategy in (Strategy.REUSE, Strategy.STATISTICS):
         adapted = adapt(Algorithm.PADIM, strategy, sets, none, settings, source.state)
         assert "colour.weight" not in adapted.state, "what wood's colours are says nothing of a grey photograph"
+        unseen = adapt(Algorithm.PADIM, strategy, tiles(tmp_path, [draw(8)]), none, settings, fitted.state)
+        assert ("colour.weight" in unseen.state) == (strategy == Strategy.STATISTICS)
+
+
+def test_a_stamp_or_rounding_is_no_colour_and_a_tint_is() -> None:
+    grey = np.repeat(draw(0)[..., 1:2], 3, axis=2)
+    stamped, rounded, tinted = grey.copy(), grey.copy(), grey.copy()
+    stamped[:8, :16, 0] = 255
+    rounded[::2, :, 2] = np.minimum(rounded[::2, :, 2], 250) + 2
+    tinted[..., 2] = tinted[..., 2] // 8 * 7
+    assert [has_colour(found) for found in (grey, stamped, rounded, tinted)] == [False, False, False, True]
 
 
 @pytest.mark.parametrize(
