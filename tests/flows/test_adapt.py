@@ -71,6 +71,10 @@ def test_the_version_names_its_source_and_is_proposed(project: Project, adapted:
     assert adapted["summary"] in page.read_text()
     assert "<svg" in page.read_text()
     assert (page.parent / "auroc.svg").is_file()
+    # Made again to be registered, it says of itself what it was made as.
+    card = (page.parents[1] / version["run_id"] / "index.html").read_text()
+    assert ("as the source has it" in card) == (tags["strategy"] == "reuse")
+    assert ("to the learnt map of sound tiles" in card) == (tags["strategy"] != "reuse")
     assert adapted["decision"]["version"] == version["version"]
     assert not list((project.state / "scratch" / "cloth").iterdir()), "a half-made model was left"
 
