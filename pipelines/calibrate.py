@@ -15,14 +15,14 @@ from pipelines.config import SurfaceSettings
 from pipelines.files import write_whole
 from pipelines.imaging.measures import MEASURES, measure_photograph
 from pipelines.imaging.scoring import ScoreRule, top_values
-from pipelines.imaging.tiling import cut_tiles
+from pipelines.imaging.tiling import cut_tiles, spread
 from pipelines.loader import CALIBRATION, Calibration, Reference, RegionScan, VersionInfo, scan_region
 from pipelines.metrics.histograms import choose_edges
 from pipelines.metrics.peaks import block_peaks
 from pipelines.metrics.pixels import PixelHistograms
 from pipelines.metrics.scale import fit_scale
 from pipelines.models.runtime import TileModel
-from pipelines.parity import check_parity, spread, write_parity
+from pipelines.parity import check_parity, write_parity
 from pipelines.prepared import PreparedImage, read_region
 from pipelines.progress import track
 from pipelines.records import Part, Trained

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +12,7 @@ from pipelines.defects.synthetic import plant_defect
 from pipelines.errors import ModelError
 from pipelines.files import write_whole
 from pipelines.imaging.scoring import ScoreRule
+from pipelines.imaging.tiling import spread
 from pipelines.loader import MapsTiles, scan_region
 from pipelines.metrics.image import image_auroc
 from pipelines.prepared import PreparedImage, read_region
@@ -23,8 +24,6 @@ _SOUND = 50
 _AUROC_APART = 0.005
 _VERDICTS_APART = 0.01
 _FILE = "parity.json"
-
-_Item = TypeVar("_Item")
 
 
 class Region(NamedTuple):
@@ -121,8 +120,3 @@ def _crop(region: NDArray[np.uint8], plan: TilePlan, random: np.random.Generator
     sides = [math.floor(side / plan.scale) for side in (plan.tile_height, plan.tile_width)]
     top, left = (int(random.integers(max(0, have - side) + 1)) for have, side in zip(region.shape, sides, strict=False))
     return region[top : top + sides[0], left : left + sides[1]]
-
-
-def spread(items: Sequence[_Item], count: int) -> list[_Item]:
-    """Take up to `count` items, evenly over all of them."""
-    return [items[i] for i in np.unique(np.linspace(0, len(items) - 1, min(count, len(items))).astype(int))]

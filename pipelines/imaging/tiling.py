@@ -13,11 +13,12 @@ from pipelines.errors import ImageError, ModelError
 from pipelines.imaging.tile_plan import Position, choose_plan, plan_canvas, plan_offsets, plan_positions
 from pipelines.records import TilePlan
 
-__all__ = ["Position", "Stitcher", "TileSet", "choose_plan", "cut_tiles"]
+__all__ = ["Position", "Stitcher", "TileSet", "choose_plan", "cut_tiles", "spread"]
 
 Tile = NDArray[np.uint8]
 Map = NDArray[np.float32]
 _Image = TypeVar("_Image", Tile, Map)
+_Item = TypeVar("_Item")
 
 
 def cut_tiles(region: Tile, plan: TilePlan) -> Iterator[tuple[Tile, Position]]:
@@ -150,7 +151,7 @@ class TileSet:
 
     def spread(self, most: int) -> list[int]:
         """Return the numbers of at most `most` tiles, evenly over the set."""
-        return [int(n) for n in np.unique(np.linspace(0, len(self) - 1, min(most, len(self))).astype(int))]
+        return spread(range(len(self)), most)
 
     def subset(self, kept: Sequence[int]) -> "TileSet":
         """Return a set of some of the tiles, by their numbers."""
@@ -186,3 +187,8 @@ def _read(file: Path) -> Tile:
 
 def _unreadable(file: Path) -> ImageError:
     return ImageError(f"prepared image {file} cannot be read", cure="restore it with `dvc checkout`, or prepare again")
+
+
+def spread(items: Sequence[_Item], most: int) -> list[_Item]:
+    """Take at most `most` items, evenly over all of them."""
+    return [items[n] for n in np.unique(np.linspace(0, len(items) - 1, min(most, len(items))).astype(int))]

@@ -71,7 +71,7 @@ def adapt(
     """
     if strategy == Strategy.SCRATCH:
         return fit(algorithm, tiles, select, settings)
-    from pipelines.models.colour import add_colour, have_colour, restore_colour, without_colour
+    from pipelines.models.colour import add_colour, restore_colour, without_colour
 
     # The modules have the strategies as functions of the same names and arguments.
     module = import_module(f"pipelines.models.adapt_{algorithm}")
@@ -85,6 +85,6 @@ def adapt(
     if isinstance(own, SteppedSettings) and strategy == Strategy.FINETUNE:
         own = own.model_copy(update={"learning_rate": own.learning_rate * settings.adapt.finetune_rate})
     fitted: Fitted = run(tiles, select, own, settings.seed, without_colour(state))
-    if strategy == Strategy.REUSE and (not len(tiles) or have_colour(tiles)):
-        return restore_colour(fitted, state)
+    if strategy == Strategy.REUSE:
+        return restore_colour(fitted, tiles, state)
     return add_colour(fitted, tiles, select, settings.colour)

@@ -114,8 +114,8 @@ def add_colour(fitted: Fitted, tiles: TileSet, select: TileSet, share: float) ->
         return fitted
     if not len(tiles):
         raise ModelError("no tile to fit colour to", cure="add normal photographs to the surface")
-    if not have_colour(tiles):
-        return replace(fitted, notes={**fitted.notes, "colour": "these photographs have none"})
+    if not _have_colour(tiles):
+        return _say_none(fitted)
     moments = Moments(CHANNELS, 1, 1)
     for index in tiles.spread(_MOST_TILES):
         moments.update(colour_cells(as_tensor(tiles[index])).flatten(2)[..., None].permute(2, 1, 0, 3))
@@ -130,18 +130,26 @@ def add_colour(fitted: Fitted, tiles: TileSet, select: TileSet, share: float) ->
     return _attach(fitted, whitening, share * learnt / colour.clamp_min(_LEAST), words)
 
 
-def have_colour(tiles: TileSet) -> bool:
+def _have_colour(tiles: TileSet) -> bool:
     """Tell whether most tiles have colour, of some that are spread over the set."""
     seen = [has_colour(np.asarray(tiles[index])) for index in tiles.spread(_LEVEL_TILES)]
     return sum(seen) > len(seen) / 2
 
 
-def restore_colour(fitted: Fitted, state: Mapping[str, torch.Tensor]) -> Fitted:
+def _say_none(fitted: Fitted) -> Fitted:
+    return replace(fitted, notes={**fitted.notes, "colour": "these photographs have none"})
+
+
+def restore_colour(fitted: Fitted, tiles: TileSet, state: Mapping[str, torch.Tensor]) -> Fitted:
     """Let a network that was made again from a state see colour as it did; one that saw none stays as it is.
+
+    For `tiles` without colour it sees none either: what the source's colours are says nothing of them.
 
     Raises:
         ModelError: where the state's colour is not what this version writes.
     """
+    if len(tiles) and not _have_colour(tiles):
+        return _say_none(fitted)
     parts = {name.removeprefix(_PREFIX): value for name, value in state.items() if name.startswith(_PREFIX)}
     if not parts:
         return fitted

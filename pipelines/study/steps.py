@@ -63,20 +63,20 @@ def prepare(study: Study) -> Prepared:
     return prepare_folder(study.raw, study.scratch / "prepared", study.crops)
 
 
-def prepare_folder(raw: Path, out: Path, crops: Path | None = None) -> Prepared:
-    """Run the stages `validate` and `preprocess` on a folder of photographs that nobody labelled.
+def prepare_folder(raw: Path, out: Path, crops: Path | None = None, surface: SurfaceSettings = SURFACE) -> Prepared:
+    """Run the stages `validate` and `preprocess` on a folder of photographs, which by default nobody labelled.
 
     Raises:
         GateError: where too many photographs are bad.
         SourceError: where the crops do not lie in folders of at least three.
     """
-    megapixels = SURFACE.validation.max_megapixels
-    manifest = build_manifest(raw, {}, SURFACE, None)
-    verdict = validate(manifest, SURFACE, None)
+    megapixels = surface.validation.max_megapixels
+    manifest = build_manifest(raw, {}, surface, None)
+    verdict = validate(manifest, surface, None)
     ledger = out.with_name("ledger")
     if crops is not None:
         take_in_types(crops, ledger / TYPES, megapixels)
-    preprocess(manifest, verdict, raw, SURFACE.region, megapixels, out, ledger if crops else None)
+    preprocess(manifest, verdict, raw, surface.region, megapixels, out, ledger if crops else None)
     return Prepared(raw, out, manifest, verdict, tuple(read_index(out)))
 
 

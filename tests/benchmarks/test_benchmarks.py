@@ -8,13 +8,14 @@ from rich.console import Console
 
 from pipelines.errors import ToolError
 from pipelines.records import Label, Precision
+from pipelines.study.steps import prepare_folder
 from tests.benchmarks.alternation import time_sides
 from tests.benchmarks.bench_report import Bench, collect, make_table, write_json
 from tests.benchmarks.figures import ratio_figure
 from tests.benchmarks.fresh_process import peak_mb
 from tests.benchmarks.padim_inference import compare
 from tests.benchmarks.review_cycle import Cycle, Scores, compare_cycles, false_alarms
-from tests.benchmarks.unlabelled_count import DrawnSlices, draw_slices, prepare, split
+from tests.benchmarks.unlabelled_count import SURFACE, DrawnSlices, draw_slices, split
 
 
 class Clock:
@@ -135,7 +136,8 @@ def test_cycles_are_compared_on_the_boards_that_each_did_not_see(capsys: pytest.
 @pytest.mark.filterwarnings("ignore:module 'sre_:DeprecationWarning")
 def test_what_is_held_out_of_unlabelled_training_resembles_nothing_in_it(tmp_path: Path) -> None:
     drawn = DrawnSlices(many=10, held_out=4, height=96, width=128)
-    images = prepare(draw_slices(tmp_path / "drawn", drawn, defective=0.2), tmp_path / "prepared")
+    folder = draw_slices(tmp_path / "drawn", drawn, defective=0.2)
+    images = prepare_folder(folder, tmp_path / "prepared", surface=SURFACE).images
     assert len(images) == 14
     pool, held = split(images, 0.2)
     assert sum(image.label == Label.ANOMALOUS for image in pool) == 2

@@ -16,27 +16,24 @@ from PIL import Image
 from rich.console import Console
 from rich.table import Table
 
-from pipelines.calibrate import calibrate
 from pipelines.config import SourceSettings, SurfaceSettings
 from pipelines.errors import CallError
 from pipelines.imaging.procedural import WOOD_DEFECTS, draw
 from pipelines.loader import Detector
 from pipelines.metrics.image import image_auroc
 from pipelines.metrics.paired import aupro_difference, image_auroc_difference
-from pipelines.prepared import PreparedImage, read_index, read_region
-from pipelines.preprocess import preprocess
+from pipelines.prepared import PreparedImage, read_region
 from pipelines.progress import track
 from pipelines.records import Algorithm, Interval, Label, Layout, Part
 from pipelines.run_settings import RunSettings
 from pipelines.scored import ScoredTest, score_test
-from pipelines.train import train
-from pipelines.validate import build_manifest, validate
+from pipelines.study.steps import Prepared, prepare_folder, train_model
 from tests.benchmarks.alternation import time_sides
 from tests.benchmarks.command import run_command
 from tests.benchmarks.figures import ratio_figure
 from tests.benchmarks.transfer_report import in_words, resampled
 
-_SURFACE = SurfaceSettings(source=SourceSettings(layout=Layout.VSB))
+SURFACE = SurfaceSettings(source=SourceSettings(layout=Layout.VSB))
 # Drawn slices are cut into a grid, as whole ones are, and small: all of them are scanned to set thresholds.
 _WHOLE, _GRID = RunSettings(), RunSettings.model_validate({"tiles": {"mode": "grid", "tile": 128}})
 _RESAMPLES, _SEED = 1000, 0
@@ -74,15 +71,15 @@ def count(
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         source = boards or draw_slices(folder / "drawn", DrawnSlices(many), defective)
-        images = prepare(source, folder / "prepared")
-        pool, held = split(images, defective)
+        prepared = prepare_folder(source, folder / "prepared", surface=SURFACE)
+        pool, held = split(prepared.images, defective)
         if len(pool) <= few:
             raise CallError(f"{source} has {len(pool)} photographs to train on", cure="name fewer with --few")
         if len({image.label for image in held}) < 2:
             raise CallError("no photograph with a defect, or no sound one, is held out", cure="lower --defective")
         show.print(f"{len(pool)} photographs to draw from, {sum(i.label != Label.NORMAL for i in pool)} with a defect")
         settings = _WHOLE if boards else _GRID
-        whole = train_unlabelled(pool, held, folder, algorithm, settings, "many")
+        whole = train_unlabelled(prepared, pool, held, folder / "many", algorithm, settings)
         table = Table(
             *("trained on", "image AUROC", "AUPRO", "pixel AUROC, AP", f"{len(pool)} rank higher by", "AUPRO by")
         )
@@ -91,7 +88,7 @@ def count(
         for number in range(draws):
             drawn = np.random.default_rng(number).choice(len(pool), few, replace=False)
             chosen = [pool[n] for n in sorted(drawn)]
-            small = train_unlabelled(chosen, held, folder, algorithm, settings, f"few-{number}")
+            small = train_unlabelled(prepared, chosen, held, folder / f"few-{number}", algorithm, settings)
             table.add_row(str(few), *figures(small.scored), *compare(whole.scored, small.scored))
             scores.append(small.scored.scores)
         show.print(table)
@@ -100,7 +97,7 @@ def count(
         show.print(
             f"image AUROC, mean of the draws: {len(pool)} rank higher than {few} by {in_words(higher, sign='+')}"
         )
-        compare_time(small.detector, whole.detector, held, folder / "prepared")
+        compare_time(small.detector, whole.detector, held, prepared.folder)
 
 
 def draw_slices(folder: Path, size: DrawnSlices, defective: float) -> Path:
@@ -125,14 +122,6 @@ def draw_slices(folder: Path, size: DrawnSlices, defective: float) -> Path:
     return folder
 
 
-def prepare(source: Path, out: Path) -> list[PreparedImage]:
-    """Run the stages `validate` and `preprocess` on a data set of layout vsb."""
-    manifest = build_manifest(source, {}, _SURFACE, None)
-    verdict = validate(manifest, _SURFACE, None)
-    preprocess(manifest, verdict, source, _SURFACE.region, _SURFACE.validation.max_megapixels, out)
-    return read_index(out)
-
-
 def split(images: Sequence[PreparedImage], defective: float) -> tuple[list[PreparedImage], list[PreparedImage]]:
     """Take all that is not test, and defective ones to their share, to train on; the others are held out.
 
@@ -148,23 +137,21 @@ def split(images: Sequence[PreparedImage], defective: float) -> tuple[list[Prepa
 
 
 def train_unlabelled(
+    prepared: Prepared,
     chosen: Sequence[PreparedImage],
     held: Sequence[PreparedImage],
     folder: Path,
     algorithm: Algorithm,
     settings: RunSettings,
-    name: str,
 ) -> Trained:
     """Train on photographs of which nothing is said, and score the others."""
     unsaid: dict[str, Any] = {"label": Label.UNKNOWN, "part": Part.TRAIN, "mask": None, "defects": {}}
-    images = [image.model_copy(update=unsaid) for image in chosen]
-    trained = train(algorithm, folder / "prepared", images, settings, folder / name, checked=False)
-    score = settings.of(algorithm).score
-    calibrate(trained, folder / "prepared", images, "boards", _SURFACE, score, "none")
+    model = train_model(prepared, [i.model_copy(update=unsaid) for i in chosen], folder, algorithm, settings)
+    trained = model.trained
     took = f"{trained.tiles} tiles, {trained.seconds:.0f} s, peak {trained.peak_rss_mb:.0f} MB"
-    show.print(f"{name}: {len(images)} photographs, {took}, {trained.notes}")
-    detector = Detector(folder / name)
-    return Trained(detector, score_test(detector, folder / "prepared", held, folder / f"{name}-maps"))
+    show.print(f"{folder.name}: {len(chosen)} photographs, {took}, {trained.notes}")
+    maps = folder.with_name(f"{folder.name}-maps")
+    return Trained(model.detector, score_test(model.detector, prepared.folder, held, maps))
 
 
 def figures(scored: ScoredTest) -> tuple[str, str, str]:
