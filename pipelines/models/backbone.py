@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from pipelines.errors import ModelError
+from pipelines.models.tokens import TokenFeatures, is_transformer, make_cached, make_dinov2
 
 
 class Backbone(NamedTuple):
@@ -61,10 +62,11 @@ class ImagenetFeatures(nn.Module):
         return self
 
 
-def make_features(name: str, layers: Sequence[int]) -> ImagenetFeatures:
-    """Make the frozen features of a bundled backbone, or of a timm CNN whose weights are in the local cache.
+def make_features(name: str, layers: Sequence[int]) -> ImagenetFeatures | TokenFeatures:
+    """Make the frozen features of a bundled backbone, or of a network of timm whose weights are in the local cache.
 
-    Nothing is downloaded. Layers are those of timm's `out_indices`, from fine to coarse.
+    Nothing is downloaded. Layers of a CNN are those of timm's `out_indices`, from fine to coarse; those of a vision
+    transformer are its blocks.
 
     Raises:
         ModelError: where the weights are not here, or the network has no such layers.
@@ -73,7 +75,11 @@ def make_features(name: str, layers: Sequence[int]) -> ImagenetFeatures:
         network = _create(name, BACKBONES[name].timm_name, layers)
         load_imagenet(network, name)
         return ImagenetFeatures(network, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+    if name == "dinov2":
+        return make_dinov2(layers)
     config, weights = _find_cached(name)
+    if is_transformer(name):
+        return make_cached(name, layers, config, weights)
     # Loaded by timm, which knows how the tensors of a whole network are named in a features-only one.
     overlay = {"file": str(weights)}
     network = _create(name, name, layers, pretrained=True, pretrained_cfg_overlay=overlay)
@@ -114,7 +120,7 @@ def _find_cached(name: str) -> tuple[Any, Path]:
         problem = f"its weights {config.hf_hub_id} are not in the local cache" if config else "timm does not know it"
         raise ModelError(
             f"no backbone '{name}': {problem}",
-            cure=f"choose a bundled one: {', '.join(BACKBONES)} (others must be in the cache, nothing is downloaded)",
+            cure=f"choose {', '.join(BACKBONES)} or dinov2 (others must be in the cache, nothing is downloaded)",
         )
     return config, Path(found)
 

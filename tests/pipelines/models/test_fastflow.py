@@ -104,6 +104,18 @@ def test_the_exported_model_gives_the_maps_of_torch(
     np.testing.assert_allclose(TileModel(tmp_path).infer(boards), expected, rtol=tolerance)
 
 
+def test_a_flow_stands_on_a_transformer_as_on_convolutions(sets: tuple[TileSet, TileSet], tmp_path: Path) -> None:
+    settings = SETTINGS.model_copy(update={"backbone": "dinov2", "layers": (5, 8)})
+    model = fit_fastflow(*sets, settings, 0).model
+    sound, found = _map(model, _board(50)), _map(model, _blob(50))
+    row, column = np.unravel_index(found.argmax(), found.shape)
+    assert 32 <= row < 68
+    assert 56 <= column < 92
+    assert found.max() > 1.5 * sound.max()
+    export_openvino(model, 96, 128, tmp_path)
+    np.testing.assert_allclose(TileModel(tmp_path).infer(np.stack([_blob(50)])), found[None], rtol=0.05)
+
+
 def test_the_state_makes_the_same_model_again(fitted: Fitted, tmp_path: Path) -> None:
     save_state(fitted, tmp_path)
     fresh = TileFastflowModel(make_features("lite0", SETTINGS.layers), SETTINGS, 96, 128).eval()

@@ -72,6 +72,14 @@ def test_any_layers_make_a_map_of_the_tiles_size(tmp_path: Path, layers: tuple[i
     assert _map(fit_padim(_tiles(tmp_path, [_board(0), _board(1)]), settings, 0).model, _board(2)).shape == (64, 96)
 
 
+def test_a_transformer_serves_as_backbone(tmp_path: Path) -> None:
+    """All of its maps have stride 16: no finer grid of Gaussians is made of them."""
+    settings = PadimSettings(backbone="dinov2", layers=(5, 8), features=20)
+    model = fit_padim(_tiles(tmp_path, [_board(i) for i in range(4)]), settings, 0).model
+    assert model.stride == 16
+    assert _map(model, _board(9)).shape == (64, 96)
+
+
 def test_settings_that_do_not_fit_are_refused(tmp_path: Path) -> None:
     tiles = _tiles(tmp_path, [_board(0)])
     with pytest.raises(ModelError, match="177"):
