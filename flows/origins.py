@@ -12,7 +12,10 @@ from pipelines.tracking.store import ModelVersion, Tracking
 # What the tensors of a state are tied to: the target's network is made of the same.
 _STRUCTURE = {
     Algorithm.PADIM: ("backbone", "layers", "features", "stride"),
-    Algorithm.FASTFLOW: ("backbone", "layers", "flow_steps", "hidden_ratio", "conv3x3_only", "border"),
+    Algorithm.FASTFLOW: (
+        *("backbone", "layers", "beside.backbone", "beside.layers"),
+        *("flow_steps", "hidden_ratio", "conv3x3_only", "border"),
+    ),
     Algorithm.EFFICIENTAD: ("teacher",),
 }
 _PREFERRED = ("champion", "challenger")

@@ -56,11 +56,22 @@ class SteppedSettings(Settings):
     score: ScoreSettings = ScoreSettings()
 
 
+class FeatureSettings(Settings):
+    """A frozen network and which of its layers, or a transformer's blocks, are looked at."""
+
+    backbone: str
+    layers: tuple[int, ...]
+
+
 class FastflowSettings(SteppedSettings):
-    """`border` cells of the coarsest layer are left out on every side of a tile."""
+    """`border` cells of the coarsest layer are left out on every side of a tile.
+
+    Layers of a network `beside` the backbone have flows of their own, and count like the others.
+    """
 
     backbone: str = "lite0"
     layers: tuple[int, ...] = (1, 2, 3)
+    beside: FeatureSettings | None = None
     flow_steps: int = Field(default=8, ge=1)
     hidden_ratio: float = Field(default=1.0, gt=0)
     conv3x3_only: bool = False

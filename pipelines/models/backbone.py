@@ -62,6 +62,22 @@ class ImagenetFeatures(nn.Module):
         return self
 
 
+class JointFeatures(nn.Module):
+    """Several frozen networks: the maps of the first, then those of the next."""
+
+    def __init__(self, *parts: ImagenetFeatures | TokenFeatures) -> None:
+        super().__init__()
+        self.parts = nn.ModuleList(parts)
+        self.channels = tuple(channels for part in parts for channels in part.channels)
+        self.strides = tuple(stride for part in parts for stride in part.strides)
+
+    def forward(self, tiles: torch.Tensor) -> list[torch.Tensor]:
+        return [found for part in self.parts for found in part(tiles)]
+
+
+Features = ImagenetFeatures | TokenFeatures | JointFeatures
+
+
 def make_features(name: str, layers: Sequence[int]) -> ImagenetFeatures | TokenFeatures:
     """Make the frozen features of a bundled backbone, or of a network of timm whose weights are in the local cache.
 

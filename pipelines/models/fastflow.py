@@ -10,7 +10,7 @@ from torch import nn
 from pipelines.errors import ModelError
 from pipelines.imaging.tiling import TileSet
 from pipelines.models.anomalib_api import Fastflow, FastflowLoss, FastflowModel, InferenceBatch, create_fast_flow_block
-from pipelines.models.backbone import ImagenetFeatures, make_features
+from pipelines.models.backbone import Features, JointFeatures, make_features
 from pipelines.models.compiled import CompiledNetwork, compile_frozen
 from pipelines.models.fitted import Fitted, average_tiles
 from pipelines.models.frozen import FrozenOutputs, keep_outputs
@@ -43,7 +43,9 @@ def make_model(settings: FastflowSettings, seed: int, plan: TilePlan) -> "TileFa
     # anomalib's blocks draw weights and permutations from torch's global generator.
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        features = make_features(settings.backbone, sorted(set(settings.layers)))
+        features: Features = make_features(settings.backbone, sorted(set(settings.layers)))
+        if settings.beside:
+            features = JointFeatures(features, make_features(settings.beside.backbone, settings.beside.layers))
         return TileFastflowModel(features, settings, plan.tile_height, plan.tile_width)
 
 
@@ -149,15 +151,14 @@ class TileFastflowModel(FastflowModel):
     cut off on every side (fewer where the tile has no more), and the map goes on there as it is beside them.
     """
 
-    def __init__(
-        self, features: ImagenetFeatures, settings: FastflowSettings, tile_height: int, tile_width: int
-    ) -> None:
+    def __init__(self, features: Features, settings: FastflowSettings, tile_height: int, tile_width: int) -> None:
         # Not FastflowModel's own, which knows four backbones and one tile size.
         nn.Module.__init__(self)
         self.feature_extractor = features
         channels, strides = features.channels, features.strides
-        coarsest = [min(settings.border, (side // strides[-1] - 1) // 2) for side in (tile_height, tile_width)]
-        self._borders = [tuple(cells * strides[-1] // stride for cells in coarsest) for stride in strides]
+        coarsest = max(strides)
+        cells = [min(settings.border, (side // coarsest - 1) // 2) for side in (tile_height, tile_width)]
+        self._borders = [tuple(count * coarsest // stride for count in cells) for stride in strides]
         self.standards = nn.ModuleList(_Standard(count) for count in channels)
         self.fast_flow_blocks = nn.ModuleList(
             # Height and width are only counted by the blocks, not used.

@@ -69,8 +69,9 @@ class TokenFeatures(nn.Module):
         apart = 0 if network.no_embed_class else network.num_prefix_tokens
         resampled = resample_abs_pos_embed(network.pos_embed, grid, num_prefix_tokens=apart)
         places = torch.from_numpy(resampled.detach().cpu().numpy()).to(patches.device)
-        prefix = [token for token in (network.cls_token, network.reg_token) if token is not None]
-        own = [token.expand(len(patches), -1, -1) for token in prefix]
+        # Not `expand`, whose count of tiles would be a constant to the tracer, too.
+        each = torch.zeros_like(patches[:, :1])
+        own = [each + token for token in (network.cls_token, network.reg_token) if token is not None]
         tokens = torch.cat([*own, patches + places], 1) if not apart else torch.cat([*own, patches], 1) + places
         embedded: torch.Tensor = network.norm_pre(tokens)
         return embedded

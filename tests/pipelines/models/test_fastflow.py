@@ -18,7 +18,7 @@ from pipelines.models.frozen import keep_outputs
 from pipelines.models.runtime import TileModel
 from pipelines.models.stepping import Stopped, train_in_steps
 from pipelines.records import TilePlan
-from pipelines.run_settings import FastflowSettings
+from pipelines.run_settings import FastflowSettings, FeatureSettings
 
 PLAN = TilePlan(mode="fit", tile_height=96, tile_width=128)
 SETTINGS = FastflowSettings(flow_steps=2, batch=4, max_steps=30, check_every=10)
@@ -104,9 +104,11 @@ def test_the_exported_model_gives_the_maps_of_torch(
     np.testing.assert_allclose(TileModel(tmp_path).infer(boards), expected, rtol=tolerance)
 
 
-def test_a_flow_stands_on_a_transformer_as_on_convolutions(sets: tuple[TileSet, TileSet], tmp_path: Path) -> None:
-    settings = SETTINGS.model_copy(update={"backbone": "dinov2", "layers": (5, 8)})
-    model = fit_fastflow(*sets, settings, 0).model
+def test_flows_stand_on_a_transformer_beside_convolutions(sets: tuple[TileSet, TileSet], tmp_path: Path) -> None:
+    """Three layers and two blocks have five flows, which all count."""
+    beside = FeatureSettings(backbone="dinov2", layers=(5, 8))
+    model = fit_fastflow(*sets, SETTINGS.model_copy(update={"beside": beside}), 0).model
+    assert len(model.fast_flow_blocks) == 5
     sound, found = _map(model, _board(50)), _map(model, _blob(50))
     row, column = np.unravel_index(found.argmax(), found.shape)
     assert 32 <= row < 68
