@@ -62,6 +62,14 @@ class FeatureSettings(Settings):
     backbone: str
     layers: tuple[int, ...]
 
+    def in_words(self) -> str:
+        """Say what is looked at.
+
+        >>> FeatureSettings(backbone="dinov2", layers=(5, 8)).in_words()
+        'dinov2 (layers 5, 8)'
+        """
+        return f"{self.backbone} (layers {', '.join(map(str, self.layers))})"
+
 
 class FastflowSettings(SteppedSettings):
     """`border` cells of the coarsest layer are left out on every side of a tile.
@@ -79,6 +87,11 @@ class FastflowSettings(SteppedSettings):
     batch: int = Field(default=8, ge=1)
     learning_rate: float = Field(default=3e-3, gt=0)
     max_steps: int = Field(default=200, ge=1)
+
+    def in_words(self) -> str:
+        """Say which features are looked at."""
+        own = FeatureSettings(backbone=self.backbone, layers=self.layers).in_words()
+        return f"{own} and {self.beside.in_words()}" if self.beside else own
 
 
 class EfficientAdSettings(SteppedSettings):

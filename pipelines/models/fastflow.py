@@ -80,7 +80,8 @@ def train_model(
         model.use_bf16(False)
         densities = average_tiles(module.densities(held), select.owners) if len(select) else ()
     model.cpu().eval()
-    return Fitted(model, state=model.state(), notes={"stopped": stopped.in_words()}, densities=densities)
+    notes = {"features": settings.in_words(), "stopped": stopped.in_words()}
+    return Fitted(model, state=model.state(), notes=notes, densities=densities)
 
 
 def standardise(model: "TileFastflowModel", moments: Sequence[ChannelMoments]) -> None:

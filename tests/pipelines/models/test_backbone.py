@@ -74,20 +74,39 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_a_network_of_timm_is_taken_from_the_local_cache_and_never_downloaded(cache: Path) -> None:
+@pytest.mark.parametrize(
+    ("name", "tag", "layers", "channels", "strides", "mean"),
+    [
+        ("resnet10t", "c3_in1k", (1, 2), (64, 128), (4, 8), [0.485, 0.456, 0.406]),
+        ("vit_tiny_patch16_224", "augreg_in21k_ft_in1k", (2, 4), (192, 192), (16, 16), [0.5, 0.5, 0.5]),
+    ],
+)
+def test_a_network_of_timm_is_taken_from_the_local_cache_and_never_downloaded(
+    cache: Path,
+    name: str,
+    tag: str,
+    layers: tuple[int, ...],
+    channels: tuple[int, ...],
+    strides: tuple[int, ...],
+    mean: list[float],
+) -> None:
     import timm
 
     with pytest.raises(ModelError, match="not in the local cache"):
-        make_features("resnet10t", (1, 2))
-    whole = timm.create_model("resnet10t", pretrained=False).eval()
-    repository = cache / "models--timm--resnet10t.c3_in1k"
+        make_features(name, layers)
+    whole = timm.create_model(name, pretrained=False).eval()
+    repository = cache / f"models--timm--{name}.{tag}"
     for folder in ("refs", "snapshots/abc"):
         (repository / folder).mkdir(parents=True)
     (repository / "refs" / "main").write_text("abc")
     save_file(whole.state_dict(), repository / "snapshots" / "abc" / "model.safetensors")
-    features = make_features("resnet10t", (1, 2))
-    assert (features.channels, features.strides) == ((64, 128), (4, 8))
-    assert features.mean.flatten().tolist() == pytest.approx([0.485, 0.456, 0.406])
+    features = make_features(name, layers)
+    assert (features.channels, features.strides) == (channels, strides)
+    assert features.mean.flatten().tolist() == pytest.approx(mean)
+    found = features(torch.rand(1, 3, 64, 96))
+    assert [layer.shape[1:] for layer in found] == [
+        (c, 64 // s, 96 // s) for c, s in zip(channels, strides, strict=True)
+    ]
     stored = whole.state_dict()
     assert all(torch.equal(value, stored[name]) for name, value in features.network.state_dict().items())
 

@@ -107,7 +107,9 @@ def test_the_exported_model_gives_the_maps_of_torch(
 def test_flows_stand_on_a_transformer_beside_convolutions(sets: tuple[TileSet, TileSet], tmp_path: Path) -> None:
     """Three layers and two blocks have five flows, which all count."""
     beside = FeatureSettings(backbone="dinov2", layers=(5, 8))
-    model = fit_fastflow(*sets, SETTINGS.model_copy(update={"beside": beside}), 0).model
+    fitted = fit_fastflow(*sets, SETTINGS.model_copy(update={"beside": beside}), 0)
+    assert fitted.notes["features"] == "lite0 (layers 1, 2, 3) and dinov2 (layers 5, 8)"
+    model = fitted.model
     assert len(model.fast_flow_blocks) == 5
     sound, found = _map(model, _board(50)), _map(model, _blob(50))
     row, column = np.unravel_index(found.argmax(), found.shape)
