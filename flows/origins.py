@@ -1,7 +1,7 @@
 """What an adaptation starts from: of each algorithm one version of the source, and what its network is made of."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from pipelines.errors import ModelError
@@ -9,13 +9,11 @@ from pipelines.loader import read_info
 from pipelines.records import Algorithm, Record, TilePlan
 from pipelines.tracking.store import ModelVersion, Tracking
 
+_BESIDE = ("beside.backbone", "beside.layers")
 # What the tensors of a state are tied to: the target's network is made of the same.
 _STRUCTURE = {
     Algorithm.PADIM: ("backbone", "layers", "features", "stride"),
-    Algorithm.FASTFLOW: (
-        *("backbone", "layers", "beside.backbone", "beside.layers"),
-        *("flow_steps", "hidden_ratio", "conv3x3_only", "border"),
-    ),
+    Algorithm.FASTFLOW: ("backbone", "layers", *_BESIDE, "flow_steps", "hidden_ratio", "conv3x3_only", "border"),
     Algorithm.EFFICIENTAD: ("teacher",),
 }
 _PREFERRED = ("champion", "challenger")
@@ -69,7 +67,6 @@ def _open(tracking: Tracking, version: ModelVersion) -> Origin:
     folder = Path(tracking.folder(version.surface, version.version))
     algorithm = Algorithm(version.algorithm)
     params = tracking.params(version.run_id)
-    names = (f"{algorithm}.{key}" for key in _STRUCTURE[algorithm])
     return Origin(
         surface=version.surface,
         version=version.version,
@@ -77,5 +74,16 @@ def _open(tracking: Tracking, version: ModelVersion) -> Origin:
         algorithm=algorithm,
         folder=str(folder),
         plan=read_info(folder).plan,
-        structure=tuple(f"{name}={params[name]}" for name in names if name in params),
+        structure=structure_in_words(algorithm, params),
     )
+
+
+def structure_in_words(algorithm: Algorithm, params: Mapping[str, str]) -> tuple[str, ...]:
+    """Return KEY=VALUE words that make a network like the one that was trained with these parameters.
+
+    A source that saw no network beside its own says so: the target's settings may name one.
+    """
+    names = [f"{algorithm}.{key}" for key in _STRUCTURE[algorithm]]
+    words = tuple(f"{name}={params[name]}" for name in names if name in params)
+    alone = algorithm == Algorithm.FASTFLOW and f"{algorithm}.{_BESIDE[0]}" not in params
+    return ("fastflow.beside=null", *words) if alone else words

@@ -26,13 +26,12 @@ def estimate_padim(plan: TilePlan, settings: PadimSettings) -> PadimCost:
     >>> cost = estimate_padim(plan, PadimSettings(features=100, stride=8, gaussian="steady"))
     >>> cost.positions, round(cost.memory_mb), round(cost.version_mb)
     (1792, 430, 72)
-    >>> estimate_padim(plan, PadimSettings(backbone="dinov2", layers=(5, 8))).positions
-    448
+    >>> [estimate_padim(plan, PadimSettings(backbone="dinov2", layers=(n, 8))).positions for n in (4, 5)]
+    [448, 448]
     """
-    # No grid is finer than the finest layer. Layer n of a CNN has stride 2 ** (n + 1), n being 4 at most; what is more
-    # are blocks of a transformer, all of stride 16. (With one of its first blocks, more is estimated than is taken.)
-    finest = min(settings.layers)
-    stride = max(settings.stride, 2 ** (finest + 1) if finest <= 4 else 16)
+    # No grid is finer than the finest layer: layer n of a CNN has stride 2 ** (n + 1), each block of a transformer 16.
+    # With a transformer's first blocks, and with layer 4 of a CNN alone, more is estimated than is taken.
+    stride = max(settings.stride, min(16, 2 ** (min(settings.layers) + 1)))
     positions = (plan.tile_height // stride) * (plan.tile_width // stride)
     square = settings.features**2
     is_shared = settings.gaussian == "shared" or (settings.gaussian == "auto" and plan.mode == "grid")

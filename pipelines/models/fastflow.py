@@ -43,7 +43,7 @@ def make_model(settings: FastflowSettings, seed: int, plan: TilePlan) -> "TileFa
     # anomalib's blocks draw weights and permutations from torch's global generator.
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        features: Features = make_features(settings.backbone, sorted(set(settings.layers)))
+        features: Features = make_features(settings.backbone, settings.layers)
         if settings.beside:
             features = JointFeatures(features, make_features(settings.beside.backbone, settings.beside.layers))
         return TileFastflowModel(features, settings, plan.tile_height, plan.tile_width)

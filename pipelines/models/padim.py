@@ -86,7 +86,7 @@ class TilePadimModel(PadimModel):
     def __init__(self, settings: PadimSettings, seed: int) -> None:
         # Not PadimModel's own: it makes a network that downloads its weights.
         nn.Module.__init__(self)
-        self.feature_extractor = make_features(settings.backbone, sorted(set(settings.layers)))
+        self.feature_extractor = make_features(settings.backbone, settings.layers)
         self.channels = channels = sum(self.feature_extractor.channels)
         if settings.features > channels:
             raise ModelError(

@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from safetensors import SafetensorError
 from torch import nn
 
 from pipelines.errors import ModelError
@@ -48,7 +49,8 @@ class TokenFeatures(nn.Module):
         grid = [side // STRIDE for side in tiles.shape[-2:]]
         size = [cells * patch for cells, patch in zip(grid, self.patch, strict=True)]
         pictures = F.interpolate((tiles - self.mean) / self.std, size=size, mode="bilinear", antialias=True)
-        tokens = self._embed(self.network.patch_embed.proj(pictures).flatten(2).transpose(1, 2), grid)
+        embed = self.network.patch_embed
+        tokens = self._embed(embed.norm(embed.proj(pictures).flatten(2).transpose(1, 2)), grid)
         maps = []
         for number, block in enumerate(self.network.blocks):
             tokens = block(tokens)
@@ -116,7 +118,7 @@ def make_cached(name: str, blocks: Sequence[int], config: Any, weights: Path) ->
         network = timm.create_model(
             name, pretrained=True, pretrained_cfg_overlay=overlay, dynamic_img_size=True, num_classes=0
         )
-    except RuntimeError as error:
+    except (RuntimeError, SafetensorError) as error:
         raise ModelError(f"{weights} does not hold '{name}': {error}", cure="fetch it anew") from error
     return _take(network, name, blocks, config)
 
@@ -127,5 +129,5 @@ def _take(network: Any, name: str, blocks: Sequence[int], config: Any) -> TokenF
     except ValueError as error:
         raise ModelError(
             f"layers {list(blocks)} do not fit backbone '{name}': {error}",
-            cure="choose some of its blocks as padim.layers or fastflow.layers, e.g. [5, 8]",
+            cure="choose some of its blocks as padim.layers, fastflow.layers or fastflow.beside.layers, e.g. [5, 8]",
         ) from error

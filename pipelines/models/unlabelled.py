@@ -111,7 +111,7 @@ def make_views(settings: PadimSettings, seed: int, teacher: nn.Module) -> list[V
     outline better than each.
     """
     layers = settings.layers[:-1] or settings.layers
-    channels = sum(make_features(settings.backbone, sorted(set(layers))).channels)
+    channels = sum(make_features(settings.backbone, layers).channels)
     close = {"layers": layers, "features": channels, "stride": max(4, settings.stride // 2)}
     return [
         padim_view(settings.model_copy(update=close), seed),

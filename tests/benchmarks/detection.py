@@ -25,6 +25,7 @@ from pipelines.imaging.tiling import Stitcher, TileSet, cut_tiles
 from pipelines.loader import Detector, RegionScan
 from pipelines.metrics.image import image_auroc
 from pipelines.metrics.paired import image_auroc_difference
+from pipelines.models.backbone import BACKBONES
 from pipelines.paths import Project, find_project
 from pipelines.prepared import PreparedImage, read_index
 from pipelines.records import Algorithm, Part, TilePlan
@@ -82,6 +83,11 @@ def _find_versions(
             raise ModelError(f"no version of {algorithm} of the current data", cure=f"knotwatch retrain {surface}")
         newest = max(fitting, key=lambda v: v.version)
         params = tracking.params(newest.run_id)
+        if f"{algorithm}.beside.backbone" in params or params.get(f"{algorithm}.backbone", "lite0") not in BACKBONES:
+            raise ToolError(
+                f"version {newest.version} sees features that anomalib's {algorithm} cannot be given here",
+                cure=f"retrain '{surface}' on {', '.join(BACKBONES)} alone, or name another --algorithm",
+            )
         words = [f"{key}={params[key]}" for name in _BUDGET if (key := f"{algorithm}.{name}") in params]
         settings = resolve_run(project, own, "full", [*words, f"seed={params['seed']}"])
         folder = Path(tracking.folder(surface, newest.version))

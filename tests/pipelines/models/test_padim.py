@@ -77,7 +77,9 @@ def test_a_transformer_serves_as_backbone(tmp_path: Path) -> None:
     settings = PadimSettings(backbone="dinov2", layers=(5, 8), features=20)
     model = fit_padim(_tiles(tmp_path, [_board(i) for i in range(4)]), settings, 0).model
     assert model.stride == 16
-    assert _map(model, _board(9)).shape == (64, 96)
+    dented = _board(9)
+    dented[16:48, 32:64] = 250
+    assert _map(model, dented).max() > 1.5 * _map(model, _board(9)).max()
 
 
 def test_settings_that_do_not_fit_are_refused(tmp_path: Path) -> None:
