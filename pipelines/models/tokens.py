@@ -28,7 +28,7 @@ class TokenFeatures(nn.Module):
     std: torch.Tensor
 
     def __init__(self, network: Any, blocks: Sequence[int], mean: Sequence[float], std: Sequence[float]) -> None:
-        """Take a `VisionTransformer` of timm that was made with `dynamic_img_size`; blocks count from 0.
+        """Take a `VisionTransformer` of timm that was made with `dynamic_img_size`; blocks, in order, count from 0.
 
         Raises:
             ValueError: where it has no such blocks.
@@ -36,7 +36,7 @@ class TokenFeatures(nn.Module):
         super().__init__()
         if not blocks or not 0 <= min(blocks) <= max(blocks) < len(network.blocks):
             raise ValueError(f"its blocks are 0 to {len(network.blocks) - 1}")
-        self.blocks = sorted(set(blocks))
+        self.blocks = list(blocks)
         network.prune_intermediate_layers(self.blocks, prune_norm=True, prune_head=True)
         self.network = network.eval().requires_grad_(False)
         self.patch: tuple[int, int] = network.patch_embed.patch_size

@@ -32,9 +32,8 @@ def test_maps_are_the_tokens_that_timm_gives(features: Any, weights: Path) -> No
     network = timm.create_model(dinov2.TIMM_NAME, dynamic_img_size=True, num_classes=0).eval()
     network.load_state_dict(read_dinov2(weights))
     tile = torch.rand(2, 3, 64, 96, generator=torch.Generator().manual_seed(0))
-    seen = (tile - torch.tensor([0.485, 0.456, 0.406]).view(3, 1, 1)) / torch.tensor([0.229, 0.224, 0.225]).view(
-        3, 1, 1
-    )
+    mean, std = (torch.tensor(values).view(3, 1, 1) for values in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
+    seen = (tile - mean) / std
     with torch.no_grad():
         pictures = F.interpolate(seen, size=(4 * 14, 6 * 14), mode="bilinear", antialias=True)
         tokens = network.forward_intermediates(pictures, [5, 8], output_fmt="NLC", intermediates_only=True)
