@@ -12,9 +12,9 @@ from pipelines.tracking.store import ModelVersion, Tracking
 _BESIDE = ("beside.backbone", "beside.layers")
 # What the tensors of a state are tied to: the target's network is made of the same.
 _STRUCTURE = {
-    Algorithm.PADIM: ("backbone", "layers", "features", "stride"),
-    Algorithm.FASTFLOW: ("backbone", "layers", *_BESIDE, "flow_steps", "hidden_ratio", "conv3x3_only", "border"),
-    Algorithm.EFFICIENTAD: ("teacher",),
+    "padim": ("backbone", "layers", "features", "stride"),
+    "fastflow": ("backbone", "layers", *_BESIDE, "flow_steps", "hidden_ratio", "conv3x3_only", "border"),
+    "efficientad": ("teacher",),
 }
 _PREFERRED = ("champion", "challenger")
 
@@ -83,7 +83,7 @@ def structure_in_words(algorithm: Algorithm, params: Mapping[str, str]) -> tuple
 
     A source that saw no network beside its own says so: the target's settings may name one.
     """
-    names = [f"{algorithm}.{key}" for key in _STRUCTURE[algorithm]]
+    names = [f"{algorithm}.{key}" for key in _STRUCTURE[algorithm.family]]
     words = tuple(f"{name}={params[name]}" for name in names if name in params)
-    alone = algorithm == Algorithm.FASTFLOW and f"{algorithm}.{_BESIDE[0]}" not in params
-    return ("fastflow.beside=null", *words) if alone else words
+    alone = algorithm.family == "fastflow" and f"{algorithm}.{_BESIDE[0]}" not in params
+    return (f"{algorithm}.beside=null", *words) if alone else words

@@ -24,9 +24,21 @@ class Layout(StrEnum):
 
 
 class Algorithm(StrEnum):
+    """What a version was trained by; `fastflow_dinov2` is FastFlow that looks at a transformer's features as well."""
+
     PADIM = "padim"
     FASTFLOW = "fastflow"
     EFFICIENTAD = "efficientad"
+    FASTFLOW_DINOV2 = "fastflow_dinov2"
+
+    @property
+    def family(self) -> str:
+        """The name of the algorithm proper, whatever features it looks at.
+
+        >>> Algorithm.FASTFLOW_DINOV2.family
+        'fastflow'
+        """
+        return self.value.partition("_")[0]
 
 
 class Strategy(StrEnum):

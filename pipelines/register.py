@@ -23,6 +23,8 @@ ABOUT = {
     Algorithm.FASTFLOW: "FastFlow (Yu et al. 2021): a normalising flow over ImageNet features, and their likelihood",
     Algorithm.EFFICIENTAD: "EfficientAD (Batzner et al. 2024): a student that fails to imitate its teacher where a "
     "photograph is unusual, and an autoencoder for the larger picture",
+    Algorithm.FASTFLOW_DINOV2: "FastFlow (Yu et al. 2021): a normalising flow over ImageNet features and over those of "
+    "DINOv2 (Oquab et al. 2024), and their likelihood",
 }
 
 log = logging.getLogger(__name__)

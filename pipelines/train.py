@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from pipelines.errors import ToolError
 from pipelines.imaging.scoring import ScoreRule
-from pipelines.imaging.tiling import TileSet, choose_plan
+from pipelines.imaging.tile_plan import Sight, choose_plan
+from pipelines.imaging.tiling import TileSet
 from pipelines.parity import draw_regions
 from pipelines.precision import Exported, export_agreeing, export_unchecked
 from pipelines.prepared import PreparedImage
@@ -21,8 +22,13 @@ from pipelines.run_settings import RunSettings, SteppedSettings, TileSettings
 if TYPE_CHECKING:
     from pipelines.models.fitted import Fitted
 
-# Small networks see this much context at least (EfficientAD's autoencoder has no room in less).
-LEAST_SIDES = {Algorithm.PADIM: 128, Algorithm.FASTFLOW: 128, Algorithm.EFFICIENTAD: 256}
+SIGHTS = {
+    Algorithm.PADIM: Sight(),
+    Algorithm.FASTFLOW: Sight(),
+    Algorithm.EFFICIENTAD: Sight(least_side=256),  # its autoencoder has no room in less
+    # A transformer sees nothing finer than 16 pixels, and was taught on pictures of 518 x 518.
+    Algorithm.FASTFLOW_DINOV2: Sight(area=448 * 448, growth=1.5),
+}
 _SELECT_TILES = 200  # more tell no better when to stop
 _HELD_BACK = 5
 
@@ -102,7 +108,7 @@ def choose_tile_plan(
         return start.plan
     sizes = [(i.box.height, i.box.width) for i in images]
     unlabelled = start is None and is_unlabelled(images)
-    return choose_plan(tile_settings(algorithm, settings, unlabelled), sizes, LEAST_SIDES[algorithm])
+    return choose_plan(tile_settings(algorithm, settings, unlabelled), sizes, SIGHTS[algorithm])
 
 
 def is_unlabelled(images: Sequence[PreparedImage]) -> bool:

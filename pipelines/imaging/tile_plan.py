@@ -11,12 +11,19 @@ from pipelines.run_settings import TileSettings
 
 # Up to this area a region is shown to the model whole: context helps more than the last pixel of detail.
 _FIT_PIXELS = 600_000
-# Area of a whole region as a tile: what the backbone takes in well under a tenth of a second on two cores.
-_FIT_AREA = 224 * 512
 # The backbone's coarsest stride; other sides would be padded inside it.
 _MULTIPLE = 32
-_LEAST_SIDE = 128
 _MOST_GROWTH = 1.5
+
+
+class Sight(NamedTuple):
+    """How a network is shown a surface: no tile has a side below `least_side`; a whole region becomes a tile of about
+    `area` pixels, enlarged for it by up to `growth`."""
+
+    least_side: int = 128
+    # What lite0 takes in well under a tenth of a second on two cores.
+    area: int = 224 * 512
+    growth: float = 1.0
 
 
 class Position(NamedTuple):
@@ -35,10 +42,8 @@ class Canvas(NamedTuple):
     padded_width: int
 
 
-def choose_plan(settings: TileSettings, sizes: Sequence[tuple[int, int]], least_side: int = _LEAST_SIDE) -> TilePlan:
-    """Choose how regions of `sizes` (height, width) are cut; their median decides.
-
-    No tile has a side below `least_side`.
+def choose_plan(settings: TileSettings, sizes: Sequence[tuple[int, int]], sight: Sight = Sight()) -> TilePlan:  # noqa: B008 - immutable
+    """Choose how regions of `sizes` (height, width) are cut for a network's sight; their median decides.
 
     >>> choose_plan(TileSettings(), [(224, 536)]).model_dump(include={"mode", "tile_height", "tile_width"})
     {'mode': 'fit', 'tile_height': 224, 'tile_width': 512}
@@ -51,16 +56,17 @@ def choose_plan(settings: TileSettings, sizes: Sequence[tuple[int, int]], least_
     height, width = (float(side) for side in np.median(np.asarray(sizes), axis=0))
     fits = settings.mode == "fit" or (settings.mode == "auto" and height * width <= _FIT_PIXELS)
     if fits:
-        factor = min(1.0, (_FIT_AREA / (height * width)) ** 0.5)
+        factor = min(sight.growth, (sight.area / (height * width)) ** 0.5)
         # Both sides grow together, so that a board is not squeezed; a very long one would become too large a tile.
-        factor *= min(_MOST_GROWTH, max(1.0, least_side / (min(height, width) * factor)))
-        tile_height, tile_width = (_fit_side(side * factor, least_side) for side in (height, width))
+        factor *= min(_MOST_GROWTH, max(1.0, sight.least_side / (min(height, width) * factor)))
+        tile_height, tile_width = (_fit_side(side * factor, sight.least_side) for side in (height, width))
         return TilePlan(mode="fit", tile_height=tile_height, tile_width=tile_width)
-    stride = max(1, round(max(settings.tile, least_side) * (1 - settings.overlap)))
+    side = max(settings.tile, sight.least_side)
+    stride = max(1, round(side * (1 - settings.overlap)))
     return TilePlan(
         mode="grid",
-        tile_height=max(settings.tile, least_side),
-        tile_width=max(settings.tile, least_side),
+        tile_height=side,
+        tile_width=side,
         scale=min(1.0, settings.max_side / max(height, width)),
         stride_height=stride,
         stride_width=stride,

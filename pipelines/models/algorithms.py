@@ -9,7 +9,7 @@ from pipelines.errors import ModelError
 from pipelines.imaging.tiling import TileSet
 from pipelines.models.fitted import Fitted
 from pipelines.records import Algorithm, Strategy
-from pipelines.run_settings import RunSettings, SteppedSettings
+from pipelines.run_settings import FastflowSettings, PadimSettings, RunSettings, SteppedSettings
 
 
 def fit_unlabelled(algorithm: Algorithm, tiles: TileSet, select: TileSet, settings: RunSettings) -> Fitted:
@@ -41,17 +41,18 @@ def fit(algorithm: Algorithm, tiles: TileSet, select: TileSet, settings: RunSett
 
 
 def _fit_learnt(algorithm: Algorithm, tiles: TileSet, select: TileSet, settings: RunSettings) -> Fitted:
-    if algorithm == Algorithm.PADIM:
+    own = settings.of(algorithm)
+    if isinstance(own, PadimSettings):
         from pipelines.models.padim import fit_padim
 
-        return fit_padim(tiles, settings.padim, settings.seed)
-    if algorithm == Algorithm.FASTFLOW:
+        return fit_padim(tiles, own, settings.seed)
+    if isinstance(own, FastflowSettings):
         from pipelines.models.fastflow import fit_fastflow
 
-        return fit_fastflow(tiles, select, settings.fastflow, settings.seed)
+        return fit_fastflow(tiles, select, own, settings.seed)
     from pipelines.models.efficientad import fit_efficientad
 
-    return fit_efficientad(tiles, select, settings.efficientad, settings.seed)
+    return fit_efficientad(tiles, select, own, settings.seed)
 
 
 def adapt(
@@ -74,7 +75,7 @@ def adapt(
     from pipelines.models.colour import add_colour, restore_colour, without_colour
 
     # The modules have the strategies as functions of the same names and arguments.
-    module = import_module(f"pipelines.models.adapt_{algorithm}")
+    module = import_module(f"pipelines.models.adapt_{algorithm.family}")
     run = getattr(module, strategy, None)
     if run is None:
         raise ModelError(

@@ -40,13 +40,16 @@ from tests.benchmarks.plain_detection import fit_plain_algorithm
 
 # What a version was trained with that its plain counterpart is trained with as well.
 _BUDGET = ("backbone", "layers", "features", "batch", "max_steps", "max_train_tiles")
+_PLAIN = [algorithm for algorithm in Algorithm if algorithm == algorithm.family]
 _COLUMNS = ("algorithm", "trained by", "image AUROC", "pixel AUROC", "AUPRO")
 _ROUNDS = 1000
 
 
 def detection(
     surface: Annotated[str, typer.Argument(help="A labelled surface with versions of its current data.")],
-    algorithm: Annotated[list[Algorithm] | None, typer.Option(help="May be repeated; default: all three.")] = None,
+    algorithm: Annotated[
+        list[Algorithm] | None, typer.Option(help="May be repeated; default: those of anomalib.")
+    ] = None,
 ) -> None:
     """Train anomalib's own algorithms and set the newest versions beside them.
 
@@ -59,7 +62,7 @@ def detection(
     if not select:
         raise ToolError(f"'{surface}' has no select part", cure="add normal photographs: plain quantiles are of these")
     table = Table(*_COLUMNS, title=f"{surface}: {len(test)} test photographs")
-    for name, folder, settings in _find_versions(project, surface, algorithm or list(Algorithm)):
+    for name, folder, settings in _find_versions(project, surface, algorithm or _PLAIN):
         detector = Detector(folder)
         plan, own = detector.info.plan, detector.info.algorithm
         most = settings.of(own).max_train_tiles

@@ -34,16 +34,16 @@ from tests.benchmarks.command import run_command
 from tests.benchmarks.transfer_report import Outcome, make_table, read_outcomes
 from tests.benchmarks.transfer_scores import Bench, Picture, choose_test
 
-_DRAWS = {Algorithm.PADIM: 5, Algorithm.FASTFLOW: 5, Algorithm.EFFICIENTAD: 2}
+_DRAWS = {Algorithm.PADIM: 5, Algorithm.FASTFLOW: 5, Algorithm.EFFICIENTAD: 2, Algorithm.FASTFLOW_DINOV2: 2}
 _ROUNDS = 1000
 
 
 def transfer(  # noqa: PLR0917 - a command has as many arguments as options
     source: Annotated[str, typer.Argument(help="A surface with trained versions.")],
     target: Annotated[str, typer.Argument(help="A surface with labelled defects, shown whole to the model.")],
-    algorithm: Annotated[list[Algorithm] | None, typer.Option(help="May be repeated; default: all three.")] = None,
+    algorithm: Annotated[list[Algorithm] | None, typer.Option(help="May be repeated; default: all of SOURCE.")] = None,
     shots: Annotated[list[int] | None, typer.Option(min=1, help="May be repeated; default: 1 4 8 16 64.")] = None,
-    draws: Annotated[int | None, typer.Option(min=1, help="Draws of photographs; default: 5, EfficientAD 2.")] = None,
+    draws: Annotated[int | None, typer.Option(min=1, help="Draws of photographs; default: 5 or 2.")] = None,
     test: Annotated[int, typer.Option(min=10, help="Test photographs, a fixed subset.")] = 200,
     profile: Annotated[str, typer.Option(help="quick or full.")] = "full",
     out: Annotated[Path | None, typer.Option(help="The JSON lines; default: one of these conditions.")] = None,

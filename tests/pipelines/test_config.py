@@ -15,8 +15,8 @@ from pipelines.config import (
 )
 from pipelines.errors import SettingsError
 from pipelines.paths import Project
-from pipelines.records import Layout
-from pipelines.run_settings import resolve_run
+from pipelines.records import Algorithm, Layout
+from pipelines.run_settings import RunSettings, resolve_run
 
 PARAMS = """
 seed: 3
@@ -54,6 +54,8 @@ def test_each_layer_overrides_the_one_before_key_by_key(bare: Project) -> None:
 def test_the_shipped_profiles_resolve_and_differ(project: Project) -> None:
     quick, full = (resolve_run(project, surface(), profile, []) for profile in ("quick", "full"))
     assert quick.evaluation.bootstrap < full.evaluation.bootstrap
+    assert set(full.algorithms) - set(quick.algorithms) == {Algorithm.FASTFLOW_DINOV2}, "what takes longest"
+    assert [settings.fastflow_dinov2.beside for settings in (quick, full)] == [RunSettings().fastflow_dinov2.beside] * 2
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import pytest
 from PIL import Image
 
 from pipelines.errors import ImageError, ModelError
+from pipelines.imaging.tile_plan import Sight
 from pipelines.imaging.tiling import Position, Stitcher, TileSet, choose_plan, cut_tiles
 from pipelines.records import TilePlan
 from pipelines.run_settings import TileSettings
@@ -99,6 +100,9 @@ def test_the_median_region_decides_between_fit_and_grid() -> None:
     assert (grid.mode, grid.tile_height, grid.stride_width) == ("grid", 256, 192)
     assert grid.scale == pytest.approx(1536 / 2592)
     assert choose_plan(TileSettings(), [(40, 90)]).tile_height == 128
+    larger = Sight(least_side=160, area=448 * 448, growth=1.5)
+    enlarged = choose_plan(TileSettings(), [(100, 300)], larger), choose_plan(TileSettings(), [(224, 536)], larger)
+    assert [(p.tile_height, p.tile_width) for p in enlarged] == [(160, 480), (288, 704)]
     with pytest.raises(ImageError):
         choose_plan(TileSettings(), [])
 

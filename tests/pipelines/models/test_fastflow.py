@@ -10,6 +10,7 @@ from safetensors.torch import load_file
 
 from pipelines.errors import ModelError
 from pipelines.imaging.tiling import TileSet
+from pipelines.models.algorithms import adapt, fit
 from pipelines.models.backbone import make_features
 from pipelines.models.export import STATE, export_openvino, save_state
 from pipelines.models.fastflow import FastflowTraining, TileFastflowModel, fit_fastflow
@@ -17,8 +18,8 @@ from pipelines.models.fitted import Fitted
 from pipelines.models.frozen import keep_outputs
 from pipelines.models.runtime import TileModel
 from pipelines.models.stepping import Stopped, train_in_steps
-from pipelines.records import TilePlan
-from pipelines.run_settings import FastflowSettings, FeatureSettings
+from pipelines.records import Algorithm, Strategy, TilePlan
+from pipelines.run_settings import FastflowSettings, RunSettings
 
 PLAN = TilePlan(mode="fit", tile_height=96, tile_width=128)
 SETTINGS = FastflowSettings(flow_steps=2, batch=4, max_steps=30, check_every=10)
@@ -106,8 +107,9 @@ def test_the_exported_model_gives_the_maps_of_torch(
 
 def test_flows_stand_on_a_transformer_beside_convolutions(sets: tuple[TileSet, TileSet], tmp_path: Path) -> None:
     """Three layers and two blocks have five flows, which all count."""
-    beside = FeatureSettings(backbone="dinov2", layers=(5, 8))
-    fitted = fit_fastflow(*sets, SETTINGS.model_copy(update={"beside": beside}), 0)
+    own = SETTINGS.model_copy(update={"beside": RunSettings().fastflow_dinov2.beside})
+    settings = RunSettings(fastflow_dinov2=own, colour=0)
+    fitted = fit(Algorithm.FASTFLOW_DINOV2, *sets, settings)
     assert fitted.notes["features"] == "lite0 (layers 1, 2, 3) and dinov2 (layers 5, 8)"
     model = fitted.model
     assert len(model.fast_flow_blocks) == 5
@@ -119,6 +121,8 @@ def test_flows_stand_on_a_transformer_beside_convolutions(sets: tuple[TileSet, T
     export_openvino(model, 96, 128, tmp_path)
     # Weights are kept as float16.
     np.testing.assert_allclose(TileModel(tmp_path).infer(np.stack([_board(50), _blob(50)])), [sound, found], rtol=0.05)
+    again = adapt(Algorithm.FASTFLOW_DINOV2, Strategy.REUSE, *sets, settings, fitted.state).model.eval()
+    np.testing.assert_array_equal(_map(again, _blob(50)), found)
     with torch.no_grad():
         model.standards[4].scale.mul_(2)
     assert (_map(model, _board(50)) > sound).mean() > 0.9
