@@ -94,8 +94,8 @@ class FastflowSettings(SteppedSettings):
         return f"{own} and {self.beside.in_words()}" if self.beside else own
 
 
-# Its kept features take 2 MB a tile, and some hundred steps see no more tiles.
-_WITH_DINOV2 = FastflowSettings(beside=FeatureSettings(backbone="dinov2", layers=(5, 8)), max_train_tiles=500)
+# Its kept features take 2 MB a tile, which count as memory, and some hundred steps see no more tiles.
+_WITH_DINOV2 = FastflowSettings(beside=FeatureSettings(backbone="dinov2", layers=(5, 8)), max_train_tiles=300)
 
 
 class EfficientAdSettings(SteppedSettings):

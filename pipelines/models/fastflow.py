@@ -1,6 +1,6 @@
 """FastFlow on tiles: anomalib's flow blocks, loss and training loop on features that are computed once."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -185,13 +185,16 @@ class TileFastflowModel(FastflowModel):
 
     def flow(self, features: Sequence[torch.Tensor]) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
         """Return latent variables (n, c, h', w') and logarithms of the Jacobian's determinant (n,), one a layer."""
-        # Sums over thousands of places do not fit into bf16's 8 bits.
-        with torch.autocast(features[0].device.type, enabled=False):
-            found = [
-                flow(standard(layer.float()))
-                for flow, standard, layer in zip(self.fast_flow_blocks, self.standards, features, strict=True)
-            ]
+        found = list(self.flows(features))
         return [latent for latent, _ in found], [jacobian for _, jacobian in found]
+
+    def flows(self, features: Sequence[torch.Tensor]) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        """Yield what `flow` returns, layer by layer."""
+        for flow, standard, layer in zip(self.fast_flow_blocks, self.standards, features, strict=True):
+            # Sums over thousands of places do not fit into bf16's 8 bits.
+            with torch.autocast(layer.device.type, enabled=False):
+                found = flow(standard(layer.float()))
+            yield found
 
     def forward(self, input_tensor: torch.Tensor) -> Any:
         """Score tiles (n, 3, h, w) in [0, 1]; in training, return latent variables and log-determinants."""
@@ -240,6 +243,7 @@ class FastflowTraining(Fastflow):
 
     def __init__(self, model: TileFastflowModel, features: FrozenOutputs, learning_rate: float) -> None:
         super(Fastflow, self).__init__(pre_processor=False, post_processor=False, evaluator=False, visualizer=False)
+        self.automatic_optimization = False
         self.model = model
         self.loss = FastflowLoss()
         self._features = features
@@ -249,27 +253,46 @@ class FastflowTraining(Fastflow):
         """Keep none: Lightning would copy the arguments, and with them the file of features."""
 
     def training_step(self, batch: list[int], *_: Any, **__: Any) -> Any:
-        """Return the loss of some rows of the training features."""
-        return {"loss": self._likelihood(self._features, batch)}
+        """Take a step by some rows of the training features, and return their loss."""
+        optimiser: Any = self.optimizers()
+        optimiser.zero_grad()
+        loss = self.take_gradients(batch)
+        optimiser.step()
+        return {"loss": loss}
+
+    def take_gradients(self, rows: Sequence[int]) -> torch.Tensor:
+        """Add the gradients of the rows' loss and return it: layer by layer, which have nothing in common but the sum.
+
+        Memory then holds what the largest layer's flow computed, no longer that of all.
+        """
+        found = []
+        for loss in self._losses(self._features, rows):
+            loss.backward()
+            found.append(loss.detach())
+        return torch.stack(found).sum()
 
     def look(self, features: FrozenOutputs, batch: int) -> float:
         """Return the mean negative log-likelihood a dimension of kept features, without its constant."""
         rows = range(len(features))
         batches = [rows[start : start + batch] for start in range(0, len(rows), batch)]
-        return sum(float(self._likelihood(features, few)) * len(few) for few in batches) / len(rows)
+        return sum(self._likelihood(features, few) * len(few) for few in batches) / len(rows)
 
     def densities(self, features: FrozenOutputs) -> tuple[float, ...]:
         """Return each tile's log-likelihood a dimension, without its constant."""
         with torch.no_grad():
-            return tuple(-float(self._likelihood(features, [row])) for row in range(len(features)))
+            return tuple(-self._likelihood(features, [row]) for row in range(len(features)))
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """Return anomalib's optimiser at the rate of the settings, for what is trained."""
         trained = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
         return torch.optim.Adam(trained, lr=self._learning_rate, weight_decay=1e-5)
 
-    def _likelihood(self, features: FrozenOutputs, rows: Sequence[int]) -> torch.Tensor:
+    def _likelihood(self, features: FrozenOutputs, rows: Sequence[int]) -> float:
+        return sum(float(loss) for loss in self._losses(features, rows))
+
+    def _losses(self, features: FrozenOutputs, rows: Sequence[int]) -> Iterator[torch.Tensor]:
+        """Yield each layer's share of the mean negative log-likelihood a dimension, without its constant."""
         layers = [layer.to(self.device) for layer in features.get(rows)]
         dimensions = sum(layer[0].numel() for layer in layers)
-        found: torch.Tensor = self.loss(*self.model.flow(layers)) / dimensions
-        return found
+        for latent, jacobian in self.model.flows(layers):
+            yield self.loss([latent], [jacobian]) / dimensions

@@ -1,5 +1,6 @@
 """Time of one training step against anomalib's."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +46,7 @@ def _ours(tiles: Any) -> Side:
     model.use_bf16(has_bf16())
     with_features = keep_outputs(len(tiles), lambda row: [f[0] for f in model.features(tiles[row : row + 1])], "tiles")
     module = FastflowTraining(model, with_features, FastflowSettings().learning_rate)
-    return _step(module, list(range(len(tiles))))
+    return _step(module, lambda: module.take_gradients(range(len(tiles))))
 
 
 def _plain(tiles: Any) -> Side:
@@ -54,15 +55,20 @@ def _plain(tiles: Any) -> Side:
     module = make_plain().train()
     # It logs into a trainer, and there is none.
     module.log = lambda *_, **__: None
-    return _step(module, ImageBatch(image=tiles))
+    batch = ImageBatch(image=tiles)
+
+    def take_gradients() -> None:
+        module.training_step(batch)["loss"].backward()
+
+    return _step(module, take_gradients)
 
 
-def _step(module: Any, batch: Any) -> Side:
+def _step(module: Any, take_gradients: Callable[[], object]) -> Side:
     optimiser = module.configure_optimizers()
 
     def step() -> None:
         optimiser.zero_grad()
-        module.training_step(batch)["loss"].backward()
+        take_gradients()
         optimiser.step()
 
     return step

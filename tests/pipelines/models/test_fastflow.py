@@ -11,6 +11,7 @@ from safetensors.torch import load_file
 from pipelines.errors import ModelError
 from pipelines.imaging.tiling import TileSet
 from pipelines.models.algorithms import adapt, fit
+from pipelines.models.anomalib_api import FastflowLoss
 from pipelines.models.backbone import make_features
 from pipelines.models.export import STATE, export_openvino, save_state
 from pipelines.models.fastflow import FastflowTraining, TileFastflowModel, fit_fastflow
@@ -193,6 +194,23 @@ def test_training_stops_where_nothing_gets_better_and_keeps_the_best_weights() -
     assert found == Stopped(best_step=4, best_value=1.0, steps=8)
     assert torch.equal(model.state()["fast_flow_blocks.0.module_list.0.subnet.0.weight"], seen[1])
     assert not torch.equal(seen[1], seen[3])
+
+
+def test_gradients_taken_layer_by_layer_are_those_of_the_whole_loss() -> None:
+    model = TileFastflowModel(make_features("lite0", (2, 3)), SETTINGS, 96, 128).train()
+    draws = [[torch.randn(40, 8, 12), torch.randn(112, 4, 6)] for _ in range(3)]
+    with keep_outputs(3, lambda row: draws[row], "rows") as kept:
+        module = FastflowTraining(model, kept, 1e-3)
+        loss = module.take_gradients([0, 2])
+        layers = kept.get([0, 2])
+    found = {name: value.grad.clone() for name, value in model.named_parameters() if value.grad is not None}
+    module.zero_grad()
+    whole = FastflowLoss()(*model.flow(layers)) / sum(layer[0].numel() for layer in layers)
+    whole.backward()
+    torch.testing.assert_close(loss, whole.detach())
+    expected = {name: value.grad for name, value in model.named_parameters() if value.grad is not None}
+    torch.testing.assert_close(found, expected)
+    assert len({name.split(".")[1] for name in found}) == 2, "both layers learn"
 
 
 def test_kept_outputs_come_back_by_row_within_float16(tmp_path: Path) -> None:
