@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipelines.errors import ToolError
 from pipelines.imaging.scoring import ScoreRule
-from pipelines.imaging.tile_plan import Sight, choose_plan
+from pipelines.imaging.tile_plan import USUAL_SIGHT, Sight, choose_plan
 from pipelines.imaging.tiling import TileSet
 from pipelines.parity import draw_regions
 from pipelines.precision import Exported, export_agreeing, export_unchecked
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from pipelines.models.fitted import Fitted
 
 SIGHTS = {
-    Algorithm.PADIM: Sight(),
-    Algorithm.FASTFLOW: Sight(),
+    Algorithm.PADIM: USUAL_SIGHT,
+    Algorithm.FASTFLOW: USUAL_SIGHT,
     Algorithm.EFFICIENTAD: Sight(least_side=256),  # its autoencoder has no room in less
     # A transformer sees nothing finer than 16 pixels, and was taught on pictures of 518 x 518.
     Algorithm.FASTFLOW_DINOV2: Sight(area=448 * 448, growth=1.5),

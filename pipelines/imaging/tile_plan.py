@@ -26,6 +26,9 @@ class Sight(NamedTuple):
     growth: float = 1.0
 
 
+USUAL_SIGHT = Sight()
+
+
 class Position(NamedTuple):
     """A tile's upper left corner in pixels of the canvas."""
 
@@ -42,7 +45,7 @@ class Canvas(NamedTuple):
     padded_width: int
 
 
-def choose_plan(settings: TileSettings, sizes: Sequence[tuple[int, int]], sight: Sight = Sight()) -> TilePlan:  # noqa: B008 - immutable
+def choose_plan(settings: TileSettings, sizes: Sequence[tuple[int, int]], sight: Sight = USUAL_SIGHT) -> TilePlan:
     """Choose how regions of `sizes` (height, width) are cut for a network's sight; their median decides.
 
     >>> choose_plan(TileSettings(), [(224, 536)]).model_dump(include={"mode", "tile_height", "tile_width"})
