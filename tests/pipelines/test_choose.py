@@ -2,10 +2,11 @@
 
 import pytest
 
-from pipelines.choose import choose_proposal
+from pipelines.choose import ORDER, choose_proposal
 from pipelines.records import Algorithm
+from pipelines.train import SIGHTS
 
-PADIM, FASTFLOW, EFFICIENTAD = Algorithm
+PADIM, FASTFLOW, EFFICIENTAD = Algorithm.PADIM, Algorithm.FASTFLOW, Algorithm.EFFICIENTAD
 
 
 def figures(image: float, aupro: float) -> dict[str, float]:
@@ -39,3 +40,7 @@ def test_the_select_part_decides_and_the_reason_says_how(
 
 def test_nothing_is_proposed_of_nothing() -> None:
     assert choose_proposal({}) is None
+
+
+def test_every_algorithm_has_its_place_and_its_sight() -> None:
+    assert set(ORDER) == set(SIGHTS) == set(Algorithm)
