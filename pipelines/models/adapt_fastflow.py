@@ -9,7 +9,8 @@ import torch
 
 from pipelines.errors import ModelError
 from pipelines.imaging.tiling import TileSet
-from pipelines.models.fastflow import TileFastflowModel, keep_features, make_model, standardise, train_model
+from pipelines.models.fastflow import keep_features, standardise, train_model
+from pipelines.models.fastflow_model import TileFastflowModel, make_model
 from pipelines.models.fitted import Fitted
 from pipelines.models.moments import ChannelMoments
 from pipelines.records import TilePlan
@@ -58,7 +59,8 @@ def _start(plan: TilePlan, settings: FastflowSettings, seed: int, state: State) 
     if wrong:
         raise ModelError(
             f"the source's state does not fit to these settings of FastFlow: {len(wrong)} tensors, e.g. {min(wrong)}",
-            cure="leave fastflow.backbone, layers, beside, flow_steps, hidden_ratio and conv3x3_only as in the source",
+            cure="leave the algorithm's backbone, layers, beside, flow_steps, hidden_ratio and conv3x3_only as in the "
+            "source",
         )
     model.load_state_dict(dict(state), strict=False)
     return model

@@ -44,7 +44,7 @@ def make_ours() -> Any:
     import timm
 
     from pipelines.models.backbone import ImagenetFeatures
-    from pipelines.models.fastflow import TileFastflowModel
+    from pipelines.models.fastflow_model import TileFastflowModel
 
     network = timm.create_model(BACKBONE, pretrained=False, features_only=True, out_indices=_LAYERS)
     features = ImagenetFeatures(network, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
