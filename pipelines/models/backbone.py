@@ -120,7 +120,7 @@ def _create(name: str, timm_name: str, layers: Sequence[int], **options: Any) ->
     except (ValueError, IndexError, AssertionError, RuntimeError, AttributeError) as error:
         raise ModelError(
             f"layers {list(layers)} do not fit backbone '{name}': {error}",
-            cure="choose other layers (padim.layers, fastflow.layers, fastflow.beside.layers), mostly some of 0 to 4, "
+            cure="choose other `layers` (or `beside.layers`) in the algorithm's settings, mostly some of 0 to 4, "
             "or a bundled backbone: " + ", ".join(BACKBONES),
         ) from error
     return network

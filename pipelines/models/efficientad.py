@@ -59,7 +59,7 @@ def fit_efficientad(
             model.fold_statistics(*_whiten_kept(kept, model.teacher_out_channels))
             if warm:
                 warm(model)
-            module = _TileEfficientAd(settings).attach(model, views, kept, penalty)
+            module = EfficientAdTraining(settings).attach(model, views, kept, penalty)
             told = [model.ask_teacher(tile)[None] for tile in sound]
             stopped = train_in_steps(
                 module, len(views), settings, seed, lambda: model.loss_on(sound, told), warm=warm is not None
@@ -170,7 +170,7 @@ class TileEfficientAdModel(EfficientAdModel):
         return float(np.mean(found))
 
 
-class _TileEfficientAd(EfficientAd):
+class EfficientAdTraining(EfficientAd):
     """anomalib's training module on views whose teacher outputs are kept."""
 
     def __init__(self, settings: EfficientAdSettings) -> None:
@@ -179,7 +179,7 @@ class _TileEfficientAd(EfficientAd):
 
     def attach(
         self, model: TileEfficientAdModel, views: Views, kept: FrozenOutputs, penalty: EverydayCrops
-    ) -> "_TileEfficientAd":
+    ) -> "EfficientAdTraining":
         """Take what is trained, and on what; Lightning would copy it if the constructor took it."""
         self.model = model
         self._views, self._kept, self._penalty = views, kept, penalty

@@ -129,5 +129,5 @@ def _take(network: Any, name: str, blocks: Sequence[int], config: Any) -> TokenF
     except ValueError as error:
         raise ModelError(
             f"layers {list(blocks)} do not fit backbone '{name}': {error}",
-            cure="choose some of its blocks as padim.layers, fastflow.layers or fastflow.beside.layers, e.g. [5, 8]",
+            cure="choose some of its blocks as `layers` (or `beside.layers`) in the algorithm's settings, e.g. [5, 8]",
         ) from error
