@@ -1,6 +1,5 @@
 """`knotwatch doctor`: what this machine and this project lack."""
 
-import os
 import shutil
 import sys
 from collections.abc import Callable
@@ -55,7 +54,10 @@ def _git(_: Project) -> tuple[bool, str]:
 
 
 def _processor(_: Project) -> tuple[bool, str]:
-    return True, f"{len(os.sched_getaffinity(0))} cores may be used"
+    from pipelines.models.runtime import device_in_use, machine_precisions, usable_cores
+
+    computed = ", ".join(machine_precisions())
+    return True, f"{usable_cores()} cores may be used; inference on {device_in_use()} in {computed}"
 
 
 def _memory(_: Project) -> tuple[bool, str]:

@@ -20,7 +20,7 @@ from pipelines.imaging.region import find_region
 from pipelines.imaging.scoring import ScoreRule, border_width, image_score, inner_part, score_level
 from pipelines.imaging.tiling import Stitcher, cut_tiles
 from pipelines.metrics.peaks import Reach, block_peaks, own_scale
-from pipelines.models.runtime import TileModel
+from pipelines.models.runtime import PROCESSOR, TileModel, device_in_use
 from pipelines.records import Box, Defect, Precision, Promise, Record, TilePlan
 
 SCHEMA = 1
@@ -132,13 +132,18 @@ def scan_region(model: MapsTiles, plan: TilePlan, rule: ScoreRule, region: NDArr
 
 
 class Detector:
-    """A registered version, ready to look at photographs."""
+    """A registered version, ready to look at photographs.
+
+    On another device than the processor it first shows that it scores its reference tiles as it did when it was made.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.info = read_info(folder)
         self._model = TileModel(folder, self.info.precision)
         self._namer = find_namer(folder)
+        if device_in_use() != PROCESSOR:
+            self.check_references()
 
     @property
     def network(self) -> MapsTiles:

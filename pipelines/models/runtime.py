@@ -12,14 +12,16 @@ from pipelines.errors import ModelError
 from pipelines.records import Precision
 
 XML, BIN = "model.xml", "model.bin"
+PROCESSOR = "CPU"
+_DEVICE = "KNOTWATCH_DEVICE"
 # A quantised network says by itself what is int8; the rest of it stays float32, so that scores move least.
 _HINTS = {Precision.F32: "f32", Precision.BF16: "bf16", Precision.INT8: "f32"}
 
 
 class TileModel:
-    """An exported model, compiled for this machine's processor.
+    """An exported model, compiled for this machine's processor or the device that KNOTWATCH_DEVICE names.
 
-    `precision` is what it is run with: the one asked for, or f32 where the processor cannot compute that.
+    `precision` is what it is run with: the one asked for, or f32 where the device cannot compute that.
     """
 
     def __init__(self, folder: Path, precision: Precision = Precision.F32) -> None:
@@ -52,15 +54,31 @@ class TileModel:
 
 
 def compile_network(model: openvino.Model, precision: Precision) -> openvino.CompiledModel:
-    """Compile a network for this machine's processor and the cores that this process may use.
+    """Compile a network for the device in use; a processor takes the cores that this process may use.
 
-    What the processor cannot compute is computed in f32.
+    What the device cannot compute is computed in f32.
     """
-    return _core().compile_model(model, "CPU", _properties(runnable(precision)))
+    device = device_in_use()
+    return _core().compile_model(model, device, _properties(device, runnable(precision)))
+
+
+def device_in_use() -> str:
+    """Return OpenVINO's name of what networks run on: this machine's processor, or what KNOTWATCH_DEVICE names.
+
+    Raises:
+        ModelError: where there is no such device.
+    """
+    wanted = os.environ.get(_DEVICE) or PROCESSOR
+    if wanted != PROCESSOR and wanted not in (found := _core().available_devices):
+        raise ModelError(
+            f"{_DEVICE} is '{wanted}', OpenVINO finds {', '.join(found)}",
+            cure=f"unset {_DEVICE}, or install the driver of that device",
+        )
+    return wanted
 
 
 def runnable(precision: Precision) -> Precision:
-    """Return the precision, or f32 where this machine's processor cannot compute that."""
+    """Return the precision, or f32 where the device in use cannot compute that."""
     return precision if precision in machine_precisions() else Precision.F32
 
 
@@ -75,8 +93,8 @@ def _core() -> openvino.Core:
 
 
 def machine_precisions() -> tuple[Precision, ...]:
-    """Return what this machine's processor computes with instructions of its own; f32 always."""
-    found = _core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    """Return what the device in use computes with instructions of its own; f32 always."""
+    found = _core().get_property(device_in_use(), "OPTIMIZATION_CAPABILITIES")
     return tuple(p for p in Precision if p == Precision.F32 or p.value.upper() in found)
 
 
@@ -85,10 +103,11 @@ def usable_cores() -> int:
     return len(os.sched_getaffinity(0))
 
 
-def _properties(precision: Precision) -> dict[str, str | int]:
+def _properties(device: str, precision: Precision) -> dict[str, str | int]:
+    threads = {"INFERENCE_NUM_THREADS": usable_cores()} if device == PROCESSOR else {}
     return {
-        # Its own default is bf16 where the processor has it: scores would depend on the machine.
+        # Its own default is bf16, or a GPU's f16, where there is one: scores would depend on the machine.
         "INFERENCE_PRECISION_HINT": _HINTS[precision],
-        "INFERENCE_NUM_THREADS": usable_cores(),
         "PERFORMANCE_HINT": "LATENCY",
+        **threads,
     }

@@ -1,0 +1,118 @@
+"""Exported networks on another device than the processor; a stand-in for OpenVINO says that there is one."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import openvino
+import pytest
+from openvino import opset13 as ops
+from PIL import Image
+
+from pipelines.config import RegionSettings
+from pipelines.errors import ModelError
+from pipelines.imaging.scoring import ScoreRule
+from pipelines.loader import Detector, Reference, VersionInfo
+from pipelines.models import runtime
+from pipelines.models.runtime import TileModel, machine_precisions
+from pipelines.records import Precision, Promise, TilePlan
+
+SIDE = 32
+
+
+class _CoreWithGpu:
+    """OpenVINO with a GPU of some capabilities, for which the processor computes."""
+
+    def __init__(self) -> None:
+        self._core = openvino.Core()
+        self.available_devices = ["CPU", "GPU"]
+        self.compiled: list[tuple[str, dict[str, Any]]] = []
+
+    def get_property(self, device: str, name: str) -> Any:
+        return ["FP32", "FP16", "INT8"] if device == "GPU" else self._core.get_property(device, name)
+
+    def read_model(self, *files: Path) -> openvino.Model:
+        return self._core.read_model(*files)
+
+    def compile_model(self, model: openvino.Model, device: str, properties: dict[str, Any]) -> openvino.CompiledModel:
+        self.compiled.append((device, properties))
+        return self._core.compile_model(model, "CPU", properties)
+
+
+@pytest.fixture
+def core(monkeypatch: pytest.MonkeyPatch) -> _CoreWithGpu:
+    found = _CoreWithGpu()
+    monkeypatch.setattr(runtime, "_core", lambda: found)
+    return found
+
+
+@pytest.fixture
+def version(tmp_path: Path) -> Path:
+    """A version whose map is how bright a tile is, with one reference tile."""
+    tiles = ops.parameter([-1, SIDE, SIDE, 3], np.uint8)
+    mean = ops.reduce_mean(ops.convert(tiles, "f32"), np.array([3]), keep_dims=False)
+    openvino.save_model(openvino.Model([mean], [tiles]), tmp_path / "model.xml", compress_to_fp16=False)
+    (tmp_path / "reference").mkdir()
+    Image.fromarray(np.full((SIDE, SIDE, 3), 100, np.uint8)).save(tmp_path / "reference" / "0.png")
+    _write(tmp_path, peak=100)
+    return tmp_path
+
+
+def _write(folder: Path, peak: float) -> None:
+    promise = Promise(threshold=0.5, asked=0.1, rate=0.1, images=9)
+    info = VersionInfo(
+        surface="oak",
+        algorithm="padim",
+        data_version="0" * 16,
+        precision=Precision.BF16,
+        region=RegionSettings(),
+        plan=TilePlan(mode="fit", tile_height=SIDE, tile_width=SIDE),
+        score_rule=ScoreRule(),
+        map_divisor=255,
+        image_divisor=255,
+        image_threshold=promise,
+        pixel_threshold=promise,
+        references=(Reference(file="0.png", mean=100, peak=peak),),
+    )
+    (folder / "model.json").write_text(info.model_dump_json())
+
+
+def test_the_processor_is_taken_where_nothing_else_is_named(
+    core: _CoreWithGpu, version: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("KNOTWATCH_DEVICE", raising=False)
+    TileModel(version)
+    [(device, properties)] = core.compiled
+    assert (device, properties["INFERENCE_NUM_THREADS"]) == ("CPU", runtime.usable_cores())
+
+
+def test_a_gpu_that_is_named_computes_in_what_it_can(
+    core: _CoreWithGpu, version: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KNOTWATCH_DEVICE", "GPU")
+    assert machine_precisions() == (Precision.F32, Precision.INT8)
+    model = TileModel(version, Precision.BF16)
+    assert (model.precision, core.compiled) == (
+        Precision.F32,
+        [("GPU", {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"})],
+    )
+    assert model.infer(np.full((1, SIDE, SIDE, 3), 7, np.uint8)).max() == 7
+
+
+@pytest.mark.usefixtures("core")
+def test_on_a_gpu_a_version_shows_first_that_it_scores_as_it_did(
+    version: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _write(version, peak=130)
+    Detector(version)
+    monkeypatch.setenv("KNOTWATCH_DEVICE", "GPU")
+    with pytest.raises(ModelError, match=r"0\.png has a peak of 100, stored was 130"):
+        Detector(version)
+    _write(version, peak=100)
+    Detector(version)
+
+
+def test_a_device_that_is_not_there_is_said_to_be_missing(version: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KNOTWATCH_DEVICE", "GPU.7")
+    with pytest.raises(ModelError, match=r"KNOTWATCH_DEVICE is 'GPU\.7', OpenVINO finds CPU"):
+        TileModel(version)
