@@ -53,20 +53,21 @@ class _Adapting(NamedTuple):
 
 
 @flow(name="adapt", flow_run_name="adapt {source} to {target}", on_failure=[tell_failure])
-def adapt(
+def adapt(  # noqa: PLR0913, PLR0917 - a flow is called with what its command takes
     source: str,
     target: str,
     shots: list[int] | None = None,
     strategy: str = "auto",
     profile: str = "full",
     assignments: list[str] | None = None,
+    force: bool = False,
     wait: float = LONGEST_WAIT,
 ) -> dict[str, Any]:
     """Bring the versions of `source` to `target` by a few photographs, compare the ways, register and propose one.
 
     Of several numbers of `shots` the largest makes the version; the others show what fewer would have come to. Without,
     all photographs that may be drawn are used, up to `adapt.most_shots`. Where nothing changed since the same
-    adaptation, its result is returned.
+    adaptation, its result is returned, without `force`.
 
     Raises:
         ModelError: where the source has no version, or no way came to an end.
@@ -81,7 +82,7 @@ def adapt(
         job, origins = _resolve(project, tracking, source, target, profile, assignments or [], data)
         counts = _choose_counts(project, job, shots or [])
         mark = mark_adaptation(job, origins, counts, strategy)
-        known = find_adapted(tracking, target, mark)
+        known = None if force else find_adapted(tracking, target, mark)
         if known is not None:
             log.info("adapt %s: %s, data, settings and code are unchanged, nothing to train", target, source)
             result = propose_again(project, tracking, known)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def call_adapt(
-    source: str, target: str, shots: list[int], strategy: str, profile: str, assignments: list[str]
+    source: str, target: str, shots: list[int], strategy: str, profile: str, assignments: list[str], *, force: bool
 ) -> "AdaptResult":
     """Bring what one surface taught to another.
 
@@ -36,6 +36,6 @@ def call_adapt(
     from flows.adapt_results import AdaptResult
 
     with surface_lock(project, target, "adapt"):
-        found = adapt(source, target, shots or None, strategy, profile, assignments, wait=0.0)
+        found = adapt(source, target, shots or None, strategy, profile, assignments, force, wait=0.0)
     result = AdaptResult.model_validate(found)
     return result.model_copy(update={"seconds": time.monotonic() - started})

@@ -39,6 +39,7 @@ def adapt(
     strategy: Annotated[Way, typer.Option(help="auto compares all of them and starting afresh.")] = Way.AUTO,
     profile: Annotated[str, typer.Option(help="quick or full: how much effort to spend.")] = "full",
     assign: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a setting.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Try again although nothing changed.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")] = False,
 ) -> None:
     """Bring what SOURCE taught to TARGET by a few sound photographs, and say whether it beat starting afresh.
@@ -48,7 +49,7 @@ def adapt(
     """
     from flows.adapt_call import call_adapt
 
-    result = call_adapt(source, target, shots or [], strategy.value, profile, assign or [])
+    result = call_adapt(source, target, shots or [], strategy.value, profile, assign or [], force=force)
     if as_json:
         print_json(result)
     else:

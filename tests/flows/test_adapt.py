@@ -107,3 +107,12 @@ def test_what_cannot_be_adapted_is_refused_by_name(project: Project, adapted: An
         refused = run_knotwatch(project.root, "adapt", *words, "--profile", "quick", "--json", expect=code)
         assert said in json.loads(refused.out)["error"]
         assert "Traceback" not in refused.err
+
+
+def test_what_is_forced_is_tried_again(project: Project, adapted: Any) -> None:
+    words = ("--strategy", "scratch", "--profile", "quick", "--shots", "1", "--json")
+    first, again = (
+        run_knotwatch(project.root, "adapt", SURFACE, "cloth", *words, *more).json for more in ((), ("--force",))
+    )
+    assert not again["skipped"]
+    assert again["report"] != first["report"]
