@@ -43,7 +43,7 @@ def serve(project: Project, surface: str, port: int, limits: Limits, ready: Call
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
     previous = signal.signal(signal.SIGTERM, _interrupt)
     try:
-        with _bound(port) as listener:
+        with bind_listener(port) as listener:
             holder = Holder(project, Tracking(project), surface)
             # From here on a request waits; before, it would wait for a model that may not load.
             listener.listen()
@@ -76,8 +76,11 @@ def _run(holder: Holder, history: Path, limits: Limits, listener: socket.socket)
             watcher.join()
 
 
-def _bound(port: int) -> socket.socket:
-    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+def bind_listener(port: int) -> socket.socket:
+    """Return a socket bound to a port of 127.0.0.1, 0: any that is free; raise BusyError where it is taken."""
+    # asyncio sends at once only on a socket whose protocol is named; else every answer's body waits 40 ms for the
+    # acknowledgement of its head.
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((HOST, port))

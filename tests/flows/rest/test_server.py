@@ -1,9 +1,11 @@
 """The server itself, asked with MLflow's own client: the scores of `inspect`, and a champion changed under load."""
 
+import asyncio
 import base64
 import io
 import json
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -22,6 +24,7 @@ import pandas as pd
 import pytest
 import tifffile
 
+from flows.rest.server import bind_listener
 from pipelines.history import read_history
 from pipelines.paths import Project
 from tests.conftest import run_knotwatch
@@ -91,6 +94,26 @@ def mlflow_client(port: int) -> Any:
 
 def encode(path: Path) -> str:
     return base64.b64encode(path.read_bytes()).decode()
+
+
+def test_an_answer_does_not_wait_for_an_acknowledgement() -> None:
+    found: asyncio.Future[int]
+
+    async def look(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        accepted = writer.get_extra_info("socket")
+        found.set_result(accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+        writer.close()
+
+    async def ask() -> int:
+        nonlocal found
+        found = asyncio.get_running_loop().create_future()
+        with bind_listener(0) as listener:
+            async with await asyncio.start_server(look, sock=listener):
+                _, writer = await asyncio.open_connection(*listener.getsockname())
+                writer.close()
+                return await found
+
+    assert asyncio.run(ask()) != 0
 
 
 def test_mlflows_client_gets_what_inspect_says(served: Served, boards: Path, tmp_path: Path) -> None:
