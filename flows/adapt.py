@@ -35,7 +35,7 @@ from pipelines.prepared import read_index
 from pipelines.records import Part, Strategy
 from pipelines.reports.comparison import Compared, Failure
 from pipelines.reports.run_page import flatten
-from pipelines.shots import LEAST_HELD_BACK, draw_shots, find_candidates
+from pipelines.shots import LEAST_HELD_BACK, draw_shots, find_candidates, keep_tested
 from pipelines.strategy import strategies_of
 from pipelines.tracking.data import VERDICT
 from pipelines.tracking.store import Tracking
@@ -135,16 +135,23 @@ def _draw(project: Project, job: Job, shots: int) -> Job:
     return job.model_copy(update={"parts": parts, "settings": settings})
 
 
+def _keep_tested(project: Project, job: Job) -> Job:
+    """Return the job with as many test photographs as each way is reported on."""
+    images = read_index(project.surface(job.surface).prepared)
+    return job.model_copy(update={"parts": keep_tested(images, job.parts or {}, job.settings.adapt.tested)})
+
+
 def _adapt_all(adapting: _Adapting, origins: Sequence[Origin], counts: Sequence[int]) -> AdaptResult:
     project, tracking, job, verdict, parent, _ = adapting.shared
     jobs = {shots: _draw(project, job, shots) for shots in counts}
     final = jobs[max(counts)]
+    reported = {shots: _keep_tested(project, drawn) for shots, drawn in jobs.items()}
     log_data(tracking, parent, project, final)
     parent.text(verdict.model_dump_json(indent=1), VERDICT)
     parent.params(
         dict(flatten(job.settings.model_dump(mode="json"))) | {"shots": max(counts), "source": adapting.source}
     )
-    attempts, failed = _attempt_all(adapting, origins, jobs)
+    attempts, failed = _attempt_all(adapting, origins, reported)
     chosen = choose_attempt([a for a in attempts if a.shots == max(counts)], adapting.asked, job.settings.seed)
     origin = next(o for o in origins if o.algorithm == chosen.attempt.algorithm)
     model = _finish(adapting, final, origin, chosen)

@@ -11,10 +11,10 @@ from flows.adapt_choice import Chosen
 from flows.attempt import Attempt
 from flows.job import Job
 from pipelines.paths import Project
-from pipelines.records import Strategy
+from pipelines.records import Part, Strategy
 from pipelines.reports.adaptation import AdaptationPage, AdaptedRow, lead_in_words, write_adaptation
 from pipelines.reports.comparison import Compared, Failure
-from pipelines.reports.wording import promise_in_words
+from pipelines.reports.wording import count_in_words, promise_in_words
 from pipelines.tracking.runs import Run
 
 
@@ -49,9 +49,15 @@ def describe(
         version=model.version or 0,
         run_id=model.run_id,
         used=used,
+        tested=_tested(chosen.attempt, job),
         rows=tuple(_row(found, chosen.attempt) for found in attempts),
         failed=tuple(failed),
     )
+
+
+def _tested(found: Attempt, job: Job) -> str:
+    tests = sum(part == Part.TEST for part in (job.parts or {}).values())
+    return f"{len(found.test)} of {count_in_words(tests, 'test photograph')}" if len(found.test) < tests else ""
 
 
 def _row(found: Attempt, chosen: Attempt) -> AdaptedRow:

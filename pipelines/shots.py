@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 
 from pipelines.errors import CallError
+from pipelines.imaging.tiling import spread
 from pipelines.prepared import PreparedImage
 from pipelines.records import Label, Part
 
@@ -48,6 +49,16 @@ def draw_shots(images: Sequence[PreparedImage], shots: int, seed: int) -> dict[s
         parts |= {image.path: part for image in ordered[:count]}
         waiting = [image for image in waiting if image.path not in parts]
     return parts
+
+
+def keep_tested(images: Sequence[PreparedImage], parts: Mapping[str, Part], most: int) -> dict[str, Part]:
+    """Leave at most `most` photographs in the test part: the same ones every time, of each label its share."""
+    test = sorted(
+        (image for image in images if parts.get(image.path) == Part.TEST),
+        key=lambda image: (image.label, _place(0, image.path)),
+    )
+    kept = {image.path for image in spread(test, most)}
+    return {path: part for path, part in parts.items() if part != Part.TEST or path in kept}
 
 
 def _reluctance(part: Part, image: PreparedImage) -> tuple[bool, bool, bool]:

@@ -25,7 +25,10 @@ class AdaptedRow(Record):
 
 
 class AdaptationPage(Record):
-    """Everything the page of one adaptation shows; `lead` is its first line."""
+    """Everything the page of one adaptation shows; `lead` is its first line.
+
+    `tested` says of how many test photographs the figures are, where these are not all.
+    """
 
     source: str
     target: str
@@ -41,6 +44,7 @@ class AdaptationPage(Record):
     run_id: str
     used: str
     rows: tuple[AdaptedRow, ...]
+    tested: str = ""
     failed: tuple[Failure, ...] = ()
 
 

@@ -16,6 +16,7 @@ QUICK: dict[str, Any] = {
     "padim": {"features": 40},
     "export": {"precision": "f32"},
     "evaluation": {"bootstrap": 20, "pictures": 1, "planted": 2},
+    "adapt": {"tested": 10},
 }
 FABRIC = (
     *("--layout", "procedural", "--material", "fabric", "--normal", "30", "--defective", "8"),
@@ -70,6 +71,7 @@ def test_the_version_names_its_source_and_is_proposed(project: Project, adapted:
     page = project.root / adapted["report"]
     assert adapted["summary"] in page.read_text()
     assert "<svg" in page.read_text()
+    assert "scored on the same 10 of " in page.read_text()
     assert (page.parent / "auroc.svg").is_file()
     # Made again to be registered, it says of itself what it was made as.
     card = (page.parents[1] / version["run_id"] / "index.html").read_text()

@@ -3,7 +3,7 @@ import pytest
 from pipelines.errors import CallError
 from pipelines.prepared import PreparedImage
 from pipelines.records import Label, Part
-from pipelines.shots import draw_shots, find_candidates, relabel
+from pipelines.shots import draw_shots, find_candidates, keep_tested, relabel
 
 
 def _image(number: int, part: Part, label: Label = Label.NORMAL, group: str = "") -> PreparedImage:
@@ -55,3 +55,15 @@ def test_one_of_a_group_is_drawn_and_no_defect() -> None:
 def test_unlabelled_photographs_calibrate_no_promise() -> None:
     found = draw_shots([_image(n, Part.TRAIN, Label.UNKNOWN) for n in range(6)], 6, 0)
     assert sorted(found.values()) == ["select", "train", "train", "train", "train", "train"]
+
+
+def test_each_way_is_reported_on_the_same_share_of_sound_and_defective(images: list[PreparedImage]) -> None:
+    parts = draw_shots(images, 8, 0)
+    found = relabel(images, keep_tested(images, parts, 6))
+    tested = [i for i in found if i.part == Part.TEST]
+    assert sorted(i.label for i in tested) == [Label.ANOMALOUS] * 3 + [Label.NORMAL] * 3
+    assert [i for i in found if i.part != Part.TEST] == [i for i in relabel(images, parts) if i.part != Part.TEST]
+    other = relabel(images, keep_tested(images, draw_shots(images, 4, 1), 6))
+    assert [i for i in other if i.part == Part.TEST] == tested
+    assert keep_tested(images, parts, 20) == parts
+    assert Part.TEST not in keep_tested(images, parts, 0).values()
