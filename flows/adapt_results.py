@@ -10,12 +10,14 @@ from pipelines.ruling import Ruling
 class AttemptResult(Record):
     """One strategy of one algorithm; `interval` is the image AUROC's on the test part, None without labelled defects.
 
-    Figures of held-back photographs with planted defects are named `select_NAME`.
+    Figures of held-back photographs with planted defects are named `select_NAME`; the others are of `tested`
+    photographs of the test part.
     """
 
     algorithm: str
     strategy: str
     shots: int
+    tested: int = 0
     metrics: dict[str, float]
     interval: tuple[float, float] | None
     run_id: str
@@ -30,6 +32,7 @@ class AttemptResult(Record):
             algorithm=found.algorithm,
             strategy=found.strategy,
             shots=found.shots,
+            tested=len(found.test),
             metrics=metrics | {f"select_{name}": value for name, value in found.selection.metrics.items()},
             interval=bounds,
             run_id=found.run_id,

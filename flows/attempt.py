@@ -84,7 +84,9 @@ def attempt(
         trained = train_task(project, job, origin.algorithm, folder, start)
         candidate = evaluate_task(project, job, trained, Path(maps))
         log_version(run, candidate.trained, candidate.info, candidate.selection, candidate.evaluation, job.settings)
-        run.params({"shots": shots, "strategy": strategy, "algorithm": origin.algorithm, "source": origin.name})
+        tested = len(candidate.evaluation.images)
+        known = {"shots": shots, "tested": tested, "strategy": strategy}
+        run.params({**known, "algorithm": origin.algorithm, "source": origin.name})
     found = _describe(candidate, strategy, shots, run)
     log.info("adapt %s: %s with %s, %s", job.surface, *_in_words(found))
     return found

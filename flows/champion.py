@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pipelines.config import read_surface
 from pipelines.errors import ModelError
 from pipelines.loader import Detector
+from pipelines.models.runtime import named_device
 from pipelines.paths import Project
 from pipelines.tracking.store import ModelVersion, Tracking
 
@@ -28,9 +29,12 @@ def find_champion(project: Project, tracking: Tracking, surface: str) -> ModelVe
 
 
 def load_version(tracking: Tracking, version: ModelVersion) -> Loaded:
-    """Load a registered version; it is named by surface, number and algorithm."""
+    """Load a registered version for the device that is named; its name says surface, number and algorithm.
+
+    Training, calibration and the gate keep to the processor, which the thresholds are promised for.
+    """
     return Loaded(
         version=version.version,
         name=f"{version.surface}/{version.version} ({version.algorithm})",
-        detector=Detector(tracking.folder(version.surface, version.version)),
+        detector=Detector(tracking.folder(version.surface, version.version), named_device()),
     )

@@ -54,10 +54,10 @@ def _git(_: Project) -> tuple[bool, str]:
 
 
 def _processor(_: Project) -> tuple[bool, str]:
-    from pipelines.models.runtime import device_in_use, machine_precisions, usable_cores
+    from pipelines.models.runtime import machine_precisions, named_device, usable_cores
 
-    computed = ", ".join(machine_precisions())
-    return True, f"{usable_cores()} cores may be used; inference on {device_in_use()} in {computed}"
+    device = named_device()
+    return True, f"{usable_cores()} cores may be used; inference on {device} in {', '.join(machine_precisions(device))}"
 
 
 def _memory(_: Project) -> tuple[bool, str]:
@@ -91,6 +91,7 @@ def _tracking(project: Project) -> tuple[bool, str]:
 def _champions(project: Project) -> tuple[bool, str]:
     """Load each champion and have it reproduce its reference tiles."""
     from pipelines.loader import Detector
+    from pipelines.models.runtime import named_device
     from pipelines.tracking.store import Tracking
 
     tracking = Tracking(project)
@@ -98,6 +99,6 @@ def _champions(project: Project) -> tuple[bool, str]:
     for name in project.surface_names():
         champion = tracking.champion(name)
         if champion is not None:
-            Detector(tracking.folder(name, champion.version)).check_references()
+            Detector(tracking.folder(name, champion.version), named_device()).check_references()
             found.append(f"{name}/{champion.version}")
     return True, "reproduced: " + (", ".join(found) or "none yet")

@@ -20,7 +20,7 @@ from pipelines.imaging.region import find_region
 from pipelines.imaging.scoring import ScoreRule, border_width, image_score, inner_part, score_level
 from pipelines.imaging.tiling import Stitcher, cut_tiles
 from pipelines.metrics.peaks import Reach, block_peaks, own_scale
-from pipelines.models.runtime import PROCESSOR, TileModel, device_in_use
+from pipelines.models.runtime import DEVICE, PROCESSOR, TileModel
 from pipelines.records import Box, Defect, Precision, Promise, Record, TilePlan
 
 SCHEMA = 1
@@ -135,15 +135,18 @@ class Detector:
     """A registered version, ready to look at photographs.
 
     On another device than the processor it first shows that it scores its reference tiles as it did when it was made.
+
+    Raises:
+        ModelError: where the folder holds no version, or one that scores otherwise on such a device.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, device: str = PROCESSOR) -> None:
         self.folder = folder
         self.info = read_info(folder)
-        self._model = TileModel(folder, self.info.precision)
+        self._model = TileModel(folder, self.info.precision, device)
         self._namer = find_namer(folder)
-        if device_in_use() != PROCESSOR:
-            self.check_references()
+        if device != PROCESSOR:
+            self._check_device(device)
 
     @property
     def network(self) -> MapsTiles:
@@ -214,6 +217,17 @@ class Detector:
     def is_anomalous(self, score: float) -> bool:
         """Give the verdict: the one function that calibration sets the threshold for."""
         return score > self.info.image_threshold.threshold
+
+    def _check_device(self, device: str) -> None:
+        if not self.info.references:
+            raise ModelError(
+                f"{self.folder} has no reference tiles, so that nothing tells whether {device} scores as it should",
+                cure=f"unset {DEVICE}, or retrain",
+            )
+        try:
+            self.check_references()
+        except ModelError as error:
+            raise ModelError(f"on {device}, {error.problem}", cure=f"unset {DEVICE}") from error
 
     def check_references(self, tolerance: float | None = None) -> None:
         """Score the stored reference tiles again; the relative tolerance is that of the version's precision.

@@ -147,7 +147,7 @@ class AdaptSettings(Settings):
     finetune_rate: float = Field(default=0.1, gt=0, le=1)
     planted: int = Field(default=60, ge=0)
     most_shots: int = Field(default=64, ge=1)
-    tested: int = Field(default=200, ge=0)
+    tested: int = Field(default=200, ge=2)
 
 
 class RunSettings(Settings):

@@ -5,7 +5,6 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 
 from pipelines.errors import CallError
-from pipelines.imaging.tiling import spread
 from pipelines.prepared import PreparedImage
 from pipelines.records import Label, Part
 
@@ -52,12 +51,16 @@ def draw_shots(images: Sequence[PreparedImage], shots: int, seed: int) -> dict[s
 
 
 def keep_tested(images: Sequence[PreparedImage], parts: Mapping[str, Part], most: int) -> dict[str, Part]:
-    """Leave at most `most` photographs in the test part: the same ones every time, of each label its share."""
-    test = sorted(
-        (image for image in images if parts.get(image.path) == Part.TEST),
-        key=lambda image: (image.label, _place(0, image.path)),
-    )
-    kept = {image.path for image in spread(test, most)}
+    """Leave at most `most` photographs in the test part: the same ones every time, as many of each label as there are.
+
+    What one label cannot fill of its share goes to the others: rare defects are kept, for figures rest on them.
+    """
+    test = sorted((i for i in images if parts.get(i.path) == Part.TEST), key=lambda i: _place(0, i.path))
+    by_label = sorted(([i for i in test if i.label == label] for label in Label), key=len)
+    kept: set[str] = set()
+    for number, some in enumerate(by_label):
+        share = (most - len(kept)) // (len(by_label) - number)
+        kept |= {image.path for image in some[:share]}
     return {path: part for path, part in parts.items() if part != Part.TEST or path in kept}
 
 

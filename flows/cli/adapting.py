@@ -64,6 +64,8 @@ def _print(result: "AdaptResult") -> None:
         ["algorithm", "strategy", "shots", *(name.replace("_", " ") for name in _SHOWN), "training"],
         [_row(found) for found in result.results],
     )
+    if tested := result.results[0].tested:
+        say(f"each way's test figures are of {tested} photographs; the version is tested on all")
     for failure in result.failed:
         say(f"{failure.algorithm} failed: {failure.problem}", "yellow")
     say(f"chosen: version {result.chosen.version} ({result.chosen.reason})")

@@ -13,28 +13,29 @@ from pipelines.records import Precision
 
 XML, BIN = "model.xml", "model.bin"
 PROCESSOR = "CPU"
-_DEVICE = "KNOTWATCH_DEVICE"
+DEVICE = "KNOTWATCH_DEVICE"
 # A quantised network says by itself what is int8; the rest of it stays float32, so that scores move least.
 _HINTS = {Precision.F32: "f32", Precision.BF16: "bf16", Precision.INT8: "f32"}
 
 
 class TileModel:
-    """An exported model, compiled for this machine's processor or the device that KNOTWATCH_DEVICE names.
+    """An exported model, compiled for this machine's processor or another device of OpenVINO's.
 
     `precision` is what it is run with: the one asked for, or f32 where the device cannot compute that.
     """
 
-    def __init__(self, folder: Path, precision: Precision = Precision.F32) -> None:
+    def __init__(self, folder: Path, precision: Precision = Precision.F32, device: str = PROCESSOR) -> None:
         for name in (XML, BIN):
             if not (folder / name).is_file():
                 raise ModelError(f"no {name} in {folder}", cure="retrain, or restore the model's folder")
-        self.precision = runnable(precision)
         try:
-            self._compiled = compile_network(_core().read_model(folder / XML, folder / BIN), self.precision)
+            self.precision = runnable(precision, device)
+            self._compiled = compile_network(_core().read_model(folder / XML, folder / BIN), self.precision, device)
         except RuntimeError as error:
-            raise ModelError(
-                f"{folder / XML} cannot be loaded: {error}", cure="retrain, or restore the model's folder"
-            ) from error
+            cure = "retrain, or restore the model's folder"
+            if device != PROCESSOR:
+                cure = f"unset {DEVICE}; where it does not load either, {cure}"
+            raise ModelError(f"{folder / XML} cannot be loaded for {device}: {error}", cure=cure) from error
         shape = self._compiled.input(0).get_partial_shape()
         self._tile = (int(shape[1].get_length()), int(shape[2].get_length()), 3)
 
@@ -53,33 +54,38 @@ class TileModel:
         return np.asarray(self._compiled(tiles)[0], np.float32)
 
 
-def compile_network(model: openvino.Model, precision: Precision) -> openvino.CompiledModel:
-    """Compile a network for the device in use; a processor takes the cores that this process may use.
+def compile_network(model: openvino.Model, precision: Precision, device: str = PROCESSOR) -> openvino.CompiledModel:
+    """Compile a network for a device; a processor takes the cores that this process may use.
 
     What the device cannot compute is computed in f32.
     """
-    device = device_in_use()
-    return _core().compile_model(model, device, _properties(device, runnable(precision)))
+    return _core().compile_model(model, device, _properties(device, runnable(precision, device)))
 
 
-def device_in_use() -> str:
-    """Return OpenVINO's name of what networks run on: this machine's processor, or what KNOTWATCH_DEVICE names.
+def named_device() -> str:
+    """Return OpenVINO's name of what versions in use run on: the processor, or what KNOTWATCH_DEVICE names.
+
+    Where a machine has several of a kind, `GPU` is the first of them.
 
     Raises:
         ModelError: where there is no such device.
     """
-    wanted = os.environ.get(_DEVICE) or PROCESSOR
-    if wanted != PROCESSOR and wanted not in (found := _core().available_devices):
-        raise ModelError(
-            f"{_DEVICE} is '{wanted}', OpenVINO finds {', '.join(found)}",
-            cure=f"unset {_DEVICE}, or install the driver of that device",
-        )
-    return wanted
+    wanted = os.environ.get(DEVICE) or PROCESSOR
+    if wanted == PROCESSOR:
+        return PROCESSOR
+    found = _core().available_devices
+    for name in found:
+        if wanted == name or f"{wanted}." == name[: len(wanted) + 1] or wanted == f"{name}.0":
+            return str(name)
+    raise ModelError(
+        f"{DEVICE} is '{wanted}', OpenVINO finds {', '.join(found)}",
+        cure=f"unset {DEVICE}, or install the driver of that device",
+    )
 
 
-def runnable(precision: Precision) -> Precision:
-    """Return the precision, or f32 where the device in use cannot compute that."""
-    return precision if precision in machine_precisions() else Precision.F32
+def runnable(precision: Precision, device: str = PROCESSOR) -> Precision:
+    """Return the precision, or f32 where the device cannot compute that."""
+    return precision if precision in machine_precisions(device) else Precision.F32
 
 
 @functools.cache
@@ -92,9 +98,9 @@ def _core() -> openvino.Core:
     return openvino.Core()
 
 
-def machine_precisions() -> tuple[Precision, ...]:
-    """Return what the device in use computes with instructions of its own; f32 always."""
-    found = _core().get_property(device_in_use(), "OPTIMIZATION_CAPABILITIES")
+def machine_precisions(device: str = PROCESSOR) -> tuple[Precision, ...]:
+    """Return what a device computes with instructions of its own; f32 always."""
+    found = _core().get_property(device, "OPTIMIZATION_CAPABILITIES")
     return tuple(p for p in Precision if p == Precision.F32 or p.value.upper() in found)
 
 

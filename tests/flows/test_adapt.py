@@ -44,6 +44,11 @@ def tags_of(project: Project, run: str) -> dict[str, str]:
         return dict(connection.execute("select key, value from tags where run_uuid = ?", (run,)).fetchall())
 
 
+def count_tested(project: Project, run: str) -> int:
+    (file,) = (project.state / "mlflow" / "artifacts" / "cloth" / run).rglob("evaluation.json")
+    return len(json.loads(file.read_text())["images"])
+
+
 def test_the_answer_compares_all_ways_over_the_shots(project: Project, adapted: Any) -> None:
     assert adapted.keys() >= {"source", "target", "shots", "results", "chosen", "gain_over_scratch", "seconds"}
     assert (adapted["source"], adapted["target"], adapted["shots"]) == (SURFACE, "cloth", 8)
@@ -72,6 +77,8 @@ def test_the_version_names_its_source_and_is_proposed(project: Project, adapted:
     assert adapted["summary"] in page.read_text()
     assert "<svg" in page.read_text()
     assert "scored on the same 10 of " in page.read_text()
+    assert {(r["tested"], count_tested(project, r["run_id"])) for r in adapted["results"]} == {(10, 10)}
+    assert count_tested(project, version["run_id"]) > 10, "the version was not tested on all"
     assert (page.parent / "auroc.svg").is_file()
     # Made again to be registered, it says of itself what it was made as.
     card = (page.parents[1] / version["run_id"] / "index.html").read_text()

@@ -57,7 +57,7 @@ def test_unlabelled_photographs_calibrate_no_promise() -> None:
     assert sorted(found.values()) == ["select", "train", "train", "train", "train", "train"]
 
 
-def test_each_way_is_reported_on_the_same_share_of_sound_and_defective(images: list[PreparedImage]) -> None:
+def test_each_way_is_reported_on_the_same_photographs_sound_and_defective(images: list[PreparedImage]) -> None:
     parts = draw_shots(images, 8, 0)
     found = relabel(images, keep_tested(images, parts, 6))
     tested = [i for i in found if i.part == Part.TEST]
@@ -66,4 +66,10 @@ def test_each_way_is_reported_on_the_same_share_of_sound_and_defective(images: l
     other = relabel(images, keep_tested(images, draw_shots(images, 4, 1), 6))
     assert [i for i in other if i.part == Part.TEST] == tested
     assert keep_tested(images, parts, 20) == parts
-    assert Part.TEST not in keep_tested(images, parts, 0).values()
+
+
+def test_rare_defects_are_kept_among_what_is_reported_on() -> None:
+    images = [_image(n, Part.TEST, Label.ANOMALOUS if n < 5 else Label.NORMAL) for n in range(1000)]
+    found = relabel(images, keep_tested(images, {i.path: Part.TEST for i in images}, 100))
+    assert len(found) == 100
+    assert sum(i.label == Label.ANOMALOUS for i in found) == 5

@@ -14,7 +14,7 @@ from pipelines.errors import ModelError
 from pipelines.imaging.scoring import ScoreRule
 from pipelines.loader import Detector, Reference, VersionInfo
 from pipelines.models import runtime
-from pipelines.models.runtime import TileModel, machine_precisions
+from pipelines.models.runtime import TileModel, machine_precisions, named_device
 from pipelines.records import Precision, Promise, TilePlan
 
 SIDE = 32
@@ -58,7 +58,7 @@ def version(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def _write(folder: Path, peak: float) -> None:
+def _write(folder: Path, peak: float | None) -> None:
     promise = Promise(threshold=0.5, asked=0.1, rate=0.1, images=9)
     info = VersionInfo(
         surface="oak",
@@ -72,26 +72,48 @@ def _write(folder: Path, peak: float) -> None:
         image_divisor=255,
         image_threshold=promise,
         pixel_threshold=promise,
-        references=(Reference(file="0.png", mean=100, peak=peak),),
+        references=() if peak is None else (Reference(file="0.png", mean=100, peak=peak),),
     )
     (folder / "model.json").write_text(info.model_dump_json())
 
 
-def test_the_processor_is_taken_where_nothing_else_is_named(
-    core: _CoreWithGpu, version: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("wanted", "there", "taken"),
+    [
+        ("", ["CPU", "GPU"], "CPU"),
+        ("CPU", ["CPU"], "CPU"),
+        ("GPU", ["CPU", "GPU"], "GPU"),
+        ("GPU", ["CPU", "GPU.0", "GPU.1"], "GPU.0"),
+        ("GPU.1", ["CPU", "GPU.0", "GPU.1"], "GPU.1"),
+        ("GPU.0", ["CPU", "GPU"], "GPU"),
+        ("G", ["CPU", "GPU"], None),
+        ("GPU.2", ["CPU", "GPU.0", "GPU.1"], None),
+    ],
+)
+def test_what_is_named_is_taken_where_it_is_there(
+    core: _CoreWithGpu, monkeypatch: pytest.MonkeyPatch, wanted: str, there: list[str], taken: str | None
 ) -> None:
-    monkeypatch.delenv("KNOTWATCH_DEVICE", raising=False)
-    TileModel(version)
-    [(device, properties)] = core.compiled
-    assert (device, properties["INFERENCE_NUM_THREADS"]) == ("CPU", runtime.usable_cores())
+    core.available_devices = there
+    monkeypatch.setenv("KNOTWATCH_DEVICE", wanted)
+    if taken is None:
+        with pytest.raises(ModelError, match=f"KNOTWATCH_DEVICE is '{wanted}', OpenVINO finds CPU"):
+            named_device()
+    else:
+        assert named_device() == taken
 
 
-def test_a_gpu_that_is_named_computes_in_what_it_can(
+def test_the_processor_takes_the_cores_of_this_process_whatever_is_named(
     core: _CoreWithGpu, version: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("KNOTWATCH_DEVICE", "GPU")
-    assert machine_precisions() == (Precision.F32, Precision.INT8)
-    model = TileModel(version, Precision.BF16)
+    TileModel(version)
+    Detector(version)
+    assert {(device, p["INFERENCE_NUM_THREADS"]) for device, p in core.compiled} == {("CPU", runtime.usable_cores())}
+
+
+def test_a_gpu_computes_in_what_it_can(core: _CoreWithGpu, version: Path) -> None:
+    assert machine_precisions("GPU") == (Precision.F32, Precision.INT8)
+    model = TileModel(version, Precision.BF16, "GPU")
     assert (model.precision, core.compiled) == (
         Precision.F32,
         [("GPU", {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"})],
@@ -100,19 +122,19 @@ def test_a_gpu_that_is_named_computes_in_what_it_can(
 
 
 @pytest.mark.usefixtures("core")
-def test_on_a_gpu_a_version_shows_first_that_it_scores_as_it_did(
-    version: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_on_a_gpu_a_version_shows_first_that_it_scores_as_it_did(version: Path) -> None:
+    Detector(version, "GPU")
     _write(version, peak=130)
     Detector(version)
-    monkeypatch.setenv("KNOTWATCH_DEVICE", "GPU")
-    with pytest.raises(ModelError, match=r"0\.png has a peak of 100, stored was 130"):
-        Detector(version)
-    _write(version, peak=100)
-    Detector(version)
+    with pytest.raises(ModelError, match=r"on GPU, .*0\.png has a peak of 100, stored was 130") as refused:
+        Detector(version, "GPU")
+    assert refused.value.cure == "unset KNOTWATCH_DEVICE"
+    _write(version, peak=None)
+    with pytest.raises(ModelError, match="no reference tiles"):
+        Detector(version, "GPU")
 
 
-def test_a_device_that_is_not_there_is_said_to_be_missing(version: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("KNOTWATCH_DEVICE", "GPU.7")
-    with pytest.raises(ModelError, match=r"KNOTWATCH_DEVICE is 'GPU\.7', OpenVINO finds CPU"):
-        TileModel(version)
+def test_a_device_that_cannot_run_a_version_is_told_from_a_broken_version(version: Path) -> None:
+    with pytest.raises(ModelError, match=r"model\.xml cannot be loaded for GPU") as refused:
+        TileModel(version, device="GPU")
+    assert "unset KNOTWATCH_DEVICE" in refused.value.cure
