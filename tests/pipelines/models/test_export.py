@@ -77,7 +77,7 @@ def test_a_processor_without_a_precision_computes_in_f32(
     assert machine_precisions()[0] == Precision.F32
     tiles = np.full((1, 64, 96, 3), 120, np.uint8)
     exact = TileModel(exported[1]).infer(tiles)
-    monkeypatch.setattr("pipelines.models.runtime.machine_precisions", lambda: (Precision.F32,))
+    monkeypatch.setattr("pipelines.models.runtime.machine_precisions", lambda _: (Precision.F32,))
     fallen_back = TileModel(exported[1], Precision.BF16)
     assert fallen_back.precision == Precision.F32
     np.testing.assert_array_equal(fallen_back.infer(tiles), exact)
