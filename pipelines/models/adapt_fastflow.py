@@ -59,7 +59,7 @@ def _start(plan: TilePlan, settings: FastflowSettings, seed: int, state: State) 
     if wrong:
         raise ModelError(
             f"the source's state does not fit to these settings of FastFlow: {len(wrong)} tensors, e.g. {min(wrong)}",
-            cure="leave FastFlow's backbone, layers, beside, flow_steps, hidden_ratio and conv3x3_only as in the source",
+            cure="leave FastFlow's backbone, layers, beside, flow_steps, hidden_ratio, conv3x3_only as in the source",
         )
     model.load_state_dict(dict(state), strict=False)
     return model
