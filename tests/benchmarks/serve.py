@@ -1,4 +1,4 @@
-"""The REST server: what it adds to a scan, and how it bears a new champion at 70 % of its capacity.
+"""The REST server: what it adds to a scan, and how it bears a new champion at 70 % of what it can do.
 
 `python -m tests.benchmarks.serve SURFACE PHOTOGRAPHS` measures the project around the current folder.
 """
@@ -27,7 +27,7 @@ from tests.benchmarks.serve_load import Load, encode_bodies, pace, press, servin
 from tests.conftest import make_project, run_knotwatch, set_training
 
 SUBJECT = "serve"
-_SHARE = 0.7  # of the capacity
+_SHARE = 0.7  # of the highest rate
 _PRESSING = 4
 
 
