@@ -135,17 +135,15 @@ def _draw(project: Project, job: Job, shots: int) -> Job:
     return job.model_copy(update={"parts": parts, "settings": settings})
 
 
-def _keep_tested(project: Project, job: Job) -> Job:
-    """Return the job with as many test photographs as each way is reported on."""
-    images = read_index(project.surface(job.surface).prepared)
-    return job.model_copy(update={"parts": keep_tested(images, job.parts or {}, job.settings.adapt.tested)})
-
-
 def _adapt_all(adapting: _Adapting, origins: Sequence[Origin], counts: Sequence[int]) -> AdaptResult:
     project, tracking, job, verdict, parent, _ = adapting.shared
     jobs = {shots: _draw(project, job, shots) for shots in counts}
     final = jobs[max(counts)]
-    reported = {shots: _keep_tested(project, drawn) for shots, drawn in jobs.items()}
+    images, tested = read_index(project.surface(job.surface).prepared), job.settings.adapt.tested
+    reported = {
+        shots: drawn.model_copy(update={"parts": keep_tested(images, drawn.parts or {}, tested)})
+        for shots, drawn in jobs.items()
+    }
     log_data(tracking, parent, project, final)
     parent.text(verdict.model_dump_json(indent=1), VERDICT)
     parent.params(

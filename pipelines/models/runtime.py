@@ -75,7 +75,7 @@ def named_device() -> str:
         return PROCESSOR
     found = _core().available_devices
     for name in found:
-        if wanted == name or f"{wanted}." == name[: len(wanted) + 1] or wanted == f"{name}.0":
+        if wanted == name or name.startswith(f"{wanted}.") or wanted == f"{name}.0":
             return str(name)
     raise ModelError(
         f"{DEVICE} is '{wanted}', OpenVINO finds {', '.join(found)}",
