@@ -18,7 +18,15 @@ from pipelines.records import Layout, Record, Verdict
 from pipelines.sources import read_source
 from pipelines.sources.intake import Intake, note_arrivals, take_in
 from pipelines.sources.type_examples import TypesIntake, take_in_types
-from pipelines.versions import data_version, forget_lock_entries, read_kept, restore, run_dvc, stage_names
+from pipelines.versions import (
+    check_pointers,
+    data_version,
+    forget_lock_entries,
+    read_kept,
+    restore,
+    run_dvc,
+    stage_names,
+)
 
 log = logging.getLogger(__name__)
 
@@ -124,6 +132,7 @@ def share(project: Project, verb: str, names: list[str]) -> str:
     for name in names or project.surface_names():
         paths = project.surface(name)
         read_surface(project, name)
+        check_pointers(paths)
         targets += [str(p.relative_to(project.root)) for p in sorted(paths.raw.glob("*.dvc"))]
         targets += stage_names(name)
     with ExitStack() as locks:

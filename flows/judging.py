@@ -1,6 +1,5 @@
 """One version before the gate: its facts are gathered, the decision is made, kept, and carried out."""
 
-import json
 from contextlib import suppress
 
 from flows.leftovers import scratch_folder
@@ -12,6 +11,7 @@ from pipelines.errors import KnotwatchError, ModelError
 from pipelines.facts import Contender, Ground, gather_facts
 from pipelines.files import write_whole
 from pipelines.gate import decide
+from pipelines.parsing import parse_json
 from pipelines.paths import Project
 from pipelines.prepared import read_index
 from pipelines.promote import carry_out
@@ -87,8 +87,8 @@ def _ground(project: Project, surface: str, own: SurfaceSettings) -> Ground:
 def _contender(tracking: Tracking, version: ModelVersion) -> Contender:
     """Name a version, its folder and what it has seen; raise ModelError where its files are gone."""
     seen: frozenset[str] = frozenset()
-    with suppress(ModelError, ValueError):
-        rows = json.loads(tracking.read_text(version.run_id, IMAGES))
+    with suppress(ModelError, ValueError, TypeError, KeyError):
+        rows = parse_json(tracking.read_text(version.run_id, IMAGES))
         seen = frozenset(row["path"] for row in rows if row["part"] != Part.TEST)
     folder = tracking.folder(version.surface, version.version)
     return Contender(version.version, version.algorithm, folder, seen)

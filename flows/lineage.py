@@ -1,12 +1,13 @@
 """Where a version comes from, and back: from a data version to all models that saw it."""
 
-import json
 from collections import Counter
 from contextlib import suppress
 
 from pydantic import Field
 
 from pipelines.errors import CallError, ModelError
+from pipelines.inside import InsidePath
+from pipelines.parsing import parse_json
 from pipelines.paths import Project
 from pipelines.records import Record
 from pipelines.ruling import Ruling
@@ -18,7 +19,7 @@ from pipelines.tracking.store import ModelVersion, Tracking
 class Image(Record):
     """A photograph that a version met, and in which part."""
 
-    path: str
+    path: InsidePath
     part: str
     label: str
 
@@ -63,8 +64,8 @@ def trace(tracking: Tracking, surface: str, number: int) -> Lineage:
     if version is None:
         raise ModelError(f"'{surface}' has no version {number}", cure=f"knotwatch models {surface} lists what there is")
     images: tuple[Image, ...] = ()
-    with suppress(ModelError, ValueError):
-        images = tuple(Image.model_validate(row) for row in json.loads(tracking.read_text(version.run_id, IMAGES)))
+    with suppress(ModelError, ValueError, TypeError):
+        images = tuple(Image.model_validate(row) for row in parse_json(tracking.read_text(version.run_id, IMAGES)))
     return Lineage(
         surface=surface,
         version=number,

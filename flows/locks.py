@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from filelock import FileLock, Timeout
 
 from pipelines.errors import BusyError
+from pipelines.parsing import parse_json
 from pipelines.paths import Project
 
 # How long a scheduled run waits for another change of its surface to end, seconds.
@@ -61,7 +62,7 @@ def _hold(project: Project, name: str, doing: str, wait: float) -> Iterator[None
 
 def _holder(text: str) -> str:
     try:
-        found = json.loads(text)
-    except ValueError:
+        found = parse_json(text)
+        return f"`{found['doing']}` (process {found['pid']})"
+    except (ValueError, TypeError, KeyError):
         return "another process"
-    return f"`{found['doing']}` (process {found['pid']})"

@@ -5,6 +5,7 @@ import sys
 
 from flows.locks import data_lock
 from pipelines.errors import GateError
+from pipelines.parsing import read_record
 from pipelines.paths import Project
 from pipelines.records import Verdict
 from pipelines.versions import DataVersion, capture, run_dvc
@@ -39,7 +40,7 @@ def run_preprocess(project: Project, surface: str) -> DataVersion:
 
 
 def read_verdict(project: Project, surface: str) -> Verdict:
-    return Verdict.model_validate_json(project.surface(surface).verdict.read_bytes())
+    return read_record(Verdict, project.surface(surface).verdict, f"run `knotwatch data update {surface}`")
 
 
 def refuse_bad(verdict: Verdict, surface: str) -> None:

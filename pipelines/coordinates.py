@@ -13,6 +13,7 @@ from pipelines.paths import SurfacePaths
 from pipelines.prepared import PreparedImage
 from pipelines.records import Part
 from pipelines.reports.wording import count_in_words
+from pipelines.sources.reviews import raw_file
 
 _LOOKED_AT = 3
 
@@ -29,7 +30,7 @@ def check_coordinates(
     chosen = [i for i in images if i.part == Part.TEST][:_LOOKED_AT] or list(images)[:_LOOKED_AT]
     for image in chosen:
         try:
-            photograph = decode_photograph(paths.source / image.path, info.max_megapixels)
+            photograph = decode_photograph(raw_file(paths.source, image.path), info.max_megapixels)
             problems += _misplaced(detector.scan(photograph.image), image)
         except (KnotwatchError, OSError) as error:
             problems.append(f"{image.path}: {getattr(error, 'problem', error)}")

@@ -1,5 +1,6 @@
 """The one root of errors, and what each kind means to a caller."""
 
+import errno
 from typing import ClassVar
 
 
@@ -28,6 +29,10 @@ class SourceError(CallError):
     """A data set does not lie on disk as its layout says."""
 
 
+class PathError(SourceError):
+    """A name that was read from a table, a record or a request leads out of the folder that it belongs to."""
+
+
 class ImageError(KnotwatchError):
     """A file cannot be used as a photograph. The problem names the reason, not the file's content."""
 
@@ -48,3 +53,23 @@ class ModelError(KnotwatchError):
 
 class ToolError(KnotwatchError):
     """DVC, MLflow or Prefect failed; their own words are in the problem."""
+
+
+class DiskError(KnotwatchError):
+    """The system refused a file: a full disk, a folder that may not be written."""
+
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
+
+
+def explain_os_error(error: OSError) -> KnotwatchError:
+    """Say in our words what the system said: which file, why, and what to do."""
+    problem = f"{error.filename or 'a file'}: {error.strerror or error}"
+    if error.errno == errno.ENAMETOOLONG:
+        return CallError(f"{problem[:120]} … {error.strerror}", cure="name a file with a shorter name")
+    if error.errno in _FULL:
+        return DiskError(problem, cure="free space on that disk, then run this again")
+    if error.errno in _FORBIDDEN:
+        return DiskError(problem, cure="allow this user to write there, or name another folder")
+    return DiskError(problem, cure="see that the file is there and can be read, then run this again")

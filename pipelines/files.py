@@ -17,15 +17,21 @@ def write_whole(path: Path, data: bytes | str) -> None:
 def whole_file(path: Path) -> Iterator[Path]:
     """Yield a temporary neighbour to write to, which takes the place of `path` when the block ends well."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:40]}.")
-    os.close(handle)
+    neighbour = None
     try:
-        yield Path(name)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:40]}.")
+        neighbour = Path(name)
+        os.close(handle)
+        yield neighbour
         # mkstemp makes files for their owner alone; a project's files follow the user's umask.
         mask = os.umask(0)
         os.umask(mask)
-        Path(name).chmod(0o666 & ~mask)
-        Path(name).replace(path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
+        neighbour.chmod(0o666 & ~mask)
+        neighbour.replace(path)
+    except BaseException as error:
+        if neighbour is not None:
+            neighbour.unlink(missing_ok=True)
+        # The system names none where a write fails, or the neighbour, which nobody knows.
+        if isinstance(error, OSError) and error.filename in (None, str(neighbour)):
+            error.filename, error.filename2 = str(path), None
         raise

@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 from pipelines.errors import ToolError
 from pipelines.files import whole_file
 from pipelines.imaging.measures import MEASURES
+from pipelines.parsing import parse_json
 from pipelines.records import Record
 
 _SCHEMA = pa.schema(
@@ -178,8 +179,8 @@ def _read_groups(path: Path) -> Iterator[pa.RecordBatch]:
 
 def _read_joined(path: Path) -> list[str]:
     try:
-        return list(json.loads((pq.read_schema(path).metadata or {}).get(_JOINED, b"[]")))
-    except (pa.ArrowException, OSError, ValueError) as error:
+        return [str(name) for name in parse_json((pq.read_schema(path).metadata or {}).get(_JOINED, b"[]"))]
+    except (pa.ArrowException, OSError, ValueError, TypeError) as error:
         raise _no_batch(path, error) from error
 
 

@@ -19,6 +19,7 @@ from pipelines.imaging.decoding import decode_photograph
 from pipelines.imaging.region import find_region
 from pipelines.imaging.scoring import ScoreRule, border_width, image_score, inner_part, score_level
 from pipelines.imaging.tiling import Stitcher, cut_tiles
+from pipelines.inside import InsidePath, inside
 from pipelines.metrics.peaks import Reach, block_peaks, own_scale
 from pipelines.models.runtime import DEVICE, PROCESSOR, TileModel
 from pipelines.records import Box, Defect, Precision, Promise, Record, TilePlan
@@ -38,7 +39,7 @@ TOLERANCES = {Precision.F32: 1e-3, Precision.BF16: 3e-2, Precision.INT8: 5e-2}
 class Reference(Record):
     """A tile stored with the version, and the mean and peak of its raw map: what any machine can check itself by."""
 
-    file: str
+    file: InsidePath
     mean: float
     peak: float
 
@@ -237,7 +238,7 @@ class Detector:
         """
         allowed = TOLERANCES[self.info.precision] if tolerance is None else tolerance
         for reference in self.info.references:
-            with Image.open(self.folder / "reference" / reference.file) as file:
+            with Image.open(inside(self.folder / "reference", reference.file)) as file:
                 tile = np.asarray(file.convert("RGB"))
             found = self._model.infer(tile[None])[0]
             for name, value, stored in (

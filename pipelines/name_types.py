@@ -12,6 +12,7 @@ from pipelines.files import write_whole
 from pipelines.metrics.types import count_confusion, type_intervals
 from pipelines.models.embedder import embed_crops
 from pipelines.models.runtime import TileModel
+from pipelines.parsing import read_record
 from pipelines.prepared import TYPES, PreparedImage
 from pipelines.records import TypeFigures
 
@@ -30,7 +31,7 @@ def name_types(
     figure of the test part may be made with the head that is written: the evaluation uses none.
     """
     if (folder / TYPES / _FIGURES).is_file():
-        return TypeFigures.model_validate_json((folder / TYPES / _FIGURES).read_text(encoding="utf-8"))
+        return read_record(TypeFigures, folder / TYPES / _FIGURES, "retrain with --force")
     started = time.monotonic()
     examples = read_examples(prepared, images, seed)
     if not examples:

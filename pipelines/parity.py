@@ -15,6 +15,7 @@ from pipelines.imaging.scoring import ScoreRule
 from pipelines.imaging.tiling import spread
 from pipelines.loader import MapsTiles, scan_region
 from pipelines.metrics.image import image_auroc
+from pipelines.parsing import read_record
 from pipelines.prepared import PreparedImage, read_region
 from pipelines.progress import track
 from pipelines.records import Label, Parity, Part, TilePlan
@@ -87,7 +88,7 @@ def write_parity(folder: Path, parity: Parity) -> None:
 def read_parity(folder: Path) -> Parity | None:
     """Read what was kept; None in a version that was made without it."""
     path = folder / _FILE
-    return Parity.model_validate_json(path.read_bytes()) if path.is_file() else None
+    return read_record(Parity, path, "retrain, or restore it", ModelError) if path.is_file() else None
 
 
 def draw_regions(prepared: Path, images: Sequence[PreparedImage], plan: TilePlan, seed: int) -> Iterator[Region]:

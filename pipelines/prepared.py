@@ -9,10 +9,13 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from PIL import Image
+from pydantic import Field, ValidationError
 
 from pipelines.errors import ToolError
 from pipelines.files import write_whole
-from pipelines.records import Box, Label, Part, Record
+from pipelines.inside import InsidePath, inside
+from pipelines.parsing import first_fault, parse_json
+from pipelines.records import Box, Label, MaskValue, Part, ReadBox, Record, Side
 
 # The folder of example crops, beside the images: TYPE/NAME.png.
 TYPES = "types"
@@ -27,23 +30,23 @@ class PreparedImage(Record):
     in pixels of the photograph, of what a reviewer called a false alarm.
     """
 
-    path: str
-    file: str
-    mask: str | None
-    left: int
-    top: int
-    right: int
-    bottom: int
-    width: int
-    height: int
+    path: InsidePath
+    file: InsidePath
+    mask: InsidePath | None
+    left: int = Field(ge=0)
+    top: int = Field(ge=0)
+    right: Side
+    bottom: Side
+    width: Side
+    height: Side
     part: Part
     label: Label
-    defects: dict[int, str]
+    defects: dict[MaskValue, str]
     condition: str | None
     group: str
     key: str
     digest: str = ""
-    rejected: tuple[Box, ...] = ()
+    rejected: tuple[ReadBox, ...] = ()
 
     @property
     def box(self) -> Box:
@@ -65,11 +68,17 @@ def write_index(folder: Path, images: Sequence[PreparedImage]) -> None:
 
 
 def read_index(folder: Path) -> list[PreparedImage]:
-    """Read index.csv back; raise ToolError where preprocessing has not run."""
+    """Read index.csv back; raise ToolError where preprocessing has not run, or the table is damaged."""
     if not (folder / "index.csv").is_file():
         raise ToolError(f"no prepared images at {folder}", cure="run `dvc repro`, or `knotwatch retrain SURFACE`")
-    frame = pd.read_csv(folder / "index.csv", dtype=str, keep_default_na=False)
-    return [_as_image(row) for row in frame.to_dict(orient="records")]
+    try:
+        frame = pd.read_csv(folder / "index.csv", dtype=str, keep_default_na=False, encoding="utf-8")
+        return [_as_image(row) for row in frame.to_dict(orient="records")]
+    except (ValueError, KeyError, TypeError) as error:
+        fault = first_fault(error) if isinstance(error, ValidationError) else repr(error)
+        raise ToolError(
+            f"{folder / 'index.csv'} is damaged ({fault})", cure="remove that file, then run `knotwatch data update`"
+        ) from error
 
 
 def _as_image(row: Mapping[Hashable, Any]) -> PreparedImage:
@@ -79,15 +88,15 @@ def _as_image(row: Mapping[Hashable, Any]) -> PreparedImage:
             **known,
             "mask": row["mask"] or None,
             "condition": row["condition"] or None,
-            "defects": json.loads(row["defects"]),
-            "rejected": json.loads(row.get("rejected") or "[]"),  # indexes before these were kept have no such column
+            "defects": parse_json(row["defects"]),
+            "rejected": parse_json(row.get("rejected") or "[]"),  # indexes before these were kept have no such column
         }
     )
 
 
 def read_region(folder: Path, image: PreparedImage) -> NDArray[np.uint8]:
     """Read the region of interest, (H, W, 3) RGB."""
-    with Image.open(folder / image.file) as file:
+    with Image.open(inside(folder, image.file)) as file:
         return np.asarray(file.convert("RGB"))
 
 
@@ -95,5 +104,5 @@ def read_mask(folder: Path, image: PreparedImage) -> NDArray[np.uint8]:
     """Read the mask in the photograph's own size, all zero where there is none."""
     if image.mask is None:
         return np.zeros((image.height, image.width), np.uint8)
-    with Image.open(folder / image.mask) as file:
+    with Image.open(inside(folder, image.mask)) as file:
         return np.asarray(file)

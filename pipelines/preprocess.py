@@ -17,10 +17,12 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from pipelines.config import RegionSettings, read_surface
-from pipelines.errors import GateError, ImageError, KnotwatchError
+from pipelines.errors import GateError, ImageError, KnotwatchError, explain_os_error
 from pipelines.files import write_whole
 from pipelines.imaging.decoding import decode_mask, decode_photograph
 from pipelines.imaging.region import find_region
+from pipelines.inside import inside
+from pipelines.parsing import parse_json, read_record
 from pipelines.paths import find_project
 from pipelines.prepared import TYPES, PreparedImage, read_index, write_index
 from pipelines.progress import track
@@ -111,7 +113,7 @@ def _note(out: Path) -> Path:
 
 def _is_whole(out: Path, image: PreparedImage) -> bool:
     """Tell whether the prepared files are there and hold what was written: nobody edited them since."""
-    files = [out / name for name in (image.file, image.mask) if name]
+    files = [inside(out, name) for name in (image.file, image.mask) if name]
     return all(file.is_file() for file in files) and _digest(*(file.read_bytes() for file in files)) == image.digest
 
 
@@ -152,7 +154,7 @@ def _prepare(
         "path": row["path"],
         "part": row["part"],
         "label": row["label"],
-        "defects": json.loads(row["defects"] or "{}"),
+        "defects": parse_json(row["defects"] or "{}"),
         "condition": row["condition"] or None,
         "group": row["group"],
         "key": _key(row, region),
@@ -171,7 +173,7 @@ def _prepare(
         files[_prepared_name("masks", row["path"])] = values if row["typed_mask"] else (values > 0).astype(np.uint8)
     encoded = {name: _png(pixels) for name, pixels in files.items()}
     for name, data in encoded.items():
-        write_whole(out / name, data)
+        write_whole(inside(out, name), data)
     names = [*encoded, None][:2]
     place = {"left": box.left, "top": box.top, "right": box.right, "bottom": box.bottom}
     made = {"file": names[0], "mask": names[1], "width": width, "height": height, "digest": _digest(*encoded.values())}
@@ -200,7 +202,7 @@ def main(name: str) -> None:
     settings = read_surface(project, name)
     done = preprocess(
         read_manifest(paths.manifest),
-        Verdict.model_validate_json(paths.verdict.read_text("utf-8")),
+        read_record(Verdict, paths.verdict, "run `knotwatch data update`, which judges the photographs again"),
         paths.source,
         settings.region,
         settings.validation.max_megapixels,
@@ -217,3 +219,5 @@ if __name__ == "__main__":
         main(sys.argv[1])
     except KnotwatchError as error:
         sys.exit(f"{error}")
+    except OSError as error:
+        sys.exit(f"{explain_os_error(error)}")

@@ -1,9 +1,11 @@
 """What stages hand to each other: frozen records, and the manifest's columns."""
 
 from enum import StrEnum
-from typing import Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from pipelines.inside import InsidePath
 
 
 class Record(BaseModel):
@@ -76,6 +78,11 @@ class Part(StrEnum):
     TEST = "test"
 
 
+# A mask is uint8, and 0 is sound.
+MOST_TYPES = 255
+MaskValue = Annotated[int, Field(ge=1, le=MOST_TYPES)]
+
+
 class SourceRow(Record):
     """One image as its layout describes it, before anything was measured.
 
@@ -84,11 +91,11 @@ class SourceRow(Record):
     `only` is what a review says: that part and no other, where a layout's `train` is parted further.
     """
 
-    path: str
+    path: InsidePath
     label: Label
-    mask: str | None = None
+    mask: InsidePath | None = None
     typed_mask: bool = False
-    defects: dict[int, str] = Field(default_factory=dict)
+    defects: dict[MaskValue, str] = Field(default_factory=dict)
     group: str | None = None
     condition: str | None = None
     split: Literal["train", "test", "only train", "only calibrate"] | None = None
@@ -109,6 +116,18 @@ class Box(NamedTuple):
     @property
     def height(self) -> int:
         return self.bottom - self.top
+
+
+def _check_box(box: Box) -> Box:
+    if not (0 <= box.left < box.right <= _LONGEST_SIDE and 0 <= box.top < box.bottom <= _LONGEST_SIDE):
+        raise ValueError(f"{tuple(box)} is no box of a photograph")
+    return box
+
+
+_LONGEST_SIDE = 1_000_000  # pixels: no camera's
+Side = Annotated[int, Field(ge=1, le=_LONGEST_SIDE)]
+# A box that was read from a file.
+ReadBox = Annotated[Box, AfterValidator(_check_box)]
 
 
 class TilePlan(Record):

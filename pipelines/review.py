@@ -9,15 +9,17 @@ from typing import Literal
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 
 from pipelines.defects.type_head import SOUND, UNKNOWN
 from pipelines.errors import CallError, ImageError
 from pipelines.files import write_whole
 from pipelines.imaging.decoding import decode_photograph
 from pipelines.imaging.overlay import encode_picture
+from pipelines.inside import inside
+from pipelines.parsing import first_fault
 from pipelines.progress import track
-from pipelines.records import Box, Label, Record
+from pipelines.records import MOST_TYPES, Box, Label, Record, Side
 from pipelines.sources.reviews import FOLDER, Reviewed, drop_unnamed, read_reviews, write_reviews
 
 UNTYPED = "defect"
@@ -45,16 +47,27 @@ class JudgedDefect(Record):
 class JudgedPhotograph(Record):
     """One photograph of which everything that is outlined was judged.
 
-    `drawn` says why it was on the report; `missed` that a defect is there which has no outline.
+    `drawn` says why it was on the report; `missed` that a defect is there which has no outline. `path` is where the
+    user's photograph lay, anywhere: it is only read, and known by its SHA-256.
     """
 
-    path: str
+    path: str = Field(min_length=1, pattern=r"^[^\x00]+$")
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
-    width: int = Field(ge=1)
-    height: int = Field(ge=1)
+    width: Side
+    height: Side
     drawn: Literal["score", "random"]
     missed: bool
     defects: tuple[JudgedDefect, ...]
+
+    @model_validator(mode="after")
+    def _fits_its_mask(self) -> "JudgedPhotograph":
+        corners = [corner for defect in self.defects for corner in defect.outline]
+        outside = next((c for c in corners if not (0 <= c[0] < self.width and 0 <= c[1] < self.height)), None)
+        if outside is not None:
+            raise ValueError(f"the corner {outside} lies outside of {self.width} x {self.height} pixels"[:200])
+        if len(self.types) > MOST_TYPES:
+            raise ValueError(f"{len(self.types)} types on one photograph, a mask holds at most {MOST_TYPES}")
+        return self
 
     @property
     def types(self) -> dict[str, int]:
@@ -90,10 +103,8 @@ def read_review(file: Path) -> Review:
             f"{file} cannot be read: {error.strerror}", cure="name the file that the report saved"
         ) from error
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(key) for key in first["loc"]) or "(top)"
         raise CallError(
-            f"{file} is no review: {where}: {first['msg']}", cure="save it again on the report's page"
+            f"{file} is no review: {first_fault(error)}", cure="save it again on the report's page"
         ) from error
 
 
@@ -157,10 +168,11 @@ def _take(
             f"{file} is {width} x {height}, the review shows {judged.width} x {judged.height}",
             cure="review it again, on a new report",
         )
-    plain = re.sub(r"[^-.\w]+", "_", file.stem)[:60]
+    plain = re.sub(r"[^-.\w]+", "_", file.stem)[:60].encode()[:180].decode(errors="ignore")
     stem = f"{plain}-{judged.sha256[:8]}"
-    image = before.image if before else f"{FOLDER}/photographs/{stem}{file.suffix.lower()}"
-    write_whole(ledger / image, data)
+    ending = re.sub(r"[^.\w]+", "_", file.suffix.lower())[:10]
+    image = before.image if before else f"{FOLDER}/photographs/{stem}{ending}"
+    write_whole(inside(ledger, image), data)
     types = judged.types
     mask = None
     # What nobody outlined would count as sound in a mask.
@@ -168,7 +180,7 @@ def _take(
         # One file for each verdict: the table that names it is what changes in one step.
         drawn = encode_picture(_draw(judged), "png")
         mask = f"{FOLDER}/masks/{stem}-{hashlib.sha256(drawn).hexdigest()[:8]}.png"
-        write_whole(ledger / mask, drawn)
+        write_whole(inside(ledger, mask), drawn)
     label = Label.ANOMALOUS if types or judged.missed else Label.NORMAL
     numbers = {number: name for name, number in types.items()} or ({1: UNTYPED} if judged.missed else {})
     return Reviewed(
@@ -202,6 +214,8 @@ def _draw(judged: JudgedPhotograph) -> NDArray[np.uint8]:
 
 def _sha256(path: Path) -> str | None:
     try:
+        if not path.is_file():  # a pipe or a device would never end
+            return None
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError:

@@ -3,11 +3,11 @@
 from collections.abc import Mapping
 from typing import Any, Literal
 
-import yaml
 from pydantic import Field, model_validator
 
 from pipelines.config import SurfaceSettings
 from pipelines.errors import SettingsError
+from pipelines.parsing import MalformedError, parse_yaml
 from pipelines.paths import Project
 from pipelines.records import Algorithm
 from pipelines.settings import Settings, check_settings, read_yaml
@@ -178,6 +178,9 @@ class RunSettings(Settings):
         return self
 
 
+_DEEPEST_KEY = 20  # of names in one assignment, much deeper than settings are
+
+
 def _merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     """Lay `over` on `base`, mappings key by key."""
     merged = dict(base)
@@ -185,6 +188,10 @@ def _merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
         both = isinstance(value, Mapping) and isinstance(merged.get(key), Mapping)
         merged[key] = _merge(merged[key], value) if both else value
     return merged
+
+
+def _on_one_line(error: MalformedError) -> str:
+    return " ".join(str(error).split())[:300]
 
 
 def _parse_assignments(assignments: list[str]) -> dict[str, Any]:
@@ -195,10 +202,15 @@ def _parse_assignments(assignments: list[str]) -> dict[str, Any]:
         if not found or not key:
             raise SettingsError(f"--set {word}: expected KEY=VALUE", cure="write for example --set padim.features=64")
         try:
-            value: Any = yaml.safe_load(text)
-        except yaml.YAMLError as error:
-            raise SettingsError(f"--set {word}: the value is not valid YAML", cure="quote it, or close it") from error
-        for name in reversed(key.split(".")):
+            value: Any = parse_yaml(text)
+        except MalformedError as error:
+            raise SettingsError(
+                f"--set {word[:200]}: the value is not valid YAML: {_on_one_line(error)}", cure="quote it, or close it"
+            ) from error
+        names = key.split(".")
+        if len(names) > _DEEPEST_KEY:
+            raise SettingsError(f"--set {word[:60]}…: no setting lies so deep", cure="see params.yaml for the settings")
+        for name in reversed(names):
             value = {name: value}
         tree = _merge(tree, value)
     return tree

@@ -9,13 +9,13 @@ from pathlib import Path
 import pandas as pd
 
 from pipelines.config import SurfaceSettings, read_surface
-from pipelines.errors import KnotwatchError
+from pipelines.errors import KnotwatchError, explain_os_error
 from pipelines.expectations import judge
 from pipelines.files import write_whole
 from pipelines.paths import find_project
 from pipelines.records import Verdict
 from pipelines.reuse import hash_modules, keep_for_reuse, may_reuse
-from pipelines.sources import read_source
+from pipelines.sources import intake, read_source
 from pipelines.sources.manifest import assign_groups, assign_parts, measure_rows, read_manifest, write_manifest
 from pipelines.sources.reviews import Reviewed, read_reviews
 
@@ -59,9 +59,7 @@ def validate(manifest: pd.DataFrame, settings: SurfaceSettings, docs: Path | Non
 
 def read_arrivals(path: Path) -> dict[str, int]:
     """Read the ledger: which batch each file came with."""
-    if not path.is_file():
-        return {}
-    frame = pd.read_csv(path, dtype={"path": str, "arrival": int}, keep_default_na=False)
+    frame = intake.read_arrivals(path)
     return dict(zip(frame["path"], frame["arrival"], strict=True))
 
 
@@ -92,3 +90,5 @@ if __name__ == "__main__":
         main(sys.argv[1])
     except KnotwatchError as error:
         sys.exit(f"{error}")
+    except OSError as error:
+        sys.exit(f"{explain_os_error(error)}")

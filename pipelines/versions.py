@@ -10,14 +10,18 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from pydantic import BaseModel, Field, ValidationError
 
 from pipelines.errors import BusyError, ToolError
 from pipelines.files import write_whole
+from pipelines.inside import InsidePath
+from pipelines.parsing import first_fault, parse_yaml, read_record
 from pipelines.paths import Project, SurfacePaths
 from pipelines.records import Record
 
 STAGES = ("validate", "preprocess")
 _POINTERS = ("source.dvc", "ledger.dvc")
+_CURE = "restore it from git, or remove it and run `knotwatch data update` for each surface"
 
 
 class DataVersion(Record):
@@ -30,6 +34,26 @@ class DataVersion(Record):
     lock: dict[str, Any]
     pointers: dict[str, str]
     settings: str
+
+
+class _File(BaseModel):
+    """A file or folder of DVC's; what else DVC says of it is its own affair."""
+
+    path: InsidePath
+    md5: str | int = ""
+
+
+class _Stage(BaseModel):
+    """What is read of a stage in dvc.lock; of a DVC file, which has the same shape, the outs alone."""
+
+    outs: tuple[_File, ...] = ()
+    deps: tuple[_File, ...] = ()
+
+
+class _Lock(BaseModel):
+    """What is read of dvc.lock. Stages of the user's own may say anything."""
+
+    stages: dict[str, dict[str, Any]] = Field(default_factory=dict)
 
 
 def run_dvc(project: Project, *words: str, quiet: bool = True) -> str:
@@ -74,12 +98,25 @@ def is_current(project: Project, surface: str) -> bool:
 def _read_lock(project: Project) -> dict[str, Any]:
     if not project.dvc_lock.is_file():
         return {"schema": "2.0"}
-    return yaml.safe_load(project.dvc_lock.read_text("utf-8")) or {"schema": "2.0"}
+    try:
+        found = parse_yaml(project.dvc_lock.read_text("utf-8")) or {"schema": "2.0"}
+        _Lock.model_validate(found)
+    except ValidationError as error:
+        raise ToolError(f"{project.dvc_lock} is damaged: {first_fault(error)}", cure=_CURE) from error
+    except ValueError as error:
+        raise ToolError(f"{project.dvc_lock} is damaged: {error}", cure=_CURE) from error
+    return dict(found)
 
 
 def _lock_entries(project: Project, surface: str) -> dict[str, Any]:
     stages = _read_lock(project).get("stages", {})
-    return {name: stages[name] for name in stage_names(surface) if name in stages}
+    found = {name: stages[name] for name in stage_names(surface) if name in stages}
+    for name, entry in found.items():
+        try:
+            _Stage.model_validate(entry)
+        except ValidationError as error:
+            raise ToolError(f"{project.dvc_lock}: {name}: {first_fault(error)}", cure=_CURE) from error
+    return found
 
 
 def data_version(project: Project, surface: str) -> str | None:
@@ -87,13 +124,13 @@ def data_version(project: Project, surface: str) -> str | None:
     entries = _lock_entries(project, surface)
     if len(entries) < len(STAGES):
         return None
-    validate, preprocess = (entries[name] for name in stage_names(surface))
-    made = {out["path"]: out["md5"] for out in validate["outs"]}
-    read = {dep["path"]: dep["md5"] for dep in preprocess.get("deps", []) if dep["path"] in made}
+    validate, preprocess = (_Stage.model_validate(entries[name]) for name in stage_names(surface))
+    made = {out.path: out.md5 for out in validate.outs}
+    read = {dep.path: dep.md5 for dep in preprocess.deps if dep.path in made}
     if any(made[path] != md5 for path, md5 in read.items()):
         # Validation ran again and stopped there: what is prepared belongs to an earlier manifest.
         return None
-    outs = sorted((out["path"], out["md5"]) for entry in entries.values() for out in entry["outs"])
+    outs = sorted((out.path, out.md5) for stage in (validate, preprocess) for out in stage.outs)
     return hashlib.sha256(json.dumps(outs).encode()).hexdigest()[:16]
 
 
@@ -124,7 +161,7 @@ def read_kept(project: Project, surface: str, version: str) -> DataVersion | Non
     found = [v for v in kept_versions(project, surface) if v.startswith(version)]
     if len(found) != 1:
         return None
-    return DataVersion.model_validate_json(_kept(project, surface, found[0]).read_bytes())
+    return read_record(DataVersion, _kept(project, surface, found[0]), "use another data version")
 
 
 def restore(project: Project, surface: str, kept: DataVersion, refresh: Callable[[], None]) -> None:
@@ -177,20 +214,41 @@ def _check_cached(project: Project, surface: str) -> None:
 def _check_own(project: Project, surface: str, kept: DataVersion) -> None:
     """Refuse a version that names files outside the surface: it may come from a shared MLflow server."""
     foreign = sorted(set(kept.pointers) - set(_POINTERS)) + sorted(set(kept.lock) - set(stage_names(surface)))
-    for name, text in kept.pointers.items():
-        pointer = yaml.safe_load(text)
-        outs = pointer.get("outs", []) if isinstance(pointer, dict) else []
-        if "wdir" in (pointer or {}) or [out.get("path") for out in outs] != [name.removesuffix(".dvc")]:
-            foreign.append(f"{name}: {text[:80]!r}")
+    foreign += [f"{name}: {text[:80]!r}" for name, text in kept.pointers.items() if not _points_beside(name, text)]
     work = project.surface(surface).work.relative_to(project.root).as_posix()
-    for entry in kept.lock.values():
-        names = [str(out.get("path", "")) for out in entry.get("outs", [])]
-        foreign += [n for n in names if not n.startswith(f"{work}/") or ".." in n.split("/")]
+    for name, entry in kept.lock.items():
+        try:
+            foreign += [out.path for out in _Stage.model_validate(entry).outs if not out.path.startswith(f"{work}/")]
+        except ValidationError as error:
+            foreign.append(f"{name}: {first_fault(error)}")
     if foreign:
         raise ToolError(
             f"data version {kept.version} names '{foreign[0]}', which is not of '{surface}'",
             cure="do not use this version",
         )
+
+
+def check_pointers(paths: SurfacePaths) -> None:
+    """Raise ToolError where a surface's DVC files point anywhere but beside themselves: they may have been pulled."""
+    for pointer in sorted(paths.raw.glob("*.dvc")):
+        if not _points_beside(pointer.name, pointer.read_text("utf-8", errors="replace")):
+            raise ToolError(f"{pointer} points at another place than {pointer.stem} beside it", cure="restore it")
+
+
+def _points_beside(name: str, text: str) -> bool:
+    """Tell whether the DVC file `name` names what lies beside it under its own name, and nothing else."""
+    try:
+        found = parse_yaml(text)
+        return (
+            isinstance(found, dict)
+            and "wdir" not in found
+            and (
+                [out.path for out in _Stage.model_validate({"outs": found.get("outs", [])}).outs]
+                == [name.removesuffix(".dvc")]
+            )
+        )
+    except ValueError:
+        return False
 
 
 def forget_lock_entries(project: Project, surface: str) -> None:

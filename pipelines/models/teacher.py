@@ -12,6 +12,7 @@ from torch import nn
 
 from pipelines.errors import ModelError
 from pipelines.models.anomalib_api import SmallPatchDescriptionNetwork
+from pipelines.parsing import parse_json
 from pipelines.paths import find_project
 
 WEIGHTS, RECIPE = "teacher.safetensors", "recipe.json"
@@ -42,8 +43,8 @@ def load_teacher(name: str) -> tuple[nn.Module, str]:
         stored: dict[str, torch.Tensor] = load_file(folder / WEIGHTS)
         teacher = SmallPatchDescriptionNetwork(out_channels=stored["conv4.weight"].shape[0])
         teacher.load_state_dict(stored)
-        description = json.loads((folder / RECIPE).read_text(encoding="utf-8"))["description"]
-    except (OSError, SafetensorError, KeyError, RuntimeError, ValueError) as error:
+        description = parse_json((folder / RECIPE).read_bytes())["description"]
+    except (OSError, SafetensorError, KeyError, RuntimeError, ValueError, TypeError) as error:
         fetch = "run `knotwatch data fetch efficientad-teacher`, or set efficientad.teacher to bundled"
         cure = {"bundled": "reinstall knotwatch", "official": fetch}.get(name, "set efficientad.teacher to bundled")
         raise ModelError(f"no teacher in {folder}: {error}", cure=cure) from error

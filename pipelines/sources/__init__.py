@@ -4,7 +4,10 @@ from collections import Counter
 from importlib import import_module
 from pathlib import Path
 
+from pydantic import ValidationError
+
 from pipelines.errors import SourceError
+from pipelines.parsing import first_fault
 from pipelines.records import Layout, SourceRow
 
 # Adapters are imported when they are asked for: the command line must answer at once.
@@ -31,7 +34,10 @@ def read_source(layout: Layout, folder: Path) -> list[SourceRow]:
 
     require_folder(folder)
     name = _READERS[layout]
-    rows: list[SourceRow] = getattr(import_module(f"pipelines.sources.{name}"), f"read_{name}")(folder)
+    try:
+        rows: list[SourceRow] = getattr(import_module(f"pipelines.sources.{name}"), f"read_{name}")(folder)
+    except ValidationError as error:
+        raise SourceError(f"{folder}: {first_fault(error)}", cure="rename the file, or correct its row") from error
     check_inside(folder, [file for row in rows for file in (row.path, row.mask) if file])
     _check_unshared(folder, [row.mask for row in rows if row.mask])
     return sorted(rows, key=lambda row: row.path)

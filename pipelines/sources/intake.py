@@ -10,6 +10,8 @@ import pandas as pd
 
 from pipelines.errors import SourceError
 from pipelines.files import write_whole
+from pipelines.inside import check_name, inside
+from pipelines.parsing import MalformedError
 from pipelines.progress import track
 from pipelines.records import Layout, Record
 from pipelines.sources import read_source, source_files
@@ -45,7 +47,7 @@ def take_in(layout: Layout, source: Path, mirror: Path, arrivals: Path, *, prune
     stale = [name for name in files if _differs(source / name, mirror / name)]
     new = sum(name in images and not (mirror / name).exists() for name in stale)
     for name in track(stale, len(stale), "copy"):
-        copy_file(source / name, mirror / name)
+        copy_file(source / name, inside(mirror, name))
     removed = _prune(mirror, set(files)) if prune else 0
     note_arrivals(layout, mirror, arrivals)
     changed = sum(name in images for name in stale) - new
@@ -83,7 +85,7 @@ def look_at_source(layout: Layout, source: Path, mirror: Path) -> News:
 
 def note_arrivals(layout: Layout, mirror: Path, arrivals: Path) -> int:
     """Give images that the ledger does not know the next batch number, forget those that went; return how many came."""
-    before = pd.read_csv(arrivals, keep_default_na=False, dtype={"path": str}) if arrivals.is_file() else _empty()
+    before = read_arrivals(arrivals)
     present = [row.path for row in read_source(layout, mirror)]
     present += [review.image for review in read_reviews(arrivals.parent)]
     # An image that went and comes again comes last.
@@ -97,8 +99,23 @@ def note_arrivals(layout: Layout, mirror: Path, arrivals: Path) -> int:
     return len(fresh)
 
 
-def _empty() -> pd.DataFrame:
-    return pd.DataFrame({"path": pd.Series(dtype=str), "arrival": pd.Series(dtype=int)})
+def read_arrivals(path: Path) -> pd.DataFrame:
+    """Read the ledger's table of which batch each file came with; empty without one.
+
+    Raises:
+        SourceError: where the table is damaged.
+    """
+    if not path.is_file():
+        return pd.DataFrame({"path": pd.Series(dtype=str), "arrival": pd.Series(dtype=int)})
+    try:
+        found = pd.read_csv(path, keep_default_na=False, dtype={"path": str, "arrival": int}, encoding="utf-8")
+        if list(found.columns) != ["path", "arrival"]:
+            raise MalformedError("expected the columns path and arrival")
+        for name in found["path"]:
+            check_name(name)
+    except (ValueError, OverflowError) as error:
+        raise SourceError(f"{path} is damaged ({error})", cure="restore it from DVC: `dvc checkout --force`") from error
+    return found
 
 
 def _differs(source: Path, copy: Path) -> bool:

@@ -1,10 +1,10 @@
 """What the adapters share: listing photographs, and saying what was found where a layout does not fit."""
 
-import os
 from collections.abc import Iterable
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from pipelines.errors import SourceError
+from pipelines.inside import inside
 
 # What lies beside photographs and is none. Everything else is listed, so that a photograph with an odd name, or a
 # file that only pretends to be one, is reported by validation and not passed over in silence.
@@ -74,15 +74,5 @@ def check_inside(folder: Path, names: Iterable[str]) -> None:
     """Raise SourceError for a name that is missing, or that leaves the folder: absolute, with `..`, or by a link."""
     root = folder.resolve()
     for name in names:
-        path = PurePosixPath(name)
-        if any(ord(c) < 32 or 0xD800 <= ord(c) < 0xE000 for c in name):  # control characters, bytes that are no UTF-8
-            raise SourceError(
-                f"{folder}: the file name {name!r} cannot be written into a table", cure="rename the file"
-            )
-        leaves = path.is_absolute() or ".." in path.parts
-        if leaves or not Path(os.path.realpath(root / name)).is_relative_to(root):
-            raise SourceError(
-                f"{folder}: '{name}' leads out of the folder", cure="put a copy of the file into the folder, not a link"
-            )
-        if not (root / name).is_file():
+        if not inside(root, name).is_file():
             raise SourceError(f"{folder}: '{name}' is named but not there", cure="restore the file, or remove its row")

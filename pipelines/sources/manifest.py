@@ -14,6 +14,7 @@ from pipelines.config import ValidationSettings
 from pipelines.errors import ImageError
 from pipelines.imaging.decoding import Decoded, decode_mask, decode_photograph
 from pipelines.imaging.measures import measure_photograph
+from pipelines.parsing import parse_json
 from pipelines.progress import track
 from pipelines.records import SourceRow
 from pipelines.sources.grouping import assign_groups
@@ -82,7 +83,7 @@ def _measure(
         return facts
     if known is not None and _still_true(known, facts, row, settings):
         kept = {name: known[name] for name in _MEASURED}
-        types = json.loads(known["defects"]) if row.typed_mask else {}
+        types = parse_json(known["defects"]) if row.typed_mask else {}
         return {
             **facts,
             **kept,
@@ -102,7 +103,7 @@ def _still_true(
     same = all(known[name] == facts[name] for name in ("sha256", "mask_sha256", "typed_mask"))
     if not same or known["error"] or known["mask_error"] or facts["mask_error"]:
         return False
-    types = {int(value) for value in json.loads(known["defects"])} if row.typed_mask else set()
+    types = {int(value) for value in parse_json(known["defects"])} if row.typed_mask else set()
     return bool(known["width"] * known["height"] <= settings.max_megapixels * 1e6 and types <= row.defects.keys())
 
 

@@ -3,13 +3,18 @@
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from pipelines.errors import SourceError
 from pipelines.files import write_whole
+from pipelines.inside import InsidePath, inside
+from pipelines.parsing import first_fault
 from pipelines.records import Record
 
+# Pixels; a corner may lie a little outside. cv2 counts in 32 bits.
+Coordinate = Annotated[float, Field(ge=-1e6, le=1e6, allow_inf_nan=False)]
 Outlines = Mapping[str, tuple["Outline", ...]]
 
 
@@ -17,7 +22,7 @@ class Outline(Record):
     """One defect: its type, and its corners (x, y) in pixels of the photograph."""
 
     label: str
-    polygon: tuple[tuple[float, float], ...] = Field(min_length=3)
+    polygon: tuple[tuple[Coordinate, Coordinate], ...] = Field(min_length=3)
 
 
 class _File(BaseModel):
@@ -25,7 +30,7 @@ class _File(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
-    images: dict[str, tuple[Outline, ...]]
+    images: dict[InsidePath, tuple[Outline, ...]]
 
 
 def read_outlines(file: Path, photographs: Path) -> Outlines:
@@ -40,11 +45,11 @@ def read_outlines(file: Path, photographs: Path) -> Outlines:
         found = _File.model_validate_json(file.read_bytes()).images
     except (ValidationError, OSError) as error:
         raise SourceError(
-            f"{file} holds no outlines: {error}",
+            f"{file} holds no outlines: {first_fault(error) if isinstance(error, ValidationError) else error.strerror}",
             cure='expected {"images": {"NAME.jpg": [{"label": "knot", "polygon": [[x, y], ...]}]}}; move it away to go '
             "without",
         ) from error
-    missing = sorted(name for name in found if not (photographs / name).is_file())
+    missing = sorted(name for name in found if not inside(photographs, name).is_file())
     if missing:
         raise SourceError(
             f"{file} names '{missing[0]}', which is not in {photographs}", cure="correct the name, or remove its entry"

@@ -12,11 +12,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+from pydantic import ValidationError
 
 from pipelines.config import ProceduralSettings
 from pipelines.errors import SourceError
 from pipelines.files import write_whole
 from pipelines.imaging.procedural import DEFECTS, DRAWING, check_look, draw, light_of
+from pipelines.inside import inside
+from pipelines.parsing import first_fault, parse_json
 from pipelines.progress import track
 from pipelines.records import Label, SourceRow
 
@@ -70,15 +73,16 @@ def read_procedural(folder: Path) -> list[SourceRow]:
         if not path.is_file():
             raise SourceError(f"{path} is missing: expected images/, masks/, labels.csv and defects.json", cure=_CURE)
     try:
-        names = {int(number): str(name) for number, name in json.loads(types.read_text(encoding="utf-8")).items()}
+        names = {int(number): str(name) for number, name in parse_json(types.read_bytes()).items()}
         with table.open(encoding="utf-8", newline="") as lines:
             return [_read_row(folder, row, names) for row in csv.DictReader(lines)]
-    except (ValueError, KeyError, AttributeError) as error:
-        raise SourceError(f"{folder}: labels.csv or defects.json is damaged ({error!r})", cure=_CURE) from error
+    except (ValueError, KeyError, TypeError, AttributeError, csv.Error) as error:
+        fault = first_fault(error) if isinstance(error, ValidationError) else repr(error)
+        raise SourceError(f"{folder}: labels.csv or defects.json is damaged ({fault})", cure=_CURE) from error
 
 
 def _read_row(folder: Path, row: dict[str, str], names: dict[int, str]) -> SourceRow:
-    missing = [row[key] for key in ("image", "mask") if row[key] and not (folder / row[key]).is_file()]
+    missing = [row[key] for key in ("image", "mask") if row[key] and not inside(folder, row[key]).is_file()]
     if missing:
         raise SourceError(f"{folder / missing[0]} is missing, but labels.csv names it", cure=_CURE)
     defects = {int(number): names[int(number)] for number in row["defects"].split()}

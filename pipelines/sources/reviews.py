@@ -14,10 +14,13 @@ from pydantic import ValidationError
 
 from pipelines.errors import SourceError
 from pipelines.files import write_whole
-from pipelines.records import Box, Label, Record, SourceRow
+from pipelines.inside import InsidePath, inside
+from pipelines.parsing import first_fault, parse_json
+from pipelines.records import Label, MaskValue, ReadBox, Record, SourceRow
 
 FOLDER = "reviews"
 _PREFIX = f"{FOLDER}/"
+_TABLE = f"{FOLDER}/reviews.csv"
 
 
 class Reviewed(Record):
@@ -29,12 +32,12 @@ class Reviewed(Record):
     """
 
     sha256: str
-    image: str
-    mask: str | None
+    image: InsidePath
+    mask: InsidePath | None
     label: Label
     split: Literal["test", "only train", "only calibrate"]
-    defects: dict[int, str]
-    rejected: tuple[Box, ...] = ()
+    defects: dict[MaskValue, str]
+    rejected: tuple[ReadBox, ...] = ()
 
     def as_row(self) -> SourceRow:
         """Describe it as a photograph that came with its review."""
@@ -54,8 +57,11 @@ def raw_file(source: Path, name: str) -> Path:
     """Find a manifest's photograph or mask: reviewed ones lie in the ledger beside the source.
 
     No layout names files in a folder `reviews`.
+
+    Raises:
+        PathError: for a name that leads out of either.
     """
-    return source.with_name("ledger") / name if name.startswith(_PREFIX) else source / name
+    return inside(source.with_name("ledger") if name.startswith(_PREFIX) else source, name)
 
 
 def read_reviews(ledger: Path) -> list[Reviewed]:
@@ -64,22 +70,27 @@ def read_reviews(ledger: Path) -> list[Reviewed]:
     Raises:
         SourceError: where the table is damaged.
     """
-    table = ledger / FOLDER / "reviews.csv"
+    table = ledger / _TABLE
     if not table.is_file():
         return []
     try:
         with table.open(encoding="utf-8", newline="") as lines:
             return [_read_row(row) for row in csv.DictReader(lines)]
-    except (ValueError, KeyError, TypeError, ValidationError) as error:
+    except (ValueError, KeyError, TypeError, csv.Error) as error:
+        fault = first_fault(error) if isinstance(error, ValidationError) else repr(error)
         raise SourceError(
-            f"{table} is damaged ({error!r})", cure="restore it from DVC: `dvc checkout --force`"
+            f"{table} is damaged ({fault})", cure="restore it from DVC: `dvc checkout --force`"
         ) from error
 
 
 def _read_row(row: Mapping[str, str]) -> Reviewed:
     # Tables written before rejected regions were kept have no such column.
-    told = {"mask": row["mask"] or None, "defects": json.loads(row["defects"])}
-    return Reviewed.model_validate({**row, **told, "rejected": json.loads(row.get("rejected") or "[]")})
+    told = {"mask": row["mask"] or None, "defects": parse_json(row["defects"])}
+    found = Reviewed.model_validate({**row, **told, "rejected": parse_json(row.get("rejected") or "[]")})
+    for name in (found.image, found.mask):
+        if name and (not name.startswith(_PREFIX) or name == _TABLE):
+            raise ValueError(f"'{name}' is no file of a review")
+    return found
 
 
 def write_reviews(ledger: Path, reviews: Sequence[Reviewed]) -> None:
@@ -90,12 +101,14 @@ def write_reviews(ledger: Path, reviews: Sequence[Reviewed]) -> None:
     for review in sorted(reviews, key=lambda r: r.image):
         written = {"defects": json.dumps(review.defects, ensure_ascii=False), "rejected": json.dumps(review.rejected)}
         rows.writerow({**review.model_dump(mode="json"), **written})
-    write_whole(ledger / FOLDER / "reviews.csv", text.getvalue())
+    write_whole(ledger / _TABLE, text.getvalue())
     drop_unnamed(ledger)
 
 
 def drop_unnamed(ledger: Path) -> None:
     """Remove what a review that did not come to its end left."""
+    # Where the folder were a link, what it leads to would be emptied.
+    inside(ledger, _TABLE)
     named = {name for review in read_reviews(ledger) for name in (review.image, review.mask) if name}
     for path in (ledger / FOLDER).rglob("*"):
         if path.is_file() and path.name != "reviews.csv" and path.relative_to(ledger).as_posix() not in named:

@@ -5,10 +5,15 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from pydantic import TypeAdapter, ValidationError
 
 from pipelines.errors import ToolError
 from pipelines.files import write_whole
+from pipelines.inside import check_name
+from pipelines.parsing import first_fault, parse_json
+from pipelines.records import MaskValue
 
+_DEFECTS = TypeAdapter(dict[MaskValue, str])
 _INTEGERS = ("bytes", "width", "height", "bit_depth", "orientation", "arrival")
 _FLOATS = ("brightness_mean", "brightness_std", "sharpness", "saturated_share", "mask_area")
 COLUMNS = (
@@ -45,10 +50,16 @@ def read_manifest(path: Path) -> pd.DataFrame:
         frame = pd.read_csv(
             path, dtype=_TYPES, keep_default_na=False, na_values={name: [""] for name in _FLOATS}, encoding="utf-8"
         )
-    except (OSError, ValueError) as error:
+        if tuple(frame.columns) != COLUMNS:
+            raise ToolError(f"{path} has other columns than a manifest of this version", cure=_CURE)
+        for name in (*frame["path"], *(mask for mask in frame["mask"] if mask)):
+            check_name(name)
+        for defects in set(frame["defects"]):
+            _DEFECTS.validate_python(parse_json(defects or "{}"))
+    except ValidationError as error:
+        raise ToolError(f"{path} cannot be read as a manifest: {first_fault(error)}", cure=_CURE) from error
+    except (OSError, ValueError, OverflowError) as error:
         raise ToolError(f"{path} cannot be read as a manifest: {error}", cure=_CURE) from error
-    if tuple(frame.columns) != COLUMNS:
-        raise ToolError(f"{path} has other columns than a manifest of this version", cure=_CURE)
     return frame
 
 

@@ -8,6 +8,7 @@ from PIL import Image
 from pipelines.errors import ImageError, SourceError
 from pipelines.imaging.decoding import decode_photograph
 from pipelines.imaging.scaling import shrink
+from pipelines.inside import inside
 from pipelines.progress import track
 from pipelines.records import Record
 from pipelines.sources.intake import copy_file
@@ -38,9 +39,9 @@ def take_in_types(source: Path, kept: Path, max_megapixels: float, *, prune: boo
     require_folder(source)
     found = {file: _target(file) for place in folders(source) for file in photographs(place)}
     _check(source, found, max_megapixels)
-    stale = [file for file, name in found.items() if not _same(file, kept / name)]
+    stale = [file for file, name in found.items() if not _same(file, inside(kept, name))]
     for file in track(stale, len(stale), "copy"):
-        copy_file(file, kept / found[file])
+        copy_file(file, inside(kept, found[file]))
     gone = [p for p in _files(kept) if relative(p, kept) not in set(found.values())] if prune else []
     for path in gone:
         path.unlink()
@@ -83,7 +84,7 @@ def _same(file: Path, copy: Path) -> bool:
 
 
 def _files(kept: Path) -> list[Path]:
-    return sorted(p for place in folders(kept) for p in photographs(place))
+    return sorted(inside(kept, relative(p, kept)) for place in folders(kept) for p in photographs(place))
 
 
 def prepare_types(kept: Path, out: Path, max_megapixels: float) -> set[Path]:

@@ -2,7 +2,10 @@
 
 import re
 
-from pipelines.errors import CallError
+from pydantic import ValidationError
+
+from pipelines.errors import CallError, ToolError
+from pipelines.parsing import first_fault
 from pipelines.paths import Project
 from pipelines.tracking.store import Tracking
 from pipelines.versions import DataVersion, kept_versions
@@ -25,4 +28,9 @@ def find_data_version(project: Project, surface: str, version: str) -> DataVersi
             f"no data version '{version}' of '{surface}' is known here or in MLflow (here: {known})",
             cure=f"`knotwatch data show {surface}` and MLflow's runs name the versions",
         )
-    return DataVersion.model_validate_json(tracking.read_text(run_id, ARTIFACT))
+    try:
+        return DataVersion.model_validate_json(tracking.read_text(run_id, ARTIFACT))
+    except ValidationError as error:
+        raise ToolError(
+            f"{ARTIFACT} of MLflow run {run_id} is damaged: {first_fault(error)}", cure="use another data version"
+        ) from error
