@@ -1,24 +1,30 @@
 """A surface's own settings: its YAML in data/surfaces, written with all defaults and read once a run."""
 
-from typing import Any, Literal
+from pathlib import PurePosixPath
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import Field, model_validator
 
 from pipelines.errors import SettingsError
+from pipelines.inside import check_name
 from pipelines.paths import Project
 from pipelines.records import Layout
 from pipelines.settings import Settings, check_settings, read_yaml
+
+# What is hashed or folded: any whole number that a file can hold is a seed.
+HashedSeed = Annotated[int, Field(ge=-(2**63), lt=2**63)]
+Pixel = Annotated[int, Field(ge=-1_000_000, le=1_000_000)]
 
 
 class ProceduralSettings(Settings):
     """What the drawn data set holds; the same values and seed draw the same files."""
 
-    seed: int = 0
+    seed: HashedSeed = 0
     material: Literal["wood", "fabric"] = "wood"
     look: str | None = None  # a species or a cloth; by default the material's first
-    normal: int = Field(default=90, ge=1)
-    defective: int = Field(default=30, ge=0)
+    normal: int = Field(default=90, ge=1, le=1_000_000)
+    defective: int = Field(default=30, ge=0, le=1_000_000)
     width: int = Field(default=384, ge=64, le=8192)
     height: int = Field(default=192, ge=64, le=8192)
 
@@ -31,14 +37,23 @@ class SourceSettings(Settings):
     git_url: str | None = None
     procedural: ProceduralSettings | None = None
 
+    @model_validator(mode="after")
+    def _names_no_option(self) -> "SourceSettings":
+        # DVC and git read a word that begins with a dash as an option of theirs, and some of those run commands.
+        if any(word and (word.startswith("-") or "\0" in word) for word in (self.path, self.git_url)):
+            raise ValueError("path and git_url may not begin with a dash")
+        if self.git_url and self.path not in (None, "."):
+            check_name(str(PurePosixPath(str(self.path))))
+        return self
+
 
 class ValidationSettings(Settings):
     """What a good data set looks like. Shares are of the images, brightness is on 0 to 255."""
 
     max_quarantined_share: float = Field(default=0.05, ge=0, le=1)
-    min_side: int = Field(default=32, ge=8)
-    max_megapixels: float = Field(default=200.0, gt=0)
-    min_brightness: float = 8.0
+    min_side: int = Field(default=32, ge=8, le=1_000_000)
+    max_megapixels: float = Field(default=200.0, gt=0, le=100_000)
+    min_brightness: float = Field(default=8.0, ge=0, le=255)
     max_saturated_share: float = Field(default=0.5, gt=0, le=1)
     near_duplicate_bits: int = Field(default=20, ge=0, le=256)
 
@@ -47,7 +62,7 @@ class RegionSettings(Settings):
     """The rule for the region of interest: found (`auto`), the whole photograph (`none`), or a fixed `box`."""
 
     rule: Literal["auto", "none", "box"] = "auto"
-    box: tuple[int, int, int, int] | None = None
+    box: tuple[Pixel, Pixel, Pixel, Pixel] | None = None
 
     @model_validator(mode="after")
     def _box_goes_with_its_rule(self) -> "RegionSettings":
@@ -59,7 +74,7 @@ class RegionSettings(Settings):
 class PartSettings(Settings):
     """Shares of the normals. `test` counts all of them (where the layout brings no split), the rest what is left."""
 
-    seed: int = 0
+    seed: HashedSeed = 0
     test: float = Field(default=0.30, ge=0, lt=1)
     train: float = Field(default=0.55, gt=0, le=1)
     select: float = Field(default=0.10, ge=0, lt=1)
@@ -99,7 +114,7 @@ class GateSettings(Settings):
     margins: MarginSettings = MarginSettings()
     floors: FloorSettings = FloorSettings()
     false_alarm_quantile: float = Field(default=0.99, gt=0, lt=1)
-    max_latency_ratio: float = Field(default=1.5, gt=0)
+    max_latency_ratio: float = Field(default=1.5, gt=0, le=1e9)
 
 
 class DefectSettings(Settings):
@@ -112,9 +127,9 @@ class DefectSettings(Settings):
 
     anomalous: float = Field(default=0.75, gt=0, le=1)
     low: float = Field(default=0.9, gt=0, le=1)
-    min_area: int = Field(default=25, ge=1)
-    min_area_mm2: float | None = Field(default=None, gt=0)
-    pixels_per_mm: float | None = Field(default=None, gt=0)
+    min_area: int = Field(default=25, ge=1, le=10**9)
+    min_area_mm2: float | None = Field(default=None, gt=0, le=1e9)
+    pixels_per_mm: float | None = Field(default=None, gt=0, le=1e6)
 
     @model_validator(mode="after")
     def _millimetres_need_a_scale(self) -> "DefectSettings":
@@ -137,16 +152,16 @@ class WatchSettings(Settings):
     `custom-webhook/factory`.
     """
 
-    source_minutes: float = Field(default=15.0, ge=0)
-    settle_seconds: float = Field(default=60.0, ge=0)
+    source_minutes: float = Field(default=15.0, ge=0, le=1e6)
+    settle_seconds: float = Field(default=60.0, ge=0, le=1e7)
     retrain_on_new_data: bool = True
     retrain_on_drift: bool = False
     profile: str = "full"
     usual_defect_share: float = Field(default=0.1, gt=0, lt=1)
-    least_photographs: int = Field(default=20, ge=5)
+    least_photographs: int = Field(default=20, ge=5, le=1_000_000)
     drift_level: float = Field(default=0.05, gt=0, lt=1)
-    drift_size: float = Field(default=0.25, ge=0)
-    review_photographs: int = Field(default=20, ge=0)
+    drift_size: float = Field(default=0.25, ge=0, le=1000)
+    review_photographs: int = Field(default=20, ge=0, le=100_000)
     notify: tuple[str, ...] = ()
 
 

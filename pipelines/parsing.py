@@ -24,7 +24,7 @@ class _Loader(yaml.SafeLoader):
     _depth = 0
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
-        if getattr(self.peek_event(), "anchor", None):
+        if getattr(self.peek_event(), "anchor", None):  # type: ignore[no-untyped-call]  # the stubs leave it out
             raise MalformedError("anchors and aliases (&, *) are not read; write the value out")
         self._depth += 1
         if self._depth > _DEEPEST:

@@ -118,7 +118,9 @@ class Project:
         return SurfacePaths(self.root, name)
 
     def surface_names(self) -> list[str]:
-        return sorted(p.stem for p in self.surfaces_dir.glob("*.yaml") if p.name != "index.yaml")
+        """Name the surfaces that have settings; raise CallError for a file there that cannot be a surface's."""
+        found = sorted(p.stem for p in self.surfaces_dir.glob("*.yaml") if p.name != "index.yaml")
+        return [self.surface(name).name for name in found]
 
 
 def find_project(start: Path | None = None) -> Project:

@@ -1,7 +1,7 @@
 """Settings of one run: params.yaml, and over it a profile, what the surface's YAML says, and what one call changes."""
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -10,16 +10,19 @@ from pipelines.errors import SettingsError
 from pipelines.parsing import MalformedError, parse_yaml
 from pipelines.paths import Project
 from pipelines.records import Algorithm
-from pipelines.settings import Settings, check_settings, read_yaml
+from pipelines.settings import Seed, Settings, check_settings, read_yaml
+
+MOST = 1_000_000  # of steps, tiles or photographs: what exceeds it is a slip of the pen
+Layer = Annotated[int, Field(ge=0, le=1000)]
 
 
 class TileSettings(Settings):
     """How the tile plan is chosen; see params.yaml."""
 
     mode: Literal["auto", "fit", "grid"] = "auto"
-    tile: int = Field(default=256, ge=64, multiple_of=32)
+    tile: int = Field(default=256, ge=64, le=4096, multiple_of=32)
     overlap: float = Field(default=0.25, ge=0, le=0.75)
-    max_side: int = Field(default=1536, ge=256)
+    max_side: int = Field(default=1536, ge=256, le=65_536)
 
 
 class ScoreSettings(Settings):
@@ -31,13 +34,13 @@ class ScoreSettings(Settings):
 
 class PadimSettings(Settings):
     backbone: str = "lite0"
-    layers: tuple[int, ...] = (1, 2, 3)
-    features: int = Field(default=100, ge=1)
+    layers: tuple[Layer, ...] = Field(default=(1, 2, 3), min_length=1)
+    features: int = Field(default=100, ge=1, le=100_000)
     gaussian: Literal["auto", "steady", "per-position", "shared"] = "auto"
     stride: Literal[4, 8, 16, 32] = 8
-    prior_images: float = Field(default=15.0, ge=0)
-    ridge: float = Field(default=0.3, gt=0)
-    max_train_tiles: int = Field(default=2000, ge=1)
+    prior_images: float = Field(default=15.0, ge=0, le=1e6)
+    ridge: float = Field(default=0.3, gt=0, le=1e6)
+    max_train_tiles: int = Field(default=2000, ge=1, le=MOST)
     score: ScoreSettings = ScoreSettings()
 
 
@@ -47,12 +50,12 @@ class SteppedSettings(Settings):
     Training ends after `max_steps`, or where `patience` looks in a row were no better than the best.
     """
 
-    batch: int = Field(ge=1)
-    learning_rate: float = Field(gt=0)
-    max_steps: int = Field(ge=1)
-    check_every: int = Field(default=25, ge=1)
-    patience: int = Field(default=4, ge=1)
-    max_train_tiles: int = Field(default=2000, ge=1)
+    batch: int = Field(ge=1, le=4096)
+    learning_rate: float = Field(gt=0, le=10)
+    max_steps: int = Field(ge=1, le=MOST)
+    check_every: int = Field(default=25, ge=1, le=MOST)
+    patience: int = Field(default=4, ge=1, le=MOST)
+    max_train_tiles: int = Field(default=2000, ge=1, le=MOST)
     score: ScoreSettings = ScoreSettings()
 
 
@@ -60,7 +63,7 @@ class FeatureSettings(Settings):
     """A frozen network and which of its layers, or a transformer's blocks, are looked at."""
 
     backbone: str
-    layers: tuple[int, ...] = Field(min_length=1)
+    layers: tuple[Layer, ...] = Field(min_length=1)
 
     def in_words(self) -> str:
         """Say what is looked at.
@@ -78,15 +81,15 @@ class FastflowSettings(SteppedSettings):
     """
 
     backbone: str = "lite0"
-    layers: tuple[int, ...] = (1, 2, 3)
+    layers: tuple[Layer, ...] = Field(default=(1, 2, 3), min_length=1)
     beside: FeatureSettings | None = None
-    flow_steps: int = Field(default=8, ge=1)
-    hidden_ratio: float = Field(default=1.0, gt=0)
+    flow_steps: int = Field(default=8, ge=1, le=256)
+    hidden_ratio: float = Field(default=1.0, gt=0, le=64)
     conv3x3_only: bool = False
-    border: int = Field(default=1, ge=0)
-    batch: int = Field(default=8, ge=1)
-    learning_rate: float = Field(default=3e-3, gt=0)
-    max_steps: int = Field(default=200, ge=1)
+    border: int = Field(default=1, ge=0, le=1024)
+    batch: int = Field(default=8, ge=1, le=4096)
+    learning_rate: float = Field(default=3e-3, gt=0, le=10)
+    max_steps: int = Field(default=200, ge=1, le=MOST)
 
     def in_words(self) -> str:
         """Say which features are looked at."""
@@ -107,11 +110,11 @@ class EfficientAdSettings(SteppedSettings):
     teacher: str = "bundled"
     penalty: str | None = None
     hard_share: float = Field(default=0.05, gt=0, le=1)
-    batch: int = Field(default=1, ge=1)
-    learning_rate: float = Field(default=1e-3, gt=0)
-    max_steps: int = Field(default=150, ge=1)
+    batch: int = Field(default=1, ge=1, le=4096)
+    learning_rate: float = Field(default=1e-3, gt=0, le=10)
+    max_steps: int = Field(default=150, ge=1, le=MOST)
     # Kept teacher outputs take 1 to 3 MB a tile and light, and some hundred steps see no more tiles.
-    max_train_tiles: int = Field(default=300, ge=1)
+    max_train_tiles: int = Field(default=300, ge=1, le=MOST)
 
 
 class UnlabelledSettings(Settings):
@@ -123,10 +126,10 @@ class UnlabelledSettings(Settings):
     """
 
     contamination: float = Field(default=0.1, gt=0, lt=0.5)
-    false_blocks: float = Field(default=1.0, gt=0)
-    most_kinds: int = Field(default=5, ge=1)
+    false_blocks: float = Field(default=1.0, gt=0, le=1e6)
+    most_kinds: int = Field(default=5, ge=1, le=1000)
     separation: float = Field(default=0.25, ge=0, lt=1)
-    max_side: int = Field(default=3072, ge=256)
+    max_side: int = Field(default=3072, ge=256, le=65_536)
 
 
 class ExportSettings(Settings):
@@ -136,26 +139,26 @@ class ExportSettings(Settings):
 
 
 class EvaluationSettings(Settings):
-    bootstrap: int = Field(default=1000, ge=0)
-    pictures: int = Field(default=8, ge=0)
-    planted: int = Field(default=5, ge=0)
+    bootstrap: int = Field(default=1000, ge=0, le=100_000)
+    pictures: int = Field(default=8, ge=0, le=100_000)
+    planted: int = Field(default=5, ge=0, le=10_000)
 
 
 class AdaptSettings(Settings):
     """How a surface learns from another; see params.yaml."""
 
     finetune_rate: float = Field(default=0.1, gt=0, le=1)
-    planted: int = Field(default=60, ge=0)
-    most_shots: int = Field(default=64, ge=1)
-    tested: int = Field(default=200, ge=2)
+    planted: int = Field(default=60, ge=0, le=MOST)
+    most_shots: int = Field(default=64, ge=1, le=MOST)
+    tested: int = Field(default=200, ge=2, le=MOST)
 
 
 class RunSettings(Settings):
     """The resolved settings of one training run."""
 
-    seed: int = 0
+    seed: Seed = 0
     algorithms: tuple[Algorithm, ...] = tuple(Algorithm)
-    colour: float = Field(default=0.07, ge=0)
+    colour: float = Field(default=0.07, ge=0, le=100)
     tiles: TileSettings = TileSettings()
     padim: PadimSettings = PadimSettings()
     fastflow: FastflowSettings = FastflowSettings()

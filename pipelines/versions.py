@@ -10,18 +10,17 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import BaseModel, Field, ValidationError
 
+from pipelines.dvc_files import points_beside, read_lock, read_stage
 from pipelines.errors import BusyError, ToolError
 from pipelines.files import write_whole
-from pipelines.inside import InsidePath
-from pipelines.parsing import first_fault, parse_yaml, read_record
+from pipelines.parsing import parse_yaml, read_record
 from pipelines.paths import Project, SurfacePaths
 from pipelines.records import Record
 
 STAGES = ("validate", "preprocess")
 _POINTERS = ("source.dvc", "ledger.dvc")
-_CURE = "restore it from git, or remove it and run `knotwatch data update` for each surface"
+_INDEX = "restore it from git; knotwatch itself keeps it"
 
 
 class DataVersion(Record):
@@ -36,26 +35,6 @@ class DataVersion(Record):
     settings: str
 
 
-class _File(BaseModel):
-    """A file or folder of DVC's; what else DVC says of it is its own affair."""
-
-    path: InsidePath
-    md5: str | int = ""
-
-
-class _Stage(BaseModel):
-    """What is read of a stage in dvc.lock; of a DVC file, which has the same shape, the outs alone."""
-
-    outs: tuple[_File, ...] = ()
-    deps: tuple[_File, ...] = ()
-
-
-class _Lock(BaseModel):
-    """What is read of dvc.lock. Stages of the user's own may say anything."""
-
-    stages: dict[str, dict[str, Any]] = Field(default_factory=dict)
-
-
 def run_dvc(project: Project, *words: str, quiet: bool = True) -> str:
     """Run a DVC command in the project's folder and return its output.
 
@@ -63,6 +42,7 @@ def run_dvc(project: Project, *words: str, quiet: bool = True) -> str:
         BusyError: where another DVC command holds the project.
         ToolError: with DVC's own last words.
     """
+    _check_index(project)
     # dvc.yaml says `python`: it must be this one, also where the environment was not activated.
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
     done = subprocess.run(  # noqa: S603 - our own interpreter; words are checked names
@@ -84,6 +64,22 @@ def run_dvc(project: Project, *words: str, quiet: bool = True) -> str:
     raise ToolError(f"`dvc {' '.join(words)}` failed: {said[-1500:]}", cure="mend what it names, then run this again")
 
 
+def _check_index(project: Project) -> None:
+    """Refuse a list of surfaces that DVC would make paths outside of the project of, and empty before a stage runs."""
+    path = project.surfaces_index
+    if not path.is_file():
+        return
+    try:
+        found = parse_yaml(path.read_text("utf-8"))
+        names = (found.get("surfaces") or []) if isinstance(found, dict) else None
+    except ValueError as error:
+        raise ToolError(f"{path} is damaged: {error}", cure=_INDEX) from error
+    if not isinstance(names, list):
+        raise ToolError(f"{path} holds no list of surfaces", cure=_INDEX)
+    for name in names:
+        project.surface(str(name))
+
+
 def stage_names(surface: str) -> list[str]:
     return [f"{stage}@{surface}" for stage in STAGES]
 
@@ -95,28 +91,9 @@ def is_current(project: Project, surface: str) -> bool:
     return not json.loads(run_dvc(project, "status", "--json", *stage_names(surface)))
 
 
-def _read_lock(project: Project) -> dict[str, Any]:
-    if not project.dvc_lock.is_file():
-        return {"schema": "2.0"}
-    try:
-        found = parse_yaml(project.dvc_lock.read_text("utf-8")) or {"schema": "2.0"}
-        _Lock.model_validate(found)
-    except ValidationError as error:
-        raise ToolError(f"{project.dvc_lock} is damaged: {first_fault(error)}", cure=_CURE) from error
-    except ValueError as error:
-        raise ToolError(f"{project.dvc_lock} is damaged: {error}", cure=_CURE) from error
-    return dict(found)
-
-
 def _lock_entries(project: Project, surface: str) -> dict[str, Any]:
-    stages = _read_lock(project).get("stages", {})
-    found = {name: stages[name] for name in stage_names(surface) if name in stages}
-    for name, entry in found.items():
-        try:
-            _Stage.model_validate(entry)
-        except ValidationError as error:
-            raise ToolError(f"{project.dvc_lock}: {name}: {first_fault(error)}", cure=_CURE) from error
-    return found
+    stages = read_lock(project.dvc_lock).get("stages", {})
+    return {name: stages[name] for name in stage_names(surface) if name in stages}
 
 
 def data_version(project: Project, surface: str) -> str | None:
@@ -124,7 +101,7 @@ def data_version(project: Project, surface: str) -> str | None:
     entries = _lock_entries(project, surface)
     if len(entries) < len(STAGES):
         return None
-    validate, preprocess = (_Stage.model_validate(entries[name]) for name in stage_names(surface))
+    validate, preprocess = (read_stage(entries[name], f"{project.dvc_lock}: {name}") for name in stage_names(surface))
     made = {out.path: out.md5 for out in validate.outs}
     read = {dep.path: dep.md5 for dep in preprocess.deps if dep.path in made}
     if any(made[path] != md5 for path, md5 in read.items()):
@@ -180,7 +157,7 @@ def restore(project: Project, surface: str, kept: DataVersion, refresh: Callable
     for name, text in kept.pointers.items():
         write_whole(paths.raw / name, text)
     write_whole(paths.settings, kept.settings)
-    lock = _read_lock(project)
+    lock = read_lock(project.dvc_lock)
     stages = {**lock.get("stages", {}), **kept.lock}
     write_whole(project.dvc_lock, yaml.safe_dump({**lock, "stages": stages}, sort_keys=False))
     targets = [str((paths.raw / name).relative_to(project.root)) for name in kept.pointers]
@@ -214,13 +191,15 @@ def _check_cached(project: Project, surface: str) -> None:
 def _check_own(project: Project, surface: str, kept: DataVersion) -> None:
     """Refuse a version that names files outside the surface: it may come from a shared MLflow server."""
     foreign = sorted(set(kept.pointers) - set(_POINTERS)) + sorted(set(kept.lock) - set(stage_names(surface)))
-    foreign += [f"{name}: {text[:80]!r}" for name, text in kept.pointers.items() if not _points_beside(name, text)]
+    foreign += [f"{name}: {text[:80]!r}" for name, text in kept.pointers.items() if not points_beside(name, text)]
     work = project.surface(surface).work.relative_to(project.root).as_posix()
     for name, entry in kept.lock.items():
         try:
-            foreign += [out.path for out in _Stage.model_validate(entry).outs if not out.path.startswith(f"{work}/")]
-        except ValidationError as error:
-            foreign.append(f"{name}: {first_fault(error)}")
+            outs = read_stage(entry, name).outs
+        except ToolError as error:
+            foreign.append(error.problem)
+        else:
+            foreign += [out.path for out in outs if not out.path.startswith(f"{work}/")]
     if foreign:
         raise ToolError(
             f"data version {kept.version} names '{foreign[0]}', which is not of '{surface}'",
@@ -231,29 +210,13 @@ def _check_own(project: Project, surface: str, kept: DataVersion) -> None:
 def check_pointers(paths: SurfacePaths) -> None:
     """Raise ToolError where a surface's DVC files point anywhere but beside themselves: they may have been pulled."""
     for pointer in sorted(paths.raw.glob("*.dvc")):
-        if not _points_beside(pointer.name, pointer.read_text("utf-8", errors="replace")):
+        if not points_beside(pointer.name, pointer.read_text("utf-8", errors="replace")):
             raise ToolError(f"{pointer} points at another place than {pointer.stem} beside it", cure="restore it")
-
-
-def _points_beside(name: str, text: str) -> bool:
-    """Tell whether the DVC file `name` names what lies beside it under its own name, and nothing else."""
-    try:
-        found = parse_yaml(text)
-        return (
-            isinstance(found, dict)
-            and "wdir" not in found
-            and (
-                [out.path for out in _Stage.model_validate({"outs": found.get("outs", [])}).outs]
-                == [name.removesuffix(".dvc")]
-            )
-        )
-    except ValueError:
-        return False
 
 
 def forget_lock_entries(project: Project, surface: str) -> None:
     """Remove a surface's entries from dvc.lock."""
-    lock = _read_lock(project)
+    lock = read_lock(project.dvc_lock)
     if not lock.get("stages"):
         return
     stages = {k: v for k, v in lock.get("stages", {}).items() if k not in stage_names(surface)}

@@ -42,6 +42,7 @@ def add(
     """Bring a data set under DVC, write its settings, validate and prepare it. The source is never changed."""
     from flows.data import add_surface, check_source
     from pipelines.config import SourceSettings, read_procedural_options
+    from pipelines.settings import check_settings
 
     log_to_terminal()
     project = find_project()
@@ -53,7 +54,7 @@ def add(
     elif path is None:
         raise CallError(f"layout {layout} needs a PATH", cure=f"knotwatch data add {surface} FOLDER --layout {layout}")
     elif from_git:
-        source = SourceSettings(layout=layout, path=path, git_url=from_git)
+        source = check_settings(SourceSettings, {"layout": layout, "path": path, "git_url": from_git}, "data add")
     else:
         source = SourceSettings(layout=layout, path=str(check_source(Path(path))))
     _show_change(add_surface(project, surface, source), as_json)

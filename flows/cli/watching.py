@@ -1,17 +1,21 @@
 """`watch`."""
 
+import math
 import time
 from typing import Annotated
 
 import typer
 
 from flows.cli.output import print_json, say
+from pipelines.errors import CallError
+
+_LONGEST = 31_536_000.0  # a year
 
 
 def watch(
     surface: Annotated[str, typer.Argument(help="The surface's name, as `knotwatch data list` shows it.")],
     once: Annotated[bool, typer.Option("--once", help="Look once, then end.")] = False,
-    every: Annotated[float, typer.Option(min=1, help="Seconds between two looks.")] = 60.0,
+    every: Annotated[float, typer.Option(min=1, max=_LONGEST, help="Seconds between two looks.")] = 60.0,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object a look instead of text.")] = False,
 ) -> None:
     """Look for new photographs and drift; retrain where the surface's policy says so.
@@ -20,6 +24,8 @@ def watch(
     """
     from flows.calls import call_watch
 
+    if math.isnan(every):
+        raise CallError("--every nan is no number of seconds", cure="give 1 or more")
     while True:
         result = call_watch(surface)
         if as_json:
