@@ -15,17 +15,16 @@ from pipelines.files import write_whole
 from pipelines.paths import Project, SurfacePaths
 from pipelines.prepared import PreparedImage, read_index
 from pipelines.records import Layout, Record, Verdict
+from pipelines.sharing import pull, push
 from pipelines.sources import read_source
 from pipelines.sources.intake import Intake, note_arrivals, take_in
 from pipelines.sources.type_examples import TypesIntake, take_in_types
 from pipelines.versions import (
-    check_pointers,
     data_version,
     forget_lock_entries,
     read_kept,
     restore,
     run_dvc,
-    stage_names,
 )
 
 log = logging.getLogger(__name__)
@@ -128,18 +127,14 @@ def share(project: Project, verb: str, names: list[str]) -> str:
         raise CallError(
             "no DVC remote is set", cure="`dvc remote add -d NAME URL`, for example a folder or s3://bucket"
         )
-    targets = []
-    for name in names or project.surface_names():
-        paths = project.surface(name)
+    surfaces = sorted(set(names or project.surface_names()))
+    for name in surfaces:
         read_surface(project, name)
-        check_pointers(paths)
-        targets += [str(p.relative_to(project.root)) for p in sorted(paths.raw.glob("*.dvc"))]
-        targets += stage_names(name)
     with ExitStack() as locks:
-        for name in sorted(set(names or project.surface_names())):
+        for name in surfaces:
             locks.enter_context(surface_lock(project, name, f"data {verb}"))
         locks.enter_context(data_lock(project))
-        return run_dvc(project, verb, *targets)
+        return (push if verb == "push" else pull)(project, surfaces)
 
 
 def write_index(project: Project) -> None:

@@ -1,9 +1,10 @@
 """What is read of DVC's own files, dvc.lock and the pointers to raw data: they may have come from somebody else."""
 
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
 from pipelines.errors import ToolError
 from pipelines.inside import InsidePath
@@ -12,11 +13,22 @@ from pipelines.parsing import first_fault, parse_yaml
 _CURE = "restore it from git, or remove it and run `knotwatch data update` for each surface"
 
 
+class _Listed(BaseModel):
+    """A file of a folder that DVC keeps."""
+
+    relpath: InsidePath
+
+
+_LISTING = TypeAdapter(tuple[_Listed, ...])
+
+
 class DvcFile(BaseModel):
     """A file or folder that DVC keeps; what else DVC says of it is its own affair."""
 
     path: InsidePath
-    md5: str | int = ""
+    # Part of a path in DVC's cache.
+    md5: Annotated[str, Field(pattern=r"^[0-9A-Za-z]*(\.dir)?$")] | int = ""
+    files: tuple[_Listed, ...] = ()
 
 
 class DvcStage(BaseModel):
@@ -54,11 +66,29 @@ def read_stage(entry: object, where: str) -> DvcStage:
         raise ToolError(f"{where}: {first_fault(error)}", cure=_CURE) from error
 
 
-def points_beside(name: str, text: str) -> bool:
-    """Tell whether the DVC file `name` names what lies beside it under its own name, and nothing else."""
+def read_pointer(name: str, text: str, where: str) -> tuple[DvcFile, ...]:
+    """Read the DVC file `name`; raise ToolError where it names anything but what lies beside it under its own name."""
     try:
         found = parse_yaml(text)
         outs = DvcStage.model_validate({"outs": found.get("outs", [])}).outs if isinstance(found, dict) else ()
     except ValueError:
-        return False
-    return [out.path for out in outs] == [name.removesuffix(".dvc")] and "wdir" not in found
+        outs = ()
+    if [out.path for out in outs] != [name.removesuffix(".dvc")] or "wdir" in found:
+        raise ToolError(f"{where} does not point at what lies beside it: {text[:80]!r}", cure="do not use this data")
+    return outs
+
+
+def check_listings(cache: Path, folders: Iterable[DvcFile]) -> None:
+    """Raise ToolError where DVC's cache lists a file of a folder that lies outside of it: DVC itself would write it."""
+    for out in folders:
+        name = str(out.md5)
+        for place in (cache / "files/md5", cache):  # DVC's since version 3, and before
+            listing = place / name[:2] / name[2:]
+            try:
+                if listing.is_file():
+                    _LISTING.validate_json(listing.read_bytes())
+            except ValidationError as error:
+                raise ToolError(
+                    f"DVC's cache lists files of {out.path} that cannot be its own: {first_fault(error)}",
+                    cure="do not use this data: it was made to write outside of the project",
+                ) from error

@@ -72,7 +72,11 @@ def first_fault(error: ValidationError) -> str:
     first = error.errors(include_url=False, include_context=False)[0]
     where = ".".join(str(key) for key in first["loc"])
     words = str(first["msg"]).removeprefix("Value error, ")
-    return f"{where[:200]}: {words}" if where else words
+    return _printable(f"{where[:200]}: {words}" if where else words)
+
+
+def _printable(text: str) -> str:
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
 def read_record(model: type[_Model], path: Path, cure: str, kind: type[KnotwatchError] = ToolError) -> _Model:

@@ -112,7 +112,7 @@ class Project:
         """Name a surface's paths; raise CallError where the name could leave its folder."""
         if not _NAME.fullmatch(name) or name == "index":
             raise CallError(
-                f"'{name}' cannot name a surface: expected up to 63 of a-z, 0-9 and inner '-', not 'index'",
+                f"{name[:80]!r} cannot name a surface: expected up to 63 of a-z, 0-9 and inner '-', not 'index'",
                 cure="choose a name such as wood-boards",
             )
         return SurfacePaths(self.root, name)

@@ -188,7 +188,8 @@ def _png(pixels: NDArray[np.uint8]) -> bytes:
 
 
 def _remove_unnamed(out: Path, images: Iterable[PreparedImage], crops: set[Path]) -> int:
-    named = crops | {out / "index.csv"} | {out / i.file for i in images} | {out / i.mask for i in images if i.mask}
+    named = crops | {out / name for i in images for name in (i.file, i.mask) if name}
+    named.add(out / "index.csv")
     stale = [path for path in out.rglob("*") if path.is_file() and path not in named]
     for path in stale:
         path.unlink()

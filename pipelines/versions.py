@@ -5,13 +5,13 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from pipelines.dvc_files import points_beside, read_lock, read_stage
+from pipelines.dvc_files import DvcFile, check_listings, read_lock, read_pointer, read_stage
 from pipelines.errors import BusyError, ToolError
 from pipelines.files import write_whole
 from pipelines.parsing import parse_yaml, read_record
@@ -91,14 +91,15 @@ def is_current(project: Project, surface: str) -> bool:
     return not json.loads(run_dvc(project, "status", "--json", *stage_names(surface)))
 
 
-def _lock_entries(project: Project, surface: str) -> dict[str, Any]:
+def lock_entries(project: Project, surface: str) -> dict[str, Any]:
+    """Read what dvc.lock says of a surface's own stages."""
     stages = read_lock(project.dvc_lock).get("stages", {})
     return {name: stages[name] for name in stage_names(surface) if name in stages}
 
 
 def data_version(project: Project, surface: str) -> str | None:
     """Return the hash of the surface's own stage outputs, 16 hex digits; None before all were made of the same data."""
-    entries = _lock_entries(project, surface)
+    entries = lock_entries(project, surface)
     if len(entries) < len(STAGES):
         return None
     validate, preprocess = (read_stage(entries[name], f"{project.dvc_lock}: {name}") for name in stage_names(surface))
@@ -119,7 +120,7 @@ def capture(project: Project, surface: str) -> DataVersion:
     paths = project.surface(surface)
     kept = DataVersion(
         version=version,
-        lock=_lock_entries(project, surface),
+        lock=lock_entries(project, surface),
         pointers={p.name: p.read_text("utf-8") for p in _pointers(paths)},
         settings=paths.settings.read_text("utf-8"),
     )
@@ -151,7 +152,7 @@ def restore(project: Project, surface: str, kept: DataVersion, refresh: Callable
         ToolError: where the version names files that are not the surface's, or DVC cannot bring its files.
     """
     paths = project.surface(surface)
-    _check_own(project, surface, kept)
+    outs = _check_own(project, surface, kept)
     files = [*(paths.raw / name for name in _POINTERS), paths.settings, project.dvc_lock]
     before = {file: file.read_bytes() if file.is_file() else None for file in files}
     for name, text in kept.pointers.items():
@@ -165,6 +166,7 @@ def restore(project: Project, surface: str, kept: DataVersion, refresh: Callable
     try:
         refresh()
         _check_cached(project, surface)
+        refuse_listings(project, outs)
         run_dvc(project, "checkout", "--force", *targets)
     except BaseException:
         for file, data in before.items():
@@ -188,30 +190,33 @@ def _check_cached(project: Project, surface: str) -> None:
         )
 
 
-def _check_own(project: Project, surface: str, kept: DataVersion) -> None:
-    """Refuse a version that names files outside the surface: it may come from a shared MLflow server."""
+def _check_own(project: Project, surface: str, kept: DataVersion) -> list[DvcFile]:
+    """Return what a version names; refuse files outside the surface: it may come from a shared MLflow server."""
     foreign = sorted(set(kept.pointers) - set(_POINTERS)) + sorted(set(kept.lock) - set(stage_names(surface)))
-    foreign += [f"{name}: {text[:80]!r}" for name, text in kept.pointers.items() if not points_beside(name, text)]
+    outs: list[DvcFile] = []
     work = project.surface(surface).work.relative_to(project.root).as_posix()
-    for name, entry in kept.lock.items():
-        try:
-            outs = read_stage(entry, name).outs
-        except ToolError as error:
-            foreign.append(error.problem)
-        else:
-            foreign += [out.path for out in outs if not out.path.startswith(f"{work}/")]
+    try:
+        for name, text in kept.pointers.items():
+            outs += read_pointer(name, text, name)
+        for name, entry in kept.lock.items():
+            made = read_stage(entry, name).outs
+            foreign += [out.path for out in made if not out.path.startswith(f"{work}/")]
+            outs += made
+    except ToolError as error:
+        foreign.append(error.problem)
     if foreign:
         raise ToolError(
             f"data version {kept.version} names '{foreign[0]}', which is not of '{surface}'",
             cure="do not use this version",
         )
+    return outs
 
 
-def check_pointers(paths: SurfacePaths) -> None:
-    """Raise ToolError where a surface's DVC files point anywhere but beside themselves: they may have been pulled."""
-    for pointer in sorted(paths.raw.glob("*.dvc")):
-        if not points_beside(pointer.name, pointer.read_text("utf-8", errors="replace")):
-            raise ToolError(f"{pointer} points at another place than {pointer.stem} beside it", cure="restore it")
+def refuse_listings(project: Project, outs: Iterable[DvcFile]) -> None:
+    """Raise ToolError where a folder among `outs`, as DVC's cache lists it, holds a file outside of it."""
+    folders = [out for out in outs if str(out.md5).endswith(".dir")]
+    if folders:
+        check_listings(Path(run_dvc(project, "cache", "dir").strip()), folders)
 
 
 def forget_lock_entries(project: Project, surface: str) -> None:

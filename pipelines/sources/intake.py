@@ -141,6 +141,9 @@ def copy_file(source: Path, target: Path) -> None:
         shutil.copystat(source, part)
         part.chmod(0o644)
         part.replace(target)
+    except OSError as error:
+        error.filename = error.filename or str(target)  # the system names none where a write fails
+        raise
     finally:
         part.unlink(missing_ok=True)
 

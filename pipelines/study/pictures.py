@@ -11,6 +11,7 @@ from pipelines.imaging.crops import cut_crop
 from pipelines.imaging.overlay import FOUND, TRUE, heatmap, outline
 from pipelines.imaging.scaling import shrink
 from pipelines.imaging.tile_plan import plan_canvas, plan_positions
+from pipelines.inside import inside
 from pipelines.metrics.outlines import draw_outlines
 from pipelines.reports.wording import count_in_words
 from pipelines.study.folder import Study
@@ -24,7 +25,7 @@ _NEAR_SIDE = 150
 
 def show_photographs(study: Study, prepared: Prepared) -> Picture:
     """Show all usable photographs, small."""
-    panels = [(i.path, shrink(read_photograph(prepared.raw / i.path), study.panel)) for i in prepared.images]
+    panels = [(i.path, shrink(read_photograph(inside(prepared.raw, i.path)), study.panel)) for i in prepared.images]
     return lay_out(panels, 3, study.panel * 2 // 3, f"{count_in_words(len(panels), 'photograph')}, side by side")
 
 
@@ -33,7 +34,7 @@ def show_tiles(study: Study, prepared: Prepared, model: Model) -> Picture:
     image, plan = prepared.images[0], model.trained.plan
     box, canvas = image.box, plan_canvas(plan, image.box.height, image.box.width)
     across, down = box.width / canvas.width, box.height / canvas.height
-    drawn = read_photograph(prepared.raw / image.path).copy()
+    drawn = read_photograph(inside(prepared.raw, image.path)).copy()
     line = max(2, round(3 * max(drawn.shape) / study.panel))
     positions = plan_positions(plan, box.height, box.width)
     # The first is drawn last, over its neighbours.

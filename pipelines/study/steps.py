@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from pipelines.calibrate import calibrate
 from pipelines.config import SourceSettings, SurfaceSettings
 from pipelines.imaging.decoding import decode_photograph
+from pipelines.inside import inside
 from pipelines.loader import Detector, Scan
 from pipelines.memory import reset_peak
 from pipelines.prepared import TYPES, PreparedImage, read_index
@@ -108,7 +109,7 @@ def scan(model: Model, prepared: Prepared, names: Sequence[str] | None = None) -
 
 
 def _scan(model: Model, raw: Path, name: str) -> Scanned:
-    photograph = read_photograph(raw / name)
+    photograph = read_photograph(inside(raw, name))
     started = time.monotonic()
     found = model.detector.scan(photograph)
     return Scanned(name, photograph, found, time.monotonic() - started)

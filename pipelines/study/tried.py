@@ -6,6 +6,7 @@ import numpy as np
 
 from pipelines.imaging.region import find_region
 from pipelines.imaging.scoring import ScoreRule
+from pipelines.inside import inside
 from pipelines.loader import scan_region
 from pipelines.metrics.outlines import Pixels, compare_with_outlines
 from pipelines.models.runtime import TileModel
@@ -58,7 +59,7 @@ def _rank(study: Study, prepared: Prepared, names: list[str], settings: RunSetti
 
 
 def _pixels(study: Study, prepared: Prepared, name: str, trained: Trained, model: TileModel) -> Pixels:
-    photograph = read_photograph(prepared.raw / name)
+    photograph = read_photograph(inside(prepared.raw, name))
     box = find_region(photograph, SURFACE.region)
     # How a map becomes an image score does not matter here.
     rule = ScoreRule(border_share=0.0, top_share=0.0)

@@ -1,13 +1,14 @@
 """Where artefacts lie: locations that move with the project folder. MLflow loads this file as a plug-in."""
 
 import re
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from urllib.parse import unquote, urlsplit
 
 import mlflow
 from mlflow.store.artifact.local_artifact_repo import LocalArtifactRepository
 
-from pipelines.errors import ToolError
+from pipelines.errors import PathError, ToolError
+from pipelines.inside import inside
 from pipelines.paths import find_project
 
 SCHEME = "knotwatch"
@@ -24,10 +25,11 @@ class ProjectArtifacts(LocalArtifactRepository):
         uri = tracking_uri or mlflow.get_tracking_uri()
         database = re.match(r"sqlite:///(.+)$", uri)
         home = Path(database.group(1)).parent if database else find_project().state / "mlflow"
-        relative = unquote(urlsplit(artifact_uri).path).lstrip("/")
-        folder = (home / "artifacts" / relative).resolve()
-        if not folder.is_relative_to((home / "artifacts").resolve()):
+        relative = str(PurePosixPath(unquote(urlsplit(artifact_uri).path).lstrip("/")))
+        try:
+            folder = home / "artifacts" if relative == "." else inside(home / "artifacts", relative)
+        except PathError as error:
             raise ToolError(
-                f"the artefact location {artifact_uri} leaves {home}", cure="remove the run or version that names it"
-            )
-        super().__init__(folder.as_uri(), tracking_uri, registry_uri)
+                f"the artefact location {artifact_uri!r} leaves {home}", cure="remove the run or version that names it"
+            ) from error
+        super().__init__(folder.resolve().as_uri(), tracking_uri, registry_uri)
