@@ -20,7 +20,8 @@ from pipelines.records import Algorithm, Label, Part, Start, Strategy, TilePlan,
 from pipelines.run_settings import RunSettings, SteppedSettings, TileSettings
 
 if TYPE_CHECKING:
-    from pipelines.models.fitted import Fitted
+    from pipelines.inside import inside
+from pipelines.models.fitted import Fitted
 
 SIGHTS = {
     Algorithm.PADIM: USUAL_SIGHT,
@@ -66,8 +67,10 @@ def train(
         train_images, select_images = _hold_back(train_images, select_images)
     plan = choose_tile_plan(algorithm, parts[Part.TRAIN], settings, start)
     most = settings.of(algorithm).max_train_tiles
-    tiles = TileSet([prepared / i.file for i in train_images], plan, max_tiles=most, seed=settings.seed)
-    select = TileSet([prepared / i.file for i in select_images], plan, max_tiles=_SELECT_TILES, seed=settings.seed)
+    tiles = TileSet([inside(prepared, i.file) for i in train_images], plan, max_tiles=most, seed=settings.seed)
+    select = TileSet(
+        [inside(prepared, i.file) for i in select_images], plan, max_tiles=_SELECT_TILES, seed=settings.seed
+    )
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     unlabelled = start is None and is_unlabelled(images)

@@ -108,14 +108,14 @@ def read_arrivals(path: Path) -> pd.DataFrame:
     if not path.is_file():
         return pd.DataFrame({"path": pd.Series(dtype=str), "arrival": pd.Series(dtype=int)})
     try:
-        found = pd.read_csv(path, keep_default_na=False, dtype={"path": str, "arrival": int}, encoding="utf-8")
+        found = pd.read_csv(path, keep_default_na=False, dtype=str, encoding="utf-8")
         if list(found.columns) != ["path", "arrival"]:
             raise MalformedError("expected the columns path and arrival")
         for name in found["path"]:
             check_name(name)
-    except (ValueError, OverflowError) as error:
+        return found.astype({"arrival": int})
+    except (ValueError, TypeError, OverflowError) as error:
         raise SourceError(f"{path} is damaged ({error})", cure="restore it from DVC: `dvc checkout --force`") from error
-    return found
 
 
 def _differs(source: Path, copy: Path) -> bool:

@@ -58,7 +58,7 @@ def read_manifest(path: Path) -> pd.DataFrame:
             _DEFECTS.validate_python(parse_json(defects or "{}"))
     except ValidationError as error:
         raise ToolError(f"{path} cannot be read as a manifest: {first_fault(error)}", cure=_CURE) from error
-    except (OSError, ValueError, OverflowError) as error:
+    except (OSError, ValueError, TypeError, OverflowError) as error:
         raise ToolError(f"{path} cannot be read as a manifest: {error}", cure=_CURE) from error
     return frame
 
