@@ -65,9 +65,9 @@ _FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 def explain_os_error(error: OSError) -> KnotwatchError:
     """Say in our words what the system said: which file, why, and what to do."""
-    problem = f"{error.filename or 'a file'}: {error.strerror or error}"
+    problem = f"{str(error.filename or 'a file')[:300]}: {error.strerror or error}"
     if error.errno == errno.ENAMETOOLONG:
-        return CallError(f"{problem[:120]} … {error.strerror}", cure="name a file with a shorter name")
+        return CallError(problem, cure="name a file with a shorter name")
     if error.errno in _FULL:
         return DiskError(problem, cure="free space on that disk, then run this again")
     if error.errno in _FORBIDDEN:

@@ -129,7 +129,7 @@ def find_reviewed(review: Review, root: Path, folders: Sequence[Path] = ()) -> l
             found.append(same)
     if missing:
         raise CallError(
-            f"{len(missing)} of {len(review.photographs)} photographs are not there as they were: {missing[0]}",
+            f"{len(missing)} of {len(review.photographs)} photographs are not there as they were: {missing[0][:300]}",
             cure="name the folder where they are now: --photographs FOLDER",
         )
     return found

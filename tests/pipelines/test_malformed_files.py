@@ -20,8 +20,6 @@ from tests.pipelines.hostile import index_row, review_row, write_csv, write_file
 
 DEEP = "[" * 100_000 + "]" * 100_000
 LAUGHS = "a: &a [1, 2]\n" + "".join(f"{y}: &{y} [*{x}, *{x}, *{x}, *{x}]\n" for x, y in pairwise("abcdefghi"))
-    f"{y}: &{y} [*{x}, *{x}, *{x}, *{x}]\n" for x, y in zip("abcdefgh", "bcdefghi", strict=True)
-)
 SQUARE = [[5, 5], [5, 9], [9, 9]]
 
 

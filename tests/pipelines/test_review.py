@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from pipelines.errors import CallError, ImageError
+from pipelines.errors import CallError, ImageError, SourceError
 from pipelines.records import Box, Label
 from pipelines.review import Review, find_reviewed, read_review, take_review
 from pipelines.sources.reviews import read_reviews
@@ -153,3 +153,35 @@ def test_a_types_name_cannot_hold_control_characters(tmp_path: Path) -> None:
     photograph = paint(tmp_path / "a.png")
     with pytest.raises(ValueError, match="type"):
         save(judge(photograph, ("confirmed", "knot\nhidden")))
+
+
+@pytest.mark.parametrize("place", ["image", "mask"])
+def test_a_ledger_of_somebody_else_writes_nothing_outside(tmp_path: Path, place: str) -> None:
+    photograph, ledger = paint(tmp_path / "photographs/a.png"), tmp_path / "project/data/raw/oak/ledger"
+    review = save(judge(photograph, ("confirmed", None)))
+    take_review(review, [photograph], ledger, 200)
+    table = ledger / "reviews/reviews.csv"
+    known = pd.read_csv(table, keep_default_na=False)
+    table.write_text(known.assign(**{place: "reviews/../../../../../../stolen.png"}).to_csv(index=False))
+    before = {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()}
+    with pytest.raises(SourceError, match="leads out of the folder"):
+        take_review(review, [photograph], ledger, 200)
+    assert {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()} == before
+
+
+def test_a_link_in_a_ledger_writes_nothing_outside(tmp_path: Path) -> None:
+    photograph, ledger, outside = paint(tmp_path / "a.png"), tmp_path / "ledger", tmp_path / "outside"
+    (ledger / "reviews").mkdir(parents=True)
+    outside.mkdir()
+    (ledger / "reviews/photographs").symlink_to(outside)
+    with pytest.raises(SourceError, match="leads out of the folder"):
+        take_review(save(judge(photograph, ("rejected", None))), [photograph], ledger, 200)
+    assert not list(outside.iterdir())
+
+
+def test_a_photographs_odd_name_is_none_in_the_ledger(tmp_path: Path) -> None:
+    for name in (f"{'木' * 80}.png", "a.p\nng", f"a.{'x' * 200}", "a\\..\\b.png"):
+        photograph = tmp_path / name
+        paint(tmp_path / "a.png").rename(photograph)
+        (taken,) = take_review(save(judge(photograph, ("confirmed", None))), [photograph], tmp_path / "ledger", 200)
+        assert (tmp_path / "ledger" / taken.image).read_bytes() == photograph.read_bytes()
