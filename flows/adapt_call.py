@@ -4,6 +4,7 @@ import os
 import time
 from typing import TYPE_CHECKING
 
+from flows.disk import require_space
 from flows.environment import log_to_terminal, prepare_environment
 from flows.locks import surface_lock
 from pipelines.config import read_surface
@@ -29,8 +30,10 @@ def call_adapt(
     if source == target:
         raise CallError(f"'{source}' cannot be adapted to itself", cure=f"knotwatch retrain {source}")
     resolve_run(project, read_surface(project, target), profile, assignments)
+    require_space(project)
     # The command prints an error itself, once and without a traceback.
     os.environ.setdefault("PREFECT_LOGGING_LEVEL", "CRITICAL")
+    os.environ.setdefault("PREFECT_SERVER_LOGGING_LEVEL", "CRITICAL")
     prepare_environment(project)
     from flows.adapt import adapt
     from flows.adapt_results import AdaptResult

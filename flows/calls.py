@@ -4,6 +4,7 @@ import os
 import time
 from contextlib import suppress
 
+from flows.disk import require_space
 from flows.environment import log_to_terminal, prepare_environment
 from flows.locks import data_lock, surface_lock
 from flows.results import RetrainResult
@@ -26,8 +27,10 @@ def call_retrain(surface: str, profile: str, assignments: list[str], trial: str 
     log_to_terminal()
     # Wrong settings stop here, before a server or a library is started.
     resolve_run(project, read_surface(project, surface), profile, assignments)
+    require_space(project)
     # The command prints an error itself, once and without a traceback.
     os.environ.setdefault("PREFECT_LOGGING_LEVEL", "CRITICAL")
+    os.environ.setdefault("PREFECT_SERVER_LOGGING_LEVEL", "CRITICAL")
     prepare_environment(project)
     with surface_lock(project, surface, "retrain"):
         unchanged = None if force or trial else _find_unchanged(project, surface, profile, assignments)
@@ -67,6 +70,7 @@ def call_watch(surface: str) -> WatchResult:
     log_to_terminal()
     read_surface(project, surface)
     os.environ.setdefault("PREFECT_LOGGING_LEVEL", "CRITICAL")
+    os.environ.setdefault("PREFECT_SERVER_LOGGING_LEVEL", "CRITICAL")
     prepare_environment(project)
     from flows.watch import watch
 

@@ -2,7 +2,8 @@
 
 import logging
 
-from pipelines.errors import KnotwatchError, explain_os_error
+from flows.disk import explain_by_disk
+from pipelines.errors import KnotwatchError
 from pipelines.interrupt import heed_interrupt
 from pipelines.records import Algorithm
 from pipelines.reports.comparison import Failure
@@ -16,8 +17,8 @@ def describe_failure(algorithm: Algorithm, error: Exception) -> Failure:
     Raises KeyboardInterrupt where it was Ctrl-C: Prefect's engine, stopped while it sets up a task, raises ValueError.
     """
     heed_interrupt()
-    if isinstance(error, OSError):
-        error = explain_os_error(error)
+    if not isinstance(error, KnotwatchError):
+        error = explain_by_disk(error) or error
     if isinstance(error, KnotwatchError):
         log.error("%s failed: %s", algorithm, error)
         return Failure(algorithm=algorithm, problem=error.problem, cure=error.cure)

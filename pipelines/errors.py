@@ -56,7 +56,7 @@ class ToolError(KnotwatchError):
 
 
 class DiskError(KnotwatchError):
-    """The system refused a file: a full disk, a folder that may not be written."""
+    """The system refused something: a full disk, a folder that may not be written."""
 
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -65,11 +65,12 @@ _FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 def explain_os_error(error: OSError) -> KnotwatchError:
     """Say in our words what the system said: which file, why, and what to do."""
-    problem = f"{str(error.filename or 'a file')[:300]}: {error.strerror or error}"
+    said = error.strerror or str(error) or type(error).__name__
+    problem = f"{str(error.filename)[:300]}: {said}" if error.filename else f"the system says: {said}"
     if error.errno == errno.ENAMETOOLONG:
         return CallError(problem, cure="name a file with a shorter name")
     if error.errno in _FULL:
         return DiskError(problem, cure="free space on that disk, then run this again")
     if error.errno in _FORBIDDEN:
         return DiskError(problem, cure="allow this user to write there, or name another folder")
-    return DiskError(problem, cure="see that the file is there and can be read, then run this again")
+    return DiskError(problem, cure="mend what it names, then run this again")

@@ -1,6 +1,5 @@
 """`knotwatch` and its commands."""
 
-import logging
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -9,7 +8,8 @@ import typer
 from flows.cli import adapting, data, promotion, serving, watching
 from flows.cli.output import err, print_error, print_json
 from flows.cli.retrained import print_retrain
-from pipelines.errors import CallError, KnotwatchError, explain_os_error
+from flows.disk import explain_by_disk
+from pipelines.errors import CallError, KnotwatchError
 from pipelines.interrupt import interrupts_first, remember_interrupts
 
 app = typer.Typer(
@@ -27,7 +27,6 @@ Surface = Annotated[str, typer.Argument(help="The surface's name, as `knotwatch 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
 
 
-log = logging.getLogger(__name__)
 _STOPPED = 130  # what typer, too, answers to Ctrl-C
 # typer carries its own copy of click; this is the public way to the root of its errors about a wrong call.
 _UsageError: Any = typer.BadParameter.__bases__[0]
@@ -43,13 +42,16 @@ def run(words: list[str]) -> int:
     except KnotwatchError as error:
         print_error(error, as_json="--json" in words)
         return error.exit_code
-    except OSError as error:
-        return _tell_os_error(error, as_json="--json" in words)
     except _UsageError as error:
         error.show()
         return 2
     except (KeyboardInterrupt, typer.Abort):
         code = _STOPPED
+    except Exception as error:
+        if (told := explain_by_disk(error)) is None:
+            raise
+        print_error(told, as_json="--json" in words)
+        return told.exit_code
     if code == _STOPPED:
         err.print("knotwatch: stopped; nothing is left half written")
     return code
@@ -60,14 +62,6 @@ def _check_words(words: list[str]) -> None:
     wrong = next((word for word in words if "\0" in word), None)
     if wrong is not None:
         raise CallError(f"{wrong!r} holds a NUL character", cure="leave it out")
-
-
-def _tell_os_error(error: OSError, *, as_json: bool) -> int:
-    """Say what the system refused; a full disk is no fault of the program's, and its stack helps nobody."""
-    log.debug("refused by the system", exc_info=error)
-    told = explain_os_error(error)
-    print_error(told, as_json=as_json)
-    return told.exit_code
 
 
 @app.command(epilog="Example: knotwatch retrain wood-boards --profile quick --set padim.features=64 --json")
