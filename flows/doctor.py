@@ -1,16 +1,22 @@
 """`knotwatch doctor`: what this machine and this project lack."""
 
+import os
 import shutil
 import sys
 from collections.abc import Callable
 from importlib.metadata import version
+from typing import TYPE_CHECKING
 
 import psutil
 
+from flows.store_damage import refuse_damage
 from pipelines.config import read_surface
 from pipelines.paths import Project
 from pipelines.records import Record
 from pipelines.run_settings import resolve_run
+
+if TYPE_CHECKING:
+    from pipelines.tracking.store import Tracking
 
 
 class Check(Record):
@@ -83,18 +89,25 @@ def _settings(project: Project) -> tuple[bool, str]:
 
 
 def _tracking(project: Project) -> tuple[bool, str]:
-    from pipelines.tracking.store import Tracking
+    return True, _open_store(project).uri
 
-    return True, Tracking(project).uri
+
+def _open_store(project: Project) -> "Tracking":
+    """Open MLflow's store, but no damaged one: MLflow would make tables in it, and hide what happened."""
+    from pipelines.tracking.store import Tracking, local_uri
+
+    # MLflow itself writes the variable when an address is set, so its presence alone says nothing.
+    if os.environ.get("MLFLOW_TRACKING_URI") in {None, "", local_uri(project)}:
+        refuse_damage(project)
+    return Tracking(project)
 
 
 def _champions(project: Project) -> tuple[bool, str]:
     """Load each champion and have it reproduce its reference tiles."""
     from pipelines.loader import Detector
     from pipelines.models.runtime import named_device
-    from pipelines.tracking.store import Tracking
 
-    tracking = Tracking(project)
+    tracking = _open_store(project)
     found = []
     for name in project.surface_names():
         champion = tracking.champion(name)

@@ -19,6 +19,7 @@ from pipelines.interrupt import interrupts_first
 from pipelines.paths import Project
 from pipelines.records import Record
 from pipelines.tracking.artifacts import SCHEME
+from pipelines.tracking.closing import close_stopped
 from pipelines.tracking.runs import MOST_TAG, PROCESS, Run, process_tag
 
 LOADER = "pipelines.loader"
@@ -59,9 +60,10 @@ class Tracking:
             with FileLock(home / "open.lock") if self._local else nullcontext():
                 self._client.search_experiments(max_results=1)
         except Exception as error:
+            remote = "start that server, or unset MLFLOW_TRACKING_URI to use the project's own store"
+            local = "end what holds the database, or put it back from a copy; `knotwatch doctor` says what is wrong"
             raise ToolError(
-                f"MLflow at {self.uri} does not answer: {error}",
-                cure="start that server, or unset MLFLOW_TRACKING_URI to use the project's own store",
+                f"MLflow at {self.uri} does not answer: {error}", cure=local if self._local else remote
             ) from error
 
     @property
@@ -84,7 +86,7 @@ class Tracking:
 
     @contextmanager
     def run(self, surface: str, name: str, *, parent: str | None = None, tags: Mapping[str, str]) -> Iterator[Run]:
-        """Open a run and close it as what it became: finished, failed, or killed by Ctrl-C."""
+        """Open a run and close it as what it became: finished, failed, or killed by Ctrl-C or SIGTERM."""
         nested = {"mlflow.parentRunId": parent} if parent else {}
         known = {**tags, **nested, PROCESS: process_tag()}
         made = self._client.create_run(self.experiment(surface), run_name=name, tags=known)
@@ -97,7 +99,7 @@ class Tracking:
             self._client.set_terminated(run.id, "FAILED")
             raise
         except BaseException:
-            self._client.set_terminated(run.id, "KILLED")
+            close_stopped(self._client, run.id)
             raise
         self._client.set_terminated(run.id, "FAILED" if run.failed else "FINISHED")
 
