@@ -17,6 +17,7 @@ from flows.adapt_report import describe, write_task
 from flows.adapt_results import AdaptResult, AttemptResult, ChosenResult
 from flows.algorithm import Shared, log_data, train_algorithm
 from flows.attempt import Attempt, attempt
+from flows.cancelled import mark_cancelled
 from flows.environment import log_stages, prepare_environment
 from flows.failures import describe_failure
 from flows.job import Job, resolve_job
@@ -52,7 +53,7 @@ class _Adapting(NamedTuple):
     asked: Strategy | None
 
 
-@flow(name="adapt", flow_run_name="adapt {source} to {target}", on_failure=[tell_failure])
+@flow(name="adapt", flow_run_name="adapt {source} to {target}", on_failure=[tell_failure], on_crashed=[mark_cancelled])
 def adapt(  # noqa: PLR0913, PLR0917 - a flow is called with what its command takes
     source: str,
     target: str,

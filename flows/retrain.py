@@ -11,6 +11,7 @@ from prefect import flow
 
 from flows import artifacts
 from flows.algorithm import Shared, log_data, train_algorithm
+from flows.cancelled import mark_cancelled
 from flows.environment import log_stages, prepare_environment
 from flows.failures import describe_failure
 from flows.job import Job, resolve_job
@@ -33,7 +34,7 @@ from pipelines.tracking.store import Tracking
 log = logging.getLogger(__name__)
 
 
-@flow(name="retrain", flow_run_name="retrain {surface}", on_failure=[tell_failure])
+@flow(name="retrain", flow_run_name="retrain {surface}", on_failure=[tell_failure], on_crashed=[mark_cancelled])
 def retrain(
     surface: str,
     profile: str = "full",

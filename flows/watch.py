@@ -7,6 +7,7 @@ from typing import Any
 
 from prefect import flow
 
+from flows.cancelled import mark_cancelled
 from flows.environment import log_stages, prepare_environment
 from flows.locks import watch_lock
 from flows.notify import notify
@@ -27,7 +28,7 @@ from pipelines.tracking.store import Tracking
 log = logging.getLogger(__name__)
 
 
-@flow(name="watch", flow_run_name="watch {surface}")
+@flow(name="watch", flow_run_name="watch {surface}", on_crashed=[mark_cancelled])
 def watch(surface: str, at_once: bool = False) -> dict[str, Any]:
     """Look at a surface once.
 

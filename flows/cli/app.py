@@ -10,7 +10,7 @@ from flows.cli.output import err, print_error, print_json
 from flows.cli.retrained import print_retrain
 from flows.disk import explain_by_disk
 from pipelines.errors import CallError, KnotwatchError
-from pipelines.interrupt import interrupts_first, remember_interrupts
+from pipelines.interrupt import exit_code_of_stop, interrupts_first, remember_interrupts
 
 app = typer.Typer(
     name="knotwatch",
@@ -54,6 +54,7 @@ def run(words: list[str]) -> int:
         return told.exit_code
     if code == _STOPPED:
         err.print("knotwatch: stopped; nothing is left half written")
+        return exit_code_of_stop()
     return code
 
 
