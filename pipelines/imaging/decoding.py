@@ -4,7 +4,7 @@ import io
 import threading
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,6 +28,11 @@ _TURNS = {
     8: Image.Transpose.ROTATE_90,
 }
 _SIDEWAYS = (5, 6, 7, 8)
+_TILE_WIDTH, _TILE_LENGTH = 322, 323
+# A progressive JPEG refines the whole photograph with each scan; those of cameras and optimisers have up to twenty. A
+# few bytes a scan would keep the decoder busy for hours.
+_MOST_SCANS = 100
+_MOST_FRAMES = 100
 # Pillow's limit on size and the warnings module's filters are global: one thread at a time may change them.
 _GLOBALS = threading.Lock()
 
@@ -60,10 +65,21 @@ def decode_photograph(data: bytes | Path, max_megapixels: float) -> Decoded:
     """
     with _opened(data) as file:
         _check(file, max_megapixels)
+        _check_scans(file)
         mode, bit_depth, inverted = file.mode, depth_of(file), stored_inverted(file)
         image, orientation = _upright(file)
         stored = (image.height, image.width) if orientation in _SIDEWAYS else image.size
         return Decoded(to_rgb(image, bit_depth, inverted=inverted), mode, bit_depth, orientation, stored)
+
+
+def read_pixels(data: bytes) -> int:
+    """Return how many pixels decoding a photograph takes, without decoding it.
+
+    Raises:
+        ImageError: for a file that is empty or no image.
+    """
+    with _opened(data) as file:
+        return _count_pixels(file)
 
 
 def decode_mask(data: bytes | Path, photograph: Decoded) -> NDArray[np.uint8]:
@@ -130,15 +146,46 @@ def _reason(error: Exception) -> str:
     return f"file is damaged ({type(error).__name__})"
 
 
+def _count_pixels(file: ImageFile.ImageFile) -> int:
+    """Count the pixels of a file or, where that is more, of one tile of a TIFF: it is decoded whole, however little of
+    it is the photograph."""
+    tags = getattr(file, "tag_v2", {})
+    tile = [tags.get(number, 0) for number in (_TILE_WIDTH, _TILE_LENGTH)]
+    in_tile = tile[0] * tile[1] if all(isinstance(side, int) for side in tile) else 0
+    return max(file.width * file.height, in_tile)
+
+
 def _check(file: ImageFile.ImageFile, max_megapixels: float) -> None:
-    if file.width * file.height > max_megapixels * 1e6:
+    if _count_pixels(file) > max_megapixels * 1e6:
         raise ImageError(
             f"{file.width} x {file.height} pixels are more than {max_megapixels:g} megapixels",
             cure="raise `validation.max_megapixels` in the surface's settings if it is a photograph",
         )
-    frames = getattr(file, "n_frames", 1)
+    frames = _count_frames(file)
     if frames > 1 and file.format != "MPO":
         raise ImageError(f"holds {frames} frames, not one photograph", cure="export each frame as a file of its own")
+
+
+def _count_frames(file: ImageFile.ImageFile) -> int:
+    """Count a file's frames, of a TIFF at most a hundred: for each, Pillow looks through all that came before."""
+    if file.format != "TIFF":
+        return int(getattr(file, "n_frames", 1))
+    count = 1
+    with suppress(EOFError):
+        while getattr(file, "is_animated", False) and count < _MOST_FRAMES:
+            file.seek(count)
+            count += 1
+    file.seek(0)
+    return count
+
+
+def _check_scans(file: ImageFile.ImageFile) -> None:
+    if file.format not in {"JPEG", "MPO"} or file.fp is None:
+        return
+    file.fp.seek(0)
+    scans = file.fp.read().count(b"\xff\xda")
+    if scans > _MOST_SCANS:
+        raise ImageError(f"holds {scans} scans, more than {_MOST_SCANS}", cure="save it again as a plain JPEG")
 
 
 def _upright(file: ImageFile.ImageFile) -> tuple[Image.Image, int]:
