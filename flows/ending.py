@@ -19,7 +19,7 @@ _last: list[Callable[[], None]] = []
 def watch_over_end() -> None:
     """Have the process ended by force, with what it started, where SIGTERM has not ended it within seconds.
 
-    A second SIGTERM does so at once. Ctrl-C is not bounded: who pressed it is there, and may press it again.
+    Ctrl-C is not bounded: who pressed it is there, and may press it again.
     """
     reader, writer = os.pipe()
     os.set_blocking(writer, False)
@@ -32,7 +32,10 @@ def watch_over_end() -> None:
 
 @contextmanager
 def bound_interrupts(last: Callable[[], None]) -> Iterator[None]:
-    """Bound an end by Ctrl-C too, while the block runs; `last` is called before an end by force, for a second."""
+    """Bound an end by Ctrl-C too, while the block runs, and end by force at once with a second signal.
+
+    `last` is called before that, for a second.
+    """
     _bounded.add(signal.SIGINT)
     _last.append(last)
     try:
@@ -52,7 +55,8 @@ def _watch(reader: int) -> None:
         number = numbers[0]
         if number not in _bounded:
             continue
-        if asked:
+        # Elsewhere a second one may be Prefect's, which raises the first again after it looked at it.
+        if asked and _last:
             _end(number)
         asked = True
         timer = Timer(_SECONDS, _end, (number,))

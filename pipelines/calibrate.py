@@ -92,6 +92,7 @@ def calibrate(
         defects=limits.defects,
         usual_level=limits.level,
         usual_reach=limits.reach,
+        usual_pixels=max((i.width * i.height for i in parts[Part.TRAIN] or images), default=None),
         references=_store_references(model, trained, prepared, select, folder / "reference"),
     )
     # Scores of images that were trained on are lower than those of new ones: nothing can be compared with them.

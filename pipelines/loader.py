@@ -49,6 +49,7 @@ class VersionInfo(Record):
 
     A version that was trained without labels has `usual_level`, the highest median of a map among its photographs, and
     `usual_reach`, how high the sound surface of the median one reaches; older ones have no `usual_reach`.
+    `usual_pixels` is the size of the largest photograph that it was trained on; older ones have none.
     """
 
     schema_version: int = Field(default=SCHEMA, le=SCHEMA)
@@ -67,6 +68,7 @@ class VersionInfo(Record):
     defects: DefectSettings = DefectSettings()
     usual_level: float | None = None
     usual_reach: Reach | None = None
+    usual_pixels: int | None = None
     references: tuple[Reference, ...] = ()
 
 
@@ -164,14 +166,14 @@ class Detector:
             scaled /= np.float32(lowered)
         return RegionScan(scaled, raw.score / self.info.image_divisor / lowered, lowered)
 
-    def scan(self, photograph: NDArray[np.uint8]) -> Scan:
-        """Scan a photograph (H, W, 3) as a person sees it.
+    def scan(self, photograph: NDArray[np.uint8], network: MapsTiles | None = None) -> Scan:
+        """Scan a photograph (H, W, 3) as a person sees it; `network` may stand in for the version's own.
 
         The verdict is the image score's alone: defects say where to look, and now and then a sound photograph has one.
         """
         box = find_region(photograph, self.info.region)
         region = photograph[box.top : box.bottom, box.left : box.right]
-        found = self.scan_region(region)
+        found = self.scan_region(region, network)
         judged = self.judge(region, found)
         whole = np.zeros(photograph.shape[:2], np.float32)
         whole[box.top : box.bottom, box.left : box.right] = found.map

@@ -86,11 +86,21 @@ def serve(
     most_images: Annotated[int, typer.Option(min=1, help="Photographs that one request may bring.")] = 64,
     most_mb: Annotated[int, typer.Option(min=1, help="Megabytes that one request may have.")] = 100,
     waiting: Annotated[int, typer.Option(min=0, help="Requests that may wait; more are told to come back.")] = 64,
+    most_mp: Annotated[
+        float | None,
+        typer.Option(min=0.01, help="Megapixels of a photograph; default: 16 times those trained on, at most 50."),
+    ] = None,
+    most_request_mp: Annotated[
+        float | None, typer.Option(min=0.01, help="Megapixels of one request; default: four times --most-mp.")
+    ] = None,
+    seconds: Annotated[float, typer.Option(min=0.1, help="Seconds until a request is given up.")] = 60.0,
+    connections: Annotated[int, typer.Option(min=1, help="Connections that may be open; idle ones make room.")] = 256,
 ) -> None:
     """Answer MLflow's scoring protocol with the surface's champion, until Ctrl-C; a new champion takes over by itself.
 
     POST /invocations takes {"dataframe_split": {"columns": ["image"], "data": [["BASE64"]]}, "params": {"maps": true}}.
-    /ping, /health and /version say how it is. Ctrl-C answers what is under way and ends.
+    /ping, /health and /version say how it is. Ctrl-C and SIGTERM answer what is under way for four seconds, give up
+    the rest and end within ten; a second one ends at once.
     """
     from flows.environment import log_to_terminal
     from flows.rest.protocol import Limits
@@ -100,7 +110,16 @@ def serve(
         say(f"{model}: {address}/invocations\nA new champion takes over by itself. Ctrl-C stops.")
 
     log_to_terminal()
-    run(find_project(), surface, port, Limits(images=most_images, megabytes=most_mb, waiting=waiting), ready)
+    limits = Limits(
+        images=most_images,
+        megabytes=most_mb,
+        waiting=waiting,
+        megapixels=most_mp,
+        request_megapixels=most_request_mp,
+        seconds=seconds,
+        connections=connections,
+    )
+    run(find_project(), surface, port, limits, ready)
 
 
 def ui(

@@ -1,7 +1,7 @@
 """The server's addresses: /ping, /health, /version and /invocations."""
 
-import asyncio
 import json
+from functools import partial
 from importlib.metadata import version as installed_version
 from typing import Any
 
@@ -9,12 +9,13 @@ from fastapi import FastAPI, Request, Response
 from fastapi.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import ClientDisconnect
 
+from flows.rest.bodies import drain, read_body
 from flows.rest.holder import Holder
 from flows.rest.line import FullError, Line
+from flows.rest.patience import Patience
 from flows.rest.protocol import Limits, RequestError, read_request
 from flows.rest.scoring import Scorer
-
-_PATIENCE = 60.0  # seconds that a body may take to arrive
+from pipelines.errors import KnotwatchError
 
 
 def make_app(holder: Holder, scorer: Scorer, line: Line, limits: Limits) -> FastAPI:
@@ -50,24 +51,29 @@ def make_app(holder: Holder, scorer: Scorer, line: Line, limits: Limits) -> Fast
 
     @app.post("/invocations")
     async def invocations(request: Request) -> Response:
+        patience = Patience(limits.seconds)
         try:
             _check_type(request)
-            with line.place(_announced_size(request, limits.bytes)):
-                body = await _read_body(request, limits.bytes)
-                return Response(await line.work(lambda: _score(scorer, body, limits)), media_type="application/json")
+            body = await _read(request, line, limits)
+            with line.place(len(body)):
+                act = partial(_score, scorer, body, limits, patience)
+                return Response(await line.work(act, patience, request.receive), media_type="application/json")
         except FullError as error:
-            await _drain(request)
             return _refuse(error, {"Retry-After": str(error.seconds)})
         except RequestError as error:
-            return _refuse(error)
+            # What is left of a body that came too slowly is not waited for.
+            return _refuse(error, {"Connection": "close"} if error.status == 408 else None)
+        except KnotwatchError as error:
+            return _refuse(RequestError(error.problem, cure=error.cure, status=500, code="INTERNAL_ERROR"))
         except ClientDisconnect:
             return Response(status_code=400)  # nobody reads it
 
     return app
 
 
-def _score(scorer: Scorer, body: bytes, limits: Limits) -> bytes:
-    return json.dumps({"predictions": scorer.score(read_request(body, limits))}).encode()
+def _score(scorer: Scorer, body: bytes, limits: Limits, patience: Patience) -> bytes:
+    patience.heed()
+    return json.dumps({"predictions": scorer.score(read_request(body, limits), limits, patience)}).encode()
 
 
 def _check_type(request: Request) -> None:
@@ -76,33 +82,14 @@ def _check_type(request: Request) -> None:
         raise RequestError(f"the content type is '{found}'", cure="send application/json", status=415)
 
 
-def _announced_size(request: Request, most: int) -> int:
-    """Return what a body will take in memory; one sent in chunks may take all that is allowed."""
-    return min(most, int(request.headers.get("content-length", most)))
-
-
-async def _read_body(request: Request, most: int) -> bytes:
-    """Read a body of at most `most` bytes; a longer one is read to its end all the same, so that the answer arrives."""
-    chunks, size = [], 0
+async def _read(request: Request, line: Line, limits: Limits) -> bytes:
+    """Read a body; where there is no room for it, it is read to its end and forgotten, so that the answer arrives."""
     try:
-        async with asyncio.timeout(_PATIENCE):
-            async for chunk in request.stream():
-                size += len(chunk)
-                if size <= most:
-                    chunks.append(chunk)
-    except TimeoutError as error:
-        raise RequestError("the body did not arrive in time", cure="send it again", status=408) from error
-    if size > most:
-        raise RequestError(
-            f"the body has {size} bytes, at most {most} are taken", cure="send fewer photographs", status=413
-        )
-    return b"".join(chunks)
-
-
-async def _drain(request: Request) -> None:
-    async with asyncio.timeout(_PATIENCE):
-        async for _ in request.stream():
-            pass
+        with line.arriving() as grow:
+            return await read_body(request, limits.bytes, limits.seconds, grow)
+    except FullError:
+        await drain(request, limits.seconds)
+        raise
 
 
 def _answer(content: dict[str, Any], status: int = 200, headers: dict[str, str] | None = None) -> Response:

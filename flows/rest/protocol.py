@@ -18,11 +18,18 @@ _KINDS = ("dataframe_split", "dataframe_records")
 
 
 class Limits(Record):
-    """What one request may bring, and how many may wait; all that wait together may hold four of the largest."""
+    """What one request may bring and take, and how many may wait; together they may hold four of the largest.
+
+    Without `megapixels` the version in use says how large a photograph may be; see flows/rest/pixels.py.
+    """
 
     images: int = 64
     megabytes: int = 100
     waiting: int = 64
+    megapixels: float | None = None
+    request_megapixels: float | None = None
+    seconds: float = 60.0
+    connections: int = 256
 
     @property
     def bytes(self) -> int:

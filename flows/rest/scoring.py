@@ -2,19 +2,25 @@
 
 import base64
 import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from threading import Lock
 from typing import Any
 
 from flows.champion import Loaded
 from flows.rest.holder import Holder
-from flows.rest.protocol import Asked, RequestError
+from flows.rest.patience import HeedingNetwork, Patience
+from flows.rest.pixels import check_pixels
+from flows.rest.protocol import Asked, Limits, RequestError
 from flows.rest.recorder import Recorder
 from pipelines.errors import ImageError
 from pipelines.history import Observation
 from pipelines.imaging.decoding import decode_photograph
 from pipelines.imaging.encoding import encode_map
 from pipelines.inspection import observe
+
+_LOOK = 0.2  # seconds until a request that waits for its turn looks whether anybody waits for it
 
 
 class Scorer:
@@ -26,35 +32,54 @@ class Scorer:
         # One inference takes all cores; two at once would only wait for each other, and OpenVINO's call is not shared.
         self._turn = Lock()
 
-    def score(self, asked: Asked) -> list[dict[str, Any]]:
+    def score(self, asked: Asked, limits: Limits, patience: Patience) -> list[dict[str, Any]]:
         """Return a prediction for each photograph, all by one version.
 
         Raises:
-            RequestError: naming the row, where one cannot be read; nothing is answered then.
+            RequestError: naming the row, where one cannot be read or is too large, and where the request's time is
+                over; nothing is answered then.
         """
-        used, seen = self._holder.current, []
+        used, seen = self._holder.current, list[Observation]()
         request = secrets.token_hex(4)
+        starts = [
+            Observation(time=datetime.now(UTC), path=f"rest:{request}/{row}", version=used.version)
+            for row in range(len(asked.images))
+        ]
+        row, predictions = 0, []
         try:
-            predictions = []
+            # All of them before the first is decoded: together they may be too large.
+            for _ in check_pixels(asked.images, used.detector.info.usual_pixels, limits):
+                row += 1
             for row, data in enumerate(asked.images):
-                start = Observation(time=datetime.now(UTC), path=f"rest:{request}/{row}", version=used.version)
-                try:
-                    prediction, observation = self._score_one(used, data, start, maps=asked.maps)
-                except ImageError as error:
-                    seen.append(start.model_copy(update={"error": error.problem}))
-                    raise RequestError(f"row {row}: {error.problem}", cure=error.cure) from error
+                prediction, observation = self._score_one(used, data, starts[row], patience, maps=asked.maps)
                 seen.append(observation)
                 predictions.append(prediction)
+        except ImageError as error:
+            seen.append(starts[row].model_copy(update={"error": error.problem}))
+            raise RequestError(f"row {row}: {error.problem}", cure=error.cure) from error
+        else:
             return predictions
         finally:
             self._recorder.add(seen)
 
+    @contextmanager
+    def _taking_turns(self, patience: Patience) -> Iterator[None]:
+        while not self._turn.acquire(timeout=_LOOK):
+            patience.heed()
+        try:
+            yield
+        finally:
+            self._turn.release()
+
     def _score_one(
-        self, used: Loaded, data: bytes, start: Observation, *, maps: bool
+        self, used: Loaded, data: bytes, start: Observation, patience: Patience, *, maps: bool
     ) -> tuple[dict[str, Any], Observation]:
-        image = decode_photograph(data, used.detector.info.max_megapixels).image
-        with self._turn:
-            scan = used.detector.scan(image)
+        patience.heed()
+        # How large it may be was looked at before, with the server's own limits.
+        image = decode_photograph(data, float("inf")).image
+        with self._taking_turns(patience):
+            scan = used.detector.scan(image, HeedingNetwork(used.detector.network, patience))
+        patience.heed()
         prediction = {
             "score": scan.score,
             "anomalous": scan.anomalous,

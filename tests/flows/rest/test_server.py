@@ -23,6 +23,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import tifffile
+from PIL import Image
 
 from flows.rest.server import bind_listener
 from pipelines.history import read_history
@@ -146,6 +147,19 @@ def test_what_cannot_be_read_is_named_and_the_server_goes_on(served: Served, boa
     assert refused.value.code == 400
     assert json.load(refused.value)["message"].startswith("row 1: file is truncated")
     assert served.ask({"dataframe_records": [{"image": whole}]})[0]["version"] == 1
+
+
+def test_a_photograph_far_larger_than_those_trained_on_is_refused(served: Served) -> None:
+    answers = {}
+    for width in (700, 800):  # 16 times 192 x 128 lies between
+        file = io.BytesIO()
+        Image.new("1", (width, 520)).save(file, "PNG")
+        body = {"dataframe_records": [{"image": base64.b64encode(file.getvalue()).decode()}]}
+        try:
+            answers[width] = served.ask(body)[0]["version"]
+        except urllib.error.HTTPError as refused:
+            answers[width] = refused.code
+    assert answers == {700: 1, 800: 413}
 
 
 def test_a_champion_changes_under_load_without_a_failed_request(
