@@ -30,9 +30,14 @@ class PatientProtocol(H11Protocol):
         self._answered = 0
 
     @property
-    def keeps_waiting(self) -> bool:
-        """Tell whether no whole request is in hand."""
-        return self.cycle is None or self.cycle.response_complete or self.cycle.more_body
+    def is_idle(self) -> bool:
+        """Tell whether no request is in hand."""
+        return self.cycle is None or self.cycle.response_complete
+
+    @property
+    def is_sending(self) -> bool:
+        """Tell whether a request is in hand whose body has not arrived."""
+        return not self.is_idle and self.cycle.more_body
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn's
         super().connection_made(transport)
@@ -42,7 +47,7 @@ class PatientProtocol(H11Protocol):
     def data_received(self, data: bytes) -> None:
         """Take in bytes; those of a head, or of a body whose request was answered already, must end in time."""
         super().data_received(data)
-        if self.cycle is not None and not self.cycle.response_complete:
+        if not self.is_idle:
             self._forget_head()
         elif self._head is None:
             self._await_head()
@@ -55,6 +60,11 @@ class PatientProtocol(H11Protocol):
         self._answered += 1
         self._since = time.monotonic()
         super().on_response_complete()
+
+    def timeout_keep_alive_handler(self) -> None:
+        """Close an idle connection; uvicorn alone would wait for ever for its client to read the last answer."""
+        super().timeout_keep_alive_handler()
+        self.loop.call_later(HEAD, self.drop)
 
     def drop(self) -> None:
         """Close the connection at once, with what was not sent yet."""
@@ -74,7 +84,7 @@ class PatientProtocol(H11Protocol):
     def _make_room(self) -> None:
         """Drop who keeps the server waiting longest; who was answered before is known to come back, and goes last."""
         while len(self.connections) > self.most:
-            found = [c for c in self.connections if isinstance(c, PatientProtocol) and c.keeps_waiting]
+            found = [c for c in self.connections if isinstance(c, PatientProtocol) and (c.is_idle or c.is_sending)]
             oldest = min(found, key=lambda c: (c._answered > 0, c._since), default=self)
             log.warning("serve: more than %d connections are open: those without a request are closed", self.most)
             oldest.drop()

@@ -105,7 +105,7 @@ class _Server(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         for connection in list(self.server_state.connections):
-            if isinstance(connection, PatientProtocol) and connection.keeps_waiting:
+            if isinstance(connection, PatientProtocol) and connection.is_sending:
                 connection.drop()
         asyncio.get_running_loop().call_later(_LAST, self._line.give_up)
         await super().shutdown(sockets)

@@ -20,7 +20,7 @@ def save(image: Image.Image, form: str, **options: object) -> bytes:
 
 def tiff(values: "np.typing.NDArray[np.generic]", **options: object) -> bytes:
     file = io.BytesIO()
-    tifffile.imwrite(file, values, **options)  # type: ignore[arg-type] # options of its own
+    tifffile.imwrite(file, values, **options)
     return file.getvalue()
 
 
