@@ -51,6 +51,10 @@ class ModelError(KnotwatchError):
     """A model folder is incomplete, of a newer schema, or does not reproduce its own scores."""
 
 
+class ScoreError(ModelError):
+    """A version gives an image a score or map that is not finite: nothing can be said of the image."""
+
+
 class ToolError(KnotwatchError):
     """DVC, MLflow or Prefect failed; their own words are in the problem."""
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipelines.defects.regions import draw_regions
-from pipelines.errors import CallError, ImageError
+from pipelines.errors import CallError, ImageError, ScoreError
 from pipelines.files import write_whole
 from pipelines.history import Observation
 from pipelines.imaging.decoding import decode_photograph
@@ -69,8 +69,8 @@ def inspect_photographs(
 ) -> Iterator[Looked]:
     """Score photographs one by one; write a picture to `out` and a float32 TIFF to `maps`, where they are given.
 
-    Each is handed to the `sinks`, which are closed after the last. A file that cannot be read, or scanned, is reported
-    in its place and stops nothing. Nothing is kept of what was handed on.
+    Each is handed to the `sinks`, which are closed after the last. A file that cannot be read, or scanned, or that gets
+    no finite score, is reported in its place and stops nothing. Nothing is kept of what was handed on.
 
     Raises:
         CallError: where a result would be written over one of the photographs; nothing is inspected then.
@@ -104,7 +104,7 @@ def _inspect_one(
         image = decode_photograph(Path(photograph.file), detector.info.max_megapixels).image
         # Also here: a fixed region of interest may lie outside of one photograph.
         scan = detector.scan(image)
-    except ImageError as error:
+    except (ImageError, ScoreError) as error:
         return Looked(
             Inspected(path=photograph.file, error=error.problem), seen.model_copy(update={"error": error.problem})
         )

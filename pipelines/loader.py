@@ -9,12 +9,12 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 
 from pipelines.config import DefectSettings, RegionSettings
 from pipelines.defects.naming import blank_regions, find_namer
 from pipelines.defects.regions import find_defects, pixel_level
-from pipelines.errors import ModelError
+from pipelines.errors import ModelError, ScoreError
 from pipelines.imaging.decoding import decode_photograph
 from pipelines.imaging.region import find_region
 from pipelines.imaging.scoring import ScoreRule, border_width, image_score, inner_part, score_level
@@ -22,7 +22,7 @@ from pipelines.imaging.tiling import Stitcher, cut_tiles
 from pipelines.inside import InsidePath, inside
 from pipelines.metrics.peaks import Reach, block_peaks, own_scale
 from pipelines.models.runtime import DEVICE, PROCESSOR, TileModel
-from pipelines.records import Box, Defect, Precision, Promise, Record, TilePlan
+from pipelines.records import Box, Defect, FiniteRecord, Precision, Promise, TilePlan
 
 SCHEMA = 1
 CALIBRATION = "calibration.json"
@@ -36,15 +36,15 @@ _FOREIGN = 1.15
 TOLERANCES = {Precision.F32: 1e-3, Precision.BF16: 3e-2, Precision.INT8: 5e-2}
 
 
-class Reference(Record):
+class Reference(FiniteRecord):
     """A tile stored with the version, and the mean and peak of its raw map: what any machine can check itself by."""
 
-    file: InsidePath
+    file: InsidePath = Field(pattern=r"^[\w-]+\.png$")  # a name, never a path
     mean: float
     peak: float
 
 
-class VersionInfo(Record):
+class VersionInfo(FiniteRecord):
     """model.json: all of a version that is not its network. `precision` is what its scores were made with.
 
     A version that was trained without labels has `usual_level`, the highest median of a map among its photographs, and
@@ -58,11 +58,11 @@ class VersionInfo(Record):
     data_version: str
     precision: Precision = Precision.F32
     region: RegionSettings
-    max_megapixels: float = 200.0
+    max_megapixels: float = Field(default=200.0, gt=0)
     plan: TilePlan
     score_rule: ScoreRule
-    map_divisor: float
-    image_divisor: float
+    map_divisor: float = Field(gt=0)
+    image_divisor: float = Field(gt=0)
     image_threshold: Promise
     pixel_threshold: Promise
     defects: DefectSettings = DefectSettings()
@@ -71,8 +71,14 @@ class VersionInfo(Record):
     usual_pixels: int | None = None
     references: tuple[Reference, ...] = ()
 
+    @model_validator(mode="after")
+    def _tiles_cover_the_region(self) -> "VersionInfo":
+        if not self.plan.covers:
+            raise ValueError("plan: the strides of a grid lie between 1 and the tile's side")
+        return self
 
-class Calibration(Record):
+
+class Calibration(FiniteRecord):
     """calibration.json: what the calibrate part looked like, for later photographs to be compared with.
 
     `scores` are on the version's scale; empty where no sound photograph was held out. `measures` are those of the
@@ -160,11 +166,21 @@ class Detector:
         """Scan a prepared region; map and score are on the version's scale. `network` may stand in for its own."""
         raw = scan_region(network or self._model, self.info.plan, self.info.score_rule, region)
         scaled = raw.map / np.float32(self.info.map_divisor)
+        score = raw.score / self.info.image_divisor
+        self._check_finite(scaled, score)
         usual = self.info.usual_reach
         lowered = 1.0 if usual is None else own_scale(block_peaks(scaled), usual)
         if lowered > 1:
             scaled /= np.float32(lowered)
-        return RegionScan(scaled, raw.score / self.info.image_divisor / lowered, lowered)
+        return RegionScan(scaled, score / lowered, lowered)
+
+    def _check_finite(self, region_map: NDArray[np.float32], score: float) -> None:
+        """Raise ScoreError for what is above no threshold and below none: every verdict on it would be "good"."""
+        if not (np.isfinite(score) and np.isfinite(region_map).all()):
+            raise ScoreError(
+                f"the model of '{self.info.surface}' in {self.folder} gives a score or map that is not finite",
+                cure="its files are damaged or it was badly fitted: return to another version, or retrain",
+            )
 
     def scan(self, photograph: NDArray[np.uint8], network: MapsTiles | None = None) -> Scan:
         """Scan a photograph (H, W, 3) as a person sees it; `network` may stand in for the version's own.
@@ -287,7 +303,8 @@ def read_calibration(folder: Path) -> Calibration | None:
     try:
         return Calibration.model_validate_json(path.read_bytes())
     except ValidationError as error:
-        raise ModelError(f"{path} is damaged: {error.errors()[0]['msg']}", cure="retrain, or restore it") from error
+        found = f"{error.errors()[0]['loc']} {error.errors()[0]['msg']}"
+        raise ModelError(f"{path} is damaged: {found}", cure="retrain, or restore it") from error
 
 
 class _PyFunc:

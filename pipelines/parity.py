@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import ValidationError
 
 from pipelines.defects.synthetic import plant_defect
 from pipelines.errors import ModelError
@@ -86,7 +87,7 @@ def write_parity(folder: Path, parity: Parity) -> None:
 
 
 def read_parity(folder: Path) -> Parity | None:
-    """Read what was kept; None in a version that was made without it."""
+    """Read what was kept; None in a version that was made without it; raise ModelError where it is damaged."""
     path = folder / _FILE
     return read_record(Parity, path, "retrain, or restore it", ModelError) if path.is_file() else None
 

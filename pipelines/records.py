@@ -7,11 +7,20 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from pipelines.inside import InsidePath
 
+# Far beyond what a plan is chosen with: a damaged number must not ask for all memory.
+_LONGEST_TILE, _MOST_GROWTH = 16384, 16
+
 
 class Record(BaseModel):
     """A frozen record that refuses unknown fields."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class FiniteRecord(Record):
+    """A record that refuses NaN and infinity: no threshold is above or below the one, every score below the other."""
+
+    model_config = ConfigDict(allow_inf_nan=False)
 
 
 class Layout(StrEnum):
@@ -130,7 +139,7 @@ Side = Annotated[int, Field(ge=1, le=_LONGEST_SIDE)]
 ReadBox = Annotated[Box, AfterValidator(_check_box)]
 
 
-class TilePlan(Record):
+class TilePlan(FiniteRecord):
     """How a photograph's region of interest becomes model input, and the maps a map again.
 
     `fit`: the region is resized to one tile. `grid`: the region is resized by `scale`, padded by reflection to at
@@ -138,11 +147,17 @@ class TilePlan(Record):
     """
 
     mode: Literal["fit", "grid"]
-    tile_height: int
-    tile_width: int
-    scale: float = 1.0
-    stride_height: int = 0
-    stride_width: int = 0
+    tile_height: int = Field(ge=1, le=_LONGEST_TILE)
+    tile_width: int = Field(ge=1, le=_LONGEST_TILE)
+    scale: float = Field(default=1.0, gt=0, le=_MOST_GROWTH)
+    stride_height: int = Field(default=0, ge=0)
+    stride_width: int = Field(default=0, ge=0)
+
+    @property
+    def covers(self) -> bool:
+        """Tell whether its tiles leave no pixel out."""
+        strides = ((self.stride_height, self.tile_height), (self.stride_width, self.tile_width))
+        return self.mode == "fit" or all(0 < stride <= tile for stride, tile in strides)
 
 
 class Quarantined(Record):
@@ -170,7 +185,7 @@ class Interval(Record):
     high: float | None = None
 
 
-class Promise(Record):
+class Promise(FiniteRecord):
     """A threshold, the rate it was set for, and what stands behind it.
 
     `rate` is the rate that holds (`asked` where enough images were there). `images` counts the calibration images.
@@ -178,9 +193,9 @@ class Promise(Record):
     """
 
     threshold: float
-    asked: float
-    rate: float
-    images: int
+    asked: float = Field(ge=0, le=1)
+    rate: float = Field(ge=0, le=1)
+    images: int = Field(ge=0)
     estimate: bool = False
 
 

@@ -19,7 +19,9 @@ err = Console(stderr=True, highlight=False, soft_wrap=True)
 def print_json(value: Record | Mapping[str, object]) -> None:
     """Print one object on one line of standard output."""
     data = value.model_dump(mode="json") if isinstance(value, Record) else value
-    print(json.dumps(data), flush=True)  # noqa: T201 - rich would wrap it
+    # What is not finite has no name in JSON.
+    finite = json.loads(json.dumps(data), parse_constant=lambda _: None)
+    print(json.dumps(finite, allow_nan=False), flush=True)  # noqa: T201 - rich would wrap it
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:

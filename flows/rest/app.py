@@ -73,7 +73,8 @@ def make_app(holder: Holder, scorer: Scorer, line: Line, limits: Limits) -> Fast
 
 def _score(scorer: Scorer, body: bytes, limits: Limits, patience: Patience) -> bytes:
     patience.heed()
-    return json.dumps({"predictions": scorer.score(read_request(body, limits), limits, patience)}).encode()
+    predictions = scorer.score(read_request(body, limits), limits, patience)
+    return json.dumps({"predictions": predictions}, allow_nan=False).encode()
 
 
 def _check_type(request: Request) -> None:

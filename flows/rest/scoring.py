@@ -14,7 +14,7 @@ from flows.rest.patience import HeedingNetwork, Patience
 from flows.rest.pixels import check_pixels
 from flows.rest.protocol import Asked, Limits, RequestError
 from flows.rest.recorder import Recorder
-from pipelines.errors import ImageError
+from pipelines.errors import ImageError, ScoreError
 from pipelines.history import Observation
 from pipelines.imaging.decoding import decode_photograph
 from pipelines.imaging.encoding import encode_map
@@ -36,8 +36,8 @@ class Scorer:
         """Return a prediction for each photograph, all by one version.
 
         Raises:
-            RequestError: naming the row, where one cannot be read or is too large, and where the request's time is
-                over; nothing is answered then.
+            RequestError: naming the row, where one cannot be read, is too large or gets no finite score, and where the
+                request's time is over; nothing is answered then.
         """
         used, seen = self._holder.current, list[Observation]()
         request = secrets.token_hex(4)
@@ -57,6 +57,10 @@ class Scorer:
         except ImageError as error:
             seen.append(starts[row].model_copy(update={"error": error.problem}))
             raise RequestError(f"row {row}: {error.problem}", cure=error.cure) from error
+        except ScoreError as error:
+            seen.append(starts[row].model_copy(update={"error": error.problem}))
+            problem = f"row {row}: {error.problem}"
+            raise RequestError(problem, cure=error.cure, status=500, code="INTERNAL_ERROR") from error
         else:
             return predictions
         finally:

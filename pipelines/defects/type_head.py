@@ -12,7 +12,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 from scipy.special import softmax
 
-from pipelines.errors import ModelError
+from pipelines.errors import ModelError, ScoreError
 from pipelines.records import Record
 
 SOUND, UNKNOWN = "sound", "unknown"
@@ -59,9 +59,11 @@ class TypeHead:
     examples: Floats
 
     def name(self, features: Floats) -> list[Named]:
-        """Name regions by their features (n, views, d)."""
+        """Name regions by their features (n, views, d); raise ScoreError where they are not finite."""
         scaled = self.standardise(features)
         chances = softmax(self.logits(scaled) / self.limits.temperature, axis=1)
+        if not np.isfinite(chances).all():
+            raise ScoreError("what names types gives a chance that is not finite", cure="restore its files, or retrain")
         far = nearest(scaled.mean(axis=1), self.examples) > self.limits.reach
         return [self._name(row, bool(away)) for row, away in zip(chances, far, strict=True)]
 

@@ -6,12 +6,12 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from pipelines.records import Record
+from pipelines.records import FiniteRecord
 
 _SAMPLED = 8  # every so many rows and columns
 
 
-class ScoreRule(Record):
+class ScoreRule(FiniteRecord):
     """How a map becomes an image score; stored with a version, so that an old version keeps its rule.
 
     `border_share` of the shorter side is left out on every side, because convolutions see padding there. `top_share`

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipelines.metrics.checks import MetricError
-from pipelines.records import Record
+from pipelines.records import FiniteRecord
 
 _SIDE = 64  # pixels at most: a defect spoils few blocks of that size
 _LEAST_BLOCKS = 100  # of a photograph, where it is large enough
@@ -16,7 +16,7 @@ _ALIKE, _MOST = 1.15, 2.0
 _SOUND = np.linspace(0.1, 0.6, 11)  # quantiles of peaks that are taken to be those of sound blocks
 
 
-class Reach(Record):
+class Reach(FiniteRecord):
     """How high maps of sound surface reach: about `blocks` places of the median photograph exceed `level`.
 
     `low` is what a tenth of its blocks' peaks stay below.
