@@ -5,6 +5,7 @@ from contextlib import suppress
 from flows.leftovers import scratch_folder
 from flows.notify import notify
 from flows.stages import read_verdict
+from pipelines.checksums import TAG
 from pipelines.config import SurfaceSettings, read_surface
 from pipelines.decision import Finding
 from pipelines.errors import KnotwatchError, ModelError
@@ -91,7 +92,8 @@ def _contender(tracking: Tracking, version: ModelVersion) -> Contender:
         rows = parse_json(tracking.read_text(version.run_id, IMAGES))
         seen = frozenset(row["path"] for row in rows if row["part"] != Part.TEST)
     folder = tracking.folder(version.surface, version.version)
-    return Contender(version.version, version.algorithm, folder, seen)
+    registered = version.tags.get(TAG, "")
+    return Contender(version.version, version.algorithm, folder, seen, registered=registered)
 
 
 def _as_known(project: Project, tracking: Tracking, champion: ModelVersion) -> Contender:

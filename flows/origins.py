@@ -4,6 +4,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from pipelines.checksums import check_folder
 from pipelines.errors import ModelError
 from pipelines.loader import read_info
 from pipelines.records import Algorithm, Record, TilePlan
@@ -65,6 +66,8 @@ def _preference(version: ModelVersion) -> tuple[int, int]:
 
 def _open(tracking: Tracking, version: ModelVersion) -> Origin:
     folder = Path(tracking.folder(version.surface, version.version))
+    # Its state, which the target's network is made from, is read later and without a detector.
+    check_folder(folder)
     algorithm = Algorithm(version.algorithm)
     params = tracking.params(version.run_id)
     return Origin(

@@ -3,6 +3,7 @@
 from flows.judging import keep
 from flows.locks import surface_lock
 from flows.promotion import finish_moves
+from pipelines.checksums import TAG
 from pipelines.errors import CallError, GateError
 from pipelines.paths import Project
 from pipelines.reproduce import reproduce
@@ -32,7 +33,7 @@ def roll_back(project: Project, tracking: Tracking, surface: str, to: int | None
         earlier = [number for number in champions(decisions.read()) if number != named and number in versions]
         target = _choose(surface, to, named, earlier)
         version = tracking.version(surface, target)
-        found = reproduce(tracking.folder(surface, target))
+        found = reproduce(tracking.folder(surface, target), version.tags.get(TAG, ""))
         if not found.ok:
             raise GateError(
                 f"version {target} of '{surface}' is not returned to: {found.words}",

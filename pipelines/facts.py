@@ -42,7 +42,8 @@ log = logging.getLogger(__name__)
 class Contender(NamedTuple):
     """A registered version and its model folder; `lost` says why that cannot be read.
 
-    `seen` are the paths of the photographs that it was trained or calibrated on.
+    `registered` is what the registry keeps of its files' checksums, empty where that is nothing. `seen` are the paths
+    of the photographs that it was trained or calibrated on.
     """
 
     version: int
@@ -50,6 +51,7 @@ class Contender(NamedTuple):
     folder: Path
     seen: frozenset[str] = frozenset()
     lost: str = ""
+    registered: str = ""
 
 
 class Ground(NamedTuple):
@@ -91,9 +93,9 @@ def gather_facts(ground: Ground, candidate: Contender, champion: Contender | Non
         MetricError: where its scores are of no use.
     """
     started = time.monotonic()
-    info, references = read_info(candidate.folder), reproduce(candidate.folder)
+    info, references = read_info(candidate.folder), reproduce(candidate.folder, candidate.registered)
     parts = _choose(ground, candidate, champion)
-    ours = _mark(ground, parts, candidate) if references.ok else None
+    ours = _mark(ground, parts, candidate, _load(candidate)) if references.ok else None
     theirs, alone = _mark_champion(ground, parts, champion) if ours else (None, "no champion")
     facts = Facts(
         surface=ground.paths.name,
@@ -127,8 +129,12 @@ def _choose(ground: Ground, candidate: Contender, champion: Contender | None) ->
     return _Parts(sorted(test, key=lambda i: i.path), select)
 
 
-def _mark(ground: Ground, parts: _Parts, who: Contender) -> _Marks:
-    detector, prepared, rounds = Detector(who.folder), ground.paths.prepared, ground.settings.planted
+def _load(who: Contender) -> Detector:
+    return Detector(who.folder, registered=who.registered)
+
+
+def _mark(ground: Ground, parts: _Parts, who: Contender, detector: Detector) -> _Marks:
+    prepared, rounds = ground.paths.prepared, ground.settings.planted
     label = f"version {who.version}"
     with tempfile.TemporaryDirectory(dir=ground.scratch) as spool:
         test = score_test(detector, prepared, parts.test, Path(spool), label)
@@ -144,8 +150,9 @@ def _mark_champion(ground: Ground, parts: _Parts, champion: Contender | None) ->
     problem = champion.lost
     if not problem:
         try:
-            Detector(champion.folder).check_references()
-            return _mark(ground, parts, champion), ""
+            detector = _load(champion)
+            detector.check_references()
+            return _mark(ground, parts, champion, detector), ""
         except KnotwatchError as error:
             problem = error.problem
     return None, f"the champion, version {champion.version}, cannot be compared with ({problem})"

@@ -3,6 +3,7 @@
 This module's name and the schema of model.json never break: registered models name both.
 """
 
+import logging
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -11,6 +12,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from pydantic import Field, ValidationError, model_validator
 
+from pipelines.checksums import FILE as CHECKSUMS
+from pipelines.checksums import check_folder, read_checked
 from pipelines.config import DefectSettings, RegionSettings
 from pipelines.defects.naming import blank_regions, find_namer
 from pipelines.defects.regions import find_defects, pixel_level
@@ -34,6 +37,8 @@ _FOREIGN = 1.15
 # and EfficientAD: bf16 against float32 up to 2.1 % in the peak. int8 sums exactly where the processor has instructions
 # for it; others may saturate.
 TOLERANCES = {Precision.F32: 1e-3, Precision.BF16: 3e-2, Precision.INT8: 5e-2}
+
+log = logging.getLogger(__name__)
 
 
 class Reference(FiniteRecord):
@@ -143,14 +148,17 @@ def scan_region(model: MapsTiles, plan: TilePlan, rule: ScoreRule, region: NDArr
 class Detector:
     """A registered version, ready to look at photographs.
 
-    On another device than the processor it first shows that it scores its reference tiles as it did when it was made.
+    Its files must be those that were registered; `registered` is the registry's word for them, where that is known. On
+    another device than the processor it first shows that it scores its reference tiles as it did when it was made.
 
     Raises:
-        ModelError: where the folder holds no version, or one that scores otherwise on such a device.
+        ModelError: where the folder holds no version, a damaged one, or one that scores otherwise on such a device.
     """
 
-    def __init__(self, folder: Path, device: str = PROCESSOR) -> None:
+    def __init__(self, folder: Path, device: str = PROCESSOR, registered: str = "") -> None:
         self.folder = folder
+        # Before anything is made of them: a damaged network can end the process that loads it.
+        check_folder(folder, registered)
         self.info = read_info(folder)
         self._model = TileModel(folder, self.info.precision, device)
         self._namer = find_namer(folder)
@@ -287,7 +295,7 @@ def read_info(folder: Path) -> VersionInfo:
     if not path.is_file():
         raise ModelError(f"no model.json in {folder}", cure="retrain, or restore the model's folder")
     try:
-        return VersionInfo.model_validate_json(path.read_bytes())
+        return VersionInfo.model_validate_json(read_checked(folder, path.name))
     except ValidationError as error:
         raise ModelError(
             f"{path} is not a model of schema {SCHEMA}: {error.errors()[0]['loc']} {error.errors()[0]['msg']}",
@@ -301,7 +309,7 @@ def read_calibration(folder: Path) -> Calibration | None:
     if not path.is_file():
         return None
     try:
-        return Calibration.model_validate_json(path.read_bytes())
+        return Calibration.model_validate_json(read_checked(folder, path.name))
     except ValidationError as error:
         found = f"{error.errors()[0]['loc']} {error.errors()[0]['msg']}"
         raise ModelError(f"{path} is damaged: {found}", cure="retrain, or restore it") from error
@@ -326,4 +334,7 @@ class _PyFunc:
 
 def _load_pyfunc(data_path: str) -> _PyFunc:
     """Load a model folder; MLflow's name for a loader module's entry."""
-    return _PyFunc(Detector(Path(data_path)))
+    folder = Path(data_path)
+    if not (folder / CHECKSUMS).is_file():
+        log.warning("%s has no checksums: damage to its files goes unnoticed until the next retrain", folder)
+    return _PyFunc(Detector(folder))

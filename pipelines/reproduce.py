@@ -15,9 +15,12 @@ _LONGEST = 180.0  # seconds; loading takes 2 on a quiet machine
 _SAID = 600  # characters
 
 
-def reproduce(folder: Path, seconds: float = _LONGEST) -> Finding:
-    """Have a fresh process load a model folder and score its reference tiles; it is ended after `seconds`."""
-    command = [sys.executable, "-m", "pipelines.reproduce", str(folder)]
+def reproduce(folder: Path, registered: str = "", seconds: float = _LONGEST) -> Finding:
+    """Have a fresh process load a model folder and score its reference tiles; it is ended after `seconds`.
+
+    `registered` is the registry's checksum of the folder's list of checksums, empty where it keeps none.
+    """
+    command = [sys.executable, "-m", "pipelines.reproduce", str(folder), registered]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=seconds, check=False)  # noqa: S603 - ours
     except subprocess.TimeoutExpired:
@@ -26,9 +29,9 @@ def reproduce(folder: Path, seconds: float = _LONGEST) -> Finding:
     return Finding(ok=done.returncode == 0, words=said or f"the process ended with {done.returncode}")
 
 
-def _main(folder: Path) -> int:
+def _main(folder: Path, registered: str) -> int:
     try:
-        detector = Detector(folder)
+        detector = Detector(folder, registered=registered)
         if not detector.info.references:
             print("it stores no reference tiles")  # noqa: T201 - read by `reproduce`
             return 1
@@ -41,4 +44,4 @@ def _main(folder: Path) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(_main(Path(sys.argv[1])))
+    sys.exit(_main(Path(sys.argv[1]), sys.argv[2]))

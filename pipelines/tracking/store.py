@@ -1,5 +1,6 @@
 """A project's MLflow store: runs, models and aliases."""
 
+import functools
 import logging
 import os
 import re
@@ -14,6 +15,7 @@ from typing import Any
 import mlflow
 from filelock import FileLock
 
+from pipelines.checksums import TAG, check_list, write_checksums
 from pipelines.errors import ModelError, ToolError
 from pipelines.interrupt import interrupts_first
 from pipelines.paths import Project
@@ -23,6 +25,7 @@ from pipelines.tracking.closing import close_stopped
 from pipelines.tracking.runs import MOST_TAG, PROCESS, Run, process_tag
 
 LOADER = "pipelines.loader"
+log = logging.getLogger(__name__)
 _RUNTIME = ("numpy", "opencv-python-headless", "openvino", "pandas", "pillow", "pydantic", "imagehash")
 
 
@@ -115,7 +118,8 @@ class Tracking:
         self._client.log_inputs(run.id, [tagged])
 
     def register(self, run: Run, surface: str, folder: Path, tags: Mapping[str, str], card: str) -> ModelVersion:
-        """Store a model folder as data only and register it under the surface's name."""
+        """Store a model folder as data only and register it under the surface's name, with its files' checksums."""
+        registered = write_checksums(folder)
         with mlflow.start_run(run_id=run.id, log_system_metrics=False), warnings.catch_warnings():
             # An example input would be a photograph of the user's, kept a second time; the signature is explicit.
             warnings.filterwarnings("ignore", ".*An input example was not provided", UserWarning)
@@ -132,7 +136,12 @@ class Tracking:
         if not self._client.search_registered_models(f"name = '{surface}'"):
             self._client.create_registered_model(surface)
         made = self._client.create_model_version(
-            surface, source=logged.model_uri, run_id=run.id, tags=dict(tags), description=card, model_id=logged.model_id
+            surface,
+            source=logged.model_uri,
+            run_id=run.id,
+            tags={**tags, TAG: registered},
+            description=card,
+            model_id=logged.model_id,
         )
         return self.version(surface, int(made.version))
 
@@ -180,7 +189,13 @@ class Tracking:
             self._client.set_model_version_tag(surface, str(version), name, value[:MOST_TAG])
 
     def folder(self, surface: str, version: int) -> Path:
-        """Return a version's model folder, fetched into MLflow's cache where the store is remote."""
+        """Return a version's model folder, fetched into MLflow's cache where the store is remote.
+
+        Its list of checksums is the one that was registered; that the files are as listed is seen when they are loaded.
+
+        Raises:
+            ModelError: where the files are gone, or the list is not the registry's.
+        """
         from mlflow.exceptions import MlflowException
 
         try:
@@ -195,6 +210,10 @@ class Tracking:
         inner = [p for p in data.iterdir() if (p / "model.json").is_file()] if data.is_dir() else []
         if not inner:
             raise ModelError(f"{surface} version {version} holds no model.json under {data}", cure="retrain")
+        registered = self.version(surface, version).tags.get(TAG, "")
+        if not registered:
+            _warn_unchecked(self.uri, surface, version)
+        check_list(inner[0], registered)
         return inner[0]
 
     def metrics(self, run_id: str) -> dict[str, float]:
@@ -241,6 +260,16 @@ class Tracking:
             raise ModelError(
                 f"{name} of MLflow run {run_id} cannot be read: {error}", cure="restore MLflow's artefacts, or retrain"
             ) from error
+
+
+@functools.cache
+def _warn_unchecked(_uri: str, surface: str, version: int) -> None:
+    """Say once that nothing tells whether a version's files are those that were registered."""
+    log.warning(
+        "%s version %d was registered without checksums: damage to its files goes unnoticed until the next retrain",
+        surface,
+        version,
+    )
 
 
 def _plain(value: str) -> str:
