@@ -31,7 +31,8 @@ class Scored(Record):
     """A version and how well it ranks; a figure that the photographs do not allow is None.
 
     `image_auroc` and `aupro` are of the candidate's test part, `planted_auroc` is the image AUROC of its select part
-    with planted defects. Where there is a champion, it was scored on these same photographs.
+    with planted defects. `recall` is the share of labelled anomalies of the test part that its image threshold marks,
+    `planted_recall` that of planted defects. Where there is a champion, it was scored on these same photographs.
     """
 
     version: int
@@ -39,18 +40,24 @@ class Scored(Record):
     image_auroc: Interval | None = None
     aupro: Interval | None = None
     planted_auroc: Interval | None = None
+    recall: Interval | None = None
+    planted_recall: Interval | None = None
 
 
 class Comparison(Record):
     """The version in use, and how far the candidate is from it: candidate minus champion on the same photographs.
 
-    `latency_ratio` is the candidate's p95 over the champion's, measured alternating, with its interval.
+    `latency_ratio` is the candidate's p95 over the champion's, measured alternating, with its interval. `promise` is
+    the champion's image threshold; decisions of before recall was looked at have none.
     """
 
     champion: Scored
     image_auroc: Interval | None = None
     aupro: Interval | None = None
     planted_auroc: Interval | None = None
+    recall: Interval | None = None
+    planted_recall: Interval | None = None
+    promise: Promise | None = None
     latency_ratio: Interval | None = None
 
     @field_validator("latency_ratio", mode="before")

@@ -23,6 +23,8 @@ from pipelines.metrics.paired import (
     image_auroc_difference,
     planted_auroc,
     planted_auroc_difference,
+    recall,
+    recall_difference,
 )
 from pipelines.parity import disagreements, read_parity
 from pipelines.paths import SurfacePaths
@@ -75,6 +77,17 @@ class _Marks(NamedTuple):
     test: ScoredTest
     planted: NDArray[np.float64]
 
+    @property
+    def marked(self) -> NDArray[np.bool_]:
+        """Say which labelled anomalies the image threshold marks, (images, 1)."""
+        images = [i for i in self.test.images if i.label == Label.ANOMALOUS]
+        return np.array([image.anomalous for image in images], dtype=bool).reshape(-1, 1)
+
+    @property
+    def marked_planted(self) -> NDArray[np.bool_]:
+        """Say which planted defects the image threshold marks, (photographs, planted)."""
+        return self.planted[:, 1:] > self.detector.info.image_threshold.threshold
+
 
 class _Parts(NamedTuple):
     test: list[PreparedImage]
@@ -121,11 +134,15 @@ def gather_facts(ground: Ground, candidate: Contender, champion: Contender | Non
 
 
 def _choose(ground: Ground, candidate: Contender, champion: Contender | None) -> _Parts:
-    """Choose the photographs that neither version has seen, and those that defects are planted into."""
+    """Choose the photographs that neither version has seen, and those that defects are planted into.
+
+    Into some where labelled defects are missing, or too few to tell how many are found.
+    """
     seen = candidate.seen | (champion.seen if champion else frozenset())
     test = [i for i in ground.images if i.part == Part.TEST and i.path not in seen]
-    has_labels = {Label.NORMAL, Label.ANOMALOUS} <= {i.label for i in test}
-    select = [] if has_labels or not ground.settings.planted else select_normals(ground.images)
+    labels = [i.label for i in test]
+    enough = labels.count(Label.ANOMALOUS) >= ground.own.policy.gate.least_anomalies
+    select = [] if (enough and Label.NORMAL in labels) or not ground.settings.planted else select_normals(ground.images)
     return _Parts(sorted(test, key=lambda i: i.path), select)
 
 
@@ -169,6 +186,8 @@ def _figures(ground: Ground, who: Contender, marks: _Marks | None) -> Scored:
         image_auroc=image_intervals(test.scores, test.anomalous, threshold, rounds, seed).get("image_auroc"),
         aupro=pixel_intervals(test.table, rounds, seed).get("aupro"),
         planted_auroc=planted_auroc(marks.planted, rounds, seed),
+        recall=recall(marks.marked, rounds, seed),
+        planted_recall=recall(marks.marked_planted, rounds, seed),
     )
 
 
@@ -188,6 +207,9 @@ def _compare(
         else None,
         aupro=aupro_difference(test.table, other.table, rounds, seed),
         planted_auroc=planted_auroc_difference(ours.planted, theirs.planted, rounds, seed),
+        recall=recall_difference(ours.marked, theirs.marked, rounds, seed),
+        planted_recall=recall_difference(ours.marked_planted, theirs.marked_planted, rounds, seed),
+        promise=theirs.detector.info.image_threshold,
         latency_ratio=latency_ratio(
             ours.detector, theirs.detector, [read_region(ground.paths.prepared, image) for image in timed]
         ),

@@ -29,6 +29,7 @@ def decide(facts: Facts, policy: GateSettings) -> Decision:
         _check_detection("image_auroc", facts, policy),
         _check_detection("aupro", facts, policy),
         _check_detection("planted_auroc", facts, policy),
+        _check_recall(facts, policy),
         _check_false_alarms(facts, policy),
         _check_latency(facts, policy),
     )
@@ -116,6 +117,51 @@ def _bounds(difference: Interval) -> str:
     if difference.low is None or difference.high is None:
         return f"difference {difference.value:+.3f} (no interval)"
     return f"difference {difference.value:+.3f} ({difference.low:+.3f} to {difference.high:+.3f})"
+
+
+def _check_recall(facts: Facts, policy: GateSettings) -> Check:
+    """Hold the share of anomalies that the image threshold marks to a floor, and against the champion's.
+
+    False alarms alone would let a version pass that calls every image good. Synthetic anomalies stand in for labelled
+    ones where these are too few. Where the candidate's threshold promises fewer false positives than the champion's, a
+    lower recall is the price that was asked for: the floor counts alone.
+    """
+    images, least = facts.images, policy.least_anomalies
+    labelled = images.defective >= least
+    if not facts.references.ok or not (labelled or images.planted >= least):
+        few = f"{images.defective} labelled and {images.planted} synthetic anomalies are fewer than the {least} needed"
+        why = few if facts.references.ok else _NOT_SCORED
+        return _not_judged("recall", "none", "nothing", f"recall is not judged: {why}")
+    name, kind = ("recall", "labelled") if labelled else ("planted_recall", "synthetic")
+    figure: Interval | None = getattr(facts.candidate, name)
+    difference: Interval | None = getattr(facts.comparison, name, None)
+    title = f"recall of {images.defective if labelled else images.planted} {kind} anomalies at the image threshold"
+    outcome, wanted, words = _judge_recall(facts, policy, figure, difference)
+    found = f"{interval_in_words(figure)} of {kind} anomalies" if figure else "none"
+    found += f", {_bounds(difference)}" if difference else ""
+    return Check(name="recall", outcome=outcome, found=found, wanted=wanted, words=f"{title} {words}")
+
+
+def _judge_recall(
+    facts: Facts, policy: GateSettings, figure: Interval | None, difference: Interval | None
+) -> tuple[Outcome, str, str]:
+    """Say what the recall comes to, what is wanted of it, and both in words."""
+    floor, margin, against = policy.floors.recall, policy.margins.recall, facts.comparison
+    wanted = f"at least {floor:g}"
+    if figure is None:
+        return Outcome.REFUSED, wanted, "was not measured"
+    if not figure.value >= floor:
+        return Outcome.REFUSED, wanted, f"is {figure.value:.3f}, at least {floor:g} is needed"
+    if against is None:
+        return Outcome.PASSED, wanted, f"is {figure.value:.3f}, at least {floor:g} is needed"
+    if against.promise and facts.promise.rate < against.promise.rate:
+        rates = f"{share_in_words(facts.promise.rate)}, not {share_in_words(against.promise.rate)}"
+        return Outcome.PASSED, wanted, f"is {figure.value:.3f}, at a threshold for false positives of {rates}"
+    wanted += f", and not shown to be lower than version {against.champion.version}'s by more than {margin:g}"
+    if difference is None:
+        return Outcome.REFUSED, wanted, f"was not compared with version {against.champion.version}"
+    outcome = Outcome.REFUSED if is_worse(difference, margin) else Outcome.PASSED
+    return outcome, wanted, _difference_in_words(difference, margin, against.champion)
 
 
 def _check_false_alarms(facts: Facts, policy: GateSettings) -> Check:

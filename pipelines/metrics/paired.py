@@ -85,6 +85,51 @@ def planted_auroc_difference(candidate: ArrayLike, champion: ArrayLike, rounds: 
     return _planted_interval(ours.shape[0], lambda w: first(w) - second(w), rounds, seed, 2 * ours.size)
 
 
+def recall(marked: ArrayLike, rounds: int, seed: int) -> Interval | None:
+    """Compute the share of anomalous images that are marked; None without one.
+
+    `marked` is (groups, images) bool. A group is drawn as a whole: a labelled image, or all that was planted into one.
+
+    >>> recall([[True], [False], [True], [True]], 0, 0).value
+    0.75
+    """
+    found = _check_marked(marked)
+    return _planted_interval(found.shape[0], _share_of(found), rounds, seed, found.size) if found.size else None
+
+
+def recall_difference(candidate: ArrayLike, champion: ArrayLike, rounds: int, seed: int) -> Interval | None:
+    """Compute how much higher the candidate's recall is, on the same images in the same groups.
+
+    >>> recall_difference([[True], [False]], [[True], [True]], 0, 0).value
+    -0.5
+    """
+    ours, theirs = _check_marked(candidate), _check_marked(champion)
+    if ours.shape != theirs.shape:
+        raise MetricError(
+            f"expected verdicts on the same images, found {ours.shape} and {theirs.shape}",
+            cure="score both versions on the same images",
+        )
+    if not ours.size:
+        return None
+    kernel = _share_of(ours.astype(np.float64) - theirs)
+    return _planted_interval(ours.shape[0], kernel, rounds, seed, ours.size)
+
+
+def _check_marked(marked: ArrayLike) -> NDArray[np.bool_]:
+    found = np.asarray(marked, dtype=bool)
+    if found.size and found.ndim != 2:
+        raise MetricError(
+            f"expected one row of verdicts a group of images, found shape {found.shape}", cure="pass (groups, images)"
+        )
+    return found
+
+
+def _share_of(values: ArrayLike) -> _Kernel:
+    """Average (groups, images) values over resampled groups, which are all of one size."""
+    means = np.asarray(values, dtype=np.float64).mean(axis=1)
+    return lambda weights: weights @ means / weights.sum(axis=1)
+
+
 def _check_planted(scores: ArrayLike) -> Floats:
     found = np.asarray(scores, dtype=np.float64)
     if found.size and (found.ndim != 2 or found.shape[1] < 2):

@@ -53,6 +53,11 @@ def alarming(folder: Path) -> None:
     rewrite_parity(folder)
 
 
+def silent(folder: Path) -> None:
+    """Call every photograph good."""
+    rewrite(folder, lambda info: info["image_threshold"].update(threshold=1e9))
+
+
 def tampered(folder: Path) -> None:
     """Change the exported network's weights after its reference tiles were scored."""
     weights = folder / "model.bin"
@@ -67,7 +72,7 @@ def ignorant(folder: Path) -> None:
     tiles = ops.parameter([-1, plan["tile_height"], plan["tile_width"], 3], np.uint8)
     mean = ops.reduce_mean(ops.convert(tiles, "f32"), np.array([3]), keep_dims=False)
     _save(folder, openvino.Model([mean], [tiles]))
-    # What is bright is no defect: nothing of it may be marked, so that ranking alone speaks against it.
+    # What is bright is no defect: nothing of it may be marked, so that no false alarm speaks against it.
     rewrite(folder, lambda info: info["image_threshold"].update(threshold=1e9))
 
 

@@ -19,7 +19,7 @@ from pipelines.ruling import Asked, Ruling, Verdict
 from pipelines.tracking.decisions import DecisionLog
 from pipelines.tracking.store import Tracking
 from tests.conftest import run_knotwatch
-from tests.flows.candidates import alarming, elsewhere, equal, ignorant, plant, slow, tampered
+from tests.flows.candidates import alarming, elsewhere, equal, ignorant, plant, silent, slow, tampered
 from tests.flows.projects import SURFACE, copy_project
 
 pytestmark = [
@@ -71,6 +71,7 @@ def test_planted_candidates_are_refused_each_for_its_own_reason(project: Project
         "latency": plant(project, tracking, slow),
         "references": plant(project, tracking, tampered),
         "false_alarms": plant(project, tracking, alarming),
+        "recall": plant(project, tracking, silent),
         "validation": plant(project, tracking, equal, validated=False),
         "coordinates": plant(project, tracking, elsewhere),
     }
@@ -78,14 +79,27 @@ def test_planted_candidates_are_refused_each_for_its_own_reason(project: Project
         ruling = decide_promotion(project, tracking, SURFACE, version)
         assert (ruling.accepted, ruling.after, ruling.number) == (False, 1, number), ruling.words
         assert reason in names(ruling), ruling.words
-        assert set(names(ruling)) <= {reason, "aupro"}, ruling.words
+        # What is bright is no defect, and at no threshold.
+        besides = {"aupro", "recall"} if reason == "image_auroc" else {"aupro"}
+        assert set(names(ruling)) <= {reason} | besides, ruling.words
         page = project.surface(SURFACE).reports / "decisions" / f"{number:04d}.html"
         assert "<strong>refused</strong>" in page.read_text()
         run_id = tracking.version(SURFACE, version).run_id
         kept = Ruling.model_validate_json(tracking.read_text(run_id, f"decisions/{number:04d}.json"))
         assert kept == ruling
     assert tracking.aliases(SURFACE) == {"champion": 1}
-    assert [r.number for r in DecisionLog(tracking, SURFACE).read()] == list(range(1, 8))
+    assert [r.number for r in DecisionLog(tracking, SURFACE).read()] == list(range(1, 9))
+
+
+def test_synthetic_anomalies_tell_recall_where_labelled_ones_are_too_few(project: Project, tracking: Tracking) -> None:
+    set_gate(project, least_anomalies=17)
+    for change, accepted in ((silent, False), (equal, True)):
+        ruling = decide_promotion(project, tracking, SURFACE, plant(project, tracking, change), dry_run=True)
+        assert (ruling.accepted, names(ruling)) == (accepted, [] if accepted else ["recall"])
+        assert ruling.decision is not None
+        assert ruling.decision.facts.images.defective == 16
+        (check,) = (check for check in ruling.decision.checks if check.name == "recall")
+        assert "synthetic anomalies at the image threshold" in check.words
 
 
 def test_a_refused_one_needs_force_and_a_reason_and_a_better_one_is_accepted(

@@ -8,7 +8,7 @@ import pytest
 from pydantic import ValidationError
 
 from pipelines.config import GateSettings, PolicySettings
-from pipelines.decision import Comparison, Decision, Facts, Finding, Outcome, Sample, Scored
+from pipelines.decision import Check, Comparison, Decision, Facts, Finding, Outcome, Sample, Scored
 from pipelines.gate import decide, is_worse
 from pipelines.metrics.curves import aupro
 from pipelines.metrics.paired import image_auroc_difference
@@ -28,6 +28,7 @@ def compared(**changes: Any) -> Comparison:
     equal: dict[str, Any] = {
         "image_auroc": around(0.0),
         "aupro": around(0.0),
+        "recall": around(0.0),
         "latency_ratio": Interval(value=1.0, low=0.9, high=1.2),
     }
     return Comparison(champion=CHAMPION, **{**equal, **changes})
@@ -37,7 +38,9 @@ def facts(**changes: Any) -> Facts:
     """Describe a candidate as good as the champion in all respects, but for `changes`."""
     equal: dict[str, Any] = {
         "surface": "boards",
-        "candidate": Scored(version=4, algorithm="padim", image_auroc=around(0.93), aupro=around(0.82)),
+        "candidate": Scored(
+            version=4, algorithm="padim", image_auroc=around(0.93), aupro=around(0.82), recall=around(0.7)
+        ),
         "comparison": compared(),
         "images": Sample(normal=100, defective=220, masked=220, planted=130),
         "promise": Promise(threshold=1.1, asked=0.01, rate=0.01, images=99),
@@ -88,7 +91,7 @@ def test_a_better_and_an_equal_candidate_are_accepted_with_every_check_listed() 
         assert found.accepted
         assert {check.name for check in found.checks} == {
             *("validation", "references", "parity", "coordinates", "image_auroc", "aupro", "planted_auroc"),
-            *("false_alarms", "latency"),
+            *("recall", "false_alarms", "latency"),
         }
         assert found.basis == ("judged by 220 defective and 100 sound test photographs; compared with version 3")
         assert outcome(found, "planted_auroc") == Outcome.NOT_JUDGED
@@ -119,7 +122,13 @@ def test_the_first_champion_is_held_to_absolute_limits() -> None:
     assert found.accepted
     assert "no champion: held to absolute limits" in found.basis
     assert outcome(found, "latency") == Outcome.NOT_JUDGED
-    guessing = Scored(version=1, algorithm="fastflow", image_auroc=Interval(value=0.52), aupro=Interval(value=0.15))
+    guessing = Scored(
+        version=1,
+        algorithm="fastflow",
+        image_auroc=Interval(value=0.52),
+        aupro=Interval(value=0.15),
+        recall=Interval(value=0.01),
+    )
     refused = decide(facts(comparison=None, candidate=guessing, false_alarms=20), POLICY)
     assert [check.name for check in refused.refusals] == ["image_auroc", "aupro", "false_alarms"]
     assert not decide(facts(comparison=None, candidate=Scored(version=1, algorithm="padim")), POLICY).accepted
@@ -132,8 +141,10 @@ def test_a_map_that_says_nothing_has_the_aupro_that_the_floor_is_set_against() -
 
 
 def test_without_labelled_defects_planted_ones_and_false_alarms_are_judged_by() -> None:
-    images, candidate = NO_LABELLED_DEFECTS, Scored(version=4, algorithm="padim", planted_auroc=around(0.83))
-    comparison = Comparison(champion=CHAMPION, planted_auroc=Interval(value=-0.02), latency_ratio=Interval(value=1.0))
+    figures = {"planted_auroc": around(0.83), "planted_recall": around(0.5)}
+    images, candidate = NO_LABELLED_DEFECTS, Scored(version=4, algorithm="padim", **figures)
+    differences = {"planted_auroc": Interval(value=-0.02), "planted_recall": Interval(value=0.0)}
+    comparison = Comparison(champion=CHAMPION, **differences, latency_ratio=Interval(value=1.0))
     found = decide(facts(images=images, candidate=candidate, comparison=comparison), POLICY)
     assert found.accepted
     assert found.basis == (
@@ -168,7 +179,7 @@ def test_an_estimate_is_held_to_what_a_promise_from_as_many_photographs_allows()
 
 
 def test_masks_may_be_missing_where_defects_are_labelled() -> None:
-    candidate = Scored(version=4, algorithm="padim", image_auroc=around(0.93))
+    candidate = Scored(version=4, algorithm="padim", image_auroc=around(0.93), recall=around(0.7))
     images = Sample(normal=100, defective=220, masked=0, planted=0)
     found = decide(facts(candidate=candidate, images=images, comparison=compared(aupro=None)), POLICY)
     assert found.accepted
@@ -189,6 +200,54 @@ def test_masks_may_be_missing_where_defects_are_labelled() -> None:
 )
 def test_worse_means_beyond_the_margin_and_beyond_chance(difference: Interval, worse: bool) -> None:
     assert is_worse(difference, 0.01) is worse
+
+
+def recalled(value: float, difference: float | None = None, **changes: Any) -> Decision:
+    """Decide on a candidate with a recall, and with a champion's where a difference from it is given."""
+    figures = {"recall": around(value), "planted_recall": around(value), "planted_auroc": around(0.8)}
+    candidate, against = facts().candidate.model_copy(update=figures), None
+    if difference is not None:
+        apart = {"recall": around(difference), "planted_recall": around(difference), "planted_auroc": around(0.0)}
+        against = compared(**apart, promise=changes.pop("theirs", None))
+    return decide(facts(candidate=candidate, comparison=against, **changes), POLICY)
+
+
+def recall_check(decision: Decision) -> Check:
+    return next(check for check in decision.checks if check.name == "recall")
+
+
+@pytest.mark.parametrize(
+    ("images", "kind"),
+    [(facts().images, "220 labelled"), (NO_LABELLED_DEFECTS, "130 synthetic")],
+    ids=["labelled", "synthetic"],
+)
+@pytest.mark.parametrize("difference", [None, -0.7], ids=["first", "champion"])
+def test_a_threshold_that_calls_everything_good_is_refused(images: Sample, kind: str, difference: float | None) -> None:
+    found = recalled(0.0, difference, images=images, false_alarms=0)
+    assert [check.name for check in found.refusals] == ["recall"]
+    assert f"recall of {kind} anomalies at the image threshold is 0.000, at least 0.01 is needed" in found.words
+
+
+def test_recall_is_held_against_the_champion_s_where_its_threshold_promises_no_less() -> None:
+    worse = recalled(0.3, -0.4)
+    assert [check.name for check in worse.refusals] == ["recall"]
+    assert "is 0.400 lower than version 3's, more than the margin of 0.3" in worse.words
+    assert recalled(0.3, 0.0).accepted
+    assert recalled(0.3, -0.29).accepted, "the margin"
+    loose = Promise(threshold=0.9, asked=0.01, rate=0.1, images=9)
+    stricter = recalled(0.3, -0.4, theirs=loose)
+    assert stricter.accepted, "fewer false positives cost recall"
+    assert "threshold for false positives of 1 %, not 10 %" in recall_check(stricter).words
+    assert not recalled(0.3, -0.4, theirs=loose.model_copy(update={"rate": 0.01})).accepted
+
+
+def test_fewer_anomalies_than_needed_tell_nothing_of_recall_and_the_decision_says_so() -> None:
+    few = Sample(normal=100, defective=9, masked=9, planted=0)
+    found = recalled(0.0, images=few)
+    assert found.accepted
+    assert recall_check(found).outcome == Outcome.NOT_JUDGED
+    assert "9 labelled and 0 synthetic anomalies are fewer than the 10 needed" in recall_check(found).words
+    assert [c.name for c in recalled(0.0, images=few.model_copy(update={"planted": 40})).refusals] == ["recall"]
 
 
 def refused_share(images: int, shift: float) -> float:

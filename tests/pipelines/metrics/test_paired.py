@@ -13,6 +13,8 @@ from pipelines.metrics.paired import (
     image_auroc_difference,
     planted_auroc,
     planted_auroc_difference,
+    recall,
+    recall_difference,
 )
 from pipelines.metrics.pixels import PixelHistograms, PixelTable
 
@@ -55,6 +57,21 @@ def test_aupro_difference_equals_recomputing_every_resample() -> None:
     assert [found.low, found.high] == pytest.approx(np.quantile(draws, [0.025, 0.975]))
     assert found.value == pytest.approx(float(candidate.metrics()["aupro"] - champion.metrics()["aupro"]))
     assert found.high < 0, "a map that hardly shows the defects was not told apart"
+
+
+def test_recall_equals_recomputing_every_resample_of_whole_groups() -> None:
+    generator = np.random.default_rng(5)
+    candidate, champion = generator.random((30, 4)) < 0.4, generator.random((30, 4)) < 0.8
+    resamples = [np.repeat(np.arange(30), w) for w in resample_weights([False] * 30, 40, seed=7)]
+    own = [candidate[r].mean() for r in resamples]
+    apart = [candidate[r].mean() - champion[r].mean() for r in resamples]
+    for found, value, draws in (
+        (recall(candidate, 40, 7), candidate.mean(), own),
+        (recall_difference(candidate, champion, 40, 7), candidate.mean() - champion.mean(), apart),
+    ):
+        assert found.value == pytest.approx(value)
+        assert [found.low, found.high] == pytest.approx(np.quantile(draws, [0.025, 0.975]))
+    assert recall(np.zeros((0, 1), bool), 40, 7) is None
 
 
 def test_versions_that_rank_alike_differ_by_nothing() -> None:
