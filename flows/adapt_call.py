@@ -5,8 +5,9 @@ import time
 from typing import TYPE_CHECKING
 
 from flows.disk import require_space
-from flows.environment import log_to_terminal, prepare_environment
+from flows.environment import log_to_terminal
 from flows.locks import surface_lock
+from flows.temporary_server import ensure_server
 from pipelines.config import read_surface
 from pipelines.errors import CallError
 from pipelines.paths import find_project
@@ -34,7 +35,7 @@ def call_adapt(
     # The command prints an error itself, once and without a traceback.
     os.environ.setdefault("PREFECT_LOGGING_LEVEL", "CRITICAL")
     os.environ.setdefault("PREFECT_SERVER_LOGGING_LEVEL", "CRITICAL")
-    prepare_environment(project)
+    ensure_server(project)
     from flows.adapt import adapt
     from flows.adapt_results import AdaptResult
 

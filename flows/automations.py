@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from flows.environment import prepare_environment
+from flows.temporary_server import ensure_server
 from pipelines.config import read_surface
 from pipelines.errors import ToolError
 from pipelines.paths import Project
@@ -20,7 +20,7 @@ def set_automation(project: Project, surface: str) -> str | None:
     Raises:
         ToolError: where Prefect has no block of that name.
     """
-    prepare_environment(project)
+    ensure_server(project)
     from prefect.events.actions import SendNotification
     from prefect.events.schemas.automations import AutomationCore, EventTrigger
 
@@ -53,7 +53,7 @@ def set_automation(project: Project, surface: str) -> str | None:
 
 def remove_automation(project: Project, surface: str) -> None:
     """Remove a surface's automation, where it has one."""
-    prepare_environment(project)
+    ensure_server(project)
     with _client() as client:
         for found in client.read_automations_by_name(automation_name(surface)):
             client.delete_automation(found.id)

@@ -8,6 +8,7 @@ from flows.disk import require_space
 from flows.environment import log_to_terminal, prepare_environment
 from flows.locks import data_lock, surface_lock
 from flows.results import RetrainResult
+from flows.temporary_server import ensure_server
 from flows.watch_results import WatchResult
 from pipelines.config import read_surface
 from pipelines.errors import CallError
@@ -35,6 +36,7 @@ def call_retrain(surface: str, profile: str, assignments: list[str], trial: str 
     with surface_lock(project, surface, "retrain"):
         unchanged = None if force or trial else _find_unchanged(project, surface, profile, assignments)
         if unchanged is None:
+            ensure_server(project)
             from flows.retrain import retrain
 
             found = retrain(surface, profile, assignments, trial, force, wait=0.0)
@@ -71,7 +73,7 @@ def call_watch(surface: str) -> WatchResult:
     read_surface(project, surface)
     os.environ.setdefault("PREFECT_LOGGING_LEVEL", "CRITICAL")
     os.environ.setdefault("PREFECT_SERVER_LOGGING_LEVEL", "CRITICAL")
-    prepare_environment(project)
+    ensure_server(project)
     from flows.watch import watch
 
     return WatchResult.model_validate(watch(surface, at_once=True))

@@ -8,6 +8,7 @@ from zoneinfo import available_timezones
 from flows.automations import remove_automation, set_automation
 from flows.environment import prepare_environment
 from flows.pool import POOL, ensure_pool
+from flows.temporary_server import ensure_server
 from pipelines.errors import CallError
 from pipelines.paths import Project
 from pipelines.records import Record
@@ -51,7 +52,7 @@ def set_watch(project: Project, surface: str) -> Schedule:
 
 
 def _deploy(project: Project, surface: str, flow_name: str, when: Any, parameters: dict[str, Any]) -> None:
-    prepare_environment(project)
+    ensure_server(project)
     from prefect import flow
     from prefect.client.schemas.objects import ConcurrencyLimitConfig, ConcurrencyLimitStrategy
 
@@ -87,7 +88,7 @@ def change_schedule(project: Project, surface: str, cron: str, timezone: str | N
 
 def list_schedules(project: Project) -> list[Schedule]:
     """List the schedules of all surfaces."""
-    prepare_environment(project)
+    ensure_server(project)
     return [schedule for deployment, flow_name in _deployments() for schedule in _as_schedules(deployment, flow_name)]
 
 
@@ -141,7 +142,7 @@ def set_active(project: Project, surface: str, *, active: bool, flow_name: str |
 
     A deployment that was paused as a whole on Prefect's page is resumed too.
     """
-    prepare_environment(project)
+    ensure_server(project)
     from prefect.client.orchestration import get_client
 
     with get_client(sync_client=True) as client:
@@ -154,7 +155,7 @@ def set_active(project: Project, surface: str, *, active: bool, flow_name: str |
 
 def remove_schedule(project: Project, surface: str, flow_name: str | None = None) -> None:
     """Remove a surface's deployments, or one flow's alone; raise CallError where it has none."""
-    prepare_environment(project)
+    ensure_server(project)
     from prefect.client.orchestration import get_client
 
     with get_client(sync_client=True) as client:

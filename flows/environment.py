@@ -8,6 +8,7 @@ from pathlib import Path
 
 import psutil
 
+from flows.prefect_secret import prefect_secret
 from pipelines.paths import Project
 
 LOGGERS = ("flows", "pipelines")
@@ -16,8 +17,8 @@ LOGGERS = ("flows", "pipelines")
 def prepare_environment(project: Project) -> None:
     """Set Prefect's home inside the project and its log format; the user's own settings win.
 
-    A server that `knotwatch ui` started for this project is used while it runs. Otherwise each flow brings its own
-    for as long as it runs, on the same database, so that its runs are on the page later.
+    A server that `knotwatch ui` started for this project is used while it runs. Otherwise each process that needs one
+    brings its own (`ensure_server`), on the same database, so that its runs are on the page later.
     """
     defaults = {
         "PREFECT_HOME": str(project.state / "prefect"),
@@ -29,15 +30,21 @@ def prepare_environment(project: Project) -> None:
         "PREFECT_SERVER_LOGGING_LEVEL": "ERROR",
         "PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW": "ignore",
         "PREFECT_CLI_PROMPT": "false",
-        "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
+        # The one that Prefect starts by itself asks nobody for a secret: see temporary_server.py.
+        "PREFECT_SERVER_ALLOW_EPHEMERAL_MODE": "false",
     }
-    running = running_servers(project)
-    if running:
-        # MLflow's database is used directly, beside its server: artefacts keep locations that move with the folder.
-        defaults["PREFECT_API_URL"] = running["prefect"]
     for name, value in defaults.items():
         os.environ.setdefault(name, value)
+    running = running_servers(project)
+    # MLflow's database is used directly, beside its server: artefacts keep locations that move with the folder.
+    if running and os.environ.setdefault("PREFECT_API_URL", running["prefect"]) == running["prefect"]:
+        use_secret(project)
     (project.state / "prefect").mkdir(parents=True, exist_ok=True)
+
+
+def use_secret(project: Project) -> None:
+    """Have this process and those it starts send the project's secret; to a server of this project alone."""
+    os.environ["PREFECT_API_AUTH_STRING"] = prefect_secret(project)
 
 
 def running_servers(project: Project) -> dict[str, str] | None:

@@ -4,6 +4,7 @@ import logging
 from collections.abc import Sequence
 from typing import Any
 
+from flows.temporary_server import ensure_server
 from pipelines.config import read_surface
 from pipelines.errors import GateError, ToolError
 from pipelines.paths import Project, find_project
@@ -19,6 +20,7 @@ def notify(project: Project, surface: str, subject: str, body: str) -> tuple[str
     took = []
     for name in read_surface(project, surface).policy.watch.notify:
         try:
+            ensure_server(project)
             send(name, f"knotwatch, {surface}: {subject}", body)
         except Exception as error:
             log.warning("notify %s: %s did not take '%s': %s", surface, name, subject, error)

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from flows.environment import prepare_environment
+from flows.temporary_server import ensure_server
 from pipelines.paths import Project
 
 POOL = "knotwatch"
@@ -14,7 +14,7 @@ LIMIT = sum(QUEUES.values())
 
 def ensure_pool(project: Project) -> None:
     """Make the work pool and its queues, where they are not there."""
-    prepare_environment(project)
+    ensure_server(project)
     from prefect.client.orchestration import get_client
     from prefect.client.schemas.actions import WorkPoolCreate
     from prefect.exceptions import ObjectNotFound

@@ -42,7 +42,10 @@ class Tab:
         self.call(
             "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=width < 600
         )
-        self.call("Page.navigate", url=page.resolve().as_uri())
+        self.visit(page.resolve().as_uri())
+
+    def visit(self, url: str) -> None:
+        self.call("Page.navigate", url=url)
         deadline = time.monotonic() + _PATIENCE
         while self.evaluate("document.readyState") != "complete":
             assert time.monotonic() < deadline
@@ -88,7 +91,9 @@ def open_chromium(folder: Path) -> Iterator[Tab]:
     command = [program, *words, f"--user-data-dir={profile}", "--no-first-run", "about:blank"]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=dict(os.environ))
     try:
-        with connect(_address(profile, process), max_size=None, open_timeout=_PATIENCE, proxy=None) as socket:
+        # No pings: their answers queue behind what the page says while a test does something else.
+        address = _address(profile, process)
+        with connect(address, max_size=None, open_timeout=_PATIENCE, proxy=None, ping_interval=None) as socket:
             tab = Tab(socket)
             (folder / "downloads").mkdir(exist_ok=True)
             tab.call("Page.setDownloadBehavior", behavior="allow", downloadPath=str(folder / "downloads"))

@@ -65,7 +65,13 @@ def _keep_to_own_cores() -> None:
 
 _keep_to_own_cores()
 
-_SERVERS = ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI", "PREFECT_API_URL", "KNOTWATCH_PROJECT")
+_SERVERS = (
+    "MLFLOW_TRACKING_URI",
+    "MLFLOW_REGISTRY_URI",
+    "PREFECT_API_URL",
+    "PREFECT_API_AUTH_STRING",
+    "KNOTWATCH_PROJECT",
+)
 for _name in _SERVERS:
     os.environ.pop(_name, None)
 

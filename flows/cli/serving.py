@@ -133,7 +133,8 @@ def ui(
     from flows.servers import run_ui
 
     def ready(prefect: str, mlflow: str) -> None:
-        say(f"Prefect: {prefect}\nMLflow:  {mlflow}\nA worker runs what is scheduled. Ctrl-C stops all three.")
+        once = "(lets one browser in, once; it remembers)"
+        say(f"Prefect: {prefect} {once}\nMLflow:  {mlflow}\nA worker runs what is scheduled. Ctrl-C stops all three.")
 
     log_to_terminal()
     run_ui(find_project(), prefect_port, mlflow_port, ready)

@@ -22,7 +22,7 @@ from flows.rest.line import Line
 from flows.rest.protocol import Limits
 from flows.rest.recorder import Recorder
 from flows.rest.scoring import Scorer
-from flows.servers import HOST
+from flows.server_process import HOST
 from pipelines.errors import BusyError
 from pipelines.models.runtime import usable_cores
 from pipelines.paths import Project

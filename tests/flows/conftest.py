@@ -1,16 +1,14 @@
 """Trained projects and a Prefect server, each made once for the tests that only use them."""
 
-import os
-import subprocess
-import sys
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
+from flows.server_process import bind_port, prefect_server
 from pipelines.paths import Project
-from tests.flows.processes import answers, free_port, stop, until
-from tests.flows.projects import SURFACE, add_few, copy_project, make_once, train_boards
+from tests.flows.projects import SURFACE, add_few, copy_project, give_secret, make_once, train_boards
 
 
 @pytest.fixture(scope="session")
@@ -40,19 +38,10 @@ def boards(in_use: Project) -> Path:
 @pytest.fixture(scope="session")
 def prefect(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of a Prefect server for tests of what flows do; how flows do without one, others test."""
-    home, port = tmp_path_factory.mktemp("prefect"), free_port()
-    settings = {"PREFECT_HOME": str(home), "PREFECT_SERVER_ANALYTICS_ENABLED": "false"}
-    command = [sys.executable, "-m", "prefect", "server", "start", "--no-ui", "--no-services"]
-    said = home / "said.log"
-    with said.open("wb") as output:
-        process = subprocess.Popen(
-            [*command, "--host", "127.0.0.1", "--port", str(port)],
-            env={**os.environ, **settings},
-            stdout=output,
-            stderr=subprocess.STDOUT,
-        )
-    try:
-        until(lambda: answers(f"http://127.0.0.1:{port}/api/health"), "Prefect's server", process)
-        yield f"http://127.0.0.1:{port}/api"
-    finally:
-        stop(process)
+    project = Project(tmp_path_factory.mktemp("prefect"))
+    give_secret(project)
+    with ExitStack() as stack:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("PREFECT_HOME", str(project.state / "prefect"))
+            _, url = stack.enter_context(prefect_server(project, bind_port("Prefect", 0)))
+        yield url

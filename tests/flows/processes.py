@@ -4,7 +4,6 @@ import signal
 import socket
 import subprocess
 import time
-import urllib.request
 from typing import Any
 
 
@@ -21,15 +20,6 @@ def until(test: Any, what: str, process: "subprocess.Popen[Any] | None" = None, 
         assert time.monotonic() < deadline, f"{what}: not within {seconds} s"
         assert process is None or process.poll() is None, f"{what}: the process ended"
         time.sleep(0.3)
-
-
-def answers(url: str) -> bool:
-    """Tell whether a server is there and well."""
-    try:
-        with urllib.request.urlopen(url, timeout=5):
-            return True
-    except OSError:
-        return False
 
 
 def stop(process: "subprocess.Popen[Any]") -> None:

@@ -1,13 +1,9 @@
 """`ui`, `schedule` and the user's own servers: real ones on loopback, stopped by process id."""
 
-import json
-import subprocess
-import sys
-import urllib.request
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import psutil
 import pytest
@@ -19,46 +15,18 @@ from pipelines.paths import Project
 from tests.conftest import make_project, run_knotwatch, set_training
 from tests.flows.processes import free_port, stop, until
 from tests.flows.projects import copy_project
+from tests.flows.started import Ui, start_ui
 from tests.flows.web_hook import make_block, web_hook
 
 ENDED = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
 DRAWN = ("--layout", "procedural", "--normal", "24", "--defective", "3", "--size", "128x128")
 
 
-class Ui(NamedTuple):
-    project: Project
-    process: "subprocess.Popen[bytes]"
-    prefect: str
-    mlflow: str
-
-    def api(self, path: str, body: dict[str, Any] | None = None) -> Any:
-        data = None if body is None else json.dumps(body).encode()
-        request = urllib.request.Request(
-            f"{self.prefect}/{path}", data=data, headers={"Content-Type": "application/json"}
-        )
-        with urllib.request.urlopen(request, timeout=30) as answer:
-            return json.load(answer)
-
-
 @pytest.fixture(scope="module")
 def ui(added_once: Project, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ui]:
     """A project whose servers and worker run, with a small surface."""
-    project = copy_project(added_once, tmp_path_factory.mktemp("ui") / "project")
-    ports = free_port(), free_port()
-    words = ("ui", "--prefect-port", str(ports[0]), "--mlflow-port", str(ports[1]))
-    log = project.root / "ui.log"
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            [sys.executable, "-c", "from flows.cli import main; main()", *words],
-            cwd=project.root,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-        )
-    try:
-        until(lambda: "Ctrl-C" in log.read_text(), "the servers", process)
-        yield Ui(project, process, f"http://127.0.0.1:{ports[0]}/api", f"http://127.0.0.1:{ports[1]}")
-    finally:
-        stop(process)
+    with start_ui(copy_project(added_once, tmp_path_factory.mktemp("ui") / "project")) as started:
+        yield started
 
 
 def test_a_busy_port_is_reported_by_name(ui: Ui, tmp_path: Path) -> None:
@@ -167,7 +135,7 @@ def runs_of(ui: Ui, run_id: str) -> list[psutil.Process]:
 
 def test_the_users_own_servers_get_everything(ui: Ui, tmp_path: Path) -> None:
     other = make_project(tmp_path / "other")
-    env = {"MLFLOW_TRACKING_URI": ui.mlflow, "PREFECT_API_URL": ui.prefect}
+    env = {"MLFLOW_TRACKING_URI": ui.mlflow, "PREFECT_API_URL": ui.prefect, "PREFECT_API_AUTH_STRING": ui.secret}
     run_knotwatch(other.root, "data", "add", "elsewhere", *DRAWN, env=env)
     set_training(other.root, "elsewhere", algorithms=["padim"], export={"precision": "f32"})
     done = run_knotwatch(other.root, "retrain", "elsewhere", "--profile", "quick", "--json", env=env).json

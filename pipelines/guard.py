@@ -1,0 +1,42 @@
+"""Who a server on 127.0.0.1 answers: the programs of this machine and its own pages, no other page of a browser."""
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.responses import PlainTextResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+
+class Guard:
+    """Refuse what a page of another origin asks, or one that reached this server under a name of its own."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await self._app(scope, receive, send)
+        elif _is_own(Headers(scope=scope), scope["server"][1]):
+            await self._app(scope, receive, _unframed(send))
+        elif scope["type"] == "websocket":
+            await send({"type": "websocket.close", "code": 1008})
+        else:
+            await PlainTextResponse("this server answers its own pages alone", 403)(scope, receive, send)
+
+
+def _is_own(headers: Headers, port: int) -> bool:
+    hosts, origins = headers.getlist("host"), headers.getlist("origin")
+    named = len(hosts) == 1 and hosts[0] in {f"127.0.0.1:{port}", f"localhost:{port}"}
+    # Browsers name no origin where a page asks without wanting to read; they say so in these. A link may lead here.
+    own = headers.get("sec-fetch-site", "none") in {"none", "same-origin"}
+    followed = headers.get("sec-fetch-mode") == "navigate"
+    return named and set(origins) <= {f"http://{hosts[0]}"} and (own or followed)
+
+
+def _unframed(send: Send) -> Send:
+    """Keep other pages from showing this server's inside theirs, where a click could be stolen."""
+
+    async def sending(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            MutableHeaders(scope=message)["X-Frame-Options"] = "SAMEORIGIN"
+        await send(message)
+
+    return sending
