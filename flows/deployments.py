@@ -60,7 +60,7 @@ def _deploy(project: Project, surface: str, flow_name: str, when: Any, parameter
     # A second retrain of the same surface waits in line; the surface's lock would make it wait anyway. Looks that were
     # missed are not made up for: the next one sees all there is.
     second = ConcurrencyLimitStrategy.ENQUEUE if flow_name == RETRAIN else ConcurrencyLimitStrategy.CANCEL_NEW
-    deployed: Any = flow.from_source(source=str(project.root), entrypoint=f"flows/{flow_name}.py:{flow_name}")
+    deployed: Any = flow.from_source(source=str(project.root), entrypoint=entrypoint(flow_name))
     # Prefect prints a table of its own; standard output is for the command's answer.
     with redirect_stdout(io.StringIO()):
         deployed.deploy(
@@ -70,13 +70,22 @@ def _deploy(project: Project, surface: str, flow_name: str, when: Any, parameter
             parameters={"surface": surface, **parameters},
             schedule=when,
             concurrency_limit=ConcurrencyLimitConfig(limit=1, collision_strategy=second),
-            job_variables={"working_dir": str(project.root), "env": {"KNOTWATCH_PROJECT": str(project.root)}},
+            job_variables=job_variables(project),
             tags=["knotwatch", surface],
             build=False,
             print_next_steps=False,
             ignore_warnings=True,
         )
     set_automation(project, surface)
+
+
+def entrypoint(flow_name: str) -> str:
+    return f"flows/{flow_name}.py:{flow_name}"
+
+
+def job_variables(project: Project) -> dict[str, Any]:
+    """Return what a deployment tells the worker of the process to start."""
+    return {"working_dir": str(project.root), "env": {"KNOTWATCH_PROJECT": str(project.root)}}
 
 
 def change_schedule(project: Project, surface: str, cron: str, timezone: str | None, profile: str | None) -> Schedule:

@@ -15,7 +15,7 @@ import yaml
 
 from flows.deployments import refresh_after_move
 from flows.environment import prepare_environment, running_servers, state_file, use_secret
-from flows.pool import LIMIT, POOL, ensure_pool
+from flows.pool import ensure_pool
 from flows.prefect_door import DOOR
 from flows.server_process import HOST, Process, bind_port, prefect_server, run_server, signal_gently
 from pipelines.errors import BusyError, ToolError
@@ -86,8 +86,7 @@ def _mlflow_command(project: Project, port: int) -> list[str]:
 
 
 def _worker_command() -> list[str]:
-    words = ("worker", "start", "--pool", POOL, "--name", "knotwatch", "--limit", str(LIMIT))
-    return [sys.executable, "-m", "prefect", *words]
+    return [sys.executable, "-m", "flows.worker"]
 
 
 def _terminate_all(servers: dict[str, Process]) -> None:
