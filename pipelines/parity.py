@@ -7,7 +7,6 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import ValidationError
 
 from pipelines.defects.synthetic import plant_defect
 from pipelines.errors import ModelError
