@@ -5,7 +5,6 @@ import signal
 import socket
 import sys
 from threading import Thread
-from typing import Any
 
 import uvicorn
 
@@ -15,18 +14,22 @@ from pipelines.guard import Guard
 _LAST = 3  # seconds that requests under way may take at the end
 
 
-def make_app(port: int, code: str) -> Any:
+def make_app(port: int, code: str) -> Guard:
     """Make Prefect's application behind the guard; with a code, with its pages and services."""
     os.environ["PREFECT_SERVER_CORS_ALLOWED_ORIGINS"] = f"http://127.0.0.1:{port}"
     # Under whichever of its names the page was opened.
     os.environ.setdefault("PREFECT_UI_API_URL", "/api")
+    os.environ["PREFECT__SERVER_FINAL"] = "1"
+    if not code:
+        os.environ["PREFECT__SERVER_EPHEMERAL"] = "1"
     from prefect.server.api.server import create_app
 
-    app = create_app(ephemeral=not code, final=True)
+    # Without arguments, as Prefect's services call it: they are to find this one.
+    app = create_app()
     if code:
         app.router.routes.insert(0, make_door(os.environ["PREFECT_SERVER_API_AUTH_STRING"], code))
-    app.add_middleware(Guard)
-    return app
+    # Around it, not in it: Prefect's services ask the same application, within the process and under no host's name.
+    return Guard(app)
 
 
 def main() -> None:

@@ -82,9 +82,9 @@ def attack_all(target: Target, tab: Tab, page: str, photograph: Path) -> None:
     mlflow = [("POST", f"{target.ui.mlflow}/{kind}/{create}", {"name": f"evil-{kind}"}) for kind in ("api", "ajax-api")]
     served = ("POST", f"http://127.0.0.1:{target.serve}/invocations", asked)
     door = ("POST", target.ui.link.split("#")[0], "guess")
-    attack(tab, page, [*attacks_on(target.ui.prefect), door, *mlflow, served])
     file = target.ui.project.root / "touched"
     assert run_chain(tab, page, target.ui.prefect, str(file)) == "refused"
+    attack(tab, page, [*attacks_on(target.ui.prefect), door, *mlflow, served])
     assert not [f for f in target.ui.api("flows/filter", {}) if f["name"] == "evil"]
     assert {d["name"] for d in target.ui.api("deployments/filter", {})} == {SURFACE}
     assert not file.exists()

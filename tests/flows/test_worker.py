@@ -51,8 +51,9 @@ def test_foreign_steps_code_and_commands_are_not_run(ui: Ui, tmp_path: Path) -> 
     }
     for name, number in runs.items():
         until(lambda number=number: ui.api(f"flow_runs/{number}")["state_type"] in ENDED, name)
+    assert not [file.name for file in files.values() if file.exists()]
+    for name, number in runs.items():
         state = ui.api(f"flow_runs/{number}")["state"]
         assert state["type"] == "CRASHED", (name, state)
         assert "not as `knotwatch schedule` writes it" in state["message"], (name, state)
         assert name in state["message"], (name, state)
-    assert not [file.name for file in files.values() if file.exists()]
