@@ -21,6 +21,7 @@ from PIL import Image
 
 from pipelines.paths import Project
 from tests.flows.processes import free_port, stop, until
+from tests.flows.projects import copy_project
 
 FILES = 256  # open files that the server may have
 SECONDS = 8  # that it works on a request
@@ -82,8 +83,10 @@ def long_work() -> list[bytes]:
 
 
 @pytest.fixture(scope="module")
-def served(in_use: Project, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    said, port = tmp_path_factory.mktemp("attacked") / "said", free_port()
+def served(trained_once: Project, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    folder, port = tmp_path_factory.mktemp("attacked"), free_port()
+    # A copy of its own, because what is asked comes into the surface's history.
+    project, said = copy_project(trained_once, folder / "project"), folder / "said"
     limits = ("--most-mp", "30", "--most-request-mp", "1000", "--seconds", str(SECONDS), "--most-mb", str(MB))
 
     def prepare() -> None:
@@ -102,7 +105,7 @@ def served(in_use: Project, tmp_path_factory: pytest.TempPathFactory) -> Iterato
                 str(port),
                 *limits,
             ],
-            cwd=in_use.root,
+            cwd=project.root,
             stdout=output,
             stderr=subprocess.STDOUT,
             preexec_fn=prepare,  # noqa: PLW1509 - no threads yet
