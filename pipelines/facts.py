@@ -1,6 +1,7 @@
 """Stage: gather what the gate may know of a candidate, and of the champion on the same photographs."""
 
 import logging
+import math
 import tempfile
 import time
 from collections.abc import Sequence
@@ -90,8 +91,11 @@ class _Marks(NamedTuple):
 
 
 class _Parts(NamedTuple):
+    """The photographs to judge by; `rounds` defects are planted into each of `select`."""
+
     test: list[PreparedImage]
     select: list[PreparedImage]
+    rounds: int
 
 
 def gather_facts(ground: Ground, candidate: Contender, champion: Contender | None, validation: Finding) -> Facts:
@@ -114,7 +118,7 @@ def gather_facts(ground: Ground, candidate: Contender, champion: Contender | Non
         surface=ground.paths.name,
         candidate=_figures(ground, candidate, ours),
         comparison=_compare(ground, parts, champion, ours, theirs),
-        images=_sample(parts, ground.settings.planted),
+        images=_sample(parts),
         promise=info.image_threshold,
         false_alarms=sum(i.anomalous and i.label == Label.NORMAL for i in ours.test.images) if ours else 0,
         validation=validation,
@@ -136,14 +140,16 @@ def gather_facts(ground: Ground, candidate: Contender, champion: Contender | Non
 def _choose(ground: Ground, candidate: Contender, champion: Contender | None) -> _Parts:
     """Choose the photographs that neither version has seen, and those that defects are planted into.
 
-    Into some where labelled defects are missing, or too few to tell how many are found.
+    Into some where labelled defects are missing, or too few to tell how many are found; then as many as tell it.
     """
+    least, planted = ground.own.policy.gate.least_anomalies, ground.settings.planted
     seen = candidate.seen | (champion.seen if champion else frozenset())
     test = [i for i in ground.images if i.part == Part.TEST and i.path not in seen]
     labels = [i.label for i in test]
-    enough = labels.count(Label.ANOMALOUS) >= ground.own.policy.gate.least_anomalies
-    select = [] if (enough and Label.NORMAL in labels) or not ground.settings.planted else select_normals(ground.images)
-    return _Parts(sorted(test, key=lambda i: i.path), select)
+    enough = labels.count(Label.ANOMALOUS) >= least and Label.NORMAL in labels
+    select = [] if enough or not planted else select_normals(ground.images)
+    rounds = max(planted, math.ceil(least / len(select))) if select else planted
+    return _Parts(sorted(test, key=lambda i: i.path), select, rounds)
 
 
 def _load(who: Contender) -> Detector:
@@ -151,7 +157,7 @@ def _load(who: Contender) -> Detector:
 
 
 def _mark(ground: Ground, parts: _Parts, who: Contender, detector: Detector) -> _Marks:
-    prepared, rounds = ground.paths.prepared, ground.settings.planted
+    prepared, rounds = ground.paths.prepared, parts.rounds
     label = f"version {who.version}"
     with tempfile.TemporaryDirectory(dir=ground.scratch) as spool:
         test = score_test(detector, prepared, parts.test, Path(spool), label)
@@ -216,13 +222,13 @@ def _compare(
     )
 
 
-def _sample(parts: _Parts, planted: int) -> Sample:
+def _sample(parts: _Parts) -> Sample:
     defective = [i for i in parts.test if i.label == Label.ANOMALOUS]
     return Sample(
         normal=sum(i.label == Label.NORMAL for i in parts.test),
         defective=len(defective),
         masked=sum(i.mask is not None for i in defective),
-        planted=len(parts.select) * planted,
+        planted=len(parts.select) * parts.rounds,
     )
 
 
