@@ -5,6 +5,7 @@ import json
 import re
 import subprocess
 import sys
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -39,10 +40,16 @@ class Ui(NamedTuple):
     def api(self, path: str, body: dict[str, Any] | None = None) -> Any:
         data = None if body is None else json.dumps(body).encode()
         headers = {"Content-Type": "application/json", **basic(self.secret)}
-        with urllib.request.urlopen(
-            urllib.request.Request(f"{self.prefect}/{path}", data, headers), timeout=30
-        ) as answer:
-            return json.load(answer)
+        request = urllib.request.Request(f"{self.prefect}/{path}", data, headers)
+        for left in (3, 2, 1, 0):
+            try:
+                with urllib.request.urlopen(request, timeout=30) as answer:
+                    return json.load(answer)
+            except urllib.error.HTTPError as error:
+                # Its database is locked: Prefect's own clients ask again, too.
+                if error.code != 503 or not left:
+                    raise
+        return None
 
 
 def basic(secret: str) -> dict[str, str]:
