@@ -13,6 +13,7 @@ from pipelines.errors import ToolError
 from pipelines.imaging.scoring import ScoreRule
 from pipelines.imaging.tile_plan import USUAL_SIGHT, Sight, choose_plan
 from pipelines.imaging.tiling import TileSet
+from pipelines.inside import inside
 from pipelines.parity import draw_regions
 from pipelines.precision import Exported, export_agreeing, export_unchecked
 from pipelines.prepared import PreparedImage
@@ -20,8 +21,7 @@ from pipelines.records import Algorithm, Label, Part, Start, Strategy, TilePlan,
 from pipelines.run_settings import RunSettings, SteppedSettings, TileSettings
 
 if TYPE_CHECKING:
-    from pipelines.inside import inside
-from pipelines.models.fitted import Fitted
+    from pipelines.models.fitted import Fitted
 
 SIGHTS = {
     Algorithm.PADIM: USUAL_SIGHT,
