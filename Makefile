@@ -49,16 +49,16 @@ format: install ## Let ruff mend what it can
 	$(BIN)/ruff format .
 
 bench: install ## Measure against plain anomalib, as ratios: make bench [FULL=1]
-	$(BIN)/python -m tests.benchmarks $(if $(FULL),--full)
+	$(BIN)/python -m benchmarks $(if $(FULL),--full)
 
 weeks: install ## Six simulated weeks of a factory: which day triggered what, and why
-	$(BIN)/python -m tests.benchmarks.weeks
+	$(BIN)/python -m benchmarks.weeks
 
 study: install ## The study of wood slices as one HTML page: make study DATA=FOLDER [OUT=PAGE] [PROFILE=quick]
-	$(BIN)/python -m pipelines.study $(if $(DATA),"$(DATA)") $(if $(OUT),--out "$(OUT)") --profile $(PROFILE)
+	$(BIN)/python -m flows.study $(if $(DATA),"$(DATA)") $(if $(OUT),--out "$(OUT)") --profile $(PROFILE)
 
 notebook: install ## Run the study on drawn slices and write its notebook again, outputs and all
-	$(BIN)/python -m pipelines.study --notebook
+	$(BIN)/python -m flows.study --notebook
 
 ui: install ## Prefect's and MLflow's pages, and a worker
 	$(BIN)/knotwatch ui

@@ -11,36 +11,35 @@ from typing import Any, NamedTuple
 
 from prefect import flow
 
-from flows.adapt_choice import Chosen, choose_attempt
-from flows.adapt_known import TAG, find_adapted, keep_result, mark_adaptation, propose_again
-from flows.adapt_report import describe, write_task
-from flows.adapt_results import AdaptResult, AttemptResult, ChosenResult
-from flows.algorithm import Shared, log_data, train_algorithm
-from flows.attempt import Attempt, attempt
-from flows.cancelled import mark_cancelled
-from flows.environment import log_stages, prepare_environment
-from flows.failures import describe_failure
-from flows.job import Job, resolve_job
-from flows.leftovers import scratch_folder
-from flows.locks import LONGEST_WAIT, surface_lock
-from flows.notify import tell_failure
-from flows.opening import open_surface
-from flows.origins import Origin, find_origins
-from flows.results import Champion
-from flows.tasks import decide_task
-from pipelines.config import read_surface
-from pipelines.errors import CallError
-from pipelines.interrupt import interrupts_first
-from pipelines.paths import Project, find_project
-from pipelines.prepared import read_index
-from pipelines.records import Part, Strategy
-from pipelines.reports.comparison import Compared, Failure
-from pipelines.reports.run_page import flatten
-from pipelines.shots import LEAST_HELD_BACK, draw_shots, find_candidates, keep_tested
-from pipelines.strategy import strategies_of
+from flows.adapting.attempt import Attempt, attempt
+from flows.adapting.choice import Chosen, choose_attempt
+from flows.adapting.known import TAG, find_adapted, keep_result, mark_adaptation, propose_again
+from flows.adapting.origins import Origin, find_origins
+from flows.adapting.report import describe, write_task
+from flows.adapting.results import AdaptResult, AttemptResult, ChosenResult
+from flows.operations.notify import tell_failure
+from flows.runtime.cancelled import mark_cancelled
+from flows.runtime.environment import log_stages, prepare_environment
+from flows.runtime.leftovers import scratch_folder
+from flows.runtime.locks import LONGEST_WAIT, surface_lock
+from flows.steps.algorithm import Shared, describe_failure, log_data, train_algorithm
+from flows.steps.job import Job, resolve_job
+from flows.steps.opening import open_surface
+from flows.steps.results import Champion
+from flows.steps.tasks import decide_task
+from pipelines.core.errors import CallError
+from pipelines.core.paths import Project, find_project
+from pipelines.core.progress import interrupts_first
+from pipelines.core.records import Part, Strategy
+from pipelines.core.results import Compared, Failure
+from pipelines.core.surface_settings import read_surface
+from pipelines.core.wording import flatten
+from pipelines.data.prepared import read_index
+from pipelines.data.versions import DataVersion
 from pipelines.tracking.data import VERDICT
 from pipelines.tracking.store import Tracking
-from pipelines.versions import DataVersion
+from pipelines.training.transfer.shots import LEAST_HELD_BACK, draw_shots, find_candidates, keep_tested
+from pipelines.training.transfer.strategy import strategies_of
 
 log = logging.getLogger(__name__)
 

@@ -9,25 +9,25 @@ from typing import Any
 
 from prefect import flow
 
-from flows import artifacts
-from flows.algorithm import Shared, log_data, train_algorithm
-from flows.cancelled import mark_cancelled
-from flows.environment import log_stages, prepare_environment
-from flows.failures import describe_failure
-from flows.job import Job, resolve_job
-from flows.leftovers import scratch_folder
-from flows.locks import LONGEST_WAIT, surface_lock
-from flows.notify import tell_failure
-from flows.opening import open_surface
-from flows.results import Champion, ModelResult, RetrainResult, SomeFailedError, ValidationCounts
-from flows.tasks import compare_task, decide_task
-from flows.unchanged import find_registered, find_unchanged, propose_among
-from pipelines.config import read_surface
-from pipelines.interrupt import interrupts_first
-from pipelines.paths import Project, find_project
-from pipelines.records import Algorithm, Verdict
-from pipelines.reports.comparison import Compared, Comparison, Failure
-from pipelines.reports.run_page import flatten
+from flows.operations.notify import tell_failure
+from flows.runtime.cancelled import mark_cancelled
+from flows.runtime.environment import log_stages, prepare_environment
+from flows.runtime.leftovers import scratch_folder
+from flows.runtime.locks import LONGEST_WAIT, surface_lock
+from flows.steps import artifacts
+from flows.steps.algorithm import Shared, describe_failure, log_data, train_algorithm
+from flows.steps.job import Job, resolve_job
+from flows.steps.opening import open_surface
+from flows.steps.results import Champion, ModelResult, RetrainResult, SomeFailedError, ValidationCounts
+from flows.steps.tasks import compare_task, decide_task
+from flows.steps.unchanged import find_registered, find_unchanged, propose_among
+from pipelines.core.paths import Project, find_project
+from pipelines.core.progress import interrupts_first
+from pipelines.core.records import Algorithm
+from pipelines.core.results import Compared, Failure, Verdict
+from pipelines.core.surface_settings import read_surface
+from pipelines.core.wording import flatten
+from pipelines.reports.comparison import Comparison
 from pipelines.tracking.data import VERDICT
 from pipelines.tracking.store import Tracking
 

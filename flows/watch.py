@@ -7,22 +7,22 @@ from typing import Any
 
 from prefect import flow
 
-from flows.cancelled import mark_cancelled
-from flows.environment import log_stages, prepare_environment
-from flows.locks import watch_lock
-from flows.notify import notify
-from flows.promotion import settle_requests
-from flows.watch_data import take_in_news
-from flows.watch_drift import look_for_drift
-from flows.watch_results import WatchResult
-from flows.watch_retrain import retrain_once
-from flows.watch_state import WatchState, read_state, write_state
-from pipelines.config import read_surface
-from pipelines.drift import Drift
-from pipelines.errors import BusyError, ToolError
-from pipelines.history import join_days
-from pipelines.interrupt import interrupts_first
-from pipelines.paths import Project, find_project
+from flows.operations.notify import notify
+from flows.promotion.requests import settle_requests
+from flows.runtime.cancelled import mark_cancelled
+from flows.runtime.environment import log_stages, prepare_environment
+from flows.runtime.locks import watch_lock
+from flows.watching.data import take_in_news
+from flows.watching.drift import look_for_drift
+from flows.watching.results import WatchResult
+from flows.watching.retrain import retrain_once
+from flows.watching.state import WatchState, read_state, write_state
+from pipelines.core.errors import BusyError, ToolError
+from pipelines.core.paths import Project, find_project
+from pipelines.core.progress import interrupts_first
+from pipelines.core.surface_settings import read_surface
+from pipelines.inspection.drift import Drift
+from pipelines.inspection.history import join_days
 from pipelines.tracking.store import Tracking
 
 log = logging.getLogger(__name__)

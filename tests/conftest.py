@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import yaml
 
-from pipelines.paths import Project
+from pipelines.core.paths import Project
 
 ROOT = Path(__file__).parents[1]
 REAL = ROOT.parent / "shared" / "data"
@@ -81,7 +81,7 @@ def pressed(monkeypatch: pytest.MonkeyPatch) -> None:
     """Ctrl-C was pressed, and some library has answered it in its own way."""
     asked = threading.Event()
     asked.set()
-    monkeypatch.setattr("pipelines.interrupt._asked", asked)
+    monkeypatch.setattr("pipelines.core.progress._asked", asked)
 
 
 @pytest.fixture(autouse=True)

@@ -16,20 +16,19 @@ import typer
 from numpy.typing import NDArray
 from scipy.stats import betabinom
 
-from flows.cli.output import print_table, say
-from flows.data import add_surface
-from flows.environment import log_to_terminal
-from pipelines.calibrate import calibrate
-from pipelines.config import SourceSettings, read_surface
-from pipelines.loader import Detector
-from pipelines.metrics.calibration import conformal_threshold
-from pipelines.metrics.false_alarms import places_above
-from pipelines.paths import Project
-from pipelines.prepared import PreparedImage, read_index, read_region
-from pipelines.progress import track
-from pipelines.records import Algorithm, Label, Layout, Part
-from pipelines.run_settings import resolve_run
-from pipelines.train import train
+from flows.cli.printing import print_table, say
+from flows.dataset.surface import add_surface
+from flows.runtime.environment import log_to_terminal
+from pipelines.core.paths import Project
+from pipelines.core.progress import track
+from pipelines.core.records import Algorithm, Label, Layout, Part
+from pipelines.core.surface_settings import SourceSettings, read_surface
+from pipelines.data.prepared import PreparedImage, read_index, read_region
+from pipelines.detector.detector import Detector
+from pipelines.metrics.conformal import conformal_threshold, places_above
+from pipelines.training.calibrate import calibrate
+from pipelines.training.run_settings import resolve_run
+from pipelines.training.train import train
 from tests.conftest import make_project
 
 _TRAINED, _SCALED = 80, 20

@@ -12,10 +12,11 @@ import openvino
 from openvino import opset13 as ops
 from PIL import Image
 
-from pipelines.config import RegionSettings
-from pipelines.imaging.scoring import ScoreRule
-from pipelines.loader import Calibration, Reference, VersionInfo
-from pipelines.records import Promise, TilePlan
+from pipelines.core.geometry import TilePlan
+from pipelines.core.results import Promise
+from pipelines.core.surface_settings import RegionSettings
+from pipelines.detector.version import Calibration, Reference, VersionInfo
+from pipelines.imaging.image_score import ScoreRule
 
 TILE = 32
 Attack = Callable[[Path], object]

@@ -5,11 +5,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from flows.cli.output import print_json, print_table, say
-from flows.cli.retrained import print_outcome
+from flows.cli.printing import print_json, print_outcome, print_table, say
 
 if TYPE_CHECKING:
-    from flows.adapt_results import AdaptResult, AttemptResult
+    from flows.adapting.results import AdaptResult, AttemptResult
 
 _SHOWN = ("select_image_auroc", "image_auroc", "pixel_auroc", "aupro", "false_alarm_rate")
 
@@ -47,7 +46,7 @@ def adapt(
     The ways are compared on photographs held back from those, with planted defects; the test part only reports. The
     chosen version is registered under TARGET and proposed there.
     """
-    from flows.adapt_call import call_adapt
+    from flows.commands.train import call_adapt
 
     result = call_adapt(source, target, shots or [], strategy.value, profile, assign or [], force=force)
     if as_json:

@@ -6,11 +6,10 @@ from typing import Annotated, Any
 import typer
 
 from flows.cli import adapting, data, promotion, serving, watching
-from flows.cli.output import err, print_error, print_json
-from flows.cli.retrained import print_retrain
-from flows.disk import explain_by_disk
-from pipelines.errors import CallError, KnotwatchError
-from pipelines.interrupt import exit_code_of_stop, interrupts_first, remember_interrupts
+from flows.cli.printing import err, print_error, print_json, print_retrain
+from flows.runtime.disk import explain_by_disk
+from pipelines.core.errors import CallError, KnotwatchError
+from pipelines.core.progress import exit_code_of_stop, interrupts_first, remember_interrupts
 
 app = typer.Typer(
     name="knotwatch",
@@ -78,8 +77,8 @@ def retrain(
 
     Which algorithms: --set "algorithms=[padim, efficientad]". What is registered and unchanged is not trained again.
     """
-    from flows.calls import call_retrain
-    from flows.results import SomeFailedError
+    from flows.commands.train import call_retrain
+    from flows.steps.results import SomeFailedError
 
     try:
         result = call_retrain(surface, profile, assign or [], trial, force)
@@ -127,9 +126,9 @@ def inspect_command(
 
     OUT/report.html shows the highest scores, to be looked at and judged: see `knotwatch data review`.
     """
-    from flows.cli.inspected import print_inspect
-    from flows.inspecting import call_inspect
-    from pipelines.defects.exports import Exports
+    from flows.cli.printing import print_inspect
+    from flows.commands.inspect import call_inspect
+    from pipelines.inspection.exports import Exports
 
     if no_pictures and out is not None:
         raise CallError("--out and --no-pictures contradict each other", cure="leave one of them out")

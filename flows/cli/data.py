@@ -6,11 +6,11 @@ from typing import Annotated
 
 import typer
 
-from flows.cli.output import print_json, print_table, print_verdict, say
-from flows.environment import log_to_terminal
-from pipelines.errors import CallError
-from pipelines.paths import find_project
-from pipelines.records import Layout
+from flows.cli.printing import print_json, print_table, print_verdict, say
+from flows.runtime.environment import log_to_terminal
+from pipelines.core.errors import CallError
+from pipelines.core.paths import find_project
+from pipelines.core.records import Layout
 
 app = typer.Typer(help="Add, update, show, share and bring back a surface's photographs.", no_args_is_help=True)
 
@@ -40,9 +40,9 @@ def add(
     as_json: Json = False,
 ) -> None:
     """Bring a data set under DVC, write its settings, validate and prepare it. The source is never changed."""
-    from flows.data import add_surface, check_source
-    from pipelines.config import SourceSettings, read_procedural_options
-    from pipelines.settings import check_settings
+    from flows.dataset.surface import add_surface, check_source
+    from pipelines.core.settings import check_settings
+    from pipelines.core.surface_settings import SourceSettings, read_procedural_options
 
     log_to_terminal()
     project = find_project()
@@ -69,7 +69,7 @@ def update(
     as_json: Json = False,
 ) -> None:
     """Take in what is new at the remembered source; only that is measured and prepared."""
-    from flows.data import update_surface
+    from flows.dataset.surface import update_surface
 
     log_to_terminal()
     _show_change(update_surface(find_project(), surface, prune=prune), as_json)
@@ -85,7 +85,7 @@ def add_types_command(
     as_json: Json = False,
 ) -> None:
     """Take in example crops of defect types, which the next retrain learns; perfect, good or sound hold no defect."""
-    from flows.data import add_types, check_source
+    from flows.dataset.surface import add_types, check_source
 
     log_to_terminal()
     change = add_types(find_project(), surface, check_source(folder), prune=prune)
@@ -111,7 +111,7 @@ def review(
     A photograph with a confirmed defect goes to the test part, one that was drawn at random to calibrate, any other to
     train; one that the surface knows stays in its part. Reviewed twice, the later verdict counts.
     """
-    from flows.reviewing import review_surface
+    from flows.dataset.review import review_surface
 
     log_to_terminal()
     change = review_surface(find_project(), surface, file, photographs or [])
@@ -128,7 +128,7 @@ def review(
 
 
 def _show_change(change: "object", as_json: bool) -> None:
-    from flows.data import DataChange
+    from flows.dataset.surface import DataChange
 
     if not isinstance(change, DataChange):
         raise TypeError(type(change))
@@ -146,7 +146,7 @@ def _show_change(change: "object", as_json: bool) -> None:
 @app.command("list", epilog="Example: knotwatch data list")
 def list_command(as_json: Json = False) -> None:
     """List the surfaces."""
-    from flows.overview import describe_all
+    from flows.dataset.overview import describe_all
 
     found = describe_all(find_project())
     if as_json:
@@ -162,7 +162,7 @@ def list_command(as_json: Json = False) -> None:
 @app.command(epilog="Example: knotwatch data show boards")
 def show(surface: Surface, as_json: Json = False) -> None:
     """Show a surface's parts, verdict, data versions and settings."""
-    from flows.overview import describe
+    from flows.dataset.overview import describe
 
     found = describe(find_project(), surface)
     if as_json:
@@ -183,8 +183,8 @@ def show(surface: Surface, as_json: Json = False) -> None:
 @app.command(epilog="Example: knotwatch data remove boards --yes")
 def remove(surface: Surface, yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False) -> None:
     """Remove a surface's files from the project. The source and registered models stay."""
-    from flows.calls import drop_schedule
-    from flows.data import remove_surface
+    from flows.commands.train import drop_schedule
+    from flows.dataset.surface import remove_surface
 
     if not yes:
         typer.confirm(f"Remove the project's copy of '{surface}'?", abort=True)
@@ -197,7 +197,7 @@ def remove(surface: Surface, yes: Annotated[bool, typer.Option("--yes", help="Do
 @app.command(epilog="Example: knotwatch data push boards")
 def push(surfaces: Annotated[list[str] | None, typer.Argument(help="Surfaces; default: all.")] = None) -> None:
     """Copy data to the DVC remote."""
-    from flows.data import share
+    from flows.dataset.surface import share
 
     say(share(find_project(), "push", surfaces or []).strip() or "pushed")
 
@@ -205,7 +205,7 @@ def push(surfaces: Annotated[list[str] | None, typer.Argument(help="Surfaces; de
 @app.command(epilog="Example: knotwatch data pull boards")
 def pull(surfaces: Annotated[list[str] | None, typer.Argument(help="Surfaces; default: all.")] = None) -> None:
     """Fetch data from the DVC remote."""
-    from flows.data import share
+    from flows.dataset.surface import share
 
     say(share(find_project(), "pull", surfaces or []).strip() or "pulled")
 
@@ -215,7 +215,7 @@ def checkout(
     surface: Surface, version: Annotated[str, typer.Argument(help="A data version, or an unambiguous start of it.")]
 ) -> None:
     """Bring an old data version back exactly: raw files, settings, manifest and prepared images."""
-    from flows.data import checkout_version
+    from flows.dataset.surface import checkout_version
 
     say(f"{surface}: data version {checkout_version(find_project(), surface, version)}")
 
@@ -232,8 +232,8 @@ def fetch(
     url: Annotated[str | None, typer.Option(help="Another place of the same file.")] = None,
 ) -> None:
     """Download what knotwatch does without, and keep it only if its checksum is right."""
-    from pipelines.models.official_teacher import URL, fetch_teacher
-    from pipelines.models.teacher import official_folder
+    from pipelines.models.efficientad.official_teacher import URL, fetch_teacher
+    from pipelines.models.efficientad.teacher import official_folder
 
     folder = official_folder()
     fetch_teacher(folder, url or URL)

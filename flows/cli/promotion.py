@@ -4,12 +4,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from flows.cli.output import print_json, print_table, say
-from pipelines.errors import CallError
+from flows.cli.printing import print_json, print_table, say
+from pipelines.core.errors import CallError
 
 if TYPE_CHECKING:
-    from flows.lineage import Lineage
-    from pipelines.ruling import Ruling
+    from flows.promotion.lineage import Lineage
+    from pipelines.registry.decision import Ruling
 
 Surface = Annotated[str, typer.Argument(help="The surface's name, as `knotwatch data list` shows it.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
@@ -29,7 +29,7 @@ def promote(
 
     The decision is kept with the version, with all figures. Exit code 3: refused.
     """
-    from flows.registry_calls import call_promote
+    from flows.commands.registry import call_promote
 
     if force != bool(reason.strip()):
         raise CallError(
@@ -55,7 +55,7 @@ def rollback(
 
     Retrains only propose from then on, until --release. Exit code 3: the version does not load or reproduce.
     """
-    from flows.registry_calls import call_release, call_rollback
+    from flows.commands.registry import call_release, call_rollback
 
     if release:
         if to is not None or reason:
@@ -84,7 +84,7 @@ def models(
     as_json: Json = False,
 ) -> None:
     """List a surface's registered versions, newest first: aliases, figures, and why each is in use or not."""
-    from flows.registry_calls import call_lineage, call_seen, list_models
+    from flows.commands.registry import call_lineage, call_seen, list_models
 
     if data is not None:
         seen = call_seen(data)

@@ -5,9 +5,9 @@ from typing import Annotated
 
 import typer
 
-from flows.cli.output import print_json, print_table, say
-from pipelines.errors import CallError
-from pipelines.paths import Project, find_project
+from flows.cli.printing import print_json, print_table, say
+from pipelines.core.errors import CallError
+from pipelines.core.paths import Project, find_project
 
 
 def schedule(
@@ -27,9 +27,9 @@ def schedule(
     The worker of `knotwatch ui` runs what is scheduled: trainings one by one, looks beside them. --pause, --resume and
     --remove mean both of a surface's schedules, with --watch the looks alone.
     """
-    from flows import deployments
-    from pipelines.config import read_surface
-    from pipelines.run_settings import resolve_run
+    from flows.operations import deployments
+    from pipelines.core.surface_settings import read_surface
+    from pipelines.training.run_settings import resolve_run
 
     project = find_project()
     changes = [pause, resume, remove]
@@ -63,7 +63,7 @@ def schedule(
 
 def _change(project: Project, surface: str, only: str | None, every: bool, *, resume: bool, remove: bool) -> None:
     """Pause, resume or remove; of all surfaces, those without a schedule are passed over."""
-    from flows import deployments
+    from flows.operations import deployments
 
     with suppress(CallError) if every else nullcontext():
         if remove:
@@ -75,7 +75,7 @@ def _change(project: Project, surface: str, only: str | None, every: bool, *, re
 def _is_served() -> bool:
     import os
 
-    from flows.environment import running_servers
+    from flows.runtime.environment import running_servers
 
     return running_servers(find_project()) is not None or "PREFECT_API_URL" in os.environ
 
@@ -102,9 +102,9 @@ def serve(
     /ping, /health and /version say how it is. Ctrl-C and SIGTERM answer what is under way for four seconds, give up
     the rest and end within ten; a second one ends at once.
     """
-    from flows.environment import log_to_terminal
-    from flows.rest.protocol import Limits
-    from flows.rest.server import serve as run
+    from flows.runtime.environment import log_to_terminal
+    from flows.serving.protocol import Limits
+    from flows.serving.server import serve as run
 
     def ready(address: str, model: str) -> None:
         say(f"{model}: {address}/invocations\nA new champion takes over by itself. Ctrl-C stops.")
@@ -129,8 +129,8 @@ def ui(
     ] = None,
 ) -> None:
     """Start Prefect, MLflow and a worker on 127.0.0.1, until Ctrl-C."""
-    from flows.environment import log_to_terminal
-    from flows.servers import run_ui
+    from flows.operations.servers import run_ui
+    from flows.runtime.environment import log_to_terminal
 
     def ready(prefect: str, mlflow: str) -> None:
         once = "(lets one browser in, once; it remembers)"
@@ -144,7 +144,7 @@ def doctor(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")] = False,
 ) -> None:
     """Check this machine and this project; exit with 1 where something must be mended."""
-    from flows.doctor import examine
+    from flows.operations.doctor import examine
 
     found = examine(find_project())
     if as_json:

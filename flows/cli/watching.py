@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
-from flows.cli.output import print_json, say
-from pipelines.errors import CallError
+from flows.cli.printing import print_json, say
+from pipelines.core.errors import CallError
 
 _LONGEST = 31_536_000.0  # a year
 
@@ -22,7 +22,7 @@ def watch(
 
     Without --once it looks again and again until Ctrl-C. `knotwatch schedule SURFACE --watch` has the worker do it.
     """
-    from flows.calls import call_watch
+    from flows.commands.train import call_watch
 
     if math.isnan(every):
         raise CallError("--every nan is no number of seconds", cure="give 1 or more")

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.records import Box
+from pipelines.core.geometry import Box
 
 # What a crop is resized to. A region's own texture matters, not its last pixel: 128 named types as well as 256.
 CROP_SIDE = 128

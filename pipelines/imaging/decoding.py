@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageFile, UnidentifiedImageError
 
-from pipelines.errors import ImageError
+from pipelines.core.errors import ImageError
 from pipelines.imaging.depth import depth_of, mask_values, stored_inverted, to_rgb
 
 _FORMATS = ("JPEG", "PNG", "TIFF", "BMP", "WEBP", "GIF", "PPM", "JPEG2000", "AVIF")

@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFile
 
-from pipelines.errors import ImageError
+from pipelines.core.errors import ImageError
 
 # TIFF 6.0, pages 29 and 37.
 _BITS_PER_SAMPLE = 258

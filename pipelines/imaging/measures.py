@@ -1,6 +1,7 @@
 """What a photograph measures: light, sharpness, and a hash of what it shows."""
 
 from dataclasses import dataclass
+from typing import TypeVar
 
 import cv2
 import imagehash
@@ -8,7 +9,19 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from pipelines.imaging.scaling import shrink
+_Pixel = TypeVar("_Pixel", np.uint8, np.float32)
+
+
+def shrink(pixels: NDArray[_Pixel], side: int) -> NDArray[_Pixel]:
+    """Reduce to a long side of at most `side` by averaging areas; a smaller picture comes back as it is."""
+    height, width = pixels.shape[:2]
+    scale = side / max(height, width)
+    if scale >= 1:
+        return pixels
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    reduced: NDArray[_Pixel] = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
+    return reduced
+
 
 # Sharpness depends on the scale that it is measured at; a large photograph's noise is not sharpness.
 _WORKING_SIDE = 1024

@@ -6,11 +6,12 @@ from typing import Any, Literal
 
 import cv2
 import numpy as np
+import tifffile
 from numpy.typing import NDArray
 from PIL import Image
 
-from pipelines.errors import ImageError
-from pipelines.imaging.scaling import shrink
+from pipelines.core.errors import ImageError
+from pipelines.imaging.measures import shrink
 
 Photograph = NDArray[np.uint8]
 AnomalyMap = NDArray[np.float32]
@@ -115,3 +116,10 @@ def data_uri(encoded: bytes, kind: Literal["png", "jpeg"] = "jpeg") -> str:
     'data:image/png;base64,YWJj'
     """
     return f"data:image/{kind};base64,{base64.b64encode(encoded).decode('ascii')}"
+
+
+def encode_map(anomaly_map: NDArray[np.float32]) -> bytes:
+    """Encode a map (H, W) float32 as a TIFF, exact."""
+    buffer = io.BytesIO()
+    tifffile.imwrite(buffer, anomaly_map, compression="zlib")
+    return buffer.getvalue()

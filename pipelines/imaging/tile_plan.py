@@ -1,13 +1,24 @@
 """The choice of a tile plan, and the geometry that follows from it."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
+from pydantic import Field
 
-from pipelines.errors import ImageError
-from pipelines.records import TilePlan
-from pipelines.run_settings import TileSettings
+from pipelines.core.errors import ImageError
+from pipelines.core.geometry import TilePlan
+from pipelines.core.settings import Settings
+
+
+class TileSettings(Settings):
+    """How the tile plan is chosen; see params.yaml."""
+
+    mode: Literal["auto", "fit", "grid"] = "auto"
+    tile: int = Field(default=256, ge=64, le=4096, multiple_of=32)
+    overlap: float = Field(default=0.25, ge=0, le=0.75)
+    max_side: int = Field(default=1536, ge=256, le=65_536)
+
 
 # Up to this area a region is shown to the model whole: context helps more than the last pixel of detail.
 _FIT_PIXELS = 600_000

@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from pipelines.errors import ImageError, ModelError
+from pipelines.core.errors import ImageError, ModelError
+from pipelines.core.geometry import TilePlan
 from pipelines.imaging.tile_plan import Position, choose_plan, plan_canvas, plan_offsets, plan_positions
-from pipelines.records import TilePlan
 
 __all__ = ["Position", "Stitcher", "TileSet", "choose_plan", "cut_tiles", "spread"]
 

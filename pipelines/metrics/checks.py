@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from pipelines.errors import KnotwatchError
+from pipelines.core.errors import KnotwatchError
 
 Mask = NDArray[np.uint8] | NDArray[np.bool_]
 

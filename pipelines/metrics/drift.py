@@ -4,7 +4,7 @@ A look compares one batch with the calibration reference. It may only cry drift 
 test says so beyond what chance explains, in spite of how many figures are tested (Holm 1979, "A Simple Sequentially
 Rejective Multiple Test Procedure") and how often one has looked (`level_of_look`), and the change is large enough to
 matter (`population_stability`). Simulated over 2,000 months of 30 quiet daily batches of 20 to 200 photographs against
-one reference of 99 and of 22, five figures correlated by 0.5 (python -m tests.benchmarks.drift_looks), the share of
+one reference of 99 and of 22, five figures correlated by 0.5 (python -m benchmarks.drift_looks), the share of
 months with a cry:
 
 ==================================  =========  =========

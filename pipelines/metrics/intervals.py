@@ -7,12 +7,12 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import csr_array
 from scipy.stats import binomtest
 
-from pipelines.metrics import image
+from pipelines.core.records import Interval
+from pipelines.metrics import curves as image
 from pipelines.metrics.checks import check_labels, check_scores
 from pipelines.metrics.curves import auroc, average_precision, best_f1
 from pipelines.metrics.histograms import ANY_DEFECT
 from pipelines.metrics.pixels import PIXEL_METRICS, PixelTable
-from pipelines.records import Interval
 
 Floats = NDArray[np.float64]
 _TAILS = (0.025, 0.975)

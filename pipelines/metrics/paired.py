@@ -10,12 +10,12 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from pipelines.core.records import Interval
 from pipelines.metrics.checks import MetricError, check_labels, check_scores
 from pipelines.metrics.curves import aupro, auroc
 from pipelines.metrics.histograms import ANY_DEFECT
 from pipelines.metrics.intervals import bootstrap, rank_bins, with_bounds
 from pipelines.metrics.pixels import PixelTable
-from pipelines.records import Interval
 
 Floats = NDArray[np.float64]
 _Kernel = Callable[[NDArray[np.int64]], Floats]

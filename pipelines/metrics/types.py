@@ -6,9 +6,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from pipelines.core.records import Interval
 from pipelines.metrics.checks import MetricError
 from pipelines.metrics.intervals import with_bounds
-from pipelines.records import Interval
 
 Floats = NDArray[np.float64]
 

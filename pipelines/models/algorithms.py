@@ -5,11 +5,14 @@ from dataclasses import replace
 from importlib import import_module
 from typing import Any
 
-from pipelines.errors import ModelError
+from pipelines.core.errors import ModelError
+from pipelines.core.records import Algorithm, Strategy
 from pipelines.imaging.tiling import TileSet
+from pipelines.models.fastflow.settings import FastflowSettings
 from pipelines.models.fitted import Fitted
-from pipelines.records import Algorithm, Strategy
-from pipelines.run_settings import FastflowSettings, PadimSettings, RunSettings, SteppedSettings
+from pipelines.models.padim.settings import PadimSettings
+from pipelines.models.settings import SteppedSettings
+from pipelines.training.run_settings import RunSettings
 
 
 def fit_unlabelled(algorithm: Algorithm, tiles: TileSet, select: TileSet, settings: RunSettings) -> Fitted:
@@ -19,10 +22,10 @@ def fit_unlabelled(algorithm: Algorithm, tiles: TileSet, select: TileSet, settin
     may be all stain.
     """
     if algorithm == Algorithm.PADIM and tiles.plan.mode == "grid":
-        from pipelines.models.padim_kinds import fit_padim_kinds
+        from pipelines.models.padim.unlabelled import fit_padim_kinds
 
         return fit_padim_kinds(tiles, settings.padim, settings.unlabelled, settings.seed)
-    from pipelines.models.unlabelled import keep_sound
+    from pipelines.models.outliers import keep_sound
 
     sound, held = (
         found.subset(keep_sound(found, settings.padim, settings.unlabelled, settings.seed)) for found in (tiles, select)
@@ -43,14 +46,14 @@ def fit(algorithm: Algorithm, tiles: TileSet, select: TileSet, settings: RunSett
 def _fit_learnt(algorithm: Algorithm, tiles: TileSet, select: TileSet, settings: RunSettings) -> Fitted:
     own = settings.of(algorithm)
     if isinstance(own, PadimSettings):
-        from pipelines.models.padim import fit_padim
+        from pipelines.models.padim.model import fit_padim
 
         return fit_padim(tiles, own, settings.seed)
     if isinstance(own, FastflowSettings):
-        from pipelines.models.fastflow import fit_fastflow
+        from pipelines.models.fastflow.training import fit_fastflow
 
         return fit_fastflow(tiles, select, own, settings.seed)
-    from pipelines.models.efficientad import fit_efficientad
+    from pipelines.models.efficientad.model import fit_efficientad
 
     return fit_efficientad(tiles, select, own, settings.seed)
 
@@ -75,7 +78,7 @@ def adapt(
     from pipelines.models.colour import add_colour, restore_colour, without_colour
 
     # The modules have the strategies as functions of the same names and arguments.
-    module = import_module(f"pipelines.models.adapt_{algorithm.family}")
+    module = import_module(f"pipelines.models.{algorithm.family}.transfer")
     run = getattr(module, strategy, None)
     if run is None:
         raise ModelError(

@@ -9,14 +9,14 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from pipelines.errors import ModelError
+from pipelines.core.errors import ModelError
 from pipelines.imaging.measures import has_colour
 from pipelines.imaging.tiling import TileSet
-from pipelines.models.anomalib_api import InferenceBatch
+from pipelines.models.engine.anomalib import InferenceBatch
+from pipelines.models.engine.augment import as_tensor
 from pipelines.models.fitted import Fitted
-from pipelines.models.gaussian import whiten
 from pipelines.models.moments import Moments
-from pipelines.models.views import as_tensor
+from pipelines.models.padim.gaussian import whiten
 
 CHANNELS = 3
 _STRIDE = 8

@@ -7,7 +7,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from pipelines.errors import ModelError
+from pipelines.core.errors import ModelError
 
 
 class Moments:

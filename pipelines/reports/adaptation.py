@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from pipelines.files import write_whole
-from pipelines.records import Algorithm, Interval, Record, Strategy
-from pipelines.reports.comparison import Failure
-from pipelines.reports.environment import page_environment
-from pipelines.reports.shots_chart import Line, draw_shots_chart
-from pipelines.reports.wording import METRIC_NAMES, count_in_words, interval_in_words
+from pipelines.core.files import write_whole
+from pipelines.core.records import Algorithm, Interval, Record, Strategy
+from pipelines.core.results import Failure
+from pipelines.core.wording import METRIC_NAMES, count_in_words, interval_in_words
+from pipelines.reports.charts import Line, draw_shots_chart
+from pipelines.reports.pages import page_environment
 
 
 class AdaptedRow(Record):

@@ -3,45 +3,10 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from pydantic import Field
-
-from pipelines.records import Algorithm, Evaluation, Interval, Precision, Promise, Record, Selection, Trained
-from pipelines.reports import wording
-from pipelines.reports.environment import page_environment
-
-
-class Compared(Record):
-    """One algorithm's version in figures: what a comparison shows, and what is left of a version for a later one.
-
-    `metrics` are the test part's, `select` those of the select part. `peak_rss_mb` is the process's while it trained,
-    `folder_mb` the size of all that a version stores.
-    """
-
-    algorithm: Algorithm
-    version: int | None = None
-    run_id: str
-    metrics: dict[str, Interval] = Field(default_factory=dict)
-    select: dict[str, float] = Field(default_factory=dict)
-    promise: Promise
-    tiles: int
-    seconds: float
-    peak_rss_mb: float
-    precision: Precision = Precision.F32
-    folder_mb: float
-    notes: dict[str, str] = Field(default_factory=dict)
-
-    def figures(self) -> dict[str, float]:
-        """Return every figure by name, those of the select part as `select_NAME`."""
-        test = {name: figure.value for name, figure in self.metrics.items()}
-        return test | {f"select_{name}": value for name, value in self.select.items()}
-
-
-class Failure(Record):
-    """An algorithm that could not be trained, evaluated or registered, and why."""
-
-    algorithm: Algorithm
-    problem: str
-    cure: str
+from pipelines.core import wording
+from pipelines.core.records import Algorithm, Interval, Record
+from pipelines.core.results import Compared, Evaluation, Failure, Promise, Selection, Trained
+from pipelines.reports.pages import page_environment
 
 
 class Comparison(Record):

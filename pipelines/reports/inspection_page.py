@@ -8,12 +8,13 @@ import cv2
 import numpy as np
 from pydantic import Field
 
-from pipelines.defects.type_head import SOUND, UNKNOWN
-from pipelines.files import write_whole
-from pipelines.records import Defect, Promise, Record
-from pipelines.reports import wording
-from pipelines.reports.environment import page_environment
-from pipelines.reports.showcase import Shown
+from pipelines.core import wording
+from pipelines.core.files import write_whole
+from pipelines.core.geometry import Defect
+from pipelines.core.records import SOUND, UNKNOWN, Record
+from pipelines.core.results import Promise
+from pipelines.inspection.showcase import Shown
+from pipelines.reports.pages import page_environment
 
 MEASURE_NAMES = {
     "brightness_mean": "brightness",
@@ -96,7 +97,7 @@ def write_inspection_page(page: InspectionPage, path: Path) -> Path:
 
 
 def _review_data(page: InspectionPage) -> dict[str, Any]:
-    """What the page's script needs to write a review; see pipelines/review.py for what reads it."""
+    """What the page's script needs to write a review; see pipelines/data/review.py for what reads it."""
     return {
         "surface": page.surface,
         "model": page.model,

@@ -1,16 +1,23 @@
 """The page of one retrain run: one HTML file that needs no network and no script."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from pydantic import Field
 
-from pipelines.records import Evaluation, Interval, Label, Promise, Record, TypeFigures, Verdict
-from pipelines.reports import wording
-from pipelines.reports.environment import page_environment
-from pipelines.reports.score_chart import draw_score_chart
+from pipelines.core import wording
+from pipelines.core.paths import SurfacePaths
+from pipelines.core.records import Interval, Label, Record
+from pipelines.core.results import Evaluation, Promise, ScoredImage, Selection, Trained, TypeFigures, Verdict
+from pipelines.core.wording import METRIC_NAMES, flatten, training_in_words
+from pipelines.data.prepared import PreparedImage, read_index, read_mask, read_region
+from pipelines.imaging.overlay import data_uri, encode_picture, strip
+from pipelines.reports.charts import draw_score_chart
+from pipelines.reports.pages import page_environment
 
 
 class PictureGroup(StrEnum):
@@ -70,19 +77,6 @@ class RunPage(Record):
         return [image.score for image in self.evaluation.images if image.label == label]
 
 
-def flatten(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """List nested settings as dotted keys with their values.
-
-    >>> dict(flatten({"seed": 0, "padim": {"features": 100}}))
-    {'seed': 0, 'padim.features': 100}
-    """
-    for key, value in settings.items():
-        if isinstance(value, Mapping) and value:
-            yield from flatten(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value
-
-
 def _columns(rows: Mapping[str, Mapping[str, Interval]]) -> list[str]:
     """List the metrics that any row has, in the usual order."""
     return [name for name in wording.METRIC_NAMES if any(name in metrics for metrics in rows.values())]
@@ -116,3 +110,113 @@ def write_run_page(page: RunPage, path: Path) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(render_run_page(page), encoding="utf-8")
     return path
+
+
+# A strip holds three panels of this longer side; twenty-four of them stay below 5 MB a page.
+_PANEL = 480
+
+
+def write_pages(
+    paths: SurfacePaths,
+    run_id: str,
+    page: RunPage,
+    pixel_threshold: float,
+    maps: Path,
+    pictures: int,
+) -> Path:
+    """Write a run's page and its pictures as files below the surface's reports; return their folder.
+
+    `maps` holds the evaluation's region maps, numbered as its images; `pictures` is how many a group shows.
+    """
+    folder = paths.reports / run_id
+    prepared = {image.path: image for image in read_index(paths.prepared)}
+    shown: list[Picture] = []
+    for group, number, scored in _choose(page.evaluation, pictures):
+        encoded = _draw(paths.prepared, prepared[scored.path], maps / f"{number}.npy", pixel_threshold)
+        name = f"{group.value.replace(' ', '-')}-{sum(p.group == group for p in shown) + 1}.jpg"
+        (folder / "pictures").mkdir(parents=True, exist_ok=True)
+        (folder / "pictures" / name).write_bytes(encoded)
+        uri = data_uri(encoded)
+        shown.append(Picture(group=group, path=scored.path, score=scored.score, data_uri=uri, defects=scored.defects))
+    write_run_page(page.model_copy(update={"pictures": tuple(shown)}), folder / "index.html")
+    return folder
+
+
+def describe_run(  # noqa: PLR0913 - one page says all of these, and every one is named
+    *,
+    surface: str,
+    version: int | None,
+    data_version: str,
+    trained: Trained,
+    selection: Selection,
+    evaluation: Evaluation,
+    verdict: Verdict,
+    promises: tuple[Promise, Promise],
+    settings: dict[str, object],
+    profile: str,
+    commit: str,
+    types: TypeFigures | None = None,
+) -> RunPage:
+    """Gather what a run's page says, pictures excepted; `promises` are the image's and the area's."""
+    return RunPage(
+        surface=surface,
+        algorithm=trained.algorithm,
+        version=None if version is None else str(version),
+        data_version=data_version,
+        git_commit=commit or None,
+        profile=profile,
+        date=datetime.now(UTC).strftime("%d %B %Y, %H:%M UTC"),
+        verdict=verdict,
+        evaluation=evaluation,
+        types=types,
+        image_promise=promises[0],
+        pixel_promise=promises[1],
+        stages=(
+            StageUse(stage="train", seconds=trained.seconds, peak_memory_mb=trained.peak_rss_mb),
+            StageUse(stage="select", seconds=selection.seconds),
+            StageUse(stage="evaluate", seconds=evaluation.seconds),
+            *([StageUse(stage="types", seconds=types.seconds)] if types else []),
+        ),
+        settings=settings,
+        notes=(*_selection_in_words(selection), *training_in_words(trained)),
+    )
+
+
+def _selection_in_words(selection: Selection) -> tuple[str, ...]:
+    if not selection.metrics:
+        return ()
+    figures = ", ".join(f"{METRIC_NAMES[name]} {value:.3f}" for name, value in selection.metrics.items())
+    planted = f"{selection.planted} defects planted into {selection.images} sound photographs"
+    return (f"Choices are made on the select part: {planted} gave {figures}.",)
+
+
+def _choose(evaluation: Evaluation, pictures: int) -> Iterator[tuple[PictureGroup, int, ScoredImage]]:
+    """Choose the worst misses and false alarms, and hits from the middle of their scores."""
+    numbered = list(enumerate(evaluation.images))
+
+    def among(test: Callable[[ScoredImage], bool], *, rising: bool) -> list[tuple[int, ScoredImage]]:
+        return sorted((p for p in numbered if test(p[1])), key=lambda p: p[1].score if rising else -p[1].score)
+
+    misses = among(lambda s: s.label == Label.ANOMALOUS and not s.anomalous, rising=True)
+    alarms = among(lambda s: s.label == Label.NORMAL and s.anomalous, rising=False)
+    hits = among(lambda s: s.label == Label.ANOMALOUS and s.anomalous, rising=False)
+    groups = (
+        (PictureGroup.MISS, misses),
+        (PictureGroup.FALSE_ALARM, alarms),
+        (PictureGroup.HIT, _middle(hits, pictures)),
+    )
+    for group, found in groups:
+        for number, scored in found[:pictures]:
+            yield group, number, scored
+
+
+def _middle(found: Sequence[tuple[int, ScoredImage]], count: int) -> list[tuple[int, ScoredImage]]:
+    start = max(0, (len(found) - count) // 2)
+    return list(found[start : start + count])
+
+
+def _draw(prepared: Path, image: PreparedImage, spooled: Path, pixel_threshold: float) -> bytes:
+    box = image.box
+    mask = read_mask(prepared, image)[box.top : box.bottom, box.left : box.right] > 0
+    picture = strip(read_region(prepared, image), np.load(spooled), pixel_threshold, mask, _PANEL)
+    return encode_picture(picture)

@@ -7,9 +7,8 @@ from urllib.parse import unquote, urlsplit
 import mlflow
 from mlflow.store.artifact.local_artifact_repo import LocalArtifactRepository
 
-from pipelines.errors import PathError, ToolError
-from pipelines.inside import inside
-from pipelines.paths import find_project
+from pipelines.core.errors import PathError, ToolError
+from pipelines.core.paths import find_project, inside
 
 SCHEME = "knotwatch"
 

@@ -4,11 +4,11 @@ import re
 
 from pydantic import ValidationError
 
-from pipelines.errors import CallError, ToolError
-from pipelines.parsing import first_fault
-from pipelines.paths import Project
+from pipelines.core.errors import CallError, ToolError
+from pipelines.core.parsing import first_fault
+from pipelines.core.paths import Project
+from pipelines.data.versions import DataVersion, kept_versions
 from pipelines.tracking.store import Tracking
-from pipelines.versions import DataVersion, kept_versions
 
 ARTIFACT, IMAGES, VERDICT = "data_version.json", "images.json", "verdict.json"
 

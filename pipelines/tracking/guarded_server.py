@@ -3,7 +3,7 @@
 MLflow's own checks let in a page of any port of this machine, and hosts such as 10.example.com.
 """
 
-from pipelines.guard import Guard
+from pipelines.tracking.guard import Guard
 
 
 def make_app() -> Guard:

@@ -15,11 +15,11 @@ from typing import Any
 import mlflow
 from filelock import FileLock
 
-from pipelines.checksums import TAG, check_list, write_checksums
-from pipelines.errors import ModelError, ToolError
-from pipelines.interrupt import interrupts_first
-from pipelines.paths import Project
-from pipelines.records import Record
+from pipelines.core.errors import ModelError, ToolError
+from pipelines.core.paths import Project
+from pipelines.core.progress import interrupts_first
+from pipelines.core.records import Record
+from pipelines.detector.checksums import TAG, check_list, write_checksums
 from pipelines.tracking.artifacts import SCHEME
 from pipelines.tracking.closing import close_stopped
 from pipelines.tracking.runs import MOST_TAG, PROCESS, Run, process_tag

@@ -6,16 +6,16 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from pipelines.errors import ToolError
-from pipelines.records import Label, Precision
-from pipelines.study.steps import prepare_folder
-from tests.benchmarks.alternation import time_sides
-from tests.benchmarks.bench_report import Bench, collect, make_table, write_json
-from tests.benchmarks.figures import ratio_figure
-from tests.benchmarks.fresh_process import peak_mb
-from tests.benchmarks.padim_inference import compare
-from tests.benchmarks.review_cycle import Cycle, Scores, compare_cycles, false_alarms
-from tests.benchmarks.unlabelled_count import SURFACE, DrawnSlices, draw_slices, split
+from benchmarks.alternation import time_sides
+from benchmarks.bench_report import Bench, collect, make_table, write_json
+from benchmarks.figures import ratio_figure
+from benchmarks.fresh_process import peak_mb
+from benchmarks.padim_inference import compare
+from benchmarks.review_cycle import Cycle, Scores, compare_cycles, false_alarms
+from benchmarks.unlabelled_count import SURFACE, DrawnSlices, draw_slices, split
+from flows.study.steps import prepare_folder
+from pipelines.core.errors import ToolError
+from pipelines.core.records import Label, Precision
 
 
 class Clock:

@@ -12,11 +12,11 @@ import openvino
 from openvino import opset13 as ops
 from PIL import Image
 
-from pipelines.models.runtime import TileModel
-from pipelines.paths import Project
-from pipelines.records import Verdict
+from pipelines.core.paths import Project
+from pipelines.core.results import Verdict
+from pipelines.data.versions import data_version
+from pipelines.models.openvino.runtime import TileModel
 from pipelines.tracking.store import Tracking
-from pipelines.versions import data_version
 from tests.flows.projects import SURFACE
 
 Change = Callable[[Path], None]

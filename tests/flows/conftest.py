@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from flows.server_process import bind_port, prefect_server
-from pipelines.paths import Project
+from flows.local_servers.process import bind_port, prefect_server
+from pipelines.core.paths import Project
 from tests.flows.projects import SURFACE, add_few, copy_project, give_secret, make_once, train_boards
 
 

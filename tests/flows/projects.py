@@ -11,9 +11,9 @@ import psutil
 import pytest
 from filelock import FileLock
 
-from flows.environment import state_file
-from flows.prefect_secret import secret_file
-from pipelines.paths import Project
+from flows.runtime.environment import state_file
+from flows.runtime.prefect_secret import secret_file
+from pipelines.core.paths import Project
 from tests.conftest import make_project, run_knotwatch, set_training
 
 SURFACE = "drawn"

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from pipelines.paths import Project
+from pipelines.core.paths import Project
 from tests.flows.processes import free_port, stop, until
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from pipelines.paths import Project
+from pipelines.core.paths import Project
 from tests.conftest import run_knotwatch, set_training
 from tests.flows.projects import SURFACE, copy_project, lean_on
 

@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 import pytest
 import yaml
 
-from flows.leftovers import find_lost_servers
-from pipelines.paths import Project
+from flows.runtime.leftovers import find_lost_servers
+from pipelines.core.paths import Project
 from tests.conftest import run_knotwatch, set_training
 from tests.flows.projects import copy_project
 
@@ -112,7 +112,7 @@ def killed(added: Project, reference: Any) -> Iterator[Killed]:
 
 
 def test_while_one_retrains_others_are_refused_by_its_name_and_a_killed_one_blocks_nobody(killed: Killed) -> None:
-    process = killed.hang_in("flows.tasks:train", *RETRAIN)
+    process = killed.hang_in("flows.steps.tasks:train", *RETRAIN)
     try:
         for words in (RETRAIN, ("promote", "drawn", "--version", "1"), ("rollback", "drawn")):
             refused = run_knotwatch(killed.project.root, *words, expect=1)
@@ -125,11 +125,11 @@ def test_while_one_retrains_others_are_refused_by_its_name_and_a_killed_one_bloc
 
 def test_killed_at_each_stage_it_comes_to_the_same_end(killed: Killed, reference: Any) -> None:
     """In training (above), once registered, between register and promote, and between the decision and its alias."""
-    killed.kill_in("flows.tasks:check_reproduction")
+    killed.kill_in("flows.steps.tasks:check_reproduction")
     assert list((killed.project.state / "scratch" / "drawn").iterdir()), "nothing was left to be cleared up"
-    killed.kill_in("flows.promotion:propose")
+    killed.kill_in("flows.promotion.requests:propose")
     assert killed.aliases() == {}
-    killed.kill_in("pipelines.promote:_point", "champion")
+    killed.kill_in("pipelines.registry.aliases:_point", "champion")
     assert killed.aliases() == {"challenger": 2}, "the version whose run was killed counts, or was trained again"
     end = run_knotwatch(killed.project.root, *RETRAIN, "--json").json
     assert end["champion"] == {"algorithm": "padim", "version": 2}
@@ -143,7 +143,7 @@ def test_killed_at_each_stage_it_comes_to_the_same_end(killed: Killed, reference
 def test_killed_between_aliases_there_is_a_champion_and_the_next_call_ends_the_move(killed: Killed) -> None:
     before = killed.aliases()["champion"]
     retrain = (*RETRAIN, "--set", "padim.features=19")
-    killed.kill_in("pipelines.promote:_point", "champion", *retrain)
+    killed.kill_in("pipelines.registry.aliases:_point", "champion", *retrain)
     assert killed.aliases() == {"champion": before, "previous": before, "challenger": before + 1}
     end = run_knotwatch(killed.project.root, *retrain, "--json").json
     assert end["skipped"], "it was trained again"

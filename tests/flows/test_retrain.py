@@ -13,8 +13,8 @@ import tifffile
 from PIL import Image
 from sklearn.metrics import roc_auc_score
 
-from pipelines.paths import Project
-from pipelines.reports.showcase import SHOWN
+from pipelines.core.paths import Project
+from pipelines.inspection.showcase import SHOWN
 from tests.conftest import run_knotwatch
 from tests.flows.projects import Trained, copy_project, copy_trained, lean_on
 

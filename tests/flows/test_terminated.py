@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 import psutil
 import pytest
 
-from flows.leftovers import find_lost_servers
-from pipelines.paths import Project
+from flows.runtime.leftovers import find_lost_servers
+from pipelines.core.paths import Project
 from tests.conftest import run_knotwatch, set_training
 from tests.flows.processes import until
 from tests.flows.projects import copy_project
@@ -115,7 +115,7 @@ def locked(project: Project) -> Iterator[None]:
 
 
 def test_in_training_its_runs_are_closed_and_its_lock_and_servers_are_gone(project: Project) -> None:
-    with retraining(project, "flows.tasks:train") as started:
+    with retraining(project, "flows.steps.tasks:train") as started:
         assert started.family, "Prefect's temporary server is one of them"
         said = started.end()
     assert "stopped; nothing is left half written" in said
@@ -131,11 +131,11 @@ def test_in_training_its_runs_are_closed_and_its_lock_and_servers_are_gone(proje
 
 
 def test_while_others_hold_the_database_it_ends_in_time_and_the_next_closes_its_runs(project: Project) -> None:
-    with retraining(project, "flows.tasks:train") as started, locked(project):
+    with retraining(project, "flows.steps.tasks:train") as started, locked(project):
         said = started.end()
     assert "the next retrain closes it" in said
     assert "RUNNING" in started.statuses()
-    with retraining(project, "flows.leftovers:end_orphans") as started, locked(project):
+    with retraining(project, "flows.runtime.leftovers:end_orphans") as started, locked(project):
         (project.root / "go").touch()
         until(lambda: not (project.root / "go").exists(), "the call of MLflow", started.process)
         started.end()

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from pipelines.core.geometry import Box
+from pipelines.core.paths import Project
+from pipelines.data.prepared import read_index, read_mask, read_region
 from pipelines.imaging.crops import cut_crop
-from pipelines.paths import Project
-from pipelines.prepared import read_index, read_mask, read_region
-from pipelines.records import Box
 from tests.conftest import make_project, run_knotwatch, set_training
 from tests.flows.projects import lean_on
 

@@ -13,8 +13,8 @@ import pytest
 import yaml
 from PIL import Image
 
+from pipelines.core.paths import Project
 from pipelines.imaging.procedural import draw
-from pipelines.paths import Project
 from pipelines.tracking.store import Tracking
 from tests.conftest import make_project, run_knotwatch, set_training
 from tests.flows.web_hook import Receiver, make_block, web_hook

@@ -7,16 +7,16 @@ from pathlib import Path
 
 import yaml
 
-from pipelines.loader import read_info
-from pipelines.paths import Project
-from pipelines.prepared import read_index
-from pipelines.records import Layout
-from pipelines.sources import read_source
-from pipelines.sources.intake import note_arrivals
-from pipelines.sources.outlines import read_outlines
-from pipelines.sources.reviews import raw_file, read_reviews
-from pipelines.sources.table import as_manifest, read_manifest, write_manifest
-from pipelines.versions import DataVersion, restore
+from flows.study.outlines import read_outlines
+from pipelines.core.paths import Project
+from pipelines.core.records import Layout
+from pipelines.data.intake import note_arrivals
+from pipelines.data.layouts import read_source
+from pipelines.data.manifest import as_manifest, read_manifest, write_manifest
+from pipelines.data.prepared import read_index
+from pipelines.data.review_ledger import raw_file, read_reviews
+from pipelines.data.versions import DataVersion, restore
+from pipelines.detector.version import read_info
 
 # Below the folder of a test, beside the project: no test may make it, or change it.
 OUTSIDE = "outside/secret.png"

@@ -7,10 +7,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from pipelines.config import DefectSettings, RegionSettings
-from pipelines.imaging.scoring import ScoreRule
-from pipelines.loader import Detector, Scan, VersionInfo
-from pipelines.records import Box, Promise, TilePlan
+from pipelines.core.geometry import Box, TilePlan
+from pipelines.core.results import Promise
+from pipelines.core.surface_settings import DefectSettings, RegionSettings
+from pipelines.detector.detector import Detector, Scan
+from pipelines.detector.version import VersionInfo
+from pipelines.imaging.image_score import ScoreRule
 
 SIDE = 100
 

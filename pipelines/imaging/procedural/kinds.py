@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Literal
 
-from pipelines.errors import CallError
+from pipelines.core.errors import CallError
 
 Material = Literal["wood", "fabric"]
 

@@ -3,10 +3,11 @@
 from dataclasses import dataclass
 from typing import Any
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.imaging.procedural.noise import Floats
+from pipelines.imaging.procedural.noise import Floats, value_noise
 
 Mask = NDArray[np.bool_]
 
@@ -37,3 +38,27 @@ class Painted:
 
     surface: Floats
     mask: NDArray[np.uint8]
+
+
+LIGHTS = {"even light": 0.04, "side light": 0.16}
+
+
+def choose_light(rng: np.random.Generator) -> str:
+    """Choose the light of a photograph: two in three are lit evenly."""
+    return "even light" if rng.random() < 2 / 3 else "side light"
+
+
+def photograph(rng: np.random.Generator, painted: Floats, light: str) -> NDArray[np.uint8]:
+    """Light a painted surface (H, W, 3) from one side, blur it as a lens does and add the sensor's noise."""
+    height, width = painted.shape[:2]
+    angle = rng.uniform(0, 2 * np.pi)
+    slope = LIGHTS[light] * rng.uniform(0.5, 1.5)
+    x = np.linspace(-0.5, 0.5, width, dtype=np.float32)[None, :]
+    y = np.linspace(-0.5, 0.5, height, dtype=np.float32)[:, None]
+    gain = 1 + slope * (np.cos(angle) * x + np.sin(angle) * y) - 0.1 * rng.random() * (x**2 + y**2)
+    gain += 0.012 * value_noise(rng, height, width, (0.6 * height, 0.6 * width))
+    gain *= rng.normal(1, 0.02)
+    lit = cv2.GaussianBlur(painted * gain[..., None].astype(np.float32), (0, 0), 0.55)
+    noise = rng.standard_normal((height, width, 1), dtype=np.float32) * np.float32(1.6)
+    noise = noise + rng.standard_normal((height, width, 3), dtype=np.float32) * np.float32(0.8)
+    return np.asarray(np.clip(lit + noise + 0.5, 0, 255), dtype=np.uint8)

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from pipelines.errors import CallError
+from pipelines.core.errors import CallError
 
 Colour = tuple[float, float, float]
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from pipelines.imaging.procedural.board import paint_board, ring_width
 from pipelines.imaging.procedural.fabric import paint_fabric, yarn_width
 from pipelines.imaging.procedural.kinds import Material, number_defects
-from pipelines.imaging.procedural.light import choose_light, photograph
+from pipelines.imaging.procedural.layers import choose_light, photograph
 from pipelines.imaging.procedural.noise import stream
 from pipelines.imaging.procedural.species import find_species
 from pipelines.imaging.procedural.weave import find_cloth

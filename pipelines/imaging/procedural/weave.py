@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.errors import CallError
+from pipelines.core.errors import CallError
 from pipelines.imaging.procedural.noise import Floats, fractal_noise, noise_line, smoothstep, value_noise
 
 Colour = tuple[float, float, float]

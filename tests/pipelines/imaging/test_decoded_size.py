@@ -8,7 +8,7 @@ import pytest
 import tifffile
 from PIL import Image
 
-from pipelines.errors import ImageError
+from pipelines.core.errors import ImageError
 from pipelines.imaging.decoding import decode_photograph, read_pixels
 
 

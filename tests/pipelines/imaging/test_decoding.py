@@ -13,7 +13,7 @@ import tifffile
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageFile, ImageOps
 
-from pipelines.errors import ImageError
+from pipelines.core.errors import ImageError
 from pipelines.imaging.decoding import Decoded, decode_mask, decode_photograph
 
 

@@ -1,7 +1,6 @@
 """Figures against plain arithmetic, and a hash that knows copies from look-alikes."""
 
 import io
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -11,8 +10,7 @@ from PIL import Image
 
 from pipelines.imaging.decoding import decode_photograph
 from pipelines.imaging.measures import measure_photograph
-
-DATA = Path(__file__).resolve().parents[4] / "shared/data"
+from tests.conftest import REAL as DATA
 
 
 def _grain(seed: int, height: int = 96, width: int = 240) -> NDArray[np.uint8]:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipelines.errors import ImageError
+from pipelines.core.errors import ImageError
 from pipelines.imaging.overlay import (
     FOUND,
     TRUE,

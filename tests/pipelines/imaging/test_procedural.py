@@ -5,7 +5,7 @@ import pytest
 from numpy.typing import NDArray
 from scipy.ndimage import binary_dilation
 
-from pipelines.errors import CallError
+from pipelines.core.errors import CallError
 from pipelines.imaging.procedural import DEFECTS, WOOD_DEFECTS, Drawn, Material, draw
 from pipelines.imaging.procedural.knots import REACH, Knot, bend_grain, paint_knot
 from pipelines.imaging.procedural.noise import fractal_noise, noise_line, stream, value_noise

@@ -1,6 +1,6 @@
 import numpy as np
 
-from pipelines.imaging.scaling import shrink
+from pipelines.imaging.measures import shrink
 
 
 def test_small_pictures_stay_and_large_ones_keep_their_proportions() -> None:

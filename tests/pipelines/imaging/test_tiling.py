@@ -5,11 +5,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipelines.errors import ImageError, ModelError
-from pipelines.imaging.tile_plan import Sight
+from pipelines.core.errors import ImageError, ModelError
+from pipelines.core.geometry import TilePlan
+from pipelines.imaging.tile_plan import Sight, TileSettings
 from pipelines.imaging.tiling import Position, Stitcher, TileSet, choose_plan, cut_tiles
-from pipelines.records import TilePlan
-from pipelines.run_settings import TileSettings
 
 GRID = TilePlan(mode="grid", tile_height=64, tile_width=96, stride_height=48, stride_width=72)
 SIZES = [(64, 96), (65, 97), (200, 333), (30, 200), (200, 40), (5, 7), (1, 300)]

@@ -6,9 +6,8 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from pipelines.metrics.calibration import conformal_threshold
 from pipelines.metrics.checks import MetricError
-from pipelines.metrics.false_alarms import most_false_alarms, places_above
+from pipelines.metrics.conformal import conformal_threshold, most_false_alarms, places_above
 
 
 @pytest.mark.parametrize("images", [1, 2, 8, 9, 13, 99, 100, 199, 999])

@@ -10,7 +10,7 @@ from torchmetrics.functional.classification import (
     binary_f1_score,
 )
 
-from pipelines.metrics import image
+from pipelines.metrics import curves as image
 from pipelines.metrics.checks import MetricError
 
 

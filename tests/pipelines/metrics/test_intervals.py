@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score, roc_auc_score
 
+from pipelines.metrics.curves import image_f1, image_f1_max
 from pipelines.metrics.histograms import choose_edges
-from pipelines.metrics.image import image_f1, image_f1_max
 from pipelines.metrics.intervals import image_intervals, pixel_intervals, resample_weights, wilson_interval
 from pipelines.metrics.pixels import PixelHistograms, PixelTable
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from pipelines.metrics.checks import MetricError
-from pipelines.metrics.scale import ScoreScale, fit_scale
+from pipelines.metrics.normalization import ScoreScale, fit_scale
 
 
 def test_one_is_the_quantile_and_order_stays() -> None:

@@ -8,20 +8,25 @@ import pytest
 import torch
 from PIL import Image
 
-from pipelines.errors import ModelError
+from pipelines.core.errors import ModelError
+from pipelines.core.geometry import TilePlan
+from pipelines.core.records import Algorithm, Strategy
 from pipelines.imaging.tiling import TileSet
-from pipelines.models import adapt_efficientad, adapt_padim
 from pipelines.models.algorithms import adapt, fit, fit_unlabelled
-from pipelines.models.anomalib_api import SmallPatchDescriptionNetwork
-from pipelines.models.efficientad import TileEfficientAdModel
-from pipelines.models.export import load_state, save_state
+from pipelines.models.efficientad import transfer as adapt_efficientad
+from pipelines.models.efficientad.model import TileEfficientAdModel
+from pipelines.models.efficientad.settings import EfficientAdSettings
+from pipelines.models.efficientad.teacher import save_teacher
+from pipelines.models.engine.anomalib import SmallPatchDescriptionNetwork
+from pipelines.models.fastflow.settings import FastflowSettings
 from pipelines.models.fitted import Fitted
-from pipelines.models.gaussian import log_density, whiten
 from pipelines.models.moments import Moments
-from pipelines.models.teacher import save_teacher
-from pipelines.records import Algorithm, Strategy, TilePlan
-from pipelines.run_settings import EfficientAdSettings, FastflowSettings, PadimSettings, RunSettings
-from pipelines.strategy import find_likelier, strategies_of
+from pipelines.models.openvino.export import load_state, save_state
+from pipelines.models.padim import transfer as adapt_padim
+from pipelines.models.padim.gaussian import log_density, whiten
+from pipelines.models.padim.settings import PadimSettings
+from pipelines.training.run_settings import RunSettings
+from pipelines.training.transfer.strategy import find_likelier, strategies_of
 
 PLAN = TilePlan(mode="fit", tile_height=96, tile_width=128)
 OTHER = TilePlan(mode="fit", tile_height=128, tile_width=96)

@@ -9,19 +9,21 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from pipelines.errors import ModelError
+from pipelines.core.errors import ModelError
+from pipelines.core.geometry import TilePlan
+from pipelines.core.records import Algorithm, Precision, Strategy
 from pipelines.imaging.measures import has_colour
 from pipelines.imaging.tiling import TileSet
 from pipelines.models.algorithms import adapt, fit
 from pipelines.models.colour import add_colour, colour_cells, colour_map
-from pipelines.models.export import TorchTiles, export_openvino, load_state, save_state
+from pipelines.models.engine.augment import as_tensor
 from pipelines.models.fitted import Fitted
-from pipelines.models.padim import fit_padim
-from pipelines.models.quantise import quantise
-from pipelines.models.runtime import TileModel, machine_precisions
-from pipelines.models.views import as_tensor
-from pipelines.records import Algorithm, Precision, Strategy, TilePlan
-from pipelines.run_settings import PadimSettings, RunSettings
+from pipelines.models.openvino.export import TorchTiles, export_openvino, load_state, save_state
+from pipelines.models.openvino.quantize import quantise
+from pipelines.models.openvino.runtime import TileModel, machine_precisions
+from pipelines.models.padim.model import fit_padim
+from pipelines.models.padim.settings import PadimSettings
+from pipelines.training.run_settings import RunSettings
 
 PLAN = TilePlan(mode="fit", tile_height=64, tile_width=96)
 PADIM = PadimSettings(features=40)
@@ -93,7 +95,7 @@ def test_what_colour_adds_is_the_share_of_what_is_learnt(tmp_path: Path, held_ou
 
 class _Twos(torch.nn.Module):
     def forward(self, batch: torch.Tensor) -> object:
-        from pipelines.models.anomalib_api import InferenceBatch
+        from pipelines.models.engine.anomalib import InferenceBatch
 
         found = torch.full_like(batch[:, :1], 2)
         return InferenceBatch(pred_score=found.amax(dim=(-2, -1)), anomaly_map=found)
@@ -182,7 +184,7 @@ class _Blurred(torch.nn.Module):
         torch.nn.init.zeros_(self.blur.bias)
 
     def forward(self, batch: torch.Tensor) -> object:
-        from pipelines.models.anomalib_api import InferenceBatch
+        from pipelines.models.engine.anomalib import InferenceBatch
 
         found = self.blur(batch)
         return InferenceBatch(pred_score=found.amax(dim=(-2, -1)), anomaly_map=found)

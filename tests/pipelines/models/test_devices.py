@@ -12,13 +12,15 @@ import torch
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from pipelines.models.anomalib_api import SmallPatchDescriptionNetwork
-from pipelines.models.efficientad import EfficientAdTraining, TileEfficientAdModel
-from pipelines.models.fastflow import FastflowTraining
-from pipelines.models.fastflow_model import make_model
-from pipelines.models.padim import TilePadimModel
-from pipelines.records import TilePlan
-from pipelines.run_settings import EfficientAdSettings, FastflowSettings, PadimSettings
+from pipelines.core.geometry import TilePlan
+from pipelines.models.efficientad.model import EfficientAdTraining, TileEfficientAdModel
+from pipelines.models.efficientad.settings import EfficientAdSettings
+from pipelines.models.engine.anomalib import SmallPatchDescriptionNetwork
+from pipelines.models.fastflow.model import make_model
+from pipelines.models.fastflow.settings import FastflowSettings
+from pipelines.models.fastflow.training import FastflowTraining
+from pipelines.models.padim.model import TilePadimModel
+from pipelines.models.padim.settings import PadimSettings
 
 PLAN = TilePlan(mode="fit", tile_height=96, tile_width=128)
 

@@ -3,9 +3,9 @@ from xml.etree import ElementTree
 
 import pytest
 
-from pipelines.records import Algorithm, Interval, Strategy
+from pipelines.core.records import Algorithm, Interval, Strategy
 from pipelines.reports.adaptation import AdaptationPage, AdaptedRow, lead_in_words, render_adaptation, write_adaptation
-from pipelines.reports.shots_chart import Line, draw_shots_chart
+from pipelines.reports.charts import Line, draw_shots_chart
 
 AUROC = Interval(value=0.8, low=0.7, high=0.9)
 

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.records import Algorithm, Interval, Promise
-from pipelines.reports.comparison import Compared, Comparison, Failure, folder_size_mb, render_comparison
+from pipelines.core.records import Algorithm, Interval
+from pipelines.core.results import Compared, Failure, Promise
+from pipelines.reports.comparison import Comparison, folder_size_mb, render_comparison
 
 HOSTILE = "<script>alert(1)</script>"
 

@@ -11,13 +11,13 @@ import cv2
 import numpy as np
 import pytest
 
-from pipelines.config import DefectSettings
-from pipelines.defects.regions import find_defects
+from pipelines.core.results import Inspected, Promise
+from pipelines.core.surface_settings import DefectSettings
+from pipelines.imaging.components import find_defects
 from pipelines.imaging.procedural import draw
-from pipelines.records import Inspected, Promise
+from pipelines.inspection.showcase import Showcase, draw_at_random
+from pipelines.inspection.sinks import Seen
 from pipelines.reports.inspection_page import InspectionPage, render_inspection_page, write_inspection_page
-from pipelines.reports.showcase import Showcase, draw_at_random
-from pipelines.sinks import Seen
 from tests.chromium import Tab, open_chromium
 
 EVIL = "</script><img src=x onerror=alert(1)> “a” & b"

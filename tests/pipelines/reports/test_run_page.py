@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from pipelines.core.records import Interval
+from pipelines.core.results import Confusion, Evaluation, Promise, Quarantined, ScoredImage, Verdict
 from pipelines.imaging.overlay import data_uri, encode_picture
-from pipelines.records import Confusion, Evaluation, Interval, Promise, Quarantined, ScoredImage, Verdict
 from pipelines.reports.run_page import Picture, PictureGroup, RunPage, StageUse, render_run_page, write_run_page
 
 HOSTILE = "planks/<script>alert(1)</script>.png"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.paths import Project
+from pipelines.core.paths import Project
 from pipelines.tracking.orphans import end_orphans
 from pipelines.tracking.runs import PROCESS
 from pipelines.tracking.store import Tracking

@@ -15,12 +15,13 @@ import pandas as pd
 import pytest
 from openvino import opset13 as ops
 
-from pipelines.config import RegionSettings
-from pipelines.errors import ModelError, ToolError
-from pipelines.imaging.scoring import ScoreRule
-from pipelines.loader import VersionInfo
-from pipelines.paths import Project
-from pipelines.records import Promise, TilePlan
+from pipelines.core.errors import ModelError, ToolError
+from pipelines.core.geometry import TilePlan
+from pipelines.core.paths import Project
+from pipelines.core.results import Promise
+from pipelines.core.surface_settings import RegionSettings
+from pipelines.detector.version import VersionInfo
+from pipelines.imaging.image_score import ScoreRule
 from pipelines.tracking.artifacts import ProjectArtifacts
 from pipelines.tracking.store import ModelVersion, Tracking
 

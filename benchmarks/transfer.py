@@ -1,0 +1,122 @@
+"""How well what one surface taught carries over to another: `python -m benchmarks.transfer SOURCE TARGET`.
+
+Every strategy of every algorithm, over numbers of photographs and draws of them, on one fixed subset of the test part.
+Each result is a line of a JSON file as soon as it is there: a stopped run goes on where it was.
+"""
+
+import hashlib
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+import pipelines
+from benchmarks.command import run_command
+from benchmarks.transfer_report import Outcome, make_table, read_outcomes
+from benchmarks.transfer_scores import Bench, Picture, choose_test
+from flows.adapting.origins import Origin, find_origins
+from pipelines.core.errors import CallError
+from pipelines.core.paths import find_project
+from pipelines.core.records import Algorithm, Label, Part, Strategy
+from pipelines.core.surface_settings import read_surface
+from pipelines.data.prepared import PreparedImage, read_index
+from pipelines.metrics.curves import image_auroc
+from pipelines.models.algorithms import adapt
+from pipelines.models.openvino.export import load_state
+from pipelines.tracking.store import Tracking
+from pipelines.training.fingerprint import code_hash
+from pipelines.training.run_settings import RunSettings, resolve_run
+from pipelines.training.transfer.shots import LEAST_HELD_BACK, draw_shots, relabel
+from pipelines.training.transfer.strategy import choose_strategy, find_likelier, strategies_of
+
+_DRAWS = {Algorithm.PADIM: 5, Algorithm.FASTFLOW: 5, Algorithm.EFFICIENTAD: 2, Algorithm.FASTFLOW_DINOV2: 2}
+_ROUNDS = 1000
+
+
+def transfer(  # noqa: PLR0917 - a command has as many arguments as options
+    source: Annotated[str, typer.Argument(help="A surface with trained versions.")],
+    target: Annotated[str, typer.Argument(help="A surface with labelled defects, shown whole to the model.")],
+    algorithm: Annotated[list[Algorithm] | None, typer.Option(help="May be repeated; default: all of SOURCE.")] = None,
+    shots: Annotated[list[int] | None, typer.Option(min=1, help="May be repeated; default: 1 4 8 16 64.")] = None,
+    draws: Annotated[int | None, typer.Option(min=1, help="Draws of photographs; default: 5 or 2.")] = None,
+    test: Annotated[int, typer.Option(min=10, help="Test photographs, a fixed subset.")] = 200,
+    profile: Annotated[str, typer.Option(help="quick or full.")] = "full",
+    out: Annotated[Path | None, typer.Option(help="The JSON lines; default: one of these conditions.")] = None,
+    only_report: Annotated[bool, typer.Option("--only-report", help="Compute nothing, print the table.")] = False,
+) -> None:
+    """Measure strategies over shots and draws, and print the table.
+
+    Example: python -m benchmarks.transfer wood-boards magnetic-tile --algorithm padim --draws 2
+    """
+    project = find_project()
+    prepared, own = project.surface(target).prepared, read_surface(project, target)
+    images = read_index(prepared)
+    known: list[Outcome] = []
+    for origin in find_origins(Tracking(project), source, algorithm or list(Algorithm)):
+        settings = resolve_run(project, own, profile, list(origin.structure))
+        path = out or project.state / "transfer" / f"{source}-{target}-{_mark(origin, settings, images, test)}.jsonl"
+        kept = [outcome for outcome in read_outcomes(path) if outcome.algorithm == origin.algorithm]
+        bench = Bench(prepared, choose_test(images, test), origin, settings)
+        jobs = [(k, d) for d in range(draws or _DRAWS[origin.algorithm]) for k in shots or (1, 4, 8, 16, 64)]
+        for k, draw in [] if only_report else jobs:
+            if not any((o.shots, o.draw) == (k, draw) for o in kept):
+                kept += _keep(path, _measure(bench, origin, settings, images, k, draw))
+        known += kept
+    if not known:
+        raise CallError("nothing was measured with this source, data and code", cure="leave --only-report out")
+    labels = [i.label == Label.ANOMALOUS for i in choose_test(images, test)]
+    Console(width=None if sys.stdout.isatty() else 170).print(make_table(known, labels))
+
+
+def _mark(origin: Origin, settings: RunSettings, images: list[PreparedImage], test: int) -> str:
+    """Hash what figures depend on, so that those of other code, settings, sources or photographs stay apart."""
+    code = [code_hash(Path(pipelines.__file__).parent)]
+    parts = [*code, origin.name, origin.run_id, settings.model_dump_json(), str(test), *(i.digest for i in images)]
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:12]
+
+
+def _measure(
+    bench: Bench, origin: Origin, settings: RunSettings, images: list[PreparedImage], shots: int, draw: int
+) -> list[Outcome]:
+    """Fit and score all strategies on one draw, and mark the one that its held-back photographs choose."""
+    started = time.monotonic()
+    drawn = relabel(images, draw_shots(images, shots, draw))
+    train, held = ([i for i in drawn if i.part == part] for part in (Part.TRAIN, Part.SELECT))
+    rounds = -(-settings.adapt.planted // len(held)) if held else 0
+    planted = [Picture(image, number) for image in held for number in range(rounds + 1)]
+    labels = [picture.number > 0 for picture in planted]
+    state = load_state(Path(origin.folder))
+    bench.forget_planted()
+    found, ways = {}, {}
+    for strategy in strategies_of(origin.algorithm):
+        if strategy == Strategy.FINETUNE and shots < LEAST_HELD_BACK:
+            continue
+        tiles, select = (bench.tiles(some, train, strategy) for some in (train, held))
+        fitted = adapt(origin.algorithm, strategy, tiles, select, settings, state)
+        ways[strategy] = fitted
+        scores = bench.score(fitted.model, tiles.plan, [*planted, *bench.test])
+        found[strategy] = scores[: len(planted)], tuple(scores[len(planted) :])
+    usable = {s: on_planted for s, (on_planted, _) in found.items() if s != Strategy.NEAREST}
+    choice = choose_strategy(usable, labels, _ROUNDS, settings.seed, likelier=find_likelier(ways))
+    seconds = time.monotonic() - started
+    Console(stderr=True).print(f"{origin.algorithm} {shots} draw {draw}: {choice.strategy}, {seconds:.0f} s")
+    return [
+        Outcome(origin.algorithm, s, shots, draw, s == choice.strategy, image_auroc(on_planted, labels), on_test)
+        for s, (on_planted, on_test) in found.items()
+    ]
+
+
+def _keep(path: Path, outcomes: list[Outcome]) -> list[Outcome]:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lines: list[dict[str, Any]] = [o._asdict() for o in outcomes]
+    with path.open("a", encoding="utf-8") as file:
+        file.write("".join(json.dumps(line) + "\n" for line in lines))
+    return outcomes
+
+
+if __name__ == "__main__":
+    run_command(transfer)

@@ -1,0 +1,93 @@
+"""What the attempts of an adaptation come to: one strategy an algorithm, one version, and what it gained."""
+
+from collections.abc import Mapping, Sequence
+
+from flows.adapting.attempt import Attempt
+from pipelines.core.errors import ModelError
+from pipelines.core.records import Algorithm, Interval, Record, Strategy
+from pipelines.metrics.curves import image_auroc
+from pipelines.metrics.paired import image_auroc_difference
+from pipelines.training.propose import choose_proposal
+from pipelines.training.transfer.strategy import StrategyChoice, choose_strategy, find_likelier
+
+_ROUNDS = 1000  # resamples of the choice: cheap, and a profile of less effort must not choose worse
+
+
+class Chosen(Record):
+    """The attempt that becomes a version, why, and how much higher than starting afresh it ranks.
+
+    `gain` is on the test part where that has labelled defects (`on_test`), else on planted ones. `with_labels` says in
+    words what the test part's labels would have chosen.
+    """
+
+    attempt: Attempt
+    reason: str
+    gain: Interval | None
+    on_test: bool
+    with_labels: str | None
+
+
+def choose_attempt(attempts: Sequence[Attempt], asked: Strategy | None, seed: int) -> Chosen:
+    """Choose among attempts with the same photographs: a strategy for each algorithm, then the algorithm.
+
+    Raises:
+        ModelError: where no attempt came to an end that can be used.
+    """
+    usable = [a for a in attempts if a.strategy != Strategy.NEAREST]
+    by_algorithm = {algorithm: {a.strategy: a for a in usable if a.algorithm == algorithm} for algorithm in Algorithm}
+    choices = {
+        algorithm: _choose(found, asked, seed) for algorithm, found in by_algorithm.items() if _has(found, asked)
+    }
+    proposal = choose_proposal({a: by_algorithm[a][c.strategy].selection.metrics for a, c in choices.items()})
+    if proposal is None:
+        raise ModelError("no way of adapting came to an end", cure="read the failures above; retrain the source")
+    algorithm = proposal.algorithm
+    choice = choices[algorithm]
+    taken = by_algorithm[algorithm][choice.strategy]
+    scratch = by_algorithm[algorithm].get(Strategy.SCRATCH)
+    on_test = None if scratch is None else _difference(taken, scratch, seed)
+    reason = choice.reason if len(choices) == 1 else f"{choice.reason}; among algorithms: {proposal.reason}"
+    return Chosen(
+        attempt=taken,
+        reason=reason,
+        gain=choice.gain if on_test is None else on_test,
+        on_test=on_test is not None,
+        with_labels=_choose_with_labels(by_algorithm, seed),
+    )
+
+
+def _has(found: Mapping[Strategy, Attempt], asked: Strategy | None) -> bool:
+    return bool(found) if asked is None else asked in found
+
+
+def _choose(found: Mapping[Strategy, Attempt], asked: Strategy | None, seed: int) -> StrategyChoice:
+    labels = next(iter(found.values())).selection.holds_defect
+    scores = {strategy: attempt.selection.scores for strategy, attempt in found.items()}
+    if asked is None:
+        alarming = [strategy for strategy, attempt in found.items() if attempt.alarming]
+        likelier = find_likelier(found)
+        return choose_strategy(scores, labels, _ROUNDS, seed, alarming, likelier)
+    gain = None
+    if Strategy.SCRATCH in scores and image_auroc([float(label) for label in labels], labels) is not None:
+        gain = image_auroc_difference(scores[asked], scores[Strategy.SCRATCH], labels, _ROUNDS, seed)
+    return StrategyChoice(strategy=asked, reason=f"--strategy {asked} was asked for", gain=gain)
+
+
+def _difference(taken: Attempt, scratch: Attempt, seed: int) -> Interval | None:
+    """Compare with starting afresh on the labelled test part; None where it has no labelled defect."""
+    labels = taken.labels
+    if image_auroc([float(label) for label in labels], labels) is None:
+        return None
+    return image_auroc_difference(taken.scores, scratch.scores, labels, _ROUNDS, seed)
+
+
+def _choose_with_labels(attempts: Mapping[Algorithm, Mapping[Strategy, Attempt]], seed: int) -> str | None:
+    """Say which strategy of each algorithm the labelled test part would have chosen by the same rule."""
+    words = []
+    for algorithm, found in attempts.items():
+        labels = next(iter(found.values())).labels if found else ()
+        if not labels or image_auroc([float(label) for label in labels], labels) is None:
+            continue
+        choice = choose_strategy({s: a.scores for s, a in found.items()}, labels, _ROUNDS, seed)
+        words.append(f"{algorithm} {choice.strategy}")
+    return ", ".join(words) or None

@@ -1,0 +1,64 @@
+"""What the same adaptation came to before: with nothing changed, nothing is tried again."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from contextlib import suppress
+
+from flows.adapting.origins import Origin
+from flows.adapting.results import AdaptResult
+from flows.steps.job import Job
+from flows.steps.results import Champion
+from flows.steps.tasks import decide_task
+from pipelines.core.errors import ModelError
+from pipelines.core.paths import Project
+from pipelines.core.reuse import hash_modules
+from pipelines.tracking.runs import Run
+from pipelines.tracking.store import Tracking
+
+TAG = "adaptation"
+_FILE = "adaptation.json"
+
+
+def mark_adaptation(job: Job, origins: Sequence[Origin], counts: Sequence[int], strategy: str) -> str:
+    """Hash all that an adaptation's result depends on, 16 hex digits."""
+    parts = {
+        "fingerprints": job.fingerprints,
+        "settings": job.settings.adapt.model_dump(mode="json"),
+        "max_megapixels": job.own.validation.max_megapixels,
+        # A number alone may be given twice, where a registered model was deleted.
+        "origins": sorted(f"{origin.name} {origin.run_id}" for origin in origins),
+        "shots": sorted(counts),
+        "strategy": strategy,
+        "code": hash_modules(
+            *(f"flows.{name}" for name in ("adapt", "adapting.choice", "adapting.attempt")),
+        ),
+    }
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def keep_result(run: Run, result: AdaptResult) -> None:
+    """Write the result down with the run that it is of."""
+    run.text(result.model_dump_json(indent=1), _FILE)
+
+
+def find_adapted(tracking: Tracking, target: str, mark: str) -> AdaptResult | None:
+    """Return what the newest finished adaptation of this mark came to.
+
+    None where its version is gone, or where a way failed: what made it fail may be mended.
+    """
+    for run_id in tracking.tag_values(target, TAG, mark).values():
+        with suppress(ModelError, ValueError):
+            found = AdaptResult.model_validate_json(tracking.read_text(run_id, _FILE))
+            version = tracking.version(target, found.chosen.version)
+            if not found.failed and tracking.parent(version.run_id) == run_id:
+                return found
+    return None
+
+
+def propose_again(project: Project, tracking: Tracking, known: AdaptResult) -> AdaptResult:
+    """Answer with what is known, and with what is decided and in use by now; what still waits is proposed again."""
+    ruling = decide_task(project, tracking, tracking.version(known.target, known.chosen.version), known.chosen.reason)
+    champion = Champion.of(tracking.champion(known.target))
+    page = known.report if known.report and (project.root / known.report).is_file() else None
+    return known.model_copy(update={"skipped": True, "decision": ruling, "champion": champion, "report": page})

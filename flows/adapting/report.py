@@ -1,0 +1,93 @@
+"""What an adaptation shows: its page, and the same on Prefect's."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+from prefect import task
+from prefect.artifacts import create_table_artifact
+
+from flows.adapting.attempt import Attempt
+from flows.adapting.choice import Chosen
+from flows.steps.job import Job
+from pipelines.core.paths import Project
+from pipelines.core.records import Part, Strategy
+from pipelines.core.results import Compared, Failure
+from pipelines.core.wording import count_in_words, promise_in_words
+from pipelines.reports.adaptation import AdaptationPage, AdaptedRow, lead_in_words, write_adaptation
+from pipelines.tracking.runs import Run
+
+
+def describe(
+    source: str,
+    job: Job,
+    attempts: Sequence[Attempt],
+    failed: Sequence[Failure],
+    chosen: Chosen,
+    model: Compared,
+    used: str,
+) -> AdaptationPage:
+    """Gather what the page of an adaptation says."""
+    way = f"{chosen.attempt.algorithm} by {chosen.attempt.strategy}"
+    return AdaptationPage(
+        source=source,
+        target=job.surface,
+        lead=lead_in_words(
+            source,
+            way,
+            scratch=chosen.attempt.strategy == Strategy.SCRATCH,
+            gain=chosen.gain,
+            on_test=chosen.on_test,
+        ),
+        reason=f"{way}: {chosen.reason}",
+        promise=promise_in_words(model.promise, "sound photographs"),
+        with_labels=chosen.with_labels,
+        data_version=job.data.version,
+        git_commit=job.commit or None,
+        profile=job.profile,
+        date=datetime.now(UTC).strftime("%d %B %Y, %H:%M UTC"),
+        version=model.version or 0,
+        run_id=model.run_id,
+        used=used,
+        tested=_tested(chosen.attempt, job),
+        rows=tuple(_row(found, chosen.attempt) for found in attempts),
+        failed=tuple(failed),
+    )
+
+
+def _tested(found: Attempt, job: Job) -> str:
+    tests = sum(part == Part.TEST for part in (job.parts or {}).values())
+    return f"{len(found.test)} of {count_in_words(tests, 'test photograph')}" if len(found.test) < tests else ""
+
+
+def _row(found: Attempt, chosen: Attempt) -> AdaptedRow:
+    return AdaptedRow(
+        algorithm=found.algorithm,
+        strategy=found.strategy,
+        shots=found.shots,
+        run_id=found.run_id,
+        metrics=found.metrics,
+        select=found.selection.metrics,
+        notes=found.notes,
+        chosen=found.run_id == chosen.run_id,
+    )
+
+
+@task(name="compare", task_run_name="compare {page.target}")
+def write_task(project: Project, run: Run, page: AdaptationPage) -> Path:
+    """Write the page of an adaptation, put it on the parent run and on Prefect's page, and return it."""
+    folder = project.surface(page.target).reports / run.id
+    path = write_adaptation(page, folder)
+    run.files(folder)
+    rows = [
+        {
+            "algorithm": row.algorithm,
+            "strategy": row.strategy + (", chosen" if row.chosen else ""),
+            "photographs": row.shots,
+            **{name: round(figure.value, 4) for name, figure in row.metrics.items()},
+            **{f"select_{name}": round(value, 4) for name, value in row.select.items()},
+        }
+        for row in page.rows
+    ]
+    create_table_artifact(rows, key=f"adapt-{page.target}", description=page.lead)
+    return path

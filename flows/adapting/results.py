@@ -1,0 +1,72 @@
+"""What `adapt` answers: the object that `--json` prints."""
+
+from flows.adapting.attempt import Attempt
+from flows.steps.results import Champion
+from pipelines.core.records import Interval, Record
+from pipelines.core.results import Failure
+from pipelines.registry.decision import Ruling
+
+
+class AttemptResult(Record):
+    """One strategy of one algorithm; `interval` is the image AUROC's on the test part, None without labelled defects.
+
+    Figures of held-back photographs with planted defects are named `select_NAME`; the others are of `tested`
+    photographs of the test part.
+    """
+
+    algorithm: str
+    strategy: str
+    shots: int
+    tested: int = 0
+    metrics: dict[str, float]
+    interval: tuple[float, float] | None
+    run_id: str
+    seconds: float
+
+    @classmethod
+    def of(cls, found: Attempt) -> "AttemptResult":
+        auroc = found.metrics.get("image_auroc")
+        bounds = (auroc.low, auroc.high) if auroc and auroc.low is not None and auroc.high is not None else None
+        metrics = {name: figure.value for name, figure in found.metrics.items()}
+        return cls(
+            algorithm=found.algorithm,
+            strategy=found.strategy,
+            shots=found.shots,
+            tested=len(found.test),
+            metrics=metrics | {f"select_{name}": value for name, value in found.selection.metrics.items()},
+            interval=bounds,
+            run_id=found.run_id,
+            seconds=found.seconds,
+        )
+
+
+class ChosenResult(Record):
+    algorithm: str
+    strategy: str
+    version: int
+    reason: str
+
+
+class AdaptResult(Record):
+    """One adaptation. `shots` photographs were used; `gain_over_scratch` is of image AUROC, with a paired interval.
+
+    `decision` is what the target's gate said of the version. `chosen_with_labels` says in words what the labelled
+    defects of the test part would have chosen; they did not. `skipped` says that nothing had changed since the same
+    adaptation, whose result this is.
+    """
+
+    source: str
+    target: str
+    shots: int
+    results: tuple[AttemptResult, ...]
+    failed: tuple[Failure, ...] = ()
+    chosen: ChosenResult
+    gain_over_scratch: Interval | None
+    summary: str
+    promise: str
+    chosen_with_labels: str | None = None
+    decision: Ruling | None = None
+    champion: Champion | None = None
+    report: str | None
+    skipped: bool = False
+    seconds: float = 0.0

@@ -1,0 +1,129 @@
+"""What commands print: one JSON object for machines, tables and sentences for people."""
+
+import json
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from pipelines.core.errors import KnotwatchError
+from pipelines.core.records import Record
+from pipelines.core.results import Verdict
+
+if TYPE_CHECKING:
+    from flows.steps.results import InspectResult
+    from pipelines.core.results import Inspected
+if TYPE_CHECKING:
+    from flows.adapting.results import AdaptResult
+    from flows.steps.results import ModelResult, RetrainResult
+
+
+# In a pipe or a file there is no width to keep to: a cut-off path would be of no use to anyone.
+out = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 240)
+err = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def print_json(value: Record | Mapping[str, object]) -> None:
+    """Print one object on one line of standard output."""
+    data = value.model_dump(mode="json") if isinstance(value, Record) else value
+    # What is not finite has no name in JSON.
+    finite = json.loads(json.dumps(data), parse_constant=lambda _: None)
+    print(json.dumps(finite, allow_nan=False), flush=True)  # noqa: T201 - rich would wrap it
+
+
+def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Print a table; cells are text, not markup."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in columns:
+        table.add_column(column, overflow="fold", min_width=max(map(len, column.split())))
+    for row in rows:
+        table.add_row(*(Text("" if cell is None else str(cell)) for cell in row))
+    out.print(table)
+
+
+def say(text: str, style: str = "") -> None:
+    """Print a sentence; names from outside are not read as markup."""
+    out.print(Text(text), style=style)
+
+
+def print_verdict(verdict: Verdict) -> None:
+    """Print what validation found, file by file."""
+    say(f"{verdict.images} images, {verdict.usable} usable")
+    for title, files in (("quarantined", verdict.quarantined), ("duplicate", verdict.duplicates)):
+        for file in files:
+            say(f"  {title}: {file.path}: {file.reason}", "yellow")
+    for warning in verdict.warnings:
+        say(f"  warning: {warning}", "yellow")
+
+
+def print_error(error: KnotwatchError, *, as_json: bool) -> None:
+    """Print an error for people, and for machines where they asked for JSON."""
+    err.print(Text(f"knotwatch: {error}"), style="red")
+    if as_json:
+        print_json({"error": error.problem, "cure": error.cure, "exit_code": error.exit_code})
+
+
+def print_inspect(result: "InspectResult") -> None:
+    """Print what an inspection came to."""
+    pictures = "no pictures" if result.report is None else f"report: {result.report}"
+    if result.table is None:
+        rows = [
+            (i.path, "-", "-", i.error) if i.score is None else (i.path, f"{i.score:.3f}", len(i.defects), _verdict(i))
+            for i in result.images
+        ]
+        print_table(["photograph", "score", "defects", f"verdict (above {result.image_threshold:.3f})"], rows)
+    else:
+        before = f" ({result.before} of them by an earlier call)" if result.before else ""
+        say(
+            f"{result.photographs} photographs{before}, {result.anomalous} anomalous, {result.unreadable} unreadable "
+            f"(threshold {result.image_threshold:.3f})"
+        )
+        say(f"table: {result.table}")
+    say(f"model: {result.model}; {pictures}; {result.seconds:.1f} s")
+
+
+def _verdict(image: "Inspected") -> str:
+    """Say what a photograph is, and where a version knows no such kind of surface."""
+    word = "ANOMALOUS" if image.anomalous else "sound"
+    return f"{word}, of no kind that was trained on" if image.foreign else word
+
+
+_SHOWN = (*("select_image_auroc", "select_aupro", "image_auroc", "false_alarm_rate", "pixel_auroc", "aupro"),)
+
+
+def print_retrain(result: "RetrainResult") -> None:
+    """Print what a retrain came to."""
+    if result.skipped:
+        newest = max(model.version or 0 for model in result.models)
+        say(f"{result.surface}: nothing changed since version {newest} was trained, so nothing was trained")
+    if result.models:
+        print_table(
+            ["algorithm", "version", *(n.replace("_", " ") for n in _SHOWN), "training", "size"],
+            [_row(model) for model in result.models],
+        )
+    for model in result.models:
+        if model.reused and not result.skipped:
+            say(f"{model.algorithm}: unchanged since version {model.version}, so not trained again")
+    if result.proposed:
+        version = f"version {result.proposed.version}" if result.proposed.version else "trial"
+        say(f"proposed: {version} ({result.proposed.algorithm}): {result.proposed.reason}")
+    print_outcome(result)
+
+
+def print_outcome(result: "RetrainResult | AdaptResult") -> None:
+    """Print what was decided, what is in use now, the page, and how long it took."""
+    if result.decision:
+        say(f"decision {result.decision.number}: {result.decision.summary}")
+    if result.champion:
+        say(f"champion: version {result.champion.version} ({result.champion.algorithm})")
+    if result.report:
+        say(f"report: {result.report}")
+    say(f"{result.seconds:.1f} s")
+
+
+def _row(model: "ModelResult") -> list[object]:
+    figures = [f"{model.metrics[n]:.3f}" if n in model.metrics else "-" for n in _SHOWN]
+    return [model.algorithm, model.version or "trial", *figures, f"{model.seconds:.0f} s", f"{model.folder_mb:.0f} MB"]

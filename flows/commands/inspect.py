@@ -1,0 +1,196 @@
+"""What `inspect` calls: a few photographs are answered one by one, a large batch becomes a table."""
+
+import logging
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import NamedTuple
+
+from flows.dataset.surface import prepared_images
+from flows.runtime.champion import Loaded, find_champion, load_version
+from flows.runtime.environment import log_to_terminal, prepare_environment
+from flows.steps.results import InspectResult
+from pipelines.core.errors import CallError
+from pipelines.core.paths import Project, find_project
+from pipelines.core.records import SOUND, UNKNOWN
+from pipelines.core.results import Inspected
+from pipelines.detector.version import read_calibration
+from pipelines.imaging.components import pixel_level
+from pipelines.inspection.batch import Counts, Terms, open_batch
+from pipelines.inspection.exports import Exports
+from pipelines.inspection.history import write_batch
+from pipelines.inspection.inputs import Photograph, find_photographs
+from pipelines.inspection.inspect import Looked, inspect_photographs
+from pipelines.inspection.showcase import Showcase, draw_at_random
+from pipelines.inspection.sinks import Sink, spare_inputs
+from pipelines.reports.inspection_page import InspectionPage, usual_range, write_inspection_page
+from pipelines.tracking.store import Tracking
+
+
+def write_report(project: Project, champion: Loaded, showcase: Showcase, counts: Counts, path: Path) -> Path:
+    """Write the page of an inspection; photographs inside the project are named relative to it."""
+    detector, info = champion.detector, champion.detector.info
+    shown = tuple(s.model_copy(update={"path": _relative(s.path, project)}) for s in showcase.shown())
+    named = {name for s in shown for d in s.defects for name in (d.type, *d.also) if name}
+    known = {name for image in prepared_images(project, info.surface) for name in image.defects.values()}
+    types = project.surface(info.surface).types
+    known |= {folder.name for folder in types.iterdir()} if types.is_dir() else set()
+    calibration = read_calibration(detector.folder)
+    page = InspectionPage(
+        surface=info.surface,
+        model=champion.name,
+        data_version=info.data_version,
+        date=datetime.now(UTC).strftime("%d %B %Y, %H:%M UTC"),
+        image_promise=info.image_threshold,
+        pixel_promise=info.pixel_threshold,
+        anomalous_level=pixel_level(info.pixel_threshold.threshold, info.defects, anomalous=True),
+        photographs=counts.photographs,
+        anomalous=counts.anomalous,
+        unread=counts.unreadable,
+        before=counts.before,
+        shown=shown,
+        unreadable=tuple(showcase.unreadable),
+        usual=usual_range(calibration.measures) if calibration else {},
+        types=tuple(sorted((named | known) - {SOUND, UNKNOWN})),
+        pixels_per_mm=info.defects.pixels_per_mm,
+    )
+    return write_inspection_page(page, path)
+
+
+def _relative(path: str, project: Project) -> str:
+    """Name a photograph so that a review finds it from anywhere: relative to the project, or absolute."""
+    whole = Path(path).resolve()
+    return whole.relative_to(project.root).as_posix() if whole.is_relative_to(project.root) else str(whole)
+
+
+log = logging.getLogger(__name__)
+
+
+def call_inspect(  # noqa: PLR0913 - one command has all of these as options
+    surface: str,
+    paths: list[Path],
+    out: Path | None,
+    maps: Path | None,
+    exports: Exports,
+    table: Path | None = None,
+    review: int = 0,
+    *,
+    pictures: bool = True,
+) -> InspectResult:
+    """Inspect photographs with a surface's champion, and write what was seen into the surface's history.
+
+    The report also shows `review` photographs that are drawn at random.
+
+    Raises:
+        CallError: where results would be written over photographs, or a table is asked for together with files that
+            would hold a resumed batch's rest alone.
+    """
+    started = time.monotonic()
+    project = find_project()
+    log_to_terminal()
+    prepare_environment(project)
+    target = (out or project.surface(surface).reports / "inspect") if pictures else None
+    if table is not None and exports.files:
+        raise CallError(
+            "--coco and --csv hold one call's photographs, a table may come of several",
+            cure="leave --table out, or these two",
+        )
+    report = None if target is None else target / "report.html"
+    folders = _Results(target, maps, exports).folders.values()
+    photographs = find_photographs(paths, list(folders))
+    spare_inputs([Path(p.file) for p in photographs], [*exports.files, *([report] if report else [])], exports.folders)
+    tracking = Tracking(project)
+    champion = load_version(tracking, find_champion(project, tracking, surface))
+    info = champion.detector.info
+    drawn = draw_at_random((p.stem for p in photographs), review)
+    showcase = None if report is None else Showcase(info.pixel_threshold.threshold, drawn)
+    results = _Results(target, maps, exports, showcase)
+    history = project.surface(surface).history
+    images: tuple[Inspected, ...] = ()
+    if table is None:
+        images = _inspect_few(champion, photographs, results, history)
+        counts = _count(images)
+    else:
+        counts = _inspect_batch(champion, photographs, results, table, history)
+    if report is not None and showcase is not None:
+        write_report(project, champion, showcase, counts, report)
+    return InspectResult(
+        surface=surface,
+        model=champion.name,
+        image_threshold=info.image_threshold.threshold,
+        pixel_threshold=info.pixel_threshold.threshold,
+        images=images,
+        **counts.model_dump(),
+        table=None if table is None else str(table),
+        out=None if target is None else str(target),
+        report=None if report is None else str(report),
+        seconds=time.monotonic() - started,
+    )
+
+
+class _Results(NamedTuple):
+    """Where the results of each photograph go, and what keeps some of them for the report."""
+
+    out: Path | None
+    maps: Path | None
+    exports: Exports
+    showcase: Showcase | None = None
+
+    @property
+    def folders(self) -> dict[str, Path]:
+        named = {"out": self.out, "maps": self.maps, "masks": self.exports.masks, "crops": self.exports.crops}
+        return {name: folder for name, folder in named.items() if folder}
+
+
+def _inspect(champion: Loaded, photographs: list[Photograph], results: _Results) -> Iterator[Looked]:
+    sinks: list[Sink] = list(results.exports.open(champion.name))
+    if results.showcase is not None:
+        sinks.append(results.showcase)
+    for found in inspect_photographs(
+        champion.detector, champion.version, photographs, results.out, results.maps, sinks
+    ):
+        if results.showcase is not None:
+            results.showcase.note(found.inspected)
+        yield found
+
+
+def _inspect_few(
+    champion: Loaded, photographs: list[Photograph], results: _Results, history: Path
+) -> tuple[Inspected, ...]:
+    looked: list[Looked] = []
+    try:
+        for found in _inspect(champion, photographs, results):
+            looked.append(found)
+    finally:
+        # Also after Ctrl-C: what was seen was seen.
+        write_batch(history, (found.observation for found in looked))
+    return tuple(found.inspected for found in looked)
+
+
+def _inspect_batch(
+    champion: Loaded, photographs: list[Photograph], results: _Results, table: Path, history: Path
+) -> Counts:
+    terms = Terms(
+        surface=champion.detector.info.surface,
+        version=champion.version,
+        results={name: str(folder.absolute()) for name, folder in results.folders.items()},
+    )
+    with open_batch(table, terms, photographs, history) as batch:
+        if len(batch.left) < len(photographs):
+            log.info("%s: goes on with %d of %d photographs", table, len(batch.left), len(photographs))
+        try:
+            for found in _inspect(champion, batch.left, results):
+                batch.add(found.inspected, found.observation)
+        except KeyboardInterrupt:
+            log.info("%s: the same command goes on from here", table)
+            raise
+        return batch.finish(history)
+
+
+def _count(images: tuple[Inspected, ...]) -> Counts:
+    return Counts(
+        photographs=len(images),
+        anomalous=sum(bool(image.anomalous) for image in images),
+        unreadable=sum(image.error is not None for image in images),
+    )

@@ -1,0 +1,70 @@
+"""From a saved review to the next data version."""
+
+import logging
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+from flows.dataset.surface import reproduce, track_raw
+from flows.runtime.locks import surface_lock
+from pipelines.core.errors import CallError
+from pipelines.core.paths import Project
+from pipelines.core.records import Record
+from pipelines.core.results import Verdict
+from pipelines.core.surface_settings import read_surface
+from pipelines.data.intake import Intake, note_arrivals
+from pipelines.data.manifest import read_manifest
+from pipelines.data.review import find_reviewed, read_review, take_review
+
+log = logging.getLogger(__name__)
+
+
+class ReviewChange(Record):
+    """What a review came to: photographs, defects confirmed and rejected, and photographs in each part.
+
+    `new` counts the photographs that the surface did not know.
+    """
+
+    surface: str
+    data_version: str | None
+    photographs: int
+    new: int
+    confirmed: int
+    rejected: int
+    parts: dict[str, int]
+    verdict: Verdict
+
+
+def review_surface(project: Project, name: str, file: Path, folders: Sequence[Path] = ()) -> ReviewChange:
+    """Take a saved review into a surface's data, then measure and prepare what changed.
+
+    Raises:
+        CallError: where the file is no review of this surface, or its photographs are not found as they were.
+        GateError: where too many images are bad then.
+    """
+    settings = read_surface(project, name)
+    review = read_review(file)
+    if review.surface != name:
+        raise CallError(f"{file} reviews surface '{review.surface}', not '{name}'", cure="name that surface")
+    paths = project.surface(name)
+    files = find_reviewed(review, project.root, folders)
+    with surface_lock(project, name, "data review"):
+        known = set(read_manifest(paths.manifest)["sha256"]) if paths.manifest.is_file() else set()
+        taken = take_review(review, files, paths.ledger, settings.validation.max_megapixels)
+        note_arrivals(settings.source.layout, paths.source, paths.arrivals)
+        track_raw(project, paths, settings)
+        change = reproduce(project, name, Intake(images=len(taken), new=len(taken), changed=0, removed=0))
+    shown = {r.sha256 for r in taken}
+    manifest = read_manifest(paths.manifest)
+    told = manifest[manifest["sha256"].isin(shown) & (manifest["duplicate_of"] == "")]
+    judged = [defect.verdict for photograph in review.photographs for defect in photograph.defects]
+    return ReviewChange(
+        surface=name,
+        data_version=change.data_version,
+        photographs=len(taken),
+        new=len(shown - known),
+        confirmed=judged.count("confirmed"),
+        rejected=judged.count("rejected"),
+        parts=dict(Counter(told["part"])),
+        verdict=change.verdict,
+    )

@@ -1,0 +1,38 @@
+"""Data to and from the DVC remote: what comes may be somebody else's, and stays inside the project."""
+
+from collections.abc import Sequence
+
+from pipelines.core.paths import Project
+from pipelines.data.dvc_files import DvcFile, read_pointer, read_stage
+from pipelines.data.versions import lock_entries, refuse_listings, run_dvc, stage_names
+
+
+def pull(project: Project, surfaces: Sequence[str]) -> str:
+    """Fetch surfaces' files from the DVC remote and bring them, once it is known that all stay inside the project.
+
+    Raises:
+        ToolError: where what was fetched, or points at it, names a file outside; nothing is brought then.
+    """
+    targets, outs = _shared(project, surfaces)
+    said = run_dvc(project, "fetch", *targets)
+    refuse_listings(project, outs)
+    return said + run_dvc(project, "checkout", *targets)
+
+
+def push(project: Project, surfaces: Sequence[str]) -> str:
+    """Copy surfaces' files to the DVC remote."""
+    return run_dvc(project, "push", *_shared(project, surfaces)[0])
+
+
+def _shared(project: Project, surfaces: Sequence[str]) -> tuple[list[str], list[DvcFile]]:
+    """Name what DVC shares of surfaces, and what that holds."""
+    targets: list[str] = []
+    outs: list[DvcFile] = []
+    for name in surfaces:
+        for pointer in sorted(project.surface(name).raw.glob("*.dvc")):
+            outs += read_pointer(pointer.name, pointer.read_text("utf-8", errors="replace"), str(pointer))
+            targets.append(str(pointer.relative_to(project.root)))
+        for stage, entry in lock_entries(project, name).items():
+            outs += read_stage(entry, f"{project.dvc_lock}: {stage}").outs
+        targets += stage_names(name)
+    return targets, outs

@@ -1,0 +1,218 @@
+"""Data under DVC: add, update, remove, share and bring back a surface's photographs."""
+
+import logging
+import shutil
+from contextlib import ExitStack
+from pathlib import Path
+
+import yaml
+
+from flows.dataset.sharing import pull, push
+from flows.runtime.data_stages import run_preprocess, run_validate
+from flows.runtime.locks import data_lock, surface_lock
+from pipelines.core.errors import CallError, SourceError
+from pipelines.core.files import write_whole
+from pipelines.core.paths import Project, SurfacePaths
+from pipelines.core.records import Layout, Record
+from pipelines.core.results import Verdict
+from pipelines.core.surface_settings import (
+    ProceduralSettings,
+    SourceSettings,
+    SurfaceSettings,
+    read_surface,
+    write_surface,
+)
+from pipelines.data.intake import Intake, note_arrivals, take_in
+from pipelines.data.layouts import read_source
+from pipelines.data.prepared import PreparedImage, read_index
+from pipelines.data.type_examples import TypesIntake, take_in_types
+from pipelines.data.versions import data_version, forget_lock_entries, read_kept, restore, run_dvc
+
+log = logging.getLogger(__name__)
+
+
+class DataChange(Record):
+    """What a change of data came to. `measured` and `prepared` count the images that were new work."""
+
+    surface: str
+    data_version: str | None
+    intake: Intake
+    prepared: int
+    verdict: Verdict
+
+
+class TypesChange(Record):
+    """What adding example crops came to."""
+
+    surface: str
+    data_version: str | None
+    types: TypesIntake
+
+
+def add_surface(project: Project, name: str, source: SourceSettings) -> DataChange:
+    """Bring a data set under DVC, write the surface's YAML, then validate and prepare it.
+
+    Raises:
+        CallError: where the surface exists.
+        SourceError: where the data set does not lie as its layout says; nothing is copied then.
+        GateError: where too many images are bad; the surface stays, so that `data update` can mend it.
+    """
+    paths = project.surface(name)
+    settings = SurfaceSettings(source=source)
+    with surface_lock(project, name, "data add"):
+        if paths.settings.exists():
+            raise CallError(f"surface '{name}' exists", cure=f"`knotwatch data update {name}`, or choose another name")
+        # What a killed `data add` left: a surface without settings is none.
+        _forget(project, paths)
+        try:
+            intake = _bring(project, paths, settings, prune=False)
+            write_surface(project, name, settings)
+            track_raw(project, paths, settings)
+        except BaseException:
+            _forget(project, paths)
+            raise
+        return reproduce(project, name, intake)
+
+
+def update_surface(project: Project, name: str, *, prune: bool = False) -> DataChange:
+    """Take in what is new at the remembered source, then measure and prepare what changed."""
+    settings = read_surface(project, name)
+    paths = project.surface(name)
+    with surface_lock(project, name, "data update"):
+        intake = _bring(project, paths, settings, prune=prune)
+        track_raw(project, paths, settings)
+        return reproduce(project, name, intake)
+
+
+def add_types(project: Project, name: str, folder: Path, *, prune: bool = False) -> TypesChange:
+    """Take in example crops of defect types, one folder a type, as part of the surface's data.
+
+    Raises:
+        SourceError: where the folder does not lie so, or a crop cannot be read; nothing is copied then.
+    """
+    settings = read_surface(project, name)
+    paths = project.surface(name)
+    with surface_lock(project, name, "data add-types"):
+        taken = take_in_types(folder, paths.types, settings.validation.max_megapixels, prune=prune)
+        track_raw(project, paths, settings)
+        run_validate(project, name)
+        run_preprocess(project, name)
+        return TypesChange(surface=name, data_version=data_version(project, name), types=taken)
+
+
+def remove_surface(project: Project, name: str) -> None:
+    """Remove a surface's files from the project. DVC's cache, the source and registered models stay."""
+    read_surface(project, name)
+    with surface_lock(project, name, "data remove"):
+        _forget(project, project.surface(name))
+
+
+def checkout_version(project: Project, name: str, version: str) -> str:
+    """Bring an old data version back exactly; return its full name.
+
+    Looks in the project's memory first, then in the runs that MLflow keeps.
+    """
+    kept = read_kept(project, name, version)
+    if kept is None:
+        from pipelines.tracking.data import find_data_version
+
+        kept = find_data_version(project, name, version)
+    with surface_lock(project, name, "data checkout"), data_lock(project):
+        restore(project, name, kept, lambda: write_index(project))
+    return kept.version
+
+
+def share(project: Project, verb: str, names: list[str]) -> str:
+    """Push data to, or pull it from, the user's DVC remote: the named surfaces, or all."""
+    if not run_dvc(project, "remote", "list").strip():
+        raise CallError(
+            "no DVC remote is set", cure="`dvc remote add -d NAME URL`, for example a folder or s3://bucket"
+        )
+    surfaces = sorted(set(names or project.surface_names()))
+    for name in surfaces:
+        read_surface(project, name)
+    with ExitStack() as locks:
+        for name in surfaces:
+            locks.enter_context(surface_lock(project, name, f"data {verb}"))
+        locks.enter_context(data_lock(project))
+        return (push if verb == "push" else pull)(project, surfaces)
+
+
+def write_index(project: Project) -> None:
+    """List the surfaces for dvc.yaml, keeping the file's own words at the top."""
+    path = project.surfaces_index
+    head = [line for line in path.read_text("utf-8").splitlines() if line.startswith("#")] if path.is_file() else []
+    text = "\n".join([*head, yaml.safe_dump({"surfaces": project.surface_names()}, sort_keys=False)])
+    if not path.is_file() or path.read_text("utf-8") != text:
+        write_whole(path, text)
+
+
+def _bring(project: Project, paths: SurfacePaths, settings: SurfaceSettings, *, prune: bool) -> Intake:
+    source = settings.source
+    if source.layout == Layout.PROCEDURAL:
+        from pipelines.data.layouts.procedural import write_procedural
+
+        write_procedural(source.procedural or ProceduralSettings(), paths.source)
+    elif source.git_url:
+        _import_from_git(project, paths, source)
+    else:
+        return take_in(source.layout, Path(source.path or ""), paths.source, paths.arrivals, prune=prune)
+    images = read_source(source.layout, paths.source)
+    fresh = note_arrivals(source.layout, paths.source, paths.arrivals)
+    return Intake(images=len(images), new=fresh, changed=0, removed=0)
+
+
+def _import_from_git(project: Project, paths: SurfacePaths, source: SourceSettings) -> None:
+    """Bring data of another git or DVC repository; its commit is kept in source.dvc as rev_lock."""
+    paths.raw.mkdir(parents=True, exist_ok=True)
+    pointer = paths.raw / "source.dvc"
+    with data_lock(project):
+        if pointer.is_file():
+            run_dvc(project, "update", str(pointer.relative_to(project.root)))
+        else:
+            target = str(paths.source.relative_to(project.root))
+            run_dvc(project, "import", "-o", target, str(source.git_url), str(source.path))
+
+
+def track_raw(project: Project, paths: SurfacePaths, settings: SurfaceSettings) -> None:
+    """Let DVC keep a surface's raw files as they are now."""
+    folders = [paths.ledger] if settings.source.git_url else [paths.source, paths.ledger]
+    with data_lock(project):
+        write_index(project)
+        run_dvc(project, "add", *(str(p.relative_to(project.root)) for p in folders))
+
+
+def reproduce(project: Project, name: str, intake: Intake) -> DataChange:
+    """Measure and prepare what changed; `intake` is handed on."""
+    before = _keys(project, name)
+    verdict = run_validate(project, name)
+    run_preprocess(project, name)
+    made = _keys(project, name) - before
+    version = data_version(project, name)
+    return DataChange(surface=name, data_version=version, intake=intake, prepared=len(made), verdict=verdict)
+
+
+def _keys(project: Project, name: str) -> set[tuple[str, str]]:
+    return {(image.path, image.key) for image in prepared_images(project, name)}
+
+
+def prepared_images(project: Project, name: str) -> list[PreparedImage]:
+    """Read a surface's prepared images; empty before preprocessing has run."""
+    folder = project.surface(name).prepared
+    return read_index(folder) if (folder / "index.csv").is_file() else []
+
+
+def _forget(project: Project, paths: SurfacePaths) -> None:
+    for folder in (paths.raw, paths.work, paths.reports, project.state / "versions" / paths.name):
+        shutil.rmtree(folder, ignore_errors=True)
+    paths.settings.unlink(missing_ok=True)
+    with data_lock(project):
+        forget_lock_entries(project, paths.name)
+        write_index(project)
+
+
+def check_source(path: Path) -> Path:
+    """Return the folder as an absolute path; raise SourceError where it is not there."""
+    if not path.is_dir():
+        raise SourceError(f"{path} is not a folder", cure="name the folder that holds the data set")
+    return path.resolve()

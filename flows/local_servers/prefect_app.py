@@ -1,0 +1,64 @@
+"""Prefect's server as knotwatch runs it, `python -m flows.local_servers.prefect_app SOCKET`: for this machine's programs alone."""
+
+import os
+import signal
+import socket
+import sys
+from threading import Thread
+
+import uvicorn
+
+from flows.local_servers.door import make_door
+from pipelines.tracking.guard import Guard
+
+_LAST = 3  # seconds that requests under way may take at the end
+
+
+def make_app(port: int, code: str) -> Guard:
+    """Make Prefect's application behind the guard; with a code, with its pages and services."""
+    os.environ["PREFECT_SERVER_CORS_ALLOWED_ORIGINS"] = f"http://127.0.0.1:{port}"
+    # Under whichever of its names the page was opened.
+    os.environ.setdefault("PREFECT_UI_API_URL", "/api")
+    os.environ["PREFECT__SERVER_FINAL"] = "1"
+    if not code:
+        os.environ["PREFECT__SERVER_EPHEMERAL"] = "1"
+    from prefect.server.api.server import create_app
+
+    # Without arguments, as Prefect's services call it: they are to find this one.
+    app = create_app()
+    if code:
+        app.router.routes.insert(0, make_door(os.environ["PREFECT_SERVER_API_AUTH_STRING"], code))
+    # Around it, not in it: Prefect's services ask the same application, within the process and under no host's name.
+    return Guard(app)
+
+
+def main() -> None:
+    """Serve on the socket that the parent bound, until SIGTERM or the parent's end."""
+    listener = socket.socket(fileno=int(sys.argv[1]))
+    Thread(target=_end_with_parent, daemon=True).start()
+    app = make_app(listener.getsockname()[1], os.environ.pop("KNOTWATCH_CODE", ""))
+    from prefect.settings import get_current_settings
+
+    settings = get_current_settings().server
+    config = uvicorn.Config(
+        app,
+        log_level=settings.logging_level.lower(),
+        access_log=False,
+        lifespan="on",
+        timeout_keep_alive=settings.api.keepalive_timeout,
+        timeout_graceful_shutdown=_LAST,
+        ws_ping_interval=settings.api.websocket_ping_interval,
+        ws_ping_timeout=settings.api.websocket_ping_timeout,
+    )
+    uvicorn.Server(config).run(sockets=[listener])
+
+
+def _end_with_parent() -> None:
+    """Wait for the parent's end of standard input to close: the kernel does that, too, when it is killed."""
+    while os.read(0, 1):
+        pass
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+if __name__ == "__main__":
+    main()

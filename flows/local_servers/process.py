@@ -1,0 +1,120 @@
+"""A server in a process of its own, on 127.0.0.1: started, waited for and ended; Prefect's among them."""
+
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import psutil
+
+from flows.runtime.prefect_secret import prefect_secret
+from pipelines.core.errors import BusyError, ToolError
+from pipelines.core.paths import Project
+
+HOST = "127.0.0.1"
+_START = 120.0  # seconds that a server may take to answer on a slow disk
+
+Process = subprocess.Popen[bytes]
+
+
+def bind_port(name: str, port: int) -> socket.socket:
+    """Return a socket bound to a port of 127.0.0.1, 0: any that is free; raise BusyError where it is taken."""
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((HOST, port))
+    except OSError as error:
+        listener.close()
+        raise BusyError(
+            f"port {port} on {HOST}, wanted for {name}, is busy", cure=f"choose another with --{name.lower()}-port"
+        ) from error
+    return listener
+
+
+@contextmanager
+def prefect_server(project: Project, listener: socket.socket, code: str = "") -> Iterator[tuple[Process, str]]:
+    """Run this project's Prefect server on a bound socket; yield it and the address of its API.
+
+    With a `code` it has its pages, which the code opens once, and its services; without, it is a flow's temporary one.
+    It asks everybody for the project's secret, and ends when this process ends, however that is.
+    """
+    url = f"http://{HOST}:{listener.getsockname()[1]}/api"
+    command = [sys.executable, "-m", "flows.local_servers.prefect_app", str(listener.fileno())]
+    settings = {"PREFECT_SERVER_API_AUTH_STRING": prefect_secret(project), "KNOTWATCH_CODE": code}
+    with run_server(project, "prefect", command, f"{url}/health", settings, listener) as process:
+        yield process, url
+
+
+@contextmanager
+def run_server(
+    project: Project,
+    name: str,
+    command: list[str],
+    health: str | None,
+    settings: Mapping[str, str] | None = None,
+    listener: socket.socket | None = None,
+) -> Iterator[Process]:
+    """Run a server with its output in a log file, until the block ends; wait until `health` answers.
+
+    One that is given a bound socket listens on it, and can tell by its standard input that this process has ended.
+    """
+    logs = project.state / "logs"
+    logs.mkdir(parents=True, exist_ok=True)
+    # MLflow starts a bare `uvicorn`, which must be this environment's.
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+    with (logs / f"{name}.log").open("ab") as output:
+        process = subprocess.Popen(  # noqa: S603 - our own interpreter and fixed words
+            command, cwd=project.root, env={**os.environ, **(settings or {}), "PATH": path},
+            stdin=subprocess.PIPE if listener else subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT,
+            start_new_session=True, pass_fds=[listener.fileno()] if listener else [],
+        )  # fmt: skip
+    try:
+        if listener:
+            listener.close()
+        if health:
+            _await(name, process, health, logs / f"{name}.log")
+        yield process
+    finally:
+        _stop(process)
+        if process.stdin:
+            process.stdin.close()
+
+
+def _await(name: str, process: Process, url: str, logfile: Path) -> None:
+    deadline = time.monotonic() + _START
+    while time.monotonic() < deadline:
+        if process.poll() is not None:
+            raise ToolError(f"{name} ended at its start", cure=f"read {logfile}")
+        try:
+            with urllib.request.urlopen(url, timeout=2):  # noqa: S310 - our own address on 127.0.0.1
+                return
+        except OSError:
+            time.sleep(0.1)
+    raise ToolError(f"{name} did not answer within {_START:.0f} s", cure=f"read {logfile}")
+
+
+def _stop(process: Process) -> None:
+    """End a server and what it started, by process id."""
+    try:
+        family = [*psutil.Process(process.pid).children(recursive=True), psutil.Process(process.pid)]
+    except psutil.NoSuchProcess:
+        return
+    for member in reversed(family):
+        signal_gently(member.terminate)
+    _, alive = psutil.wait_procs(family, timeout=10)
+    for member in alive:
+        signal_gently(member.kill)
+    process.wait()
+
+
+def signal_gently(act: Callable[[], None]) -> None:
+    """Signal a process that may have ended meanwhile."""
+    try:
+        act()
+    except psutil.NoSuchProcess:
+        return

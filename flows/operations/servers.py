@@ -1,0 +1,108 @@
+"""`knotwatch ui`: Prefect's server, MLflow's server and a worker on 127.0.0.1, started and stopped together."""
+
+import json
+import logging
+import os
+import secrets
+import signal
+import sys
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+
+import psutil
+import yaml
+
+from flows.local_servers.door import DOOR
+from flows.local_servers.process import HOST, Process, bind_port, prefect_server, run_server, signal_gently
+from flows.operations.deployments import refresh_after_move
+from flows.operations.pool import ensure_pool
+from flows.runtime.environment import prepare_environment, running_servers, state_file, use_secret
+from pipelines.core.errors import BusyError, ToolError
+from pipelines.core.files import write_whole
+from pipelines.core.paths import Project
+
+# Seven idle processes of 240 MB each for jobs that knotwatch does not have.
+_MLFLOW_SETTINGS = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+
+log = logging.getLogger(__name__)
+
+
+def run_ui(project: Project, prefect_port: int, mlflow_port: int | None, ready: Callable[[str, str], None]) -> None:
+    """Run both servers and a worker until Ctrl-C or SIGTERM; `ready` is told the addresses.
+
+    Raises:
+        BusyError: where a port is taken, or this project's servers run already.
+        ToolError: where a server does not start or dies; its log is named.
+    """
+    port = mlflow_port or int(yaml.safe_load((project.root / "mlflow/server.yaml").read_text("utf-8"))["port"])
+    if running_servers(project):
+        raise BusyError("this project's servers run already", cure="use them, or end that `knotwatch ui` first")
+    prepare_environment(project)
+    mlflow_url, code = f"http://{HOST}:{port}", secrets.token_urlsafe(16)
+    previous = signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        with ExitStack() as stack:
+            listener = stack.enter_context(bind_port("Prefect", prefect_port))
+            bind_port("MLflow", port).close()
+            prefect, prefect_url = stack.enter_context(prefect_server(project, listener, code))
+            mlflow = stack.enter_context(
+                run_server(project, "mlflow", _mlflow_command(project, port), f"{mlflow_url}/health", _MLFLOW_SETTINGS)
+            )
+            servers = {"prefect": prefect, "mlflow": mlflow}
+            os.environ["PREFECT_API_URL"] = prefect_url
+            use_secret(project)
+            _write_state(project, prefect_url, mlflow_url)
+            stack.callback(state_file(project).unlink, missing_ok=True)
+            ensure_pool(project)
+            for surface in refresh_after_move(project):
+                log.info("schedule of %s: the project was moved, deployed again", surface)
+            servers["worker"] = stack.enter_context(run_server(project, "worker", _worker_command(), None))
+            # All are told to end before the first is waited for.
+            stack.callback(_terminate_all, servers)
+            ready(f"http://{HOST}:{prefect_port}{DOOR}#{code}", mlflow_url)
+            _watch(project, servers)
+    except KeyboardInterrupt:
+        log.info("stopped")
+    finally:
+        signal.signal(signal.SIGTERM, previous)
+
+
+def _interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+def _mlflow_command(project: Project, port: int) -> list[str]:
+    settings = yaml.safe_load((project.root / "mlflow/server.yaml").read_text("utf-8"))
+    home = project.state / "mlflow"
+    home.mkdir(parents=True, exist_ok=True)
+    return [
+        *(sys.executable, "-m", "mlflow", "server", "--app-name", "knotwatch", "--host", HOST, "--port", str(port)),
+        *("--workers", str(settings["workers"]), "--backend-store-uri", f"sqlite:///{home / 'mlflow.db'}"),
+        # For clients elsewhere, who send their artefacts through the server. This project's own commands store them
+        # at `knotwatch:/…`, see pipelines/tracking/artifacts.py.
+        *("--artifacts-destination", str(home / "artifacts")),
+    ]
+
+
+def _worker_command() -> list[str]:
+    return [sys.executable, "-m", "flows.operations.worker"]
+
+
+def _terminate_all(servers: dict[str, Process]) -> None:
+    for process in servers.values():
+        signal_gently(process.terminate)
+
+
+def _watch(project: Project, servers: dict[str, Process]) -> None:
+    while True:
+        for name, process in servers.items():
+            if process.poll() is not None:
+                raise ToolError(f"{name} ended by itself", cure=f"read {project.state / 'logs' / f'{name}.log'}")
+        time.sleep(0.5)
+
+
+def _write_state(project: Project, prefect_url: str, mlflow_url: str) -> None:
+    own = psutil.Process()
+    note = {"pid": own.pid, "started": own.create_time(), "prefect": prefect_url, "mlflow": mlflow_url}
+    write_whole(state_file(project), json.dumps(note))

@@ -1,0 +1,118 @@
+"""One version before the gate: its facts are gathered, the decision is made, kept, and carried out."""
+
+from contextlib import suppress
+
+from flows.operations.notify import notify
+from flows.runtime.data_stages import read_verdict
+from flows.runtime.leftovers import scratch_folder
+from pipelines.core.errors import KnotwatchError, ModelError
+from pipelines.core.files import write_whole
+from pipelines.core.parsing import parse_json
+from pipelines.core.paths import Project
+from pipelines.core.records import Part
+from pipelines.core.results import Verdict as DataVerdict
+from pipelines.core.surface_settings import SurfaceSettings, read_surface
+from pipelines.data.prepared import read_index
+from pipelines.data.versions import data_version
+from pipelines.detector.checksums import TAG
+from pipelines.registry.aliases import carry_out
+from pipelines.registry.decision import Asked, Finding, Ruling, Verdict, now
+from pipelines.registry.decision_log import DecisionLog
+from pipelines.registry.evidence import Contender, Ground, gather_facts
+from pipelines.registry.gate import decide
+from pipelines.reports.pages import render_decision
+from pipelines.tracking.data import IMAGES, VERDICT
+from pipelines.tracking.store import ModelVersion, Tracking
+from pipelines.training.run_settings import resolve_run
+
+# A decision must not depend on the effort that a version was trained with.
+_PROFILE = "full"
+
+
+def judge(
+    project: Project, tracking: Tracking, version: ModelVersion, champion: ModelVersion | None, asked: Asked
+) -> Ruling:
+    """Decide on a version; nothing is written. One that cannot be judged is refused, with the reason.
+
+    Raises:
+        SettingsError, ToolError: where the surface's settings or prepared images cannot be read.
+    """
+    own = read_surface(project, version.surface)
+    ground = _ground(project, version.surface, own)
+    try:
+        candidate = _contender(tracking, version)
+        known = _as_known(project, tracking, champion) if champion else None
+        facts = gather_facts(ground, candidate, known, _validation(project, tracking, version))
+        decision = decide(facts, own.policy.gate)
+        accepted, words = decision.accepted, decision.words
+    except KnotwatchError as error:
+        decision, accepted = None, False
+        words = f"version {version.version} ({version.algorithm}) refused: it cannot be judged: {error.problem}"
+    before = champion.version if champion else None
+    return Ruling(
+        number=DecisionLog(tracking, version.surface).next_number(version),
+        surface=version.surface,
+        version=version.version,
+        algorithm=version.algorithm,
+        time=now(),
+        asked=asked,
+        verdict=Verdict.ACCEPTED if accepted else Verdict.REFUSED,
+        before=before,
+        after=version.version if accepted else before,
+        previous=before,
+        words=words,
+        decision=decision,
+    )
+
+
+def keep(project: Project, tracking: Tracking, ruling: Ruling) -> Ruling:
+    """Keep a ruling with its version and as a page, then move the aliases; people are told of a refusal."""
+    page = render_decision(ruling)
+    version = tracking.version(ruling.surface, ruling.version)
+    DecisionLog(tracking, ruling.surface).add(version, ruling, page)
+    write_whole(project.surface(ruling.surface).reports / "decisions" / f"{ruling.number:04d}.html", page)
+    carry_out(tracking, ruling)
+    if ruling.verdict == Verdict.REFUSED:
+        notify(project, ruling.surface, f"version {ruling.version} was refused", ruling.summary)
+    return ruling
+
+
+def _ground(project: Project, surface: str, own: SurfaceSettings) -> Ground:
+    paths = project.surface(surface)
+    settings = resolve_run(project, own, _PROFILE, [])
+    images = read_index(paths.prepared)
+    return Ground(paths, own, images, settings.evaluation, settings.seed, scratch_folder(project, surface))
+
+
+def _contender(tracking: Tracking, version: ModelVersion) -> Contender:
+    """Name a version, its folder and what it has seen; raise ModelError where its files are gone."""
+    seen: frozenset[str] = frozenset()
+    with suppress(ModelError, ValueError, TypeError, KeyError):
+        rows = parse_json(tracking.read_text(version.run_id, IMAGES))
+        seen = frozenset(row["path"] for row in rows if row["part"] != Part.TEST)
+    folder = tracking.folder(version.surface, version.version)
+    registered = version.tags.get(TAG, "")
+    return Contender(version.version, version.algorithm, folder, seen, registered=registered)
+
+
+def _as_known(project: Project, tracking: Tracking, champion: ModelVersion) -> Contender:
+    try:
+        return _contender(tracking, champion)
+    except ModelError as error:
+        # A champion whose files are lost must not keep a good candidate out.
+        return Contender(champion.version, champion.algorithm, project.state, lost=error.problem)
+
+
+def _validation(project: Project, tracking: Tracking, version: ModelVersion) -> Finding:
+    """Find the verdict on the data that a version was trained on: its run's, its retrain's, or the present one."""
+    verdict = None
+    for run_id in (version.run_id, tracking.parent(version.run_id) if version.run_id else None):
+        if run_id and verdict is None:
+            with suppress(ModelError, ValueError):
+                verdict = DataVerdict.model_validate_json(tracking.read_text(run_id, VERDICT))
+    if verdict is None and version.tags.get("data_version") == data_version(project, version.surface):
+        verdict = read_verdict(project, version.surface)
+    if verdict is None:
+        return Finding(ok=False, words="nothing says that the data it was trained on passed validation")
+    fine = f"{verdict.usable:,} of {verdict.images:,} images usable"
+    return Finding.of((verdict.reasons or ("refused",)) if not verdict.accepted else (), fine)

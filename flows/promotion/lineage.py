@@ -1,0 +1,134 @@
+"""Where a version comes from, and back: from a data version to all models that saw it."""
+
+from collections import Counter
+from contextlib import suppress
+
+from pydantic import Field
+
+from pipelines.core.errors import CallError, ModelError
+from pipelines.core.parsing import parse_json
+from pipelines.core.paths import InsidePath, Project
+from pipelines.core.records import Record
+from pipelines.registry.decision import Ruling
+from pipelines.registry.decision_log import DecisionLog, rulings_of
+from pipelines.tracking.data import IMAGES
+from pipelines.tracking.store import ModelVersion, Tracking
+
+
+class Image(Record):
+    """A photograph that a version met, and in which part."""
+
+    path: InsidePath
+    part: str
+    label: str
+
+
+class Lineage(Record):
+    """All that made a version: data, photographs, code, parameters, runs, and the decisions about it.
+
+    `counts` are the photographs by part; versions made before photographs were listed have none. `parent` is the
+    version that it was adapted from.
+    """
+
+    surface: str
+    version: int
+    algorithm: str
+    aliases: tuple[str, ...]
+    data_version: str
+    counts: dict[str, int] = Field(default_factory=dict)
+    images: tuple[Image, ...] = ()
+    git_commit: str
+    parameters: dict[str, str] = Field(default_factory=dict)
+    parent: str = ""
+    run_id: str
+    retrain_run_id: str = ""
+    prefect_page: str = ""
+    decisions: tuple[Ruling, ...] = ()
+
+
+class Seen(Record):
+    """A version that saw a data version: it was trained on it, or adapted from a version that was."""
+
+    surface: str
+    version: int
+    algorithm: str
+    aliases: tuple[str, ...]
+    data_version: str
+    adapted_from: str = ""
+
+
+def trace(tracking: Tracking, surface: str, number: int) -> Lineage:
+    """Trace a version back to what it was made from; decisions come with all their figures."""
+    version = next((v for v in tracking.versions(surface) if v.version == number), None)
+    if version is None:
+        raise ModelError(f"'{surface}' has no version {number}", cure=f"knotwatch models {surface} lists what there is")
+    images: tuple[Image, ...] = ()
+    with suppress(ModelError, ValueError, TypeError):
+        images = tuple(Image.model_validate(row) for row in parse_json(tracking.read_text(version.run_id, IMAGES)))
+    return Lineage(
+        surface=surface,
+        version=number,
+        algorithm=version.algorithm,
+        aliases=version.aliases,
+        data_version=version.tags.get("data_version", ""),
+        counts=dict(Counter(image.part for image in images)),
+        images=images,
+        git_commit=version.tags.get("git_commit", ""),
+        parameters=tracking.params(version.run_id) if version.run_id else {},
+        parent=version.tags.get("adapted_from", ""),
+        run_id=version.run_id,
+        retrain_run_id=(tracking.parent(version.run_id) or "") if version.run_id else "",
+        prefect_page=version.tags.get("prefect_page", ""),
+        decisions=tuple(_whole(tracking, ruling) for ruling in rulings_of(version)),
+    )
+
+
+def find_seers(project: Project, tracking: Tracking, data: str) -> list[Seen]:
+    """Find all models of all surfaces that saw a data version, or one that begins so; the newest first.
+
+    Raises:
+        CallError: where no model saw such data.
+    """
+    known = [v for surface in _surfaces(project, tracking) for v in tracking.versions(surface)]
+    found = [v for v in known if data and v.tags.get("data_version", "").startswith(data)]
+    heirs = found
+    while heirs:
+        names = {f"{v.surface}/{v.version}" for v in heirs}
+        heirs = [v for v in known if v.tags.get("adapted_from") in names and v not in found]
+        found = found + heirs
+    if not found:
+        raise CallError(
+            f"no model saw a data version '{data}'", cure="`knotwatch data show SURFACE` lists data versions"
+        )
+    return [_as_seen(version) for version in found]
+
+
+def _as_seen(version: ModelVersion) -> Seen:
+    return Seen(
+        surface=version.surface,
+        version=version.version,
+        algorithm=version.algorithm,
+        aliases=version.aliases,
+        data_version=version.tags.get("data_version", ""),
+        adapted_from=version.tags.get("adapted_from", ""),
+    )
+
+
+def _surfaces(project: Project, tracking: Tracking) -> list[str]:
+    """Name the surfaces that have models, those whose files were removed included."""
+    return sorted({*project.surface_names(), *tracking.model_names()})
+
+
+def _whole(tracking: Tracking, ruling: Ruling) -> Ruling:
+    try:
+        return DecisionLog(tracking, ruling.surface).read_whole(ruling)
+    except (ModelError, ValueError):
+        return ruling
+
+
+def why(tracking: Tracking, version: ModelVersion) -> str:
+    """Say in one line why a version is in use or not: its last decision, or how its run ended."""
+    rulings = rulings_of(version)
+    if rulings:
+        return rulings[-1].summary
+    return "" if not version.run_id or tracking.is_finished(version.run_id) else "its run did not come to its end"

@@ -1,0 +1,83 @@
+"""Rollback: back along the decisions to a champion before, and a hold on automatic promotion until it is released."""
+
+from flows.promotion.decide import keep
+from flows.promotion.requests import finish_moves
+from flows.runtime.locks import surface_lock
+from pipelines.core.errors import CallError, GateError
+from pipelines.core.paths import Project
+from pipelines.detector.checksums import TAG
+from pipelines.registry.checks import reproduce
+from pipelines.registry.decision import Asked, Ruling, Verdict, champions, now
+from pipelines.registry.decision_log import DecisionLog
+from pipelines.tracking.store import Tracking
+
+
+def roll_back(project: Project, tracking: Tracking, surface: str, to: int | None = None, reason: str = "") -> Ruling:
+    """Return to the champion before, or to version `to`; repeated, further back along the decisions.
+
+    The version must load and give its reference tiles' scores again. Retrains only propose from then on, until
+    `release_hold`. What was moved by hand since is not gated first: a person who rolls back is in a hurry.
+
+    Raises:
+        BusyError: where another process changes the surface.
+        CallError: where there is no champion to return to.
+        GateError: where the version does not load or reproduce its reference tiles.
+    """
+    with surface_lock(project, surface, "rollback"):
+        versions = {v.version: v for v in tracking.versions(surface)}
+        if not versions:
+            raise CallError(f"'{surface}' has no registered version", cure=f"knotwatch retrain {surface}")
+        finish_moves(tracking, surface)
+        decisions = DecisionLog(tracking, surface)
+        named = tracking.aliases(surface).get("champion")
+        earlier = [number for number in champions(decisions.read()) if number != named and number in versions]
+        target = _choose(surface, to, named, earlier)
+        version = tracking.version(surface, target)
+        found = reproduce(tracking.folder(surface, target), version.tags.get(TAG, ""))
+        if not found.ok:
+            raise GateError(
+                f"version {target} of '{surface}' is not returned to: {found.words}",
+                cure="name another version with --to; `knotwatch models` lists them",
+            )
+        kept_before = earlier[: earlier.index(target)] if target in earlier else earlier
+        ruling = Ruling(
+            number=decisions.next_number(version),
+            surface=surface,
+            version=target,
+            algorithm=version.algorithm,
+            time=now(),
+            asked=Asked.ROLLBACK,
+            verdict=Verdict.RETURNED,
+            before=named,
+            after=target,
+            previous=kept_before[-1] if kept_before else None,
+            words=f"returned to version {target} ({version.algorithm}), which {found.words}",
+            reason=reason,
+        )
+        # First the hold: a process that ends here leaves a champion that no schedule replaces.
+        decisions.set_hold(f"held by the rollback from version {named} of {ruling.time:%d %B %Y, %H:%M UTC}")
+        return keep(project, tracking, ruling)
+
+
+def release_hold(project: Project, tracking: Tracking, surface: str) -> str:
+    """Allow automatic promotion again, and return what had held it; empty where nothing did."""
+    with surface_lock(project, surface, "rollback"):
+        if not tracking.versions(surface):
+            raise CallError(f"'{surface}' has no registered version", cure=f"knotwatch retrain {surface}")
+        decisions = DecisionLog(tracking, surface)
+        held = decisions.hold()
+        if held:
+            decisions.set_hold("")
+        return held
+
+
+def _choose(surface: str, to: int | None, named: int | None, earlier: list[int]) -> int:
+    if to is not None and to != named:
+        return to
+    if to is not None or not earlier:
+        known = ", ".join(map(str, earlier)) or "none"
+        raise CallError(
+            f"'{surface}' has no earlier champion to return to (in use: {named or 'none'}, before it: {known})",
+            cure="name a version with --to; `knotwatch models` lists them",
+        )
+    return earlier[-1]

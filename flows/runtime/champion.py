@@ -1,0 +1,40 @@
+"""A surface's champion, loaded: what `inspect` and the REST server look at photographs with."""
+
+from dataclasses import dataclass
+
+from pipelines.core.errors import ModelError
+from pipelines.core.paths import Project
+from pipelines.core.surface_settings import read_surface
+from pipelines.detector.detector import Detector
+from pipelines.models.openvino.runtime import named_device
+from pipelines.tracking.store import ModelVersion, Tracking
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A registered version and its detector."""
+
+    version: int
+    name: str
+    detector: Detector
+
+
+def find_champion(project: Project, tracking: Tracking, surface: str) -> ModelVersion:
+    """Return a surface's champion; raise ModelError where it has none, SettingsError where there is no such surface."""
+    champion = tracking.champion(surface)
+    if champion is None:
+        read_surface(project, surface)
+        raise ModelError(f"'{surface}' has no champion", cure=f"knotwatch retrain {surface}")
+    return champion
+
+
+def load_version(tracking: Tracking, version: ModelVersion) -> Loaded:
+    """Load a registered version for the device that is named; its name says surface, number and algorithm.
+
+    Training, calibration and the gate keep to the processor, which the thresholds are promised for.
+    """
+    return Loaded(
+        version=version.version,
+        name=f"{version.surface}/{version.version} ({version.algorithm})",
+        detector=Detector(tracking.folder(version.surface, version.version), named_device()),
+    )

@@ -1,0 +1,83 @@
+"""What Prefect must be told before it is imported: where it keeps its things, and which server is ours."""
+
+import json
+import logging
+import os
+import sys
+from pathlib import Path
+
+import psutil
+
+from flows.runtime.prefect_secret import prefect_secret
+from pipelines.core.paths import Project
+
+LOGGERS = ("flows", "pipelines")
+
+
+def prepare_environment(project: Project) -> None:
+    """Set Prefect's home inside the project and its log format; the user's own settings win.
+
+    A server that `knotwatch ui` started for this project is used while it runs. Otherwise each process that needs one
+    brings its own (`ensure_server`), on the same database, so that its runs are on the page later.
+    """
+    defaults = {
+        "PREFECT_HOME": str(project.state / "prefect"),
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        # What a flow returns is read from Prefect by nobody; if it ever is kept, then as JSON.
+        "PREFECT_RESULTS_DEFAULT_SERIALIZER": "json",
+        "PREFECT_LOGGING_EXTRA_LOGGERS": ",".join(LOGGERS),
+        "PREFECT_LOGGING_LEVEL": "WARNING",
+        "PREFECT_SERVER_LOGGING_LEVEL": "ERROR",
+        "PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW": "ignore",
+        "PREFECT_CLI_PROMPT": "false",
+        # The one that Prefect starts by itself asks nobody for a secret: see temporary_server.py.
+        "PREFECT_SERVER_ALLOW_EPHEMERAL_MODE": "false",
+    }
+    for name, value in defaults.items():
+        os.environ.setdefault(name, value)
+    running = running_servers(project)
+    # MLflow's database is used directly, beside its server: artefacts keep locations that move with the folder.
+    if running and os.environ.setdefault("PREFECT_API_URL", running["prefect"]) == running["prefect"]:
+        use_secret(project)
+    (project.state / "prefect").mkdir(parents=True, exist_ok=True)
+
+
+def use_secret(project: Project) -> None:
+    """Have this process and those it starts send the project's secret; to a server of this project alone."""
+    os.environ["PREFECT_API_AUTH_STRING"] = prefect_secret(project)
+
+
+def running_servers(project: Project) -> dict[str, str] | None:
+    """Return the addresses of the servers that `knotwatch ui` runs for this project, or None."""
+    note = state_file(project)
+    if not note.is_file():
+        return None
+    found = json.loads(note.read_text("utf-8"))
+    try:
+        alive = psutil.Process(found["pid"]).create_time() == found["started"]
+    except psutil.NoSuchProcess:
+        alive = False
+    return {"prefect": found["prefect"], "mlflow": found["mlflow"]} if alive else None
+
+
+def state_file(project: Project) -> Path:
+    return project.state / "ui.json"
+
+
+def log_to_terminal() -> None:
+    """Write one line a stage to standard error; standard output is for results."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
+    for name in LOGGERS:
+        logging.getLogger(name).handlers = [handler]
+        logging.getLogger(name).propagate = False
+    log_stages()
+
+
+def log_stages() -> None:
+    """Let the stages' own lines through, to the terminal and to Prefect's page, while Prefect's stay out.
+
+    Prefect adds its handler to these loggers when it is imported, and resets their level.
+    """
+    for name in LOGGERS:
+        logging.getLogger(name).setLevel(logging.INFO)

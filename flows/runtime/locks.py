@@ -1,0 +1,68 @@
+"""Who may change a surface, and who may run DVC: one lock file each, whichever process asks.
+
+The operating system frees these locks with the process that held them, so a killed one blocks nobody.
+"""
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from filelock import FileLock, Timeout
+
+from pipelines.core.errors import BusyError
+from pipelines.core.parsing import parse_json
+from pipelines.core.paths import Project
+
+# How long a scheduled run waits for another change of its surface to end, seconds.
+LONGEST_WAIT = 3600.0
+
+
+@contextmanager
+def surface_lock(project: Project, surface: str, verb: str, *, wait: float = 0) -> Iterator[None]:
+    """Hold a surface while it is changed; raise BusyError, naming the holder, after `wait` seconds."""
+    with _hold(project, surface, f"{verb} {surface}", wait):
+        yield
+
+
+@contextmanager
+def data_lock(project: Project) -> Iterator[None]:
+    """Hold the project's data while DVC works: it refuses a second command, so the second waits here."""
+    with _hold(project, "_dvc", "a DVC command", wait=3600):
+        yield
+
+
+@contextmanager
+def watch_lock(project: Project, surface: str) -> Iterator[None]:
+    """Hold a surface's looks, which count: two at once would tell the same drift twice. Others may change it."""
+    with _hold(project, f"_watch-{surface}", f"watch {surface}", wait=0):
+        yield
+
+
+@contextmanager
+def _hold(project: Project, name: str, doing: str, wait: float) -> Iterator[None]:
+    folder = project.state / "locks"
+    folder.mkdir(parents=True, exist_ok=True)
+    note = folder / f"{name}.json"
+    # A singleton can be taken again by the thread that has it: a command holds what its flow asks for.
+    lock = FileLock(folder / f"{name}.lock", is_singleton=True)
+    try:
+        lock.acquire(timeout=wait)
+    except Timeout as error:
+        raise BusyError(
+            f"{_holder(note.read_text() if note.is_file() else '')} holds this", cure="wait until it ends"
+        ) from error
+    try:
+        if lock.lock_counter == 1:
+            note.write_text(json.dumps({"pid": os.getpid(), "doing": doing}))
+        yield
+    finally:
+        lock.release()
+
+
+def _holder(text: str) -> str:
+    try:
+        found = parse_json(text)
+        return f"`{found['doing']}` (process {found['pid']})"
+    except (ValueError, TypeError, KeyError):
+        return "another process"

@@ -1,0 +1,101 @@
+"""The server's addresses: /ping, /health, /version and /invocations."""
+
+import json
+from functools import partial
+from importlib.metadata import version as installed_version
+from typing import Any
+
+from fastapi import FastAPI, Request, Response
+from fastapi.middleware.trustedhost import TrustedHostMiddleware
+from starlette.requests import ClientDisconnect
+
+from flows.serving.bodies import drain, read_body
+from flows.serving.holder import Holder
+from flows.serving.line import FullError, Line
+from flows.serving.patience import Patience
+from flows.serving.protocol import Limits, RequestError, read_request
+from flows.serving.scoring import Scorer
+from pipelines.core.errors import KnotwatchError
+
+
+def make_app(holder: Holder, scorer: Scorer, line: Line, limits: Limits) -> FastAPI:
+    """Make the application that answers MLflow's scoring protocol with the holder's champion."""
+    # Their pages of documentation would ask for scripts from outside.
+    app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
+    # A page in the user's browser must not reach the server under a name of its own (DNS rebinding).
+    app.add_middleware(TrustedHostMiddleware, allowed_hosts=["127.0.0.1", "localhost"])
+
+    @app.get("/ping")
+    async def ping() -> Response:
+        return Response("\n", media_type="application/json")
+
+    @app.get("/health")
+    async def health() -> Response:
+        used, problem = holder.current, holder.problem
+        return _answer(
+            {
+                "status": "degraded" if problem else "ok",
+                "problem": problem,
+                "surface": holder.surface,
+                "model": used.name,
+                "version": used.version,
+                "requests_under_way": line.inside,
+            }
+        )
+
+    @app.get("/version")
+    async def version() -> Response:
+        used = holder.current
+        names = {name: installed_version(name) for name in ("knotwatch", "mlflow")}
+        return _answer({**names, "model": used.name, "version": used.version})
+
+    @app.post("/invocations")
+    async def invocations(request: Request) -> Response:
+        patience = Patience(limits.seconds)
+        try:
+            _check_type(request)
+            body = await _read(request, line, limits)
+            with line.place(len(body)):
+                act = partial(_score, scorer, body, limits, patience)
+                return Response(await line.work(act, patience, request.receive), media_type="application/json")
+        except FullError as error:
+            return _refuse(error, {"Retry-After": str(error.seconds)})
+        except RequestError as error:
+            # What is left of a body that came too slowly is not waited for.
+            return _refuse(error, {"Connection": "close"} if error.status == 408 else None)
+        except KnotwatchError as error:
+            return _refuse(RequestError(error.problem, cure=error.cure, status=500, code="INTERNAL_ERROR"))
+        except ClientDisconnect:
+            return Response(status_code=400)  # nobody reads it
+
+    return app
+
+
+def _score(scorer: Scorer, body: bytes, limits: Limits, patience: Patience) -> bytes:
+    patience.heed()
+    predictions = scorer.score(read_request(body, limits), limits, patience)
+    return json.dumps({"predictions": predictions}, allow_nan=False).encode()
+
+
+def _check_type(request: Request) -> None:
+    found = request.headers.get("content-type", "").split(";")[0].strip().lower()
+    if found != "application/json":
+        raise RequestError(f"the content type is '{found}'", cure="send application/json", status=415)
+
+
+async def _read(request: Request, line: Line, limits: Limits) -> bytes:
+    """Read a body; where there is no room for it, it is read to its end and forgotten, so that the answer arrives."""
+    try:
+        with line.arriving() as grow:
+            return await read_body(request, limits.bytes, limits.seconds, grow)
+    except FullError:
+        await drain(request, limits.seconds)
+        raise
+
+
+def _answer(content: dict[str, Any], status: int = 200, headers: dict[str, str] | None = None) -> Response:
+    return Response(json.dumps(content), status, headers, media_type="application/json")
+
+
+def _refuse(error: RequestError, headers: dict[str, str] | None = None) -> Response:
+    return _answer({"error_code": error.code, "message": f"{error.problem}: {error.cure}"}, error.status, headers)

@@ -1,0 +1,38 @@
+"""How large a request's photographs may be when they are decoded: a file of 32 KB may hold 200 megapixels."""
+
+from collections.abc import Iterator, Sequence
+
+from flows.serving.protocol import Limits, RequestError
+from pipelines.imaging.decoding import read_pixels
+
+_TIMES = 16  # the largest photograph that was trained on: four times as many pixels along each side
+_MOST = 50.0  # megapixels; also where a version does not say what it was trained on
+_REQUEST = 4  # times the largest photograph: 64 of the usual ones
+
+
+def check_pixels(images: Sequence[bytes], usual_pixels: int | None, limits: Limits) -> Iterator[int]:
+    """Yield each photograph's pixels, read from its head and not decoded.
+
+    Raises:
+        ImageError: for one that is no image.
+        RequestError: for one that is too large, and where they are too large together.
+    """
+    most = limits.megapixels or min(_MOST, _TIMES * (usual_pixels or float("inf")) / 1e6)
+    most_together = limits.request_megapixels or _REQUEST * most
+    total = 0
+    for row, data in enumerate(images):
+        pixels = read_pixels(data)
+        total += pixels
+        if pixels > most * 1e6:
+            raise _too_large(f"row {row}: {pixels / 1e6:.6g} megapixels, at most {most:.6g} are taken", "--most-mp")
+        if total > most_together * 1e6:
+            raise _too_large(
+                f"row {row}: {total / 1e6:.6g} megapixels so far, at most {most_together:.6g} are taken in one request",
+                "--most-request-mp",
+            )
+        yield pixels
+
+
+def _too_large(problem: str, option: str) -> RequestError:
+    cure = f"send smaller or fewer photographs, or start the server with a higher {option}"
+    return RequestError(problem, cure=cure, status=413)

@@ -1,0 +1,127 @@
+"""MLflow's scoring protocol: from a request's body to encoded photographs.
+
+https://mlflow.org/docs/latest/ml/deployment/deploy-model-locally, "Inference Server Specification": `dataframe_split`
+or `dataframe_records` with a column `image` of base64, which is how it takes a `binary` column.
+"""
+
+import base64
+import binascii
+import json
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from pipelines.core.errors import KnotwatchError
+from pipelines.core.records import Record
+
+COLUMN = "image"
+_KINDS = ("dataframe_split", "dataframe_records")
+
+
+class Limits(Record):
+    """What one request may bring and take, and how many may wait; together they may hold four of the largest.
+
+    Without `megapixels` the version in use says how large a photograph may be; see flows/serving/pixels.py.
+    """
+
+    images: int = 64
+    megabytes: int = 100
+    waiting: int = 64
+    megapixels: float | None = None
+    request_megapixels: float | None = None
+    seconds: float = 60.0
+    connections: int = 256
+
+    @property
+    def bytes(self) -> int:
+        return self.megabytes * 10**6
+
+    @property
+    def held(self) -> int:
+        return 4 * self.bytes
+
+
+class Asked(NamedTuple):
+    """A request's photographs, encoded as files are, and whether their anomaly maps are wanted."""
+
+    images: list[bytes]
+    maps: bool
+
+
+class RequestError(KnotwatchError):
+    """A request that cannot be answered; `status` is HTTP's and `code` MLflow's word for it."""
+
+    def __init__(self, problem: str, *, cure: str, status: int = 400, code: str = "BAD_REQUEST") -> None:
+        super().__init__(problem, cure=cure)
+        self.status = status
+        self.code = code
+
+
+def read_request(body: bytes, limits: Limits) -> Asked:
+    """Read the photographs out of a request's body.
+
+    Raises:
+        RequestError: for what is no JSON, has no column `image`, holds no base64, or more photographs than allowed.
+    """
+    try:
+        content = json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise _bad(f"the body is no JSON: {error}") from error
+    if not isinstance(content, dict):
+        raise _bad("the body is no JSON object")
+    kinds = [kind for kind in _KINDS if kind in content]
+    if len(kinds) != 1 or content.keys() - {*kinds, "params"}:
+        raise _bad(f"expected one of {' and '.join(_KINDS)}, and params, found {_names(content)}")
+    values = (_read_split if kinds[0] == "dataframe_split" else _read_records)(content[kinds[0]])
+    if not values:
+        raise _bad("there is no photograph in it")
+    if len(values) > limits.images:
+        raise _bad(f"{len(values)} photographs in one request, at most {limits.images} are taken", status=413)
+    return Asked([_decode(value, row) for row, value in enumerate(values)], _wants_maps(content.get("params")))
+
+
+def _read_split(table: Any) -> list[Any]:
+    if not isinstance(table, dict) or not isinstance(table.get("columns"), list):
+        raise _bad("dataframe_split expects an object with columns and data")
+    columns, rows = table["columns"], table.get("data")
+    if columns.count(COLUMN) != 1:
+        raise _bad(f"there is no column `{COLUMN}` in columns, found {_names(columns)}")
+    place = columns.index(COLUMN)
+    if not isinstance(rows, list) or not all(isinstance(row, list) and len(row) == len(columns) for row in rows):
+        raise _bad("data expects a list of rows, each a list with a value for every column")
+    return [row[place] for row in rows]
+
+
+def _read_records(rows: Any) -> list[Any]:
+    if not isinstance(rows, list) or not all(isinstance(row, dict) and COLUMN in row for row in rows):
+        raise _bad(f"dataframe_records expects a list of objects with `{COLUMN}`")
+    return [row[COLUMN] for row in rows]
+
+
+def _decode(value: Any, row: int) -> bytes:
+    if not isinstance(value, str):
+        raise _bad(f"row {row}: `{COLUMN}` is no text")
+    try:
+        # MLflow's own encoder breaks lines, which a strict reader takes for foreign letters.
+        return base64.b64decode("".join(value.split()), validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise _bad(f"row {row}: `{COLUMN}` is no base64: {error}") from error
+
+
+def _wants_maps(params: Any) -> bool:
+    if params is None:
+        return False
+    if not isinstance(params, dict) or params.keys() - {"maps"} or not isinstance(params.get("maps", False), bool):
+        raise _bad('params expects {"maps": true} or {"maps": false}')
+    return bool(params.get("maps", False))
+
+
+def _names(found: Mapping[str, Any] | list[Any]) -> str:
+    return ", ".join(str(name)[:40] for name in list(found)[:6]) or "nothing"
+
+
+def _bad(problem: str, status: int = 400) -> RequestError:
+    return RequestError(
+        problem,
+        cure=f'send {{"dataframe_split": {{"columns": ["{COLUMN}"], "data": [["BASE64"], ...]}}}}',
+        status=status,
+    )

@@ -1,0 +1,98 @@
+"""One request's work: every photograph through the champion that the request began with."""
+
+import base64
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from threading import Lock
+from typing import Any
+
+from flows.runtime.champion import Loaded
+from flows.serving.holder import Holder
+from flows.serving.patience import HeedingNetwork, Patience
+from flows.serving.pixels import check_pixels
+from flows.serving.protocol import Asked, Limits, RequestError
+from flows.serving.recorder import Recorder
+from pipelines.core.errors import ImageError, ScoreError
+from pipelines.imaging.decoding import decode_photograph
+from pipelines.imaging.overlay import encode_map
+from pipelines.inspection.history import Observation
+from pipelines.inspection.inspect import observe
+
+_LOOK = 0.2  # seconds until a request that waits for its turn looks whether anybody waits for it
+
+
+class Scorer:
+    """Scores requests. Threads may share it: they decode side by side and take turns at the network."""
+
+    def __init__(self, holder: Holder, recorder: Recorder) -> None:
+        self._holder = holder
+        self._recorder = recorder
+        # One inference takes all cores; two at once would only wait for each other, and OpenVINO's call is not shared.
+        self._turn = Lock()
+
+    def score(self, asked: Asked, limits: Limits, patience: Patience) -> list[dict[str, Any]]:
+        """Return a prediction for each photograph, all by one version.
+
+        Raises:
+            RequestError: naming the row, where one cannot be read, is too large or gets no finite score, and where the
+                request's time is over; nothing is answered then.
+        """
+        used, seen = self._holder.current, list[Observation]()
+        request = secrets.token_hex(4)
+        starts = [
+            Observation(time=datetime.now(UTC), path=f"rest:{request}/{row}", version=used.version)
+            for row in range(len(asked.images))
+        ]
+        row, predictions = 0, []
+        try:
+            # All of them before the first is decoded: together they may be too large.
+            for _ in check_pixels(asked.images, used.detector.info.usual_pixels, limits):
+                row += 1
+            for row, data in enumerate(asked.images):
+                prediction, observation = self._score_one(used, data, starts[row], patience, maps=asked.maps)
+                seen.append(observation)
+                predictions.append(prediction)
+        except ImageError as error:
+            seen.append(starts[row].model_copy(update={"error": error.problem}))
+            raise RequestError(f"row {row}: {error.problem}", cure=error.cure) from error
+        except ScoreError as error:
+            seen.append(starts[row].model_copy(update={"error": error.problem}))
+            problem = f"row {row}: {error.problem}"
+            raise RequestError(problem, cure=error.cure, status=500, code="INTERNAL_ERROR") from error
+        else:
+            return predictions
+        finally:
+            self._recorder.add(seen)
+
+    @contextmanager
+    def _taking_turns(self, patience: Patience) -> Iterator[None]:
+        while not self._turn.acquire(timeout=_LOOK):
+            patience.heed()
+        try:
+            yield
+        finally:
+            self._turn.release()
+
+    def _score_one(
+        self, used: Loaded, data: bytes, start: Observation, patience: Patience, *, maps: bool
+    ) -> tuple[dict[str, Any], Observation]:
+        patience.heed()
+        # How large it may be was looked at before, with the server's own limits.
+        image = decode_photograph(data, float("inf")).image
+        with self._taking_turns(patience):
+            scan = used.detector.scan(image, HeedingNetwork(used.detector.network, patience))
+        patience.heed()
+        prediction = {
+            "score": scan.score,
+            "anomalous": scan.anomalous,
+            "defects": [defect.model_dump(mode="json") for defect in scan.defects],
+            "sound": scan.sound,
+            "foreign": scan.foreign,
+            "version": used.version,
+            "model": used.name,
+        }
+        if maps:
+            prediction["map"] = base64.b64encode(encode_map(scan.map)).decode("ascii")
+        return prediction, observe(start, image, scan)

@@ -1,0 +1,88 @@
+"""What a run of a flow is about, resolved once and handed to every task."""
+
+from prefect import runtime
+from pydantic import Field
+
+from pipelines.core.paths import Project
+from pipelines.core.records import Algorithm, Part, Record
+from pipelines.core.results import Evaluation, Selection, Trained, TypeFigures
+from pipelines.core.surface_settings import SurfaceSettings, read_surface
+from pipelines.data.prepared import PreparedImage, read_index
+from pipelines.data.versions import DataVersion
+from pipelines.detector.version import VersionInfo
+from pipelines.training.fingerprint import fingerprints, git_commit
+from pipelines.training.run_settings import RunSettings, resolve_run
+from pipelines.training.transfer.shots import relabel
+
+
+class Job(Record):
+    """One call of `retrain` or `adapt`. A `trial` has a name and is never registered.
+
+    `parts` says which images are used, and as what; without, all are, as the surface parts them. `lineage` are tags
+    that say what a version comes from.
+    """
+
+    surface: str
+    profile: str
+    trial: str | None
+    settings: RunSettings
+    own: SurfaceSettings
+    data: DataVersion
+    fingerprints: dict[Algorithm, str]
+    commit: str
+    parts: dict[str, Part] | None = None
+    lineage: dict[str, str] = Field(default_factory=dict)
+
+    @property
+    def shots(self) -> int:
+        """Count the photographs that a job with `parts` uses; the test part is not used but looked at."""
+        return sum(part != Part.TEST for part in (self.parts or {}).values())
+
+    def tags(self, algorithm: Algorithm | None = None) -> dict[str, str]:
+        """Return what an MLflow run or version of this job carries; empty values are left out."""
+        tags = {
+            "data_version": self.data.version,
+            "algorithm": algorithm or "",
+            "fingerprint": self.fingerprints[algorithm] if algorithm else "",
+            "git_commit": self.commit,
+            "profile": self.profile,
+            "prefect_flow_run": str(runtime.flow_run.id or ""),
+            "prefect_page": str(runtime.flow_run.ui_url or ""),
+            "trial": self.trial or "",
+            **self.lineage,
+        }
+        return {name: value for name, value in tags.items() if value}
+
+
+def read_images(project: Project, job: Job) -> list[PreparedImage]:
+    """Read the surface's prepared images, those that the job uses, each as of the part that it has in the job."""
+    images = read_index(project.surface(job.surface).prepared)
+    return images if job.parts is None else relabel(images, job.parts)
+
+
+class Candidate(Record):
+    """A version on its way into the registry: what was trained, its calibration, what the parts say."""
+
+    trained: Trained
+    info: VersionInfo
+    selection: Selection
+    evaluation: Evaluation
+    types: TypeFigures | None = None
+
+
+def resolve_job(
+    project: Project, surface: str, profile: str, assignments: list[str], trial: str | None, data: DataVersion
+) -> Job:
+    """Resolve settings and fingerprint for the data that is there."""
+    own = read_surface(project, surface)
+    settings = resolve_run(project, own, profile, assignments)
+    return Job(
+        surface=surface,
+        profile=profile,
+        trial=trial,
+        settings=settings,
+        own=own,
+        data=data,
+        fingerprints=fingerprints(data.version, settings, own.policy),
+        commit=git_commit(project.root),
+    )

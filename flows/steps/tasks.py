@@ -1,0 +1,172 @@
+"""Prefect tasks: each hands over to one stage. Only what reads or writes elsewhere is retried."""
+
+import logging
+import shutil
+from pathlib import Path
+from typing import Any
+
+from prefect import State, task
+
+from flows.promotion.requests import decide_proposal
+from flows.runtime.data_stages import run_preprocess, run_validate
+from flows.steps import artifacts
+from flows.steps.job import Candidate, Job, read_images
+from pipelines.core.errors import KnotwatchError
+from pipelines.core.paths import Project
+from pipelines.core.records import TYPES, Algorithm, Part
+from pipelines.core.results import Start, Trained, Verdict
+from pipelines.data.prepared import PreparedImage, read_index, read_region
+from pipelines.data.review_ledger import raw_file
+from pipelines.data.versions import DataVersion
+from pipelines.detector.detector import Detector
+from pipelines.models.padim.cost import estimate_padim
+from pipelines.registry.decision import Ruling
+from pipelines.registry.register import check_reproduction, register
+from pipelines.reports.comparison import Comparison, write_comparison
+from pipelines.reports.model_card import model_card
+from pipelines.reports.run_page import describe_run, write_pages
+from pipelines.tracking.runs import Run
+from pipelines.tracking.store import ModelVersion, Tracking
+from pipelines.training.calibrate import calibrate
+from pipelines.training.evaluate import evaluate
+from pipelines.training.memory import reset_peak
+from pipelines.training.run_settings import RunSettings
+from pipelines.training.selection import score_selection
+from pipelines.training.train import choose_tile_plan, is_unlabelled, train
+from pipelines.training.types.train import name_types
+
+# Photographs that a registered version must give its evaluation's scores for, from their files.
+_REPRODUCED = 8
+
+log = logging.getLogger(__name__)
+
+
+def _may_pass(_task: object, _run: object, state: State[object]) -> bool:
+    """Retry what may pass by itself; what knotwatch itself refuses will be refused again."""
+    try:
+        state.result()
+    except KnotwatchError:
+        return False
+    except Exception:
+        return True
+    return False
+
+
+_RETRY: Any = {"retries": 1, "retry_delay_seconds": 5, "retry_condition_fn": _may_pass}
+
+
+@task(name="validate", task_run_name="validate {surface}", **_RETRY)
+def validate_task(project: Project, surface: str) -> Verdict:
+    verdict = run_validate(project, surface)
+    artifacts.publish_verdict(surface, verdict)
+    return verdict
+
+
+@task(name="preprocess", task_run_name="preprocess {surface}", **_RETRY)
+def preprocess_task(project: Project, surface: str) -> DataVersion:
+    return run_preprocess(project, surface)
+
+
+@task(name="train", task_run_name="train {algorithm}")
+def train_task(project: Project, job: Job, algorithm: Algorithm, folder: Path, start: Start | None = None) -> Trained:
+    """Fit one algorithm; the peak memory that is measured is of this fit alone, where the system counts it anew."""
+    images = read_images(project, job)
+    if algorithm == Algorithm.PADIM and (start is None or start.checked):
+        _log_cost(images, job.settings, start)
+    reset_peak()
+    return train(algorithm, project.surface(job.surface).prepared, images, job.settings, folder, start)
+
+
+def _log_cost(images: list[PreparedImage], settings: RunSettings, start: Start | None) -> None:
+    """Say before PaDiM's fit what it will take: settings can make it outgrow the machine."""
+    trained_on = [i for i in images if i.part == Part.TRAIN]
+    if trained_on and not is_unlabelled(trained_on):
+        cost = estimate_padim(choose_tile_plan(Algorithm.PADIM, trained_on, settings, start), settings.padim)
+        log.info(
+            "train padim: %d positions, about %.0f MB of memory while fitting, %.0f MB a version",
+            *(cost.positions, cost.memory_mb, cost.version_mb),
+        )
+
+
+@task(name="evaluate", task_run_name="evaluate {trained.algorithm}")
+def evaluate_task(project: Project, job: Job, trained: Trained, maps: Path, types: Path | None = None) -> Candidate:
+    """Calibrate a fitted network, score the select and the test part; the test's region maps stay in `maps`.
+
+    What may be registered also names types of defects, by what is learnt in `types` once for all of a run's algorithms.
+    """
+    prepared = project.surface(job.surface).prepared
+    images = read_images(project, job)
+    score = job.settings.of(trained.algorithm).score
+    info = calibrate(trained, prepared, images, job.surface, job.own, score, job.data.version)
+    detector = Detector(Path(trained.folder))
+    settings, seed = job.settings.evaluation, job.settings.seed
+    figures = name_types(prepared, images, types, settings.bootstrap, seed) if types else None
+    if types and figures:
+        shutil.copytree(types / TYPES, Path(trained.folder) / TYPES)
+    selection = score_selection(detector, prepared, images, settings.planted, seed)
+    found = evaluate(detector, prepared, images, settings, seed, maps)
+    return Candidate(trained=trained, info=info, selection=selection, evaluation=found, types=figures)
+
+
+@task(name="report", task_run_name="report {candidate.info.algorithm}")
+def report_task(
+    project: Project, job: Job, run: Run, verdict: Verdict, candidate: Candidate, maps: Path, version: int | None
+) -> Path:
+    """Write the pages of a run, put them on its MLflow run, and return the page."""
+    info = candidate.info
+    page = describe_run(
+        surface=job.surface,
+        version=version,
+        data_version=job.data.version,
+        trained=candidate.trained,
+        selection=candidate.selection,
+        evaluation=candidate.evaluation,
+        verdict=verdict,
+        promises=(info.image_threshold, info.pixel_threshold),
+        settings=job.settings.model_dump(mode="json"),
+        profile=job.profile,
+        commit=job.commit,
+        types=candidate.types,
+    )
+    folder = write_pages(
+        project.surface(job.surface),
+        run.id,
+        page,
+        info.pixel_threshold.threshold,
+        maps,
+        job.settings.evaluation.pictures,
+    )
+    run.files(folder)
+    return folder / "index.html"
+
+
+@task(name="register", task_run_name="register {candidate.info.algorithm}", **_RETRY)
+def register_task(project: Project, job: Job, tracking: Tracking, run: Run, candidate: Candidate) -> ModelVersion:
+    """Register a candidate, and see that the registered version gives its scores again."""
+    template = project.root / "mlflow/model_card.md.j2"
+    trained, info = candidate.trained, candidate.info
+    said = (candidate.selection, candidate.evaluation, job.profile, job.commit, candidate.types)
+    card = model_card(template, info, trained, *said)
+    version = register(tracking, run, Path(trained.folder), info, job.tags(trained.algorithm), card)
+    paths = project.surface(job.surface)
+    images = read_index(paths.prepared)[:_REPRODUCED]
+    detector = Detector(Path(trained.folder))
+    regions = [read_region(paths.prepared, image) for image in images]
+    expected = [detector.judge(region, detector.scan_region(region)).score for region in regions]
+    check_reproduction(version, [raw_file(paths.source, image.path) for image in images], expected)
+    return version
+
+
+@task(name="compare", task_run_name="compare {page.surface}")
+def compare_task(project: Project, run: Run, page: Comparison) -> Path:
+    """Write the page of a retrain, put it on the parent run, and return it."""
+    folder = project.surface(page.surface).reports / run.id
+    path = write_comparison(page, folder / "index.html")
+    run.files(folder)
+    return path
+
+
+@task(name="decide", task_run_name="decide {version.surface}", **_RETRY)
+def decide_task(project: Project, tracking: Tracking, version: ModelVersion, reason: str) -> Ruling | None:
+    """Propose a version, and let the gate decide on it where that is automatic."""
+    return decide_proposal(project, tracking, version, reason)

@@ -1,0 +1,68 @@
+"""The part of a look that retrains: once for each data version, and only on data that no version was trained on."""
+
+import logging
+
+from flows.watching.results import Retraining
+from flows.watching.state import WatchState, write_state
+from pipelines.core.errors import BusyError
+from pipelines.core.paths import Project
+from pipelines.core.progress import interrupts_first
+from pipelines.core.surface_settings import WatchSettings
+from pipelines.data.versions import data_version
+from pipelines.tracking.store import ModelVersion, Tracking
+
+_TRIES = 3  # one that is killed each time, for want of memory, must not begin each minute for ever
+
+log = logging.getLogger(__name__)
+
+
+def retrain_once(
+    project: Project, tracking: Tracking, champion: ModelVersion, settings: WatchSettings, state: WatchState
+) -> tuple[Retraining | None, list[str]]:
+    """Retrain where there is new data and the policy allows it; else say what is missing.
+
+    Each data version is trained on once, however many reasons there are: a retrain that failed was told, and would
+    fail again. One that was killed begins again.
+    """
+    surface = champion.surface
+    version = data_version(project, surface)
+    if version is None or not _is_new(tracking, surface, version, state):
+        nothing = "no photograph was reviewed or added since, so there is nothing to retrain on"
+        return None, [nothing] if state.noticed and settings.retrain_on_drift else []
+    drifted = settings.retrain_on_drift and state.noticed is not None
+    if not (settings.retrain_on_new_data or drifted):
+        return None, [f"data version {version} is new; the policy leaves retraining to you"]
+    reason = " and ".join(["new data"] * settings.retrain_on_new_data + [f"{state.noticed} drift"] * drifted)
+    log.info("watch %s: retrain for %s", surface, reason)
+    tries = state.tries + 1 if state.trying == version else 1
+    write_state(project, surface, state.model_copy(update={"trying": version, "tries": tries}))
+    try:
+        retrained = _retrain(surface, settings.profile, version, reason)
+    except BusyError as error:
+        write_state(project, surface, state)
+        return None, [f"a retrain waits: {error.problem}"]
+    write_state(project, surface, state.model_copy(update={"tried": version, "trying": "", "tries": 0}))
+    return retrained, []
+
+
+def _is_new(tracking: Tracking, surface: str, version: str, state: WatchState) -> bool:
+    if version == state.trying:
+        # It was killed, maybe after some of its algorithms were registered.
+        return state.tries < _TRIES
+    return version != state.tried and version not in {v.tags.get("data_version") for v in tracking.versions(surface)}
+
+
+def _retrain(surface: str, profile: str, version: str, reason: str) -> Retraining:
+    # A look that finds nothing, each minute, must not load what trains.
+    from flows.retrain import retrain
+
+    try:
+        with interrupts_first():
+            found = retrain(surface, profile, wait=0.0)
+    except BusyError:
+        raise
+    except Exception as error:
+        # The flow's own hook told it; its run is on the page as failed.
+        return Retraining(reason=reason, data_version=version, problem=str(error))
+    champion = (found["champion"] or {}).get("version")
+    return Retraining(reason=reason, data_version=found["data_version"], champion=champion, skipped=found["skipped"])

@@ -1,0 +1,45 @@
+"""What the looks at a surface remember: a small file beside its history, gone with the surface."""
+
+from pydantic import ValidationError
+
+from pipelines.core.files import write_whole
+from pipelines.core.paths import Project
+from pipelines.core.records import Record
+from pipelines.inspection.drift import DriftKind
+
+
+class WatchState(Record):
+    """What earlier looks saw.
+
+    `looks` counts those at batches of the champion `version`; batches written until `seen_ns` (their files' time) are
+    done with, those after `calm_ns` had no drift. `drift` is what the last look noticed, `noticed` what any did.
+    `source` is the state of the source that was dealt with, looked at when the clock said `looked` (seconds since
+    1970). `tried` is the data version last trained on, with or without success; `trying` one that a retrain began on,
+    `tries` how often. `problem` is what the last look failed with, so that it is told once.
+    """
+
+    version: int | None = None
+    looks: int = 0
+    seen_ns: int = 0
+    calm_ns: int = 0
+    drift: DriftKind | None = None
+    noticed: DriftKind | None = None
+    source: str = ""
+    looked: float = 0.0
+    tried: str = ""
+    trying: str = ""
+    tries: int = 0
+    problem: str = ""
+
+
+def read_state(project: Project, surface: str) -> WatchState:
+    """Read what is remembered; a damaged file is as good as none, the looks begin anew."""
+    path = project.surface(surface).watch
+    try:
+        return WatchState.model_validate_json(path.read_bytes())
+    except (FileNotFoundError, ValidationError):
+        return WatchState()
+
+
+def write_state(project: Project, surface: str, state: WatchState) -> None:
+    write_whole(project.surface(surface).watch, state.model_dump_json() + "\n")

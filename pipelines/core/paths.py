@@ -1,0 +1,194 @@
+"""The one place that knows where things lie inside a project folder."""
+
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import Annotated
+
+from pydantic import AfterValidator
+
+from pipelines.core.errors import CallError, PathError
+
+_NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
+
+
+@dataclass(frozen=True)
+class SurfacePaths:
+    """Where one surface's files lie. Built by `Project.surface`, which checks the name."""
+
+    root: Path
+    name: str
+
+    @property
+    def settings(self) -> Path:
+        return self.root / "data/surfaces" / f"{self.name}.yaml"
+
+    @property
+    def raw(self) -> Path:
+        return self.root / "data/raw" / self.name
+
+    @property
+    def source(self) -> Path:
+        """The mirror of the user's folder, tracked by DVC."""
+        return self.raw / "source"
+
+    @property
+    def ledger(self) -> Path:
+        """What knotwatch knows of the source beyond its files: the order of arrival. Tracked by DVC."""
+        return self.raw / "ledger"
+
+    @property
+    def arrivals(self) -> Path:
+        return self.ledger / "arrivals.csv"
+
+    @property
+    def types(self) -> Path:
+        """Example crops of defect types, one folder a type."""
+        return self.ledger / "types"
+
+    @property
+    def work(self) -> Path:
+        return self.root / "data/work" / self.name
+
+    @property
+    def manifest(self) -> Path:
+        return self.work / "manifest.csv"
+
+    @property
+    def verdict(self) -> Path:
+        return self.work / "verdict.json"
+
+    @property
+    def prepared(self) -> Path:
+        return self.work / "prepared"
+
+    @property
+    def history(self) -> Path:
+        """What was inspected, one Parquet file a batch; see pipelines/inspection/history.py."""
+        return self.work / "history"
+
+    @property
+    def review(self) -> Path:
+        """Photographs of drifted batches, put aside for a person; a folder a batch."""
+        return self.work / "review"
+
+    @property
+    def watch(self) -> Path:
+        """What the looks at this surface remember."""
+        return self.work / "watch.json"
+
+    @property
+    def reports(self) -> Path:
+        return self.root / "data/reports" / self.name
+
+
+@dataclass(frozen=True)
+class Project:
+    """A project folder: the clone that holds dvc.yaml and params.yaml."""
+
+    root: Path
+
+    @property
+    def params(self) -> Path:
+        return self.root / "params.yaml"
+
+    @property
+    def dvc_lock(self) -> Path:
+        return self.root / "dvc.lock"
+
+    @property
+    def surfaces_dir(self) -> Path:
+        return self.root / "data/surfaces"
+
+    @property
+    def surfaces_index(self) -> Path:
+        """The names that dvc.yaml makes its stages for."""
+        return self.surfaces_dir / "index.yaml"
+
+    @property
+    def state(self) -> Path:
+        """What knotwatch and its servers keep for themselves; git ignores it."""
+        return self.root / ".knotwatch"
+
+    def surface(self, name: str) -> SurfacePaths:
+        """Name a surface's paths; raise CallError where the name could leave its folder."""
+        if not _NAME.fullmatch(name) or name == "index":
+            raise CallError(
+                f"{name[:80]!r} cannot name a surface: expected up to 63 of a-z, 0-9 and inner '-', not 'index'",
+                cure="choose a name such as wood-boards",
+            )
+        return SurfacePaths(self.root, name)
+
+    def surface_names(self) -> list[str]:
+        """Name the surfaces that have settings; raise CallError for a file there that cannot be a surface's."""
+        found = sorted(p.stem for p in self.surfaces_dir.glob("*.yaml") if p.name != "index.yaml")
+        return [self.surface(name).name for name in found]
+
+
+def find_project(start: Path | None = None) -> Project:
+    """Find the project around `start` (the current folder), or the one that KNOTWATCH_PROJECT names."""
+    named = os.environ.get("KNOTWATCH_PROJECT")
+    here = Path(named) if named else (start or Path.cwd())
+    for folder in [here.resolve(), *here.resolve().parents]:
+        if (folder / "dvc.yaml").is_file() and (folder / "params.yaml").is_file():
+            return Project(folder)
+    raise CallError(
+        f"no knotwatch project at {here}: expected dvc.yaml and params.yaml there or in a folder above",
+        cure="change into the project's folder, or set KNOTWATCH_PROJECT to it",
+    )
+
+
+# What file systems take at most, in bytes: of one part, and of a whole path.
+_PART, _WHOLE = 255, 4096
+
+
+class UnsafeNameError(ValueError):
+    """Say what is wrong with a name; a record that holds it says so, a reader adds where it stands."""
+
+
+def check_name(name: str) -> str:
+    """Return a POSIX path relative to some folder as it is; raise UnsafeNameError for one that could lead out of it.
+
+    Windows' ways to say the same are refused too: what is shared may be read there. So is another spelling of a name
+    (`a/./b`), which would be another name to whoever compares.
+    """
+    fault = _fault(name)
+    if fault:
+        raise UnsafeNameError(fault)
+    return name
+
+
+def _fault(name: str) -> str:
+    if any(ord(c) < 32 or ord(c) == 127 or 0xD800 <= ord(c) < 0xE000 for c in name):
+        return f"the file name {name[:200]!r} cannot be written into a table"
+    path, windows = PurePosixPath(name), PureWindowsPath(name)
+    if path.is_absolute() or windows.drive or windows.root or ".." in (*path.parts, *windows.parts):
+        return f"'{name[:200]}' leads out of the folder"
+    if not path.parts or str(path) != name:
+        return f"'{name[:200]}' names no file: expected a path such as images/a.png"
+    if len(name.encode()) > _WHOLE or any(len(part.encode()) > _PART for part in path.parts):
+        return f"the file name '{name[:60]}…' is too long"
+    return ""
+
+
+# What a record calls a file by that lies in a folder which the record's reader knows.
+InsidePath = Annotated[str, AfterValidator(check_name)]
+
+
+def inside(folder: Path, name: str) -> Path:
+    """Return the file of that name in a folder, which need not be there.
+
+    Raises:
+        PathError: for a name that `check_name` refuses, or that leaves the folder by a link on its way.
+    """
+    try:
+        check_name(name)
+    except UnsafeNameError as error:
+        raise PathError(f"{folder}: {error}", cure="rename the file, or remove its row") from error
+    root = os.path.realpath(folder)
+    if not Path(os.path.realpath(os.path.join(root, name))).is_relative_to(root):  # noqa: PTH118 - named often
+        raise PathError(
+            f"{folder}: '{name}' leads out of the folder", cure="put a copy of the file into the folder, not a link"
+        )
+    return folder / name

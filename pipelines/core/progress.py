@@ -1,0 +1,98 @@
+"""Progress on long work: a bar on a terminal, silence elsewhere (a stage logs once, at its end)."""
+
+import signal
+import sys
+import threading
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import TypeVar
+
+_asked = threading.Event()
+_commanded = threading.Event()  # set where the process is a command of ours, and SIGTERM is ours to answer
+_numbers: list[int] = []
+
+
+def remember_interrupts() -> None:
+    """Have Ctrl-C and SIGTERM remembered as well as raised, unless the process is deaf to one or answers it itself."""
+    _asked.clear()
+    _numbers.clear()
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, _remember)
+    if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+        signal.signal(signal.SIGTERM, _remember)
+        _commanded.set()
+
+
+def heed_interrupt() -> None:
+    """Raise KeyboardInterrupt where the process was told to stop and works on."""
+    if _asked.is_set():
+        _asked.clear()
+        raise KeyboardInterrupt
+
+
+def is_interrupted() -> bool:
+    """Tell whether the process was told to stop, by Ctrl-C or SIGTERM."""
+    return _asked.is_set()
+
+
+def exit_code_of_stop() -> int:
+    """Return what a shell expects of a process that was told to stop: 130 for Ctrl-C, 143 for SIGTERM."""
+    return 128 + (_numbers[0] if _numbers else signal.SIGINT)
+
+
+@contextmanager
+def interrupts_first() -> Iterator[None]:
+    """Let Ctrl-C and SIGTERM end the block as KeyboardInterrupt, also where a library made another error of it."""
+    with _own_termination():
+        try:
+            yield
+        except Exception as error:
+            # It stays remembered: what is raised here may be swallowed or changed again further out.
+            if _asked.is_set():
+                raise KeyboardInterrupt from error
+            raise
+
+
+@contextmanager
+def _own_termination() -> Iterator[None]:
+    """Answer SIGTERM as the command does, inside a flow too: Prefect's own answer there may be swallowed unseen.
+
+    A flow of a worker is no command: its worker says by Prefect's channel what the signal means, and Prefect answers.
+    """
+    found = signal.getsignal(signal.SIGTERM)
+    in_main = threading.current_thread() is threading.main_thread()
+    if not (in_main and _commanded.is_set() and callable(found)):
+        yield
+        return
+    signal.signal(signal.SIGTERM, _remember)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, found)
+
+
+def _remember(number: int, _frame: FrameType | None) -> None:
+    _asked.set()
+    _numbers.append(number)
+    raise KeyboardInterrupt
+
+
+_Item = TypeVar("_Item")
+
+
+def track(items: Iterable[_Item], total: int, label: str) -> Iterator[_Item]:
+    """Yield the items, with a bar on a terminal where there are more than a few; a Ctrl-C that was lost ends it."""
+    if total < 20 or not sys.stderr.isatty():
+        yield from _heeding(items)
+        return
+    from rich.console import Console
+    from rich.progress import track as rich_track
+
+    yield from rich_track(_heeding(items), description=label, total=total, console=Console(stderr=True), transient=True)
+
+
+def _heeding(items: Iterable[_Item]) -> Iterator[_Item]:
+    for item in items:
+        heed_interrupt()
+        yield item

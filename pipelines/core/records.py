@@ -1,0 +1,128 @@
+"""The words of the domain as types: layouts, algorithms, labels, splits, and the rows of a source."""
+
+from enum import StrEnum
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from pipelines.core.paths import InsidePath
+
+# Far beyond what a plan is chosen with: a damaged number must not ask for all memory.
+_LONGEST_TILE, _MOST_GROWTH = 16384, 16
+
+
+class Record(BaseModel):
+    """A frozen record that refuses unknown fields."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class FiniteRecord(Record):
+    """A record that refuses NaN and infinity: no threshold is above or below the one, every score below the other."""
+
+    model_config = ConfigDict(allow_inf_nan=False)
+
+
+class Layout(StrEnum):
+    """How a data set lies on disk."""
+
+    VSB = "vsb"
+    MAGNETIC_TILE = "magnetic-tile"
+    MVTEC = "mvtec"
+    FOLDER = "folder"
+    UNLABELLED = "unlabelled"
+    PROCEDURAL = "procedural"
+
+
+class Algorithm(StrEnum):
+    """What a version was trained by; `fastflow_dinov2` is FastFlow that looks at a transformer's features as well."""
+
+    PADIM = "padim"
+    FASTFLOW = "fastflow"
+    EFFICIENTAD = "efficientad"
+    FASTFLOW_DINOV2 = "fastflow_dinov2"
+
+    @property
+    def family(self) -> str:
+        """The name of the algorithm proper, whatever features it looks at.
+
+        >>> Algorithm.FASTFLOW_DINOV2.family
+        'fastflow'
+        """
+        return self.value.partition("_")[0]
+
+
+class Strategy(StrEnum):
+    """How what one surface taught is brought to another; see pipelines/models/adapt_*.py.
+
+    `reuse` takes a version as it is, `statistics` estimates its normalisation anew, `finetune` trains it further,
+    `scratch` does without it. `nearest` compares with kept features; it is for comparison alone.
+    """
+
+    REUSE = "reuse"
+    STATISTICS = "statistics"
+    FINETUNE = "finetune"
+    SCRATCH = "scratch"
+    NEAREST = "nearest"
+
+
+class Precision(StrEnum):
+    """What an exported network computes with."""
+
+    F32 = "f32"
+    BF16 = "bf16"
+    INT8 = "int8"
+
+
+class Label(StrEnum):
+    NORMAL = "normal"
+    ANOMALOUS = "anomalous"
+    UNKNOWN = "unknown"
+
+
+class Part(StrEnum):
+    TRAIN = "train"
+    SELECT = "select"
+    CALIBRATE = "calibrate"
+    TEST = "test"
+
+
+# A mask is uint8, and 0 is sound.
+MOST_TYPES = 255
+MaskValue = Annotated[int, Field(ge=1, le=MOST_TYPES)]
+
+
+class SourceRow(Record):
+    """One image as its layout describes it, before anything was measured.
+
+    `path` and `mask` are POSIX paths relative to the source folder. `defects` maps a mask's pixel value to the
+    name of its type; with `typed_mask` false every value above 0 means the one type named under 1. A `split` with
+    `only` is what a review says: that part and no other, where a layout's `train` is parted further.
+    """
+
+    path: InsidePath
+    label: Label
+    mask: InsidePath | None = None
+    typed_mask: bool = False
+    defects: dict[MaskValue, str] = Field(default_factory=dict)
+    group: str | None = None
+    condition: str | None = None
+    split: Literal["train", "test", "only train", "only calibrate"] | None = None
+
+
+_LONGEST_SIDE = 1_000_000  # pixels: no camera's
+Side = Annotated[int, Field(ge=1, le=_LONGEST_SIDE)]
+
+
+class Interval(Record):
+    """A figure with its 95 % interval; bounds are None where none can be given."""
+
+    value: float
+    low: float | None = None
+    high: float | None = None
+
+
+SOUND, UNKNOWN = "sound", "unknown"
+
+# The folder of example crops, beside the images: TYPE/NAME.png.
+TYPES = "types"

@@ -1,0 +1,205 @@
+"""What stages hand to each other: frozen records of what they found."""
+
+from pydantic import Field
+
+from pipelines.core.geometry import Defect, TilePlan
+from pipelines.core.records import Algorithm, FiniteRecord, Interval, Label, Precision, Record, Strategy
+
+
+class Quarantined(Record):
+    path: str
+    reason: str
+
+
+class Verdict(Record):
+    """What validation found. `accepted` false stops a run before training."""
+
+    accepted: bool
+    images: int
+    usable: int
+    quarantined: tuple[Quarantined, ...] = ()
+    duplicates: tuple[Quarantined, ...] = ()
+    warnings: tuple[str, ...] = ()
+    reasons: tuple[str, ...] = ()
+
+
+class Promise(FiniteRecord):
+    """A threshold, the rate it was set for, and what stands behind it.
+
+    `rate` is the rate that holds (`asked` where enough images were there). `images` counts the calibration images.
+    An `estimate` promises nothing: it was taken from scores of images that were trained on.
+    """
+
+    threshold: float
+    asked: float = Field(ge=0, le=1)
+    rate: float = Field(ge=0, le=1)
+    images: int = Field(ge=0)
+    estimate: bool = False
+
+
+class ScoredImage(Record):
+    """One photograph's verdict in an evaluation; `score` is on the version's own scale."""
+
+    path: str
+    label: Label
+    score: float
+    anomalous: bool
+    condition: str | None = None
+    defects: tuple[str, ...] = ()
+
+
+class Confusion(Record):
+    """Verdicts against labels at the image threshold."""
+
+    true_positive: int
+    false_positive: int
+    true_negative: int
+    false_negative: int
+
+
+class Evaluation(Record):
+    """What the test part says of a version. Metrics that cannot be computed are absent, not zero.
+
+    `metrics` has image_auroc, image_ap, image_f1 (at the threshold), image_f1_max, pixel_auroc, pixel_ap, aupro,
+    false_alarm_rate. `per_defect` and `per_condition` hold the same names for a subset: each defect type against
+    all normals, each condition by itself.
+    """
+
+    metrics: dict[str, Interval] = Field(default_factory=dict)
+    per_defect: dict[str, dict[str, Interval]] = Field(default_factory=dict)
+    per_condition: dict[str, dict[str, Interval]] = Field(default_factory=dict)
+    confusion: Confusion | None = None
+    images: tuple[ScoredImage, ...] = ()
+    notes: tuple[str, ...] = ()
+    seconds: float = 0.0
+
+
+class Selection(Record):
+    """Figures of sound regions against the same regions with a planted defect; empty without select normals.
+
+    `scores` are on the version's own scale, in an order that is the same for every version.
+    """
+
+    images: int
+    planted: int
+    metrics: dict[str, float] = Field(default_factory=dict)
+    seconds: float = 0.0
+    scores: tuple[float, ...] = ()
+    holds_defect: tuple[bool, ...] = ()
+
+
+class Start(Record):
+    """What an adaptation goes on from: a version's folder and tile plan, and the strategy.
+
+    An export that is not `checked` is not set against torch's scores, which takes longer than a fit to a few images:
+    it is good to compare strategies, not to register. `notes` go with the version that comes of it.
+    """
+
+    strategy: Strategy
+    folder: str
+    plan: TilePlan
+    checked: bool = True
+    notes: dict[str, str] = Field(default_factory=dict)
+
+
+class Trained(Record):
+    """A fitted network in `folder`, and what it cost. `peak_rss_mb` is the process's while it was
+    fitted, libraries included (where the peak cannot be reset, the highest so far).
+
+    `precision` is what the exported network is to be run with, `parity` how it then agrees with torch. `notes` says
+    in words what belongs on the model card: the teacher, where training stopped. `false_blocks` is how many places of
+    a sound photograph may be marked where it was trained without labels. `likelier` is by how much held-out photographs
+    are likelier (log-density a dimension) than they would be without the surface that was started from, `densities` how
+    likely they are, comparable among fits to the same tiles.
+    """
+
+    algorithm: Algorithm
+    folder: str
+    plan: TilePlan
+    tiles: int
+    seconds: float
+    peak_rss_mb: float
+    precision: Precision = Precision.F32
+    parity: "Parity | None" = None
+    notes: dict[str, str] = Field(default_factory=dict)
+    false_blocks: float | None = None
+    likelier: tuple[float, ...] = ()
+    densities: tuple[float, ...] = ()
+
+
+class Parity(Record):
+    """Image scores of the same regions by torch and by the exported network, both raw; some hold a planted defect."""
+
+    torch: tuple[float, ...]
+    exported: tuple[float, ...]
+    planted: tuple[bool, ...]
+
+
+class TypeFigures(Record):
+    """What held-out examples say of the naming of types.
+
+    `confusion` counts examples by their own type (rows) and the one they were given (columns), both in the order of
+    `types`. `unknown` of them lay too far from all others to be given one. `held_out` says in words how.
+    """
+
+    types: tuple[str, ...]
+    confusion: tuple[tuple[int, ...], ...]
+    accuracy: Interval
+    macro_f1: Interval
+    unknown: int
+    held_out: str
+    seconds: float = 0.0
+
+
+class Inspected(Record):
+    """One photograph's result; `error` says why there is none. `map` is where its anomaly map was written.
+
+    `sound` counts regions that were judged sound by their type; score, verdict and defects leave them out.
+    `foreign` says that it belongs to no kind of surface that was trained on.
+    """
+
+    path: str
+    score: float | None = None
+    anomalous: bool | None = None
+    width: int | None = None
+    height: int | None = None
+    map: str | None = None
+    overlay: str | None = None
+    defects: tuple[Defect, ...] = ()
+    sound: int = 0
+    foreign: bool = False
+    error: str | None = None
+
+
+class Compared(Record):
+    """One algorithm's version in figures: what a comparison shows, and what is left of a version for a later one.
+
+    `metrics` are the test part's, `select` those of the select part. `peak_rss_mb` is the process's while it trained,
+    `folder_mb` the size of all that a version stores.
+    """
+
+    algorithm: Algorithm
+    version: int | None = None
+    run_id: str
+    metrics: dict[str, Interval] = Field(default_factory=dict)
+    select: dict[str, float] = Field(default_factory=dict)
+    promise: Promise
+    tiles: int
+    seconds: float
+    peak_rss_mb: float
+    precision: Precision = Precision.F32
+    folder_mb: float
+    notes: dict[str, str] = Field(default_factory=dict)
+
+    def figures(self) -> dict[str, float]:
+        """Return every figure by name, those of the select part as `select_NAME`."""
+        test = {name: figure.value for name, figure in self.metrics.items()}
+        return test | {f"select_{name}": value for name, value in self.select.items()}
+
+
+class Failure(Record):
+    """An algorithm that could not be trained, evaluated or registered, and why."""
+
+    algorithm: Algorithm
+    problem: str
+    cure: str

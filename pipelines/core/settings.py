@@ -1,0 +1,58 @@
+"""What all settings have in common: frozen, no unknown keys, read from YAML with errors that name file and key."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, TypeVar, get_args
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
+
+from pipelines.core.errors import SettingsError
+from pipelines.core.parsing import MalformedError, parse_yaml
+
+# What torch and numpy both take as a seed.
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
+
+
+class Settings(BaseModel):
+    """Frozen settings that refuse unknown keys, so that a misspelt key stops before work starts.
+
+    Numbers are finite, and neither true nor false.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _truth_is_no_number(cls, value: Any, info: ValidationInfo) -> Any:
+        inner = value if isinstance(value, list | tuple) else (value,)
+        if any(isinstance(v, bool) for v in inner) and _is_number(cls.model_fields[str(info.field_name)].annotation):
+            raise ValueError("Input should be a number, not true or false")
+        return value
+
+
+def _is_number(annotation: Any) -> bool:
+    return annotation in (int, float) or any(_is_number(inner) for inner in get_args(annotation))
+
+
+_Model = TypeVar("_Model", bound=Settings)
+_MOST_FAULTS = 20  # that are told at once
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """Read a YAML file that holds a mapping; raise SettingsError, which names the file, where it does not."""
+    try:
+        found = parse_yaml(path.read_text(encoding="utf-8"))
+    except (MalformedError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{path} is not valid YAML: {error}", cure="mend the line it names") from error
+    if not isinstance(found, dict):
+        raise SettingsError(f"{path} holds no mapping of keys to values", cure="restore it from git")
+    return found
+
+
+def check_settings(model: type[_Model], values: Mapping[str, Any], where: str) -> _Model:
+    """Make settings of values that come from `where`; raise SettingsError with each key that is wrong."""
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        lines = [f"{'.'.join(str(k) for k in e['loc']) or '(top)'}: {e['msg']}" for e in error.errors()[:_MOST_FAULTS]]
+        raise SettingsError(f"{where}: " + "; ".join(lines), cure="correct or remove these keys") from error

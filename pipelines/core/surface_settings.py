@@ -1,0 +1,226 @@
+"""A surface's own settings: its YAML in data/surfaces, written with all defaults and read once a run."""
+
+from pathlib import PurePosixPath
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import Field, model_validator
+
+from pipelines.core.errors import SettingsError
+from pipelines.core.paths import Project, check_name
+from pipelines.core.records import Layout
+from pipelines.core.settings import Settings, check_settings, read_yaml
+
+# What is hashed or folded: any whole number that a file can hold is a seed.
+HashedSeed = Annotated[int, Field(ge=-(2**63), lt=2**63)]
+Pixel = Annotated[int, Field(ge=-1_000_000, le=1_000_000)]
+
+
+class ProceduralSettings(Settings):
+    """What the drawn data set holds; the same values and seed draw the same files."""
+
+    seed: HashedSeed = 0
+    material: Literal["wood", "fabric"] = "wood"
+    look: str | None = None  # a species or a cloth; by default the material's first
+    normal: int = Field(default=90, ge=1, le=1_000_000)
+    defective: int = Field(default=30, ge=0, le=1_000_000)
+    width: int = Field(default=384, ge=64, le=8192)
+    height: int = Field(default=192, ge=64, le=8192)
+
+
+class SourceSettings(Settings):
+    """Where a surface's photographs came from."""
+
+    layout: Layout
+    path: str | None = None
+    git_url: str | None = None
+    procedural: ProceduralSettings | None = None
+
+    @model_validator(mode="after")
+    def _names_no_option(self) -> "SourceSettings":
+        # DVC and git read a word that begins with a dash as an option of theirs, and some of those run commands.
+        if any(word and (word.startswith("-") or "\0" in word) for word in (self.path, self.git_url)):
+            raise ValueError("path and git_url may not begin with a dash")
+        if self.git_url and self.path not in (None, "."):
+            check_name(str(PurePosixPath(str(self.path))))
+        return self
+
+
+class ValidationSettings(Settings):
+    """What a good data set looks like. Shares are of the images, brightness is on 0 to 255."""
+
+    max_quarantined_share: float = Field(default=0.05, ge=0, le=1)
+    min_side: int = Field(default=32, ge=8, le=1_000_000)
+    max_megapixels: float = Field(default=200.0, gt=0, le=100_000)
+    min_brightness: float = Field(default=8.0, ge=0, le=255)
+    max_saturated_share: float = Field(default=0.5, gt=0, le=1)
+    near_duplicate_bits: int = Field(default=20, ge=0, le=256)
+
+
+class RegionSettings(Settings):
+    """The rule for the region of interest: found (`auto`), the whole photograph (`none`), or a fixed `box`."""
+
+    rule: Literal["auto", "none", "box"] = "auto"
+    box: tuple[Pixel, Pixel, Pixel, Pixel] | None = None
+
+    @model_validator(mode="after")
+    def _box_goes_with_its_rule(self) -> "RegionSettings":
+        if (self.rule == "box") != (self.box is not None):
+            raise ValueError("`box: [left, top, right, bottom]` goes with `rule: box`, and only with it")
+        return self
+
+
+class PartSettings(Settings):
+    """Shares of the normals. `test` counts all of them (where the layout brings no split), the rest what is left."""
+
+    seed: HashedSeed = 0
+    test: float = Field(default=0.30, ge=0, lt=1)
+    train: float = Field(default=0.55, gt=0, le=1)
+    select: float = Field(default=0.10, ge=0, lt=1)
+
+    @model_validator(mode="after")
+    def _something_is_left(self) -> "PartSettings":
+        if self.train + self.select > 1:
+            raise ValueError("train and select together exceed 1; what they leave is calibrated on")
+        return self
+
+
+class MarginSettings(Settings):
+    """How much lower than the champion's a candidate's figure may be.
+
+    `recall` has the widest: a threshold for 1 % from a hundred images is itself a draw, which no resample of the test
+    part shows. Simulated with an AUROC of 0.93 and 220 anomalies, equal candidates differ by 0.17 (standard deviation),
+    and are refused in 36 % of trials at a margin of 0.05, in 3 to 9 % at 0.3.
+    """
+
+    image_auroc: float = Field(default=0.01, ge=0, lt=1)
+    aupro: float = Field(default=0.02, ge=0, lt=1)
+    planted_auroc: float = Field(default=0.03, ge=0, lt=1)
+    recall: float = Field(default=0.3, ge=0, lt=1)
+
+
+class FloorSettings(Settings):
+    """What a surface's first champion must reach at least. A detector that guesses has AUROC 0.5 and AUPRO 0.15.
+
+    `recall`, at the image threshold, binds every candidate. Whoever guesses has the false-positive rate, by default
+    0.01; at a threshold for that, sound detectors of difficult surfaces were seen to find 2 to 7 of 100 anomalies.
+    """
+
+    image_auroc: float = Field(default=0.6, ge=0, le=1)
+    aupro: float = Field(default=0.3, ge=0, le=1)
+    planted_auroc: float = Field(default=0.6, ge=0, le=1)
+    recall: float = Field(default=0.01, ge=0, le=1)
+
+
+class GateSettings(Settings):
+    """What a candidate must show to become champion; see pipelines/registry/gate.py.
+
+    With `automatic` false a retrain only proposes. `on_alias_moved` says what becomes of a champion that was set by
+    hand and that the gate refuses: it is kept with a warning, or the one before it comes back. Recall is judged by at
+    least `least_anomalies`: labelled ones, or else synthetic ones; of fewer, a version that finds three in ten would
+    now and then find none.
+    """
+
+    automatic: bool = True
+    on_alias_moved: Literal["keep", "revert"] = "keep"
+    margins: MarginSettings = MarginSettings()
+    floors: FloorSettings = FloorSettings()
+    least_anomalies: int = Field(default=10, ge=1)
+    false_alarm_quantile: float = Field(default=0.99, gt=0, lt=1)
+    max_latency_ratio: float = Field(default=1.5, gt=0, le=1e9)
+
+
+class DefectSettings(Settings):
+    """Which regions of a map count as defects; see pipelines/imaging/components.py.
+
+    A region holds a pixel above the pixel threshold, in an anomalous photograph above `anomalous` times that, and
+    spreads as far as the map exceeds `low` times that level. Its area is at least `min_area` pixels of the photograph
+    or, where the surface says how many `pixels_per_mm` its photographs have, `min_area_mm2`.
+    """
+
+    anomalous: float = Field(default=0.75, gt=0, le=1)
+    low: float = Field(default=0.9, gt=0, le=1)
+    min_area: int = Field(default=25, ge=1, le=10**9)
+    min_area_mm2: float | None = Field(default=None, gt=0, le=1e9)
+    pixels_per_mm: float | None = Field(default=None, gt=0, le=1e6)
+
+    @model_validator(mode="after")
+    def _millimetres_need_a_scale(self) -> "DefectSettings":
+        if self.min_area_mm2 is not None and self.pixels_per_mm is None:
+            raise ValueError("`min_area_mm2` needs `pixels_per_mm`")
+        return self
+
+
+class WatchSettings(Settings):
+    """What the flow `watch` looks for, and what follows; see flows/watch.py and pipelines/inspection/drift.py.
+
+    The source is looked at every `source_minutes`, and a file there may be taken in once it has been still for
+    `settle_seconds`: it may be half copied. What is new is taken in, and trained on in a run of `profile`, unless
+    `retrain_on_new_data` is false; with `retrain_on_drift` it is trained on once drift was noticed too.
+
+    Drift is looked for in every batch of at least `least_photographs`; smaller ones are taken together. All looks at
+    one champion together cry drift by chance with `drift_level`; a change smaller than `drift_size`, a population
+    stability index, is none. `usual_defect_share` of the photographs may be defective without being news.
+    `review_photographs` are put aside to be looked at. `notify` names Prefect's notification blocks, for example
+    `custom-webhook/factory`.
+    """
+
+    source_minutes: float = Field(default=15.0, ge=0, le=1e6)
+    settle_seconds: float = Field(default=60.0, ge=0, le=1e7)
+    retrain_on_new_data: bool = True
+    retrain_on_drift: bool = False
+    profile: str = "full"
+    usual_defect_share: float = Field(default=0.1, gt=0, lt=1)
+    least_photographs: int = Field(default=20, ge=5, le=1_000_000)
+    drift_level: float = Field(default=0.05, gt=0, lt=1)
+    drift_size: float = Field(default=0.25, ge=0, le=1000)
+    review_photographs: int = Field(default=20, ge=0, le=100_000)
+    notify: tuple[str, ...] = ()
+
+
+class PolicySettings(Settings):
+    """What the surface promises: shares of sound photographs, and of sound area, that may be marked."""
+
+    false_alarm_rate: float = Field(default=0.01, gt=0, lt=1)
+    marked_area_rate: float = Field(default=0.01, gt=0, lt=1)
+    defects: DefectSettings = DefectSettings()
+    gate: GateSettings = GateSettings()
+    watch: WatchSettings = WatchSettings()
+
+
+class SurfaceSettings(Settings):
+    """One surface's YAML. `train` overrides params.yaml for this surface."""
+
+    source: SourceSettings
+    validation: ValidationSettings = ValidationSettings()
+    region: RegionSettings = RegionSettings()
+    parts: PartSettings = PartSettings()
+    policy: PolicySettings = PolicySettings()
+    train: dict[str, Any] = Field(default_factory=dict)
+
+
+def read_surface(project: Project, name: str) -> SurfaceSettings:
+    """Read a surface's YAML; raise SettingsError where it is missing or holds an unknown key."""
+    path = project.surface(name).settings
+    if not path.is_file():
+        known = ", ".join(project.surface_names()) or "none yet"
+        raise SettingsError(
+            f"no surface '{name}' here ({known})", cure=f"knotwatch data add {name} PATH --layout LAYOUT"
+        )
+    return check_settings(SurfaceSettings, read_yaml(path), str(path))
+
+
+def write_surface(project: Project, name: str, settings: SurfaceSettings) -> None:
+    """Write a surface's YAML with its defaults spelt out, so that a user sees what can be set."""
+    path = project.surface(name).settings
+    path.parent.mkdir(parents=True, exist_ok=True)
+    text = yaml.safe_dump(settings.model_dump(mode="json", exclude_none=True), sort_keys=False)
+    path.write_text(text, encoding="utf-8")
+
+
+def read_procedural_options(size: str, **values: str | int | None) -> ProceduralSettings:
+    """Check the options of `data add --layout procedural`; `size` is WIDTHxHEIGHT in pixels."""
+    width, _, height = size.partition("x")
+    return check_settings(
+        ProceduralSettings, {**values, "width": width, "height": height}, "data add --layout procedural"
+    )

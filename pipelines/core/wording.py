@@ -1,0 +1,136 @@
+"""Figures in words: shares, intervals, promises, and a run's first line."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from pipelines.core.records import Interval
+from pipelines.core.results import Confusion, Evaluation, Parity, Promise, Trained, TypeFigures
+
+METRIC_NAMES = {
+    "image_auroc": "image AUROC",
+    "image_ap": "image AP",
+    "image_f1": "image F1 at the threshold",
+    "image_f1_max": "image F1, best threshold",
+    "false_alarm_rate": "false-alarm rate",
+    "pixel_auroc": "pixel AUROC",
+    "pixel_ap": "pixel AP",
+    "aupro": "AUPRO (to 30 % false positives)",
+}
+
+
+def share_in_words(share: float) -> str:
+    """Write a share as per cent, to two significant digits below 10 %.
+
+    >>> share_in_words(0.01), share_in_words(0.0256), share_in_words(0.8751), share_in_words(1.0)
+    ('1 %', '2.6 %', '87.5 %', '100 %')
+    """
+    percent = 100 * share
+    text = f"{percent:.1f}" if percent >= 10 else f"{percent:.2g}"
+    return f"{text.removesuffix('.0')} %"
+
+
+def interval_in_words(interval: Interval, digits: int = 3) -> str:
+    """Write a figure with its bounds.
+
+    >>> interval_in_words(Interval(value=0.9512, low=0.93, high=0.968))
+    '0.951 (0.930 to 0.968)'
+    """
+    if interval.low is None or interval.high is None:
+        return f"{interval.value:.{digits}f} (no interval)"
+    return f"{interval.value:.{digits}f} ({interval.low:.{digits}f} to {interval.high:.{digits}f})"
+
+
+def count_in_words(number: int, noun: str) -> str:
+    """Write a count with its noun.
+
+    >>> count_in_words(1, "image"), count_in_words(2, "image")
+    ('1 image', '2 images')
+    """
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def promise_in_words(promise: Promise, what: str) -> str:
+    """Write what stands behind a threshold; `what` names what may be marked, for example 'sound photographs'.
+
+    >>> promise_in_words(Promise(threshold=1.2, asked=0.01, rate=0.01, images=105), "sound photographs")
+    'At most 1 % of sound photographs are marked, on average; set on 105 images.'
+    """
+    images = count_in_words(promise.images, "image")
+    rate = share_in_words(promise.rate)
+    if promise.estimate:
+        were = "was" if promise.images == 1 else "were"
+        return f"An estimate without a promise of {rate} of {what}: set on {images} that {were} trained on."
+    kept = f"At most {rate} of {what} are marked, on average; set on {images}."
+    if promise.rate > promise.asked:
+        needed = count_in_words(round(1 / promise.asked) - 1, "image")
+        return f"{kept} {share_in_words(promise.asked)} was asked for, which takes at least {needed}."
+    return kept
+
+
+def parity_in_words(parity: Parity) -> str:
+    """Write how far the exported network's image scores are from torch's.
+
+    >>> parity_in_words(Parity(torch=(2.0, 4.0), exported=(2.0, 4.02), planted=(False, True)))
+    "image scores differ from torch's by 0.5 % at most, on 2 regions"
+    """
+    pairs = zip(parity.torch, parity.exported, strict=True)
+    apart = max((abs(exported - torch) / max(abs(torch), 1e-12) for torch, exported in pairs), default=0.0)
+    regions = count_in_words(len(parity.torch), "region")
+    return f"image scores differ from torch's by {share_in_words(apart)} at most, on {regions}"
+
+
+def training_in_words(trained: Trained) -> tuple[str, ...]:
+    """Write what a fit says of itself, and what its exported network computes in."""
+    notes = tuple(f"{name}: {text}" for name, text in trained.notes.items())
+    agreement = f": {parity_in_words(trained.parity)}" if trained.parity else ""
+    return (*notes, f"The exported network computes in {trained.precision}{agreement}.")
+
+
+def types_in_words(types: TypeFigures | None) -> str:
+    """Write how well types are named, and on what.
+
+    >>> types_in_words(None)
+    'Defects are not named: the surface has no examples of at least two types.'
+    """
+    if types is None:
+        return "Defects are not named: the surface has no examples of at least two types."
+    count = count_in_words(sum(sum(row) for row in types.confusion), "example")
+    figures = f"accuracy {interval_in_words(types.accuracy)}, macro-F1 {interval_in_words(types.macro_f1)}"
+    far = f"{types.unknown} of them lay too far from all others to be named"
+    return f"{', '.join(types.types)}: {figures} on {count}, held out ({types.held_out}); {far}."
+
+
+def confusion_in_words(confusion: Confusion) -> str:
+    """Write which defective photographs are found and which sound ones marked."""
+    defective = confusion.true_positive + confusion.false_negative
+    sound = confusion.true_negative + confusion.false_positive
+    parts = []
+    if defective:
+        found = share_in_words(confusion.true_positive / defective)
+        parts.append(f"finds {found} of {count_in_words(defective, 'defective test photograph')}")
+    if sound:
+        alarms = share_in_words(confusion.false_positive / sound)
+        parts.append(f"marks {alarms} of {count_in_words(sound, 'sound one' if parts else 'sound test photograph')}")
+    return " and ".join(parts) or "was tested on no labelled photograph"
+
+
+def summary(model: str, evaluation: Evaluation) -> str:
+    """Write a run's first line: what the model finds, what it marks wrongly, how well it ranks."""
+    if evaluation.confusion is None:
+        return f"{model} was trained; without labelled test photographs nothing is known of how well it finds defects."
+    ranking = evaluation.metrics.get("image_auroc")
+    tail = f" Image AUROC {interval_in_words(ranking)}." if ranking else ""
+    return f"{model} {confusion_in_words(evaluation.confusion)}.{tail}"
+
+
+def flatten(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """List nested settings as dotted keys with their values.
+
+    >>> dict(flatten({"seed": 0, "padim": {"features": 100}}))
+    {'seed': 0, 'padim.features': 100}
+    """
+    for key, value in settings.items():
+        if isinstance(value, Mapping) and value:
+            yield from flatten(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value

@@ -1,0 +1,94 @@
+"""What is read of DVC's own files, dvc.lock and the pointers to raw data: they may have come from somebody else."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BaseModel, Field, TypeAdapter, ValidationError
+
+from pipelines.core.errors import ToolError
+from pipelines.core.parsing import first_fault, parse_yaml
+from pipelines.core.paths import InsidePath
+
+_CURE = "restore it from git, or remove it and run `knotwatch data update` for each surface"
+
+
+class _Listed(BaseModel):
+    """A file of a folder that DVC keeps."""
+
+    relpath: InsidePath
+
+
+_LISTING = TypeAdapter(tuple[_Listed, ...])
+
+
+class DvcFile(BaseModel):
+    """A file or folder that DVC keeps; what else DVC says of it is its own affair."""
+
+    path: InsidePath
+    # Part of a path in DVC's cache.
+    md5: Annotated[str, Field(pattern=r"^[0-9A-Za-z]*(\.dir)?$")] | int = ""
+    files: tuple[_Listed, ...] = ()
+
+
+class DvcStage(BaseModel):
+    """A stage in dvc.lock, or a DVC file, which has outs of the same shape."""
+
+    outs: tuple[DvcFile, ...] = ()
+    deps: tuple[DvcFile, ...] = ()
+
+
+class _Lock(BaseModel):
+    """What is read of dvc.lock. Stages of the user's own may say anything."""
+
+    stages: dict[str, dict[str, Any]] = Field(default_factory=dict)
+
+
+def read_lock(path: Path) -> dict[str, Any]:
+    """Read dvc.lock, an empty one where there is none; raise ToolError where it is damaged."""
+    if not path.is_file():
+        return {"schema": "2.0"}
+    try:
+        found = parse_yaml(path.read_text("utf-8")) or {"schema": "2.0"}
+        _Lock.model_validate(found)
+    except ValidationError as error:
+        raise ToolError(f"{path} is damaged: {first_fault(error)}", cure=_CURE) from error
+    except ValueError as error:
+        raise ToolError(f"{path} is damaged: {error}", cure=_CURE) from error
+    return dict(found)
+
+
+def read_stage(entry: object, where: str) -> DvcStage:
+    """Read one stage of a lock file; raise ToolError, which says where, for one that names files outside."""
+    try:
+        return DvcStage.model_validate(entry)
+    except ValidationError as error:
+        raise ToolError(f"{where}: {first_fault(error)}", cure=_CURE) from error
+
+
+def read_pointer(name: str, text: str, where: str) -> tuple[DvcFile, ...]:
+    """Read the DVC file `name`; raise ToolError where it names anything but what lies beside it under its own name."""
+    try:
+        found = parse_yaml(text)
+        outs = DvcStage.model_validate({"outs": found.get("outs", [])}).outs if isinstance(found, dict) else ()
+    except ValueError:
+        outs = ()
+    if [out.path for out in outs] != [name.removesuffix(".dvc")] or "wdir" in found:
+        raise ToolError(f"{where} does not point at what lies beside it: {text[:80]!r}", cure="do not use this data")
+    return outs
+
+
+def check_listings(cache: Path, folders: Iterable[DvcFile]) -> None:
+    """Raise ToolError where DVC's cache lists a file of a folder that lies outside of it: DVC itself would write it."""
+    for out in folders:
+        name = str(out.md5)
+        for place in (cache / "files/md5", cache):  # DVC's since version 3, and before
+            listing = place / name[:2] / name[2:]
+            try:
+                if listing.is_file():
+                    _LISTING.validate_json(listing.read_bytes())
+            except ValidationError as error:
+                raise ToolError(
+                    f"DVC's cache lists files of {out.path} that cannot be its own: {first_fault(error)}",
+                    cure="do not use this data: it was made to write outside of the project",
+                ) from error

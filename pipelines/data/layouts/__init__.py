@@ -1,0 +1,58 @@
+"""One adapter per layout: a folder on disk becomes rows of images."""
+
+from collections import Counter
+from importlib import import_module
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from pipelines.core.errors import SourceError
+from pipelines.core.parsing import first_fault
+from pipelines.core.records import Layout, SourceRow
+
+# Adapters are imported when they are asked for: the command line must answer at once.
+_READERS = {
+    Layout.VSB: "vsb",
+    Layout.MAGNETIC_TILE: "magnetic_tile",
+    Layout.MVTEC: "mvtec",
+    Layout.FOLDER: "folder",
+    Layout.UNLABELLED: "unlabelled",
+    Layout.PROCEDURAL: "procedural",
+}
+# What an adapter reads besides the images and masks that its rows name.
+_TABLES = {Layout.VSB: ("labels.csv",), Layout.PROCEDURAL: ("labels.csv", "defects.json")}
+
+
+def read_source(layout: Layout, folder: Path) -> list[SourceRow]:
+    """Read a data set as its layout describes it, in the order of paths.
+
+    Raises:
+        SourceError: where the folder does not lie as the layout says, holds no photograph, names one twice, or names
+            a file that is missing or lies outside.
+    """
+    from pipelines.data.layouts.listing import check_inside, require_folder
+
+    require_folder(folder)
+    name = _READERS[layout]
+    try:
+        rows: list[SourceRow] = getattr(import_module(f"pipelines.data.layouts.{name}"), f"read_{name}")(folder)
+    except ValidationError as error:
+        raise SourceError(f"{folder}: {first_fault(error)}", cure="rename the file, or correct its row") from error
+    check_inside(folder, [file for row in rows for file in (row.path, row.mask) if file])
+    _check_unshared(folder, [row.mask for row in rows if row.mask])
+    return sorted(rows, key=lambda row: row.path)
+
+
+def source_files(layout: Layout, folder: Path, rows: list[SourceRow]) -> list[str]:
+    """List every file that the data set consists of, as POSIX paths relative to `folder`, and nothing else."""
+    tables = [name for name in _TABLES.get(layout, ()) if (folder / name).is_file()]
+    return sorted({*tables, *(row.path for row in rows), *(row.mask for row in rows if row.mask)})
+
+
+def _check_unshared(folder: Path, masks: list[str]) -> None:
+    shared = [mask for mask, times in Counter(masks).items() if times > 1]
+    if shared:
+        raise SourceError(
+            f"{folder}: the mask {sorted(shared)[0]} belongs to more than one photograph",
+            cure="give each photograph a mask of its own name, for example by renaming one of the photographs",
+        )

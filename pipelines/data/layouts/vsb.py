@@ -1,0 +1,93 @@
+"""Layout `vsb`: images/, typed masks/, and labels.csv, as the sawn boards of VSB Ostrava are shared."""
+
+import csv
+from collections import Counter
+from pathlib import Path, PurePosixPath
+
+from pipelines.core.errors import SourceError
+from pipelines.core.records import Label, SourceRow
+from pipelines.data.layouts.listing import layout_error
+
+# Mask values: Kodytek, Bodzas, Bilik, F1000Research 10:581 (2021); names by frequency and appearance.
+TYPES = {
+    1: "live knot",
+    2: "dead knot",
+    3: "knot with crack",
+    4: "crack",
+    5: "resin",
+    6: "marrow",
+    7: "quartzity",
+    8: "missing knot",
+    9: "blue stain",
+    10: "overgrown",
+}
+_REQUIRED = ("image", "mask", "location", "defects")
+
+
+def read_vsb(folder: Path) -> list[SourceRow]:
+    """Read labels.csv; a row without defects is normal, `location` is a condition, `split` may be absent.
+
+    The table says what belongs to the data set: images that it does not name are left out. With a mask, `defects`
+    holds all types, because the mask says which are there; without one, those that the row names.
+    """
+    table = folder / "labels.csv"
+    if not table.is_file() or not (folder / "images").is_dir():
+        raise layout_error(folder, "vsb", "images/ and labels.csv")
+    try:
+        with table.open(encoding="utf-8-sig", newline="") as file:
+            reader = csv.DictReader(file)
+            _check_columns(table, list(reader.fieldnames or ()))
+            rows = [_read_row({k: (v or "").strip() for k, v in row.items() if k}, table) for row in reader]
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise SourceError(f"{table} is no UTF-8 table: {error}", cure="save it as CSV in UTF-8") from error
+    if not rows:
+        raise SourceError(f"{table} names no image", cure="add a row for each photograph")
+    _check_unique(table, rows)
+    return sorted(rows, key=lambda row: row.path)
+
+
+def _check_columns(table: Path, found: list[str]) -> None:
+    missing = [name for name in _REQUIRED if name not in found]
+    if missing:
+        raise SourceError(
+            f"{table}: expected the columns {', '.join(_REQUIRED)}, found {', '.join(found) or 'none'}",
+            cure=f"add {', '.join(missing)} (cells may be blank)",
+        )
+
+
+def _read_row(row: dict[str, str], table: Path) -> SourceRow:
+    if not row["image"]:
+        raise SourceError(f"{table}: a row names no image", cure="fill its image cell, or remove it")
+    split = row.get("split", "")
+    if split not in {"", "train", "test"}:
+        raise SourceError(f"{table}: {row['image']} has split '{split}'", cure="write train or test, or leave it blank")
+    named = _read_types(row["defects"], f"{table}: {row['image']}")
+    return SourceRow.model_validate(
+        {
+            "path": str(PurePosixPath("images") / row["image"]),
+            "label": Label.ANOMALOUS if named else Label.NORMAL,
+            "mask": str(PurePosixPath("masks") / row["mask"]) if row["mask"] else None,
+            "typed_mask": bool(row["mask"]),
+            "defects": TYPES if row["mask"] else {value: TYPES[value] for value in named},
+            "condition": row["location"] or None,
+            "split": split or None,
+        }
+    )
+
+
+def _read_types(cell: str, where: str) -> list[int]:
+    words = cell.replace(",", " ").replace(";", " ").split()
+    unknown = [word for word in words if not (word.isascii() and word.isdigit() and int(word) in TYPES)]
+    if unknown:
+        raise SourceError(
+            f"{where} has the defect '{unknown[0]}'", cure="write numbers from 1 to 10, with blanks between"
+        )
+    return sorted({int(word) for word in words})
+
+
+def _check_unique(table: Path, rows: list[SourceRow]) -> None:
+    twice = sorted(path for path, times in Counter(row.path for row in rows).items() if times > 1)
+    if twice:
+        raise SourceError(
+            f"{table}: {len(twice)} images have more than one row, {twice[0]} among them", cure="keep one row for each"
+        )

@@ -1,0 +1,222 @@
+"""Stage: take a reviewer's verdicts into a surface's raw data."""
+
+import hashlib
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field, ValidationError, model_validator
+
+from pipelines.core.errors import CallError, ImageError
+from pipelines.core.files import write_whole
+from pipelines.core.geometry import Box
+from pipelines.core.parsing import first_fault
+from pipelines.core.paths import inside
+from pipelines.core.progress import track
+from pipelines.core.records import MOST_TYPES, SOUND, UNKNOWN, Label, Record, Side
+from pipelines.data.review_ledger import FOLDER, Reviewed, drop_unnamed, read_reviews, write_reviews
+from pipelines.imaging.decoding import decode_photograph
+from pipelines.imaging.overlay import encode_picture
+
+UNTYPED = "defect"
+
+
+class JudgedDefect(Record):
+    """One region and what was said of it; the outline is in pixels of the photograph as a person sees it."""
+
+    outline: tuple[tuple[int, int], ...] = Field(min_length=1)
+    verdict: Literal["confirmed", "rejected"]
+    type: str | None = Field(default=None, min_length=1, max_length=60, pattern=r"^[^\x00-\x1f]+$")
+
+    @property
+    def name(self) -> str:
+        """The defect's type; what the model could not name, or would have dropped, has none."""
+        return UNTYPED if self.type is None or self.type in {SOUND, UNKNOWN} else self.type
+
+    @property
+    def box(self) -> Box:
+        """What the outline's pixels lie in; right and bottom are exclusive."""
+        columns, rows = zip(*self.outline, strict=True)
+        return Box(min(columns), min(rows), max(columns) + 1, max(rows) + 1)
+
+
+class JudgedPhotograph(Record):
+    """One photograph of which everything that is outlined was judged.
+
+    `drawn` says why it was on the report; `missed` that a defect is there which has no outline. `path` is where the
+    user's photograph lay, anywhere: it is only read, and known by its SHA-256.
+    """
+
+    path: str = Field(min_length=1, pattern=r"^[^\x00]+$")
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    width: Side
+    height: Side
+    drawn: Literal["score", "random"]
+    missed: bool
+    defects: tuple[JudgedDefect, ...]
+
+    @model_validator(mode="after")
+    def _fits_its_mask(self) -> "JudgedPhotograph":
+        corners = [corner for defect in self.defects for corner in defect.outline]
+        outside = next((c for c in corners if not (0 <= c[0] < self.width and 0 <= c[1] < self.height)), None)
+        if outside is not None:
+            raise ValueError(f"the corner {outside} lies outside of {self.width} x {self.height} pixels"[:200])
+        if len(self.types) > MOST_TYPES:
+            raise ValueError(f"{len(self.types)} types on one photograph, a mask holds at most {MOST_TYPES}")
+        return self
+
+    @property
+    def types(self) -> dict[str, int]:
+        """Number the types that were confirmed, from 1."""
+        return {name: number for number, name in enumerate(sorted({d.name for d in self.confirmed}), 1)}
+
+    @property
+    def confirmed(self) -> list[JudgedDefect]:
+        return [defect for defect in self.defects if defect.verdict == "confirmed"]
+
+    @property
+    def rejected(self) -> tuple[Box, ...]:
+        return tuple(defect.box for defect in self.defects if defect.verdict == "rejected")
+
+
+class Review(Record):
+    """A review as an inspection's report saves it."""
+
+    kind: Literal["knotwatch review"]
+    schema_version: Literal[1]
+    surface: str
+    model: str
+    reviewed: str
+    photographs: tuple[JudgedPhotograph, ...] = Field(min_length=1)
+
+
+def read_review(file: Path) -> Review:
+    """Read a saved review; raise CallError where the file is none."""
+    try:
+        return Review.model_validate_json(file.read_bytes())
+    except OSError as error:
+        raise CallError(
+            f"{file} cannot be read: {error.strerror}", cure="name the file that the report saved"
+        ) from error
+    except ValidationError as error:
+        raise CallError(
+            f"{file} is no review: {first_fault(error)}", cure="save it again on the report's page"
+        ) from error
+
+
+def find_reviewed(review: Review, root: Path, folders: Sequence[Path] = ()) -> list[Path]:
+    """Find each photograph of a review by its path, or below `folders`, and know it by its SHA-256.
+
+    Raises:
+        CallError: where one is not there any more, or was changed since.
+    """
+    files = [file for folder in folders for file in sorted(folder.rglob("*")) if file.is_file()]
+    named: dict[str, list[Path]] = {}
+    for file in files:
+        named.setdefault(file.name, []).append(file)
+    found: list[Path] = []
+    missing: list[str] = []
+    for photograph in review.photographs:
+        places = [root / photograph.path, *named.get(Path(photograph.path).name, [])]
+        same = next((place for place in places if _sha256(place) == photograph.sha256), None)
+        if same is None:
+            missing.append(photograph.path)
+        else:
+            found.append(same)
+    if missing:
+        raise CallError(
+            f"{len(missing)} of {len(review.photographs)} photographs are not there as they were: {missing[0][:300]}",
+            cure="name the folder where they are now: --photographs FOLDER",
+        )
+    return found
+
+
+def take_review(review: Review, files: Sequence[Path], ledger: Path, max_megapixels: float) -> list[Reviewed]:
+    """Copy reviewed photographs into the ledger, draw their masks, and return what was said of them.
+
+    A photograph that was reviewed before has the later verdict, in the part that it is in: only a defect moves it, into
+    test. The table is written last; until then the earlier reviews hold.
+
+    Raises:
+        ImageError: where a photograph is not the one that the review shows.
+    """
+    before = {r.sha256: r for r in read_reviews(ledger)}
+    pairs = list(zip(review.photographs, files, strict=True))
+    try:
+        taken = [
+            _take(photograph, file, ledger, max_megapixels, before.get(photograph.sha256))
+            for photograph, file in track(pairs, len(pairs), "review")
+        ]
+        write_reviews(ledger, list({**before, **{r.sha256: r for r in taken}}.values()))
+    except BaseException:
+        drop_unnamed(ledger)
+        raise
+    return taken
+
+
+def _take(
+    judged: JudgedPhotograph, file: Path, ledger: Path, max_megapixels: float, before: Reviewed | None
+) -> Reviewed:
+    data = file.read_bytes()
+    height, width = decode_photograph(data, max_megapixels).image.shape[:2]
+    if (width, height) != (judged.width, judged.height):
+        raise ImageError(
+            f"{file} is {width} x {height}, the review shows {judged.width} x {judged.height}",
+            cure="review it again, on a new report",
+        )
+    plain = re.sub(r"[^-.\w]+", "_", file.stem)[:60].encode()[:180].decode(errors="ignore")
+    stem = f"{plain}-{judged.sha256[:8]}"
+    ending = re.sub(r"[^.\w]+", "_", file.suffix.lower())[:10]
+    image = before.image if before else f"{FOLDER}/photographs/{stem}{ending}"
+    write_whole(inside(ledger, image), data)
+    types = judged.types
+    mask = None
+    # What nobody outlined would count as sound in a mask.
+    if types and not judged.missed:
+        # One file for each verdict: the table that names it is what changes in one step.
+        drawn = encode_picture(_draw(judged), "png")
+        mask = f"{FOLDER}/masks/{stem}-{hashlib.sha256(drawn).hexdigest()[:8]}.png"
+        write_whole(inside(ledger, mask), drawn)
+    label = Label.ANOMALOUS if types or judged.missed else Label.NORMAL
+    numbers = {number: name for name, number in types.items()} or ({1: UNTYPED} if judged.missed else {})
+    return Reviewed(
+        sha256=judged.sha256,
+        image=image,
+        mask=mask,
+        label=label,
+        split=_split(judged, label, before),
+        defects=numbers,
+        rejected=judged.rejected,
+    )
+
+
+def _split(
+    judged: JudgedPhotograph, label: Label, before: Reviewed | None
+) -> Literal["test", "only train", "only calibrate"]:
+    if label == Label.ANOMALOUS:
+        return "test"
+    if before is not None:
+        return before.split
+    return "only calibrate" if judged.drawn == "random" else "only train"
+
+
+def _draw(judged: JudgedPhotograph) -> NDArray[np.uint8]:
+    """Fill confirmed outlines with the numbers of their types, the first one, of the highest score, on top."""
+    mask = np.zeros((judged.height, judged.width), np.uint8)
+    for defect in reversed(judged.confirmed):
+        cv2.fillPoly(mask, [np.array(defect.outline, np.int32)], judged.types[defect.name])
+    return mask
+
+
+def _sha256(path: Path) -> str | None:
+    try:
+        if not path.is_file():  # a pipe or a device would never end
+            return None
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError:
+        return None

@@ -1,0 +1,126 @@
+"""Which images are trained on, chosen on, calibrated on and tested on."""
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Set
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from pipelines.core.records import Label, Part
+from pipelines.core.surface_settings import PartSettings
+
+
+def assign_parts(frame: pd.DataFrame, settings: PartSettings) -> pd.DataFrame:
+    """Fill `part`, one for each group, by seeded hashes of the group, so that adding images moves none.
+
+    A review names the part of a photograph that came with it. The images of a group's first arrival decide. Test: one
+    that its layout calls test, one that is anomalous, or a normal without a split whose group falls into the share of
+    test. Else train where one is of unknown label, because nobody vouches for it; else train, select or calibrate by a
+    second hash.
+    """
+    counted = frame[(frame["error"] == "") & (frame["duplicate_of"] == "")]
+    first = counted.groupby("group")["arrival"].transform("min")
+    deciding = counted[counted["arrival"] == first]
+    members: dict[str, set[tuple[str, str]]] = defaultdict(set)
+    for group, label, split in zip(deciding["group"], deciding["label"], deciding["split"], strict=True):
+        members[group].add((label, split))
+    # A file that cannot be used has a part all the same: no column is ever half filled.
+    parts = [
+        # Also where it came later, as a near copy of something that is trained on: nothing anomalous ever is.
+        Part.TEST if label == Label.ANOMALOUS else _decide(group, members.get(group, set()), settings)
+        for group, label in zip(frame["group"], frame["label"], strict=True)
+    ]
+    return frame.assign(part=pd.Series([part.value for part in parts], frame.index, "str"))
+
+
+def _decide(group: str, members: Set[tuple[str, str]], settings: PartSettings) -> Part:
+    """Decide by the (label, split) of a group's first arrival."""
+    labels = {label for label, _ in members}
+    if Label.ANOMALOUS in labels or any(split == "test" for _, split in members):
+        return Part.TEST
+    splits = {split for _, split in members}
+    if "only train" in splits:
+        return Part.TRAIN
+    if "only calibrate" in splits:
+        return Part.CALIBRATE
+    if (Label.NORMAL, "") in members and _uniform(settings.seed, "test", group) < settings.test:
+        return Part.TEST
+    return Part.TRAIN if Label.UNKNOWN in labels else _by_hash(group, settings)
+
+
+def _by_hash(group: str, settings: PartSettings) -> Part:
+    drawn = _uniform(settings.seed, "part", group)
+    if drawn < settings.train:
+        return Part.TRAIN
+    return Part.SELECT if drawn < settings.train + settings.select else Part.CALIBRATE
+
+
+def _uniform(seed: int, purpose: str, group: str) -> float:
+    """Draw from [0, 1) by a hash: independent for each purpose, the same on every machine."""
+    digest = hashlib.sha256(f"{seed}/{purpose}/{group}".encode()).digest()
+    return int.from_bytes(digest[:7], "big") / 2**56
+
+
+# Rows compared at a time with all earlier ones: 64 x 100,000 distances need about 60 MB.
+_BLOCK = 64
+
+
+def assign_groups(frame: pd.DataFrame, near_duplicate_bits: int) -> pd.DataFrame:
+    """Fill `duplicate_of`, `near_duplicate_of` and `group`.
+
+    Images are taken in the order of (arrival, path), and each looks only at those before it: a later arrival changes
+    nothing of an earlier one, and groups that exist never merge. Of exact copies (SHA-256) the first is kept; within
+    one arrival a copy that the layout calls test goes first. A near duplicate (Hamming distance of perceptual hashes
+    <= `near_duplicate_bits`) joins the group of the nearest image before it, unless its layout names a group.
+    """
+    order = frame.sort_values(["arrival", "path"]).index
+    kept = _kept_copies(frame)
+    nearest = _nearest_before(
+        frame.loc[[i for i in order if i not in kept and not frame.at[i, "error"]]], near_duplicate_bits
+    )
+    group: dict[int, str] = {}
+    for i in order:
+        near = nearest.get(i)
+        group[i] = str(frame.at[i, "group"] or (group[near] if near is not None else frame.at[i, "path"]))
+    named = frame["path"].to_dict()
+    return frame.assign(
+        duplicate_of=pd.Series([named[kept[i]] if i in kept else "" for i in frame.index], frame.index, "str"),
+        near_duplicate_of=pd.Series(
+            [named[nearest[i]] if i in nearest else "" for i in frame.index], frame.index, "str"
+        ),
+        group=pd.Series([group[kept.get(i, i)] for i in frame.index], frame.index, "str"),
+    )
+
+
+def _kept_copies(frame: pd.DataFrame) -> dict[int, int]:
+    """Map each surplus copy to the copy that is kept. Unreadable files are no copies: each is reported by itself."""
+    usable = frame[frame["error"] == ""].assign(later=lambda f: f["split"] != "test")
+    ordered = usable.sort_values(["arrival", "later", "path"])
+    first = dict(reversed(list(zip(ordered["sha256"], ordered.index, strict=True))))
+    return {i: first[sha] for i, sha in zip(ordered.index, ordered["sha256"], strict=True) if first[sha] != i}
+
+
+def _nearest_before(frame: pd.DataFrame, bits: int) -> dict[int, int]:
+    """Map each row to the nearest row before it whose hash differs in at most `bits` bits; ties go to the earliest."""
+    hashes = _unpack(frame["phash"].tolist())
+    found = {}
+    for start in range(0, len(hashes), _BLOCK):
+        block = hashes[start : start + _BLOCK]
+        distances = np.zeros((len(block), start + len(block)), np.uint16)
+        for word in range(hashes.shape[1]):
+            distances += np.bitwise_count(block[:, word, None] ^ hashes[None, : start + len(block), word])
+        for offset, row in enumerate(distances):
+            before = row[: start + offset]
+            if before.size and before.min() <= bits:
+                found[frame.index[start + offset]] = frame.index[int(before.argmin())]
+    return found
+
+
+def _unpack(hashes: list[str]) -> NDArray[np.uint64]:
+    """Read hexadecimal hashes into 64-bit words, (images, words)."""
+    if not hashes:
+        return np.zeros((0, 1), np.uint64)
+    raw = np.frombuffer(b"".join(bytes.fromhex(text) for text in hashes), np.uint8)
+    return raw.reshape(len(hashes), -1).view(np.uint64)

@@ -1,0 +1,105 @@
+"""Example crops of defect types: a user's folders, copied into the surface's ledger, and prepared from there."""
+
+import hashlib
+from pathlib import Path
+
+from PIL import Image
+
+from pipelines.core.errors import ImageError, SourceError
+from pipelines.core.paths import inside
+from pipelines.core.progress import track
+from pipelines.core.records import Record
+from pipelines.data.intake import copy_file
+from pipelines.data.layouts.listing import check_inside, folders, photographs, relative, require_folder
+from pipelines.imaging.decoding import decode_photograph
+from pipelines.imaging.measures import shrink
+
+SOUND_WORDS = ("perfect", "good", "sound")
+_SIDE = 256  # longer side of a prepared crop: twice what is looked at
+_LEAST = 3
+
+
+class TypesIntake(Record):
+    """What was taken in: example crops by type, in all and new or changed."""
+
+    examples: dict[str, int]
+    new: int
+    removed: int
+
+
+def take_in_types(source: Path, kept: Path, max_megapixels: float, *, prune: bool = False) -> TypesIntake:
+    """Copy folders of crops, one a type, to `kept`; `perfect`, `good` and `sound` hold what is no defect.
+
+    All are decoded before any is copied. Crops that vanished at the source are kept, unless `prune`.
+
+    Raises:
+        SourceError: for a folder without subfolders of crops, a type of too few, or a crop that cannot be read.
+    """
+    source = source.resolve()
+    require_folder(source)
+    found = {file: _target(file) for place in folders(source) for file in photographs(place)}
+    _check(source, found, max_megapixels)
+    stale = [file for file, name in found.items() if not _same(file, inside(kept, name))]
+    for file in track(stale, len(stale), "copy"):
+        copy_file(file, inside(kept, found[file]))
+    gone = [p for p in _files(kept) if relative(p, kept) not in set(found.values())] if prune else []
+    for path in gone:
+        path.unlink()
+    counts = {place.name: len(photographs(place)) for place in folders(kept)}
+    return TypesIntake(examples={n: c for n, c in counts.items() if c}, new=len(stale), removed=len(gone))
+
+
+def _target(file: Path) -> str:
+    name = file.parent.name
+    return f"{'sound' if name.lower() in SOUND_WORDS else name}/{file.name}"
+
+
+def _check(source: Path, found: dict[Path, str], max_megapixels: float) -> None:
+    if not found:
+        raise SourceError(
+            f"{source} holds no folders of crops", cure="make one folder a type, for example crack/, knot/ and sound/"
+        )
+    check_inside(source, [relative(file, source) for file in found])
+    if len(set(found.values())) < len(found):
+        raise SourceError(
+            f"{source}: crops of one name lie in more than one of {', '.join(SOUND_WORDS)}",
+            cure="put sound crops into one folder",
+        )
+    names = [name.split("/")[0] for name in found.values()]
+    for name in sorted(set(names)):
+        if names.count(name) < _LEAST:
+            raise SourceError(
+                f"{source / name} holds {names.count(name)} crops, expected at least {_LEAST}",
+                cure="add examples of this type, or move its folder away",
+            )
+    for file in track(sorted(found), len(found), "read crops"):
+        try:
+            decode_photograph(file, max_megapixels)
+        except ImageError as error:
+            raise SourceError(f"{file}: {error.problem}", cure=error.cure) from error
+
+
+def _same(file: Path, copy: Path) -> bool:
+    return copy.is_file() and copy.read_bytes() == file.read_bytes()
+
+
+def _files(kept: Path) -> list[Path]:
+    return sorted(inside(kept, relative(p, kept)) for place in folders(kept) for p in photographs(place))
+
+
+def prepare_types(kept: Path, out: Path, max_megapixels: float) -> set[Path]:
+    """Write each example as out/TYPE/HASH.png, upright RGB of at most 256 px, and return the files.
+
+    A file is named by its content: names of the user's may differ in case or ending alone.
+    """
+    written = set()
+    for file in _files(kept):
+        data = file.read_bytes()
+        target = out / file.parent.name / f"{hashlib.sha256(data).hexdigest()[:24]}.png"
+        written.add(target)
+        crop = shrink(decode_photograph(data, max_megapixels).image, _SIDE)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        part = target.with_suffix(".part")
+        Image.fromarray(crop).save(part, "PNG", compress_level=1)
+        part.replace(target)
+    return written

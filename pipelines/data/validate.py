@@ -1,0 +1,94 @@
+"""Stage: measure every photograph of a surface once, and judge the manifest."""
+
+import logging
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from pipelines.core.errors import KnotwatchError, explain_os_error
+from pipelines.core.files import write_whole
+from pipelines.core.paths import find_project
+from pipelines.core.results import Verdict
+from pipelines.core.reuse import hash_modules, keep_for_reuse, may_reuse
+from pipelines.core.surface_settings import SurfaceSettings, read_surface
+from pipelines.data import intake
+from pipelines.data.expectations import judge
+from pipelines.data.layouts import read_source
+from pipelines.data.manifest import assign_groups, assign_parts, measure_rows, read_manifest, write_manifest
+from pipelines.data.review_ledger import Reviewed, read_reviews
+
+_CODE = hash_modules(
+    "pipelines.data.manifest",
+    "pipelines.data.review_ledger",
+    *(f"pipelines.imaging.{name}" for name in ("decoding", "depth", "measures")),
+)
+
+log = logging.getLogger(__name__)
+
+
+def build_manifest(
+    source: Path,
+    arrivals: dict[str, int],
+    settings: SurfaceSettings,
+    known: pd.DataFrame | None,
+    reviews: Sequence[Reviewed] = (),
+) -> pd.DataFrame:
+    """Measure what is new, then group and part the images. `arrivals` maps a path to the number of its batch.
+
+    A reviewed photograph that the source did not have before is an image of its own.
+    """
+    rows = [*read_source(settings.source.layout, source), *(review.as_row() for review in reviews)]
+    frame = measure_rows(rows, source, settings.validation, known, {review.sha256: review for review in reviews})
+    # What the ledger does not know yet came last. The order decides groups and parts, and is not part of the data:
+    # the same images in the same parts are the same data version, however they came.
+    latest = max(arrivals.values(), default=0) + 1
+    frame = frame.assign(arrival=[arrivals.get(path, latest) for path in frame["path"]])
+    own = frame["path"].isin([review.image for review in reviews])
+    frame = frame[~own | (frame["arrival"] == frame.groupby("sha256")["arrival"].transform("min"))]
+    frame = assign_groups(frame.sort_values("path", ignore_index=True), settings.validation.near_duplicate_bits)
+    return assign_parts(frame, settings.parts)
+
+
+def validate(manifest: pd.DataFrame, settings: SurfaceSettings, docs: Path | None) -> Verdict:
+    """Judge a manifest. A verdict is always left, also a bad one."""
+    return judge(manifest, settings.validation, docs)
+
+
+def read_arrivals(path: Path) -> dict[str, int]:
+    """Read the ledger: which batch each file came with."""
+    frame = intake.read_arrivals(path)
+    return dict(zip(frame["path"], frame["arrival"], strict=True))
+
+
+def main(name: str) -> None:
+    """Run the stage for one surface, as dvc.yaml does."""
+    started = time.monotonic()
+    project = find_project()
+    paths = project.surface(name)
+    settings = read_surface(project, name)
+    note = paths.manifest.with_name("manifest.made-by.json")
+    known = read_manifest(paths.manifest) if may_reuse(paths.manifest, note, _CODE) else None
+    arrivals, reviews = read_arrivals(paths.arrivals), read_reviews(paths.ledger)
+    manifest = build_manifest(paths.source, arrivals, settings, known, reviews)
+    verdict = validate(manifest, settings, paths.reports / "validation")
+    write_manifest(manifest, paths.manifest)
+    keep_for_reuse(paths.manifest, note, _CODE)
+    write_whole(paths.verdict, verdict.model_dump_json(indent=1) + "\n")
+    log.info(
+        "validate %s: %d images, %d quarantined, %d duplicates, %.1f s",
+        *(name, verdict.images, len(verdict.quarantined), len(verdict.duplicates), time.monotonic() - started),
+    )
+
+
+if __name__ == "__main__":
+    logging.basicConfig(format="%(message)s")
+    log.setLevel(logging.INFO)
+    try:
+        main(sys.argv[1])
+    except KnotwatchError as error:
+        sys.exit(f"{error}")
+    except OSError as error:
+        sys.exit(f"{explain_os_error(error)}")

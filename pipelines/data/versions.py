@@ -1,0 +1,236 @@
+"""Data versions: DVC's stages for one surface, what they made, and how to bring it back."""
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from pipelines.core.errors import BusyError, ToolError
+from pipelines.core.files import write_whole
+from pipelines.core.parsing import parse_yaml, read_record
+from pipelines.core.paths import Project, SurfacePaths
+from pipelines.core.records import Record
+from pipelines.data.dvc_files import DvcFile, check_listings, read_lock, read_pointer, read_stage
+
+STAGES = ("validate", "preprocess")
+_POINTERS = ("source.dvc", "ledger.dvc")
+_INDEX = "restore it from git; knotwatch itself keeps it"
+
+
+class DataVersion(Record):
+    """A surface's data at one time: DVC's lock entries, the pointers to its raw files, and its settings.
+
+    `version` is the hash of what the stages made, and of nothing else: two ways to the same data have one version.
+    """
+
+    version: str
+    lock: dict[str, Any]
+    pointers: dict[str, str]
+    settings: str
+
+
+def run_dvc(project: Project, *words: str, quiet: bool = True) -> str:
+    """Run a DVC command in the project's folder and return its output.
+
+    Raises:
+        BusyError: where another DVC command holds the project.
+        ToolError: with DVC's own last words.
+    """
+    _check_index(project)
+    # dvc.yaml says `python`: it must be this one, also where the environment was not activated.
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+    done = subprocess.run(  # noqa: S603 - our own interpreter; words are checked names
+        [sys.executable, "-m", "dvc", *words],
+        cwd=project.root,
+        env={**os.environ, "PATH": path},
+        stdout=subprocess.PIPE if quiet else sys.stderr,
+        stderr=subprocess.PIPE if quiet else None,
+        text=True,
+        check=False,
+    )
+    said = f"{done.stdout or ''}{done.stderr or ''}".strip()
+    if done.returncode == 0:
+        return done.stdout or ""
+    if "Unable to acquire lock" in said:
+        raise BusyError(
+            "another DVC command is running in this project", cure="wait until it ends, then run this again"
+        )
+    raise ToolError(f"`dvc {' '.join(words)}` failed: {said[-1500:]}", cure="mend what it names, then run this again")
+
+
+def _check_index(project: Project) -> None:
+    """Refuse a list of surfaces that DVC would make paths outside of the project of, and empty before a stage runs."""
+    path = project.surfaces_index
+    if not path.is_file():
+        return
+    try:
+        found = parse_yaml(path.read_text("utf-8"))
+        names = (found.get("surfaces") or []) if isinstance(found, dict) else None
+    except ValueError as error:
+        raise ToolError(f"{path} is damaged: {error}", cure=_INDEX) from error
+    if not isinstance(names, list):
+        raise ToolError(f"{path} holds no list of surfaces", cure=_INDEX)
+    for name in names:
+        project.surface(str(name))
+
+
+def stage_names(surface: str) -> list[str]:
+    return [f"{stage}@{surface}" for stage in STAGES]
+
+
+def is_current(project: Project, surface: str) -> bool:
+    """Tell whether the surface's stages are up to date with its raw files, settings and code."""
+    if data_version(project, surface) is None:
+        return False
+    return not json.loads(run_dvc(project, "status", "--json", *stage_names(surface)))
+
+
+def lock_entries(project: Project, surface: str) -> dict[str, Any]:
+    """Read what dvc.lock says of a surface's own stages."""
+    stages = read_lock(project.dvc_lock).get("stages", {})
+    return {name: stages[name] for name in stage_names(surface) if name in stages}
+
+
+def data_version(project: Project, surface: str) -> str | None:
+    """Return the hash of the surface's own stage outputs, 16 hex digits; None before all were made of the same data."""
+    entries = lock_entries(project, surface)
+    if len(entries) < len(STAGES):
+        return None
+    validate, preprocess = (read_stage(entries[name], f"{project.dvc_lock}: {name}") for name in stage_names(surface))
+    made = {out.path: out.md5 for out in validate.outs}
+    read = {dep.path: dep.md5 for dep in preprocess.deps if dep.path in made}
+    if any(made[path] != md5 for path, md5 in read.items()):
+        # Validation ran again and stopped there: what is prepared belongs to an earlier manifest.
+        return None
+    outs = sorted((out.path, out.md5) for stage in (validate, preprocess) for out in stage.outs)
+    return hashlib.sha256(json.dumps(outs).encode()).hexdigest()[:16]
+
+
+def capture(project: Project, surface: str) -> DataVersion:
+    """Take down what brings the current data back, and keep a copy in the project."""
+    version = data_version(project, surface)
+    if version is None:
+        raise ToolError(f"the stages of '{surface}' have not run", cure="run `dvc repro`")
+    paths = project.surface(surface)
+    kept = DataVersion(
+        version=version,
+        lock=lock_entries(project, surface),
+        pointers={p.name: p.read_text("utf-8") for p in _pointers(paths)},
+        settings=paths.settings.read_text("utf-8"),
+    )
+    write_whole(_kept(project, surface, version), kept.model_dump_json(indent=1))
+    return kept
+
+
+def kept_versions(project: Project, surface: str) -> list[str]:
+    """List the data versions that this project remembers, the one used last at the end."""
+    folder = _kept(project, surface, "x").parent
+    return [p.stem for p in sorted(folder.glob("*.json"), key=lambda p: p.stat().st_mtime)]
+
+
+def read_kept(project: Project, surface: str, version: str) -> DataVersion | None:
+    """Read a remembered data version by its name or an unambiguous beginning of it."""
+    found = [v for v in kept_versions(project, surface) if v.startswith(version)]
+    if len(found) != 1:
+        return None
+    return read_record(DataVersion, _kept(project, surface, found[0]), "use another data version")
+
+
+def restore(project: Project, surface: str, kept: DataVersion, refresh: Callable[[], None]) -> None:
+    """Bring a data version back: raw files, settings, manifest and prepared images, byte for byte.
+
+    `refresh` lists the surfaces for dvc.yaml again once the settings are there. Where DVC lacks the files, all is put
+    back as it was.
+
+    Raises:
+        ToolError: where the version names files that are not the surface's, or DVC cannot bring its files.
+    """
+    paths = project.surface(surface)
+    outs = _check_own(project, surface, kept)
+    files = [*(paths.raw / name for name in _POINTERS), paths.settings, project.dvc_lock]
+    before = {file: file.read_bytes() if file.is_file() else None for file in files}
+    for name, text in kept.pointers.items():
+        write_whole(paths.raw / name, text)
+    write_whole(paths.settings, kept.settings)
+    lock = read_lock(project.dvc_lock)
+    stages = {**lock.get("stages", {}), **kept.lock}
+    write_whole(project.dvc_lock, yaml.safe_dump({**lock, "stages": stages}, sort_keys=False))
+    targets = [str((paths.raw / name).relative_to(project.root)) for name in kept.pointers]
+    targets += stage_names(surface)
+    try:
+        refresh()
+        _check_cached(project, surface)
+        refuse_listings(project, outs)
+        run_dvc(project, "checkout", "--force", *targets)
+    except BaseException:
+        for file, data in before.items():
+            if data is None:
+                file.unlink(missing_ok=True)
+            else:
+                write_whole(file, data)
+        refresh()
+        raise
+
+
+def _check_cached(project: Project, surface: str) -> None:
+    """Raise ToolError where DVC's cache lacks something, before a checkout deletes what is there."""
+    status = json.loads(run_dvc(project, "data", "status", "--json", "--granular") or "{}")
+    own = (f"data/raw/{surface}/", f"data/work/{surface}/")
+    missing = [name for name in status.get("not_in_cache", []) if name.startswith(own)]
+    if missing:
+        raise ToolError(
+            f"DVC's cache here lacks {len(missing)} files of this version of '{surface}', e.g. {missing[0]}",
+            cure="fetch them from your DVC remote, where they were pushed",
+        )
+
+
+def _check_own(project: Project, surface: str, kept: DataVersion) -> list[DvcFile]:
+    """Return what a version names; refuse files outside the surface: it may come from a shared MLflow server."""
+    foreign = sorted(set(kept.pointers) - set(_POINTERS)) + sorted(set(kept.lock) - set(stage_names(surface)))
+    outs: list[DvcFile] = []
+    work = project.surface(surface).work.relative_to(project.root).as_posix()
+    try:
+        for name, text in kept.pointers.items():
+            outs += read_pointer(name, text, name)
+        for name, entry in kept.lock.items():
+            made = read_stage(entry, name).outs
+            foreign += [out.path for out in made if not out.path.startswith(f"{work}/")]
+            outs += made
+    except ToolError as error:
+        foreign.append(error.problem)
+    if foreign:
+        raise ToolError(
+            f"data version {kept.version} names '{foreign[0]}', which is not of '{surface}'",
+            cure="do not use this version",
+        )
+    return outs
+
+
+def refuse_listings(project: Project, outs: Iterable[DvcFile]) -> None:
+    """Raise ToolError where a folder among `outs`, as DVC's cache lists it, holds a file outside of it."""
+    folders = [out for out in outs if str(out.md5).endswith(".dir")]
+    if folders:
+        check_listings(Path(run_dvc(project, "cache", "dir").strip()), folders)
+
+
+def forget_lock_entries(project: Project, surface: str) -> None:
+    """Remove a surface's entries from dvc.lock."""
+    lock = read_lock(project.dvc_lock)
+    if not lock.get("stages"):
+        return
+    stages = {k: v for k, v in lock.get("stages", {}).items() if k not in stage_names(surface)}
+    write_whole(project.dvc_lock, yaml.safe_dump({**lock, "stages": stages}, sort_keys=False))
+
+
+def _pointers(paths: SurfacePaths) -> list[Path]:
+    return [paths.raw / name for name in _POINTERS if (paths.raw / name).is_file()]
+
+
+def _kept(project: Project, surface: str, version: str) -> Path:
+    return project.state / "versions" / surface / f"{version}.json"

@@ -1,0 +1,194 @@
+"""A registered version, ready to inspect images: map, score, verdict and named defects."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from pipelines.core.errors import ModelError, ScoreError
+from pipelines.core.geometry import Box, Defect
+from pipelines.core.paths import inside
+from pipelines.detector.checksums import check_folder
+from pipelines.detector.scan import MapsTiles, RegionScan, scan_region
+from pipelines.detector.types import blank_regions, find_namer
+from pipelines.detector.version import TOLERANCES, read_info
+from pipelines.imaging.components import find_defects, pixel_level
+from pipelines.imaging.image_score import border_width, image_score, inner_part, score_level
+from pipelines.imaging.roi import find_region
+from pipelines.metrics.normalization import block_peaks, own_scale
+from pipelines.models.openvino.runtime import DEVICE, PROCESSOR, TileModel
+
+# How much higher than usual the median of a map is where another species is photographed: planed oak against walnut and
+# alder, of features that know neither, 1.16 and more; photographs of one species differ by some per cent.
+_FOREIGN = 1.15
+
+
+class Judged(NamedTuple):
+    """What a region's map comes to: score, verdict and defects, and how many regions were judged sound and left out."""
+
+    score: float
+    anomalous: bool
+    defects: tuple[Defect, ...]
+    sound: int
+
+
+class Scan(NamedTuple):
+    """A photograph's anomaly map (H, W) float32, 0 outside `region`; its score, verdict and defects.
+
+    `sound` regions were judged sound: the map still shows them, but score, verdict and defects leave them out.
+    `foreign` says that the photograph belongs to no kind of surface that was trained on (trained without labels only).
+    """
+
+    map: NDArray[np.float32]
+    score: float
+    anomalous: bool
+    region: Box
+    defects: tuple[Defect, ...] = ()
+    sound: int = 0
+    foreign: bool = False
+
+
+class Detector:
+    """A registered version, ready to look at photographs.
+
+    Its files must be those that were registered; `registered` is the registry's word for them, where that is known. On
+    another device than the processor it first shows that it scores its reference tiles as it did when it was made.
+
+    Raises:
+        ModelError: where the folder holds no version, a damaged one, or one that scores otherwise on such a device.
+    """
+
+    def __init__(self, folder: Path, device: str = PROCESSOR, registered: str = "") -> None:
+        self.folder = folder
+        # Before anything is made of them: a damaged network can end the process that loads it.
+        check_folder(folder, registered)
+        self.info = read_info(folder)
+        self._model = TileModel(folder, self.info.precision, device)
+        self._namer = find_namer(folder)
+        if device != PROCESSOR:
+            self._check_device(device)
+
+    @property
+    def network(self) -> MapsTiles:
+        """The exported network by itself, whose maps are raw."""
+        return self._model
+
+    def scan_region(self, region: NDArray[np.uint8], network: MapsTiles | None = None) -> RegionScan:
+        """Scan a prepared region; map and score are on the version's scale. `network` may stand in for its own."""
+        raw = scan_region(network or self._model, self.info.plan, self.info.score_rule, region)
+        scaled = raw.map / np.float32(self.info.map_divisor)
+        score = raw.score / self.info.image_divisor
+        self._check_finite(scaled, score)
+        usual = self.info.usual_reach
+        lowered = 1.0 if usual is None else own_scale(block_peaks(scaled), usual)
+        if lowered > 1:
+            scaled /= np.float32(lowered)
+        return RegionScan(scaled, score / lowered, lowered)
+
+    def _check_finite(self, region_map: NDArray[np.float32], score: float) -> None:
+        """Raise ScoreError for what is above no threshold and below none: every verdict on it would be "good"."""
+        if not (np.isfinite(score) and np.isfinite(region_map).all()):
+            raise ScoreError(
+                f"the model of '{self.info.surface}' in {self.folder} gives a score or map that is not finite",
+                cure="its files are damaged or it was badly fitted: return to another version, or retrain",
+            )
+
+    def scan(self, photograph: NDArray[np.uint8], network: MapsTiles | None = None) -> Scan:
+        """Scan a photograph (H, W, 3) as a person sees it; `network` may stand in for the version's own.
+
+        The verdict is the image score's alone: defects say where to look, and now and then a sound photograph has one.
+        """
+        box = find_region(photograph, self.info.region)
+        region = photograph[box.top : box.bottom, box.left : box.right]
+        found = self.scan_region(region, network)
+        judged = self.judge(region, found)
+        whole = np.zeros(photograph.shape[:2], np.float32)
+        whole[box.top : box.bottom, box.left : box.right] = found.map
+        defects = tuple(_move(defect, box) for defect in judged.defects)
+        return Scan(whole, judged.score, judged.anomalous, box, defects, judged.sound, self._is_foreign(found))
+
+    def _is_foreign(self, found: RegionScan) -> bool:
+        """Tell whether the whole photograph is more unusual than those that were trained on, not only places of it."""
+        usual = self.info.usual_level
+        return usual is not None and found.lowered * float(np.median(found.map)) > _FOREIGN * usual
+
+    def judge(self, region: NDArray[np.uint8], found: RegionScan) -> Judged:
+        """Find and name the defects of a region (H, W, 3), and give the verdict without what is sound after all.
+
+        The threshold was set with nothing left out: leaving out can only lower a score, so the promise holds.
+        """
+        anomalous = self.is_anomalous(found.score)
+        defects = self._find_defects(found.map, anomalous)
+        if self._namer is None:
+            return Judged(found.score, anomalous, defects, 0)
+        named = self._namer.sort(region, defects)
+        if not named.sound:
+            return Judged(found.score, anomalous, named.defects, 0)
+        left = image_score(blank_regions(found.map, named.sound), self.info.score_rule)
+        score = left * self.info.map_divisor / self.info.image_divisor
+        return Judged(score, self.is_anomalous(score), named.defects, len(named.sound))
+
+    def _find_defects(self, region_map: NDArray[np.float32], anomalous: bool) -> tuple[Defect, ...]:
+        """List a region's defects; where an anomalous one has none, those pixels that made its score what it is.
+
+        The pixel threshold may exceed every pixel of a faint but wide defect, which the image score still sees.
+        """
+        rule, settings = self.info.score_rule, self.info.defects
+        level = pixel_level(self.info.pixel_threshold.threshold, settings, anomalous=anomalous)
+        defects = find_defects(region_map, level, settings)
+        if defects or not anomalous:
+            return defects
+        border = border_width(region_map, rule)
+        # At this level itself, so that the pixels are exactly those: no spreading.
+        lowest = np.nextafter(np.float32(score_level(region_map, rule)), np.float32(0))
+        exactly = settings.model_copy(update={"low": 1.0})
+        return find_defects(inner_part(region_map, rule), float(lowest), exactly, (border, border))
+
+    def is_anomalous(self, score: float) -> bool:
+        """Give the verdict: the one function that calibration sets the threshold for."""
+        return score > self.info.image_threshold.threshold
+
+    def _check_device(self, device: str) -> None:
+        if not self.info.references:
+            raise ModelError(
+                f"{self.folder} has no reference tiles, so that nothing tells whether {device} scores as it should",
+                cure=f"unset {DEVICE}, or retrain",
+            )
+        try:
+            self.check_references()
+        except ModelError as error:
+            raise ModelError(f"on {device}, {error.problem}", cure=f"unset {DEVICE}") from error
+
+    def check_references(self, tolerance: float | None = None) -> None:
+        """Score the stored reference tiles again; the relative tolerance is that of the version's precision.
+
+        Raises:
+            ModelError: where a tile's raw map does not come out as it did when the version was made.
+        """
+        allowed = TOLERANCES[self.info.precision] if tolerance is None else tolerance
+        for reference in self.info.references:
+            with Image.open(inside(self.folder / "reference", reference.file)) as file:
+                tile = np.asarray(file.convert("RGB"))
+            found = self._model.infer(tile[None])[0]
+            for name, value, stored in (
+                ("mean", float(found.mean()), reference.mean),
+                ("peak", float(found.max()), reference.peak),
+            ):
+                if not abs(value - stored) <= allowed * max(abs(stored), 1e-6):
+                    raise ModelError(
+                        f"{self.folder}: tile {reference.file} has a {name} of {value:.6g}, stored was {stored:.6g}",
+                        cure="its files were changed or this machine computes otherwise: do not use this version",
+                    )
+
+
+def _move(defect: Defect, region: Box) -> Defect:
+    """Bring a defect from pixels of the region of interest to those of the photograph."""
+    x, y = region.left, region.top
+    left, top, right, bottom = defect.box
+    moved = {
+        "box": Box(left + x, top + y, right + x, bottom + y),
+        "outline": tuple((px + x, py + y) for px, py in defect.outline),
+    }
+    return defect.model_copy(update=moved)

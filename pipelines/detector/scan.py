@@ -1,0 +1,66 @@
+"""A region of interest, tile by tile, to its anomaly map and image score."""
+
+import hashlib
+from typing import NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipelines.core.geometry import TilePlan
+from pipelines.imaging.image_score import ScoreRule, image_score
+from pipelines.imaging.tiling import Stitcher, cut_tiles
+
+
+class RegionScan(NamedTuple):
+    """A region's map (H, W) float32 and its image score, raw or on the version's scale.
+
+    Both were divided by `lowered` where the photograph's sound surface reaches higher than usual.
+    """
+
+    map: NDArray[np.float32]
+    score: float
+    lowered: float = 1.0
+
+
+class MapsTiles(Protocol):
+    """Anything that gives raw maps (n, h, w) float32 of tiles (n, h, w, 3) uint8."""
+
+    def infer(self, tiles: NDArray[np.uint8]) -> NDArray[np.float32]: ...
+
+
+def scan_region(model: MapsTiles, plan: TilePlan, rule: ScoreRule, region: NDArray[np.uint8]) -> RegionScan:
+    """Scan a region of interest (H, W, 3) tile by tile; the result is raw, not on a version's scale."""
+    stitcher = Stitcher(plan, region.shape[0], region.shape[1])
+    for tile, position in cut_tiles(region, plan):
+        stitcher.add(model.infer(tile[None])[0], position)
+    stitched = stitcher.result()
+    return RegionScan(stitched, image_score(stitched, rule))
+
+
+class Remembering:
+    """A network in front of another, which computes no tile again that it was shown before `learn_no_more`.
+
+    A defect that is planted into a large photograph changes a few of its tiles; the maps of the others are known.
+    """
+
+    def __init__(self, network: MapsTiles) -> None:
+        self._network = network
+        self._known: dict[bytes, NDArray[np.float32]] = {}
+        self._learns = True
+
+    def learn_no_more(self) -> None:
+        """Keep what is known, and compute what is new each time: a planted defect is not seen twice."""
+        self._learns = False
+
+    def infer(self, tiles: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Return the raw maps (n, h, w) of tiles (n, h, w, 3)."""
+        return np.concatenate([self._infer_one(tile[None]) for tile in tiles])
+
+    def _infer_one(self, tile: NDArray[np.uint8]) -> NDArray[np.float32]:
+        mark = hashlib.blake2b(tile.tobytes(), digest_size=16).digest()
+        found = self._known.get(mark)
+        if found is None:
+            found = self._network.infer(tile)
+            if self._learns:
+                self._known[mark] = found
+        return found

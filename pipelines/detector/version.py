@@ -1,0 +1,102 @@
+"""What a version's folder says of it: model.json, calibration.json, and the reference tiles."""
+
+from pathlib import Path
+
+from pydantic import Field, ValidationError, model_validator
+
+from pipelines.core.errors import ModelError
+from pipelines.core.geometry import TilePlan
+from pipelines.core.paths import InsidePath
+from pipelines.core.records import FiniteRecord, Precision
+from pipelines.core.results import Promise
+from pipelines.core.surface_settings import DefectSettings, RegionSettings
+from pipelines.detector.checksums import read_checked
+from pipelines.imaging.image_score import ScoreRule
+from pipelines.metrics.normalization import Reach
+
+SCHEMA = 1
+CALIBRATION = "calibration.json"
+# How far mean and peak of a reference tile's map may lie from what was stored: another processor adds up in another
+# order, and one without a version's precision computes it in float32. Measured on sound and defective tiles of PaDiM
+# and EfficientAD: bf16 against float32 up to 2.1 % in the peak. int8 sums exactly where the processor has instructions
+# for it; others may saturate.
+TOLERANCES = {Precision.F32: 1e-3, Precision.BF16: 3e-2, Precision.INT8: 5e-2}
+
+
+class Reference(FiniteRecord):
+    """A tile stored with the version, and the mean and peak of its raw map: what any machine can check itself by."""
+
+    file: InsidePath = Field(pattern=r"^[\w-]+\.png$")  # a name, never a path
+    mean: float
+    peak: float
+
+
+class VersionInfo(FiniteRecord):
+    """model.json: all of a version that is not its network. `precision` is what its scores were made with.
+
+    A version that was trained without labels has `usual_level`, the highest median of a map among its photographs, and
+    `usual_reach`, how high the sound surface of the median one reaches; older ones have no `usual_reach`.
+    `usual_pixels` is the size of the largest photograph that it was trained on; older ones have none.
+    """
+
+    schema_version: int = Field(default=SCHEMA, le=SCHEMA)
+    surface: str
+    algorithm: str
+    data_version: str
+    precision: Precision = Precision.F32
+    region: RegionSettings
+    max_megapixels: float = Field(default=200.0, gt=0)
+    plan: TilePlan
+    score_rule: ScoreRule
+    map_divisor: float = Field(gt=0)
+    image_divisor: float = Field(gt=0)
+    image_threshold: Promise
+    pixel_threshold: Promise
+    defects: DefectSettings = DefectSettings()
+    usual_level: float | None = None
+    usual_reach: Reach | None = None
+    usual_pixels: int | None = None
+    references: tuple[Reference, ...] = ()
+
+    @model_validator(mode="after")
+    def _tiles_cover_the_region(self) -> "VersionInfo":
+        if not self.plan.covers:
+            raise ValueError("plan: the strides of a grid lie between 1 and the tile's side")
+        return self
+
+
+class Calibration(FiniteRecord):
+    """calibration.json: what the calibrate part looked like, for later photographs to be compared with.
+
+    `scores` are on the version's scale; empty where no sound photograph was held out. `measures` are those of the
+    regions of interest (pipelines/imaging/measures.py), a list for each measure.
+    """
+
+    scores: tuple[float, ...] = ()
+    measures: dict[str, tuple[float, ...]] = Field(default_factory=dict)
+
+
+def read_info(folder: Path) -> VersionInfo:
+    """Read model.json; raise ModelError where it is missing, damaged or of a newer schema."""
+    path = folder / "model.json"
+    if not path.is_file():
+        raise ModelError(f"no model.json in {folder}", cure="retrain, or restore the model's folder")
+    try:
+        return VersionInfo.model_validate_json(read_checked(folder, path.name))
+    except ValidationError as error:
+        raise ModelError(
+            f"{path} is not a model of schema {SCHEMA}: {error.errors()[0]['loc']} {error.errors()[0]['msg']}",
+            cure="upgrade knotwatch if the model is newer, else retrain",
+        ) from error
+
+
+def read_calibration(folder: Path) -> Calibration | None:
+    """Read calibration.json; None for a version that was made before there was one."""
+    path = folder / CALIBRATION
+    if not path.is_file():
+        return None
+    try:
+        return Calibration.model_validate_json(read_checked(folder, path.name))
+    except ValidationError as error:
+        found = f"{error.errors()[0]['loc']} {error.errors()[0]['msg']}"
+        raise ModelError(f"{path} is damaged: {found}", cure="retrain, or restore it") from error

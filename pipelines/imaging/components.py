@@ -1,0 +1,125 @@
+"""From an anomaly map to defects: connected regions, each with its outline and its figures."""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from pipelines.core.geometry import Box, Defect
+from pipelines.core.surface_settings import DefectSettings
+
+
+class _Region(NamedTuple):
+    """One region cut out of its map: where its box begins, its pixels and the map there, both (h, w)."""
+
+    left: int
+    top: int
+    pixels: NDArray[np.bool_]
+    map: NDArray[np.float32]
+
+
+def find_defects(
+    anomaly_map: NDArray[np.float32], threshold: float, settings: DefectSettings, corner: tuple[int, int] = (0, 0)
+) -> tuple[Defect, ...]:
+    """List the defects of a map (H, W), the highest peak first.
+
+    Hysteresis (Canny 1986): a region holds a pixel above `threshold` (see `pixel_level`) and spreads as far as the map
+    exceeds `settings.low` times that, because the threshold is so high that hardly a sound photograph reaches it, and
+    would cut a defect into its brightest pieces.
+
+    `corner` is the map's (left, top) in the photograph; boxes and outlines are in the photograph's pixels.
+    """
+    x, y = corner
+    found = [_describe(region, x, y) for region in _find_regions(anomaly_map, threshold, settings)]
+    return tuple(sorted(found, key=lambda defect: -defect.score))
+
+
+def pixel_level(threshold: float, settings: DefectSettings, *, anomalous: bool) -> float:
+    """Return the level that one pixel of a region exceeds, on a version's scale.
+
+    A photograph that is anomalous already is searched more closely, yet not below 1, where sound pixels would be found
+    everywhere: 99 % of them lie below.
+
+    >>> [pixel_level(t, DefectSettings(anomalous=0.75), anomalous=True) for t in (2.0, 1.2, 0.9)]
+    [1.5, 1.0, 0.9]
+    """
+    return max(threshold * settings.anomalous, min(threshold, 1.0)) if anomalous else threshold
+
+
+def marked_share(anomaly_map: NDArray[np.float32], threshold: float, settings: DefectSettings) -> float:
+    """Return the share of a map's area that lies in regions; it falls as the threshold rises."""
+    regions = _find_regions(anomaly_map, threshold, settings)
+    return sum(int(region.pixels.sum()) for region in regions) / anomaly_map.size
+
+
+def draw_regions(defects: tuple[Defect, ...], height: int, width: int) -> NDArray[np.uint8]:
+    """Fill outlines into a mask (H, W): 0 sound, n the n-th defect; holes are filled, and what lies outside is cut."""
+    mask = np.zeros((height, width), np.uint8 if len(defects) < 256 else np.uint16)
+    for number, defect in enumerate(defects, 1):
+        cv2.fillPoly(mask, [np.array(defect.outline, np.int32)], number)
+    return mask
+
+
+def _find_regions(anomaly_map: NDArray[np.float32], threshold: float, settings: DefectSettings) -> Iterator[_Region]:
+    seeds = anomaly_map > threshold
+    if not seeds.any():
+        return
+    spread = (anomaly_map > threshold * settings.low).astype(np.uint8)
+    # Eight neighbours: a hairline crack may run along a diagonal.
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(spread, connectivity=8, ltype=cv2.CV_32S)
+    for label in np.unique(labels[seeds]):
+        left, top, width, height, area = (int(value) for value in stats[label])
+        if area < _least_pixels(settings):
+            continue
+        place = (slice(top, top + height), slice(left, left + width))
+        yield _Region(left, top, labels[place] == label, anomaly_map[place])
+
+
+def _describe(region: _Region, x: int, y: int) -> Defect:
+    """Measure one region; (x, y) is where its map lies in the photograph."""
+    height, width = region.pixels.shape
+    left, top = region.left + x, region.top + y
+    contours, _ = cv2.findContours(
+        region.pixels.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE, offset=(left, top)
+    )
+    points = contours[0].reshape(-1, 2)
+    orientation, length, breadth = _measure_axes(points)
+    scores = region.map[region.pixels]
+    return Defect(
+        box=Box(left, top, left + width, top + height),
+        outline=tuple((int(px), int(py)) for px, py in points),
+        area=int(region.pixels.sum()),
+        orientation=orientation,
+        length=length,
+        width=breadth,
+        score=float(scores.max()),
+        mean_score=float(scores.mean(dtype=np.float64)),
+    )
+
+
+def _measure_axes(points: NDArray[np.int32]) -> tuple[float, float, float]:
+    """Return orientation, length and width of the smallest rectangle around pixels (n, 2).
+
+    The orientation is that of the long side against the horizontal, anticlockwise as a person sees it, degrees in
+    (-90, 90]. Points are the centres of pixels, which reach half a pixel further on either side.
+
+    >>> _measure_axes(np.array([[0, 0], [9, 0], [9, 2], [0, 2]], np.int32))
+    (0.0, 10.0, 3.0)
+    >>> _measure_axes(np.array([[0, 0], [0, 9]], np.int32))
+    (90.0, 10.0, 1.0)
+    """
+    (_, _), (first, second), angle = cv2.minAreaRect(points)
+    if second > first:
+        first, second, angle = second, first, angle + 90
+    # OpenCV turns clockwise, because y points down.
+    turned = -angle % 180
+    orientation = round(turned - 180 if turned > 90 else turned, 2) + 0.0
+    return orientation, round(first + 1, 2), round(second + 1, 2)
+
+
+def _least_pixels(settings: DefectSettings) -> float:
+    if settings.min_area_mm2 is None or settings.pixels_per_mm is None:
+        return settings.min_area
+    return settings.min_area_mm2 * settings.pixels_per_mm**2

@@ -1,0 +1,229 @@
+"""A large batch on its way to one Parquet table: a journal beside it, from which a stopped batch goes on.
+
+The journal, `NAME.part.jsonl`, has one line for the batch and one a photograph, added as soon as the photograph's
+pictures and maps are written. A killed process leaves at most a torn last line, which is cut off.
+"""
+
+import fcntl
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from itertools import islice
+from pathlib import Path
+from typing import IO, TypeVar
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pydantic import ValidationError
+
+from pipelines.core.errors import BusyError, CallError
+from pipelines.core.files import whole_file
+from pipelines.core.records import Record
+from pipelines.core.results import Inspected
+from pipelines.inspection.history import Observation, name_batch, write_batch
+from pipelines.inspection.inputs import Photograph
+
+_SCHEMA = pa.schema(
+    [
+        ("path", pa.string()),
+        ("score", pa.float64()),
+        ("anomalous", pa.bool_()),
+        ("width", pa.int32()),
+        ("height", pa.int32()),
+        ("version", pa.int64()),
+        ("error", pa.string()),
+        ("overlay", pa.string()),
+        ("map", pa.string()),
+        ("defects", pa.int32()),
+        ("sound", pa.int32()),
+        ("foreign", pa.bool_()),
+    ]
+)
+_ROWS = 10_000  # of one row group: what is held in memory while the table is written
+
+log = logging.getLogger(__name__)
+_Line = TypeVar("_Line", bound=Record)
+
+
+class Terms(Record):
+    """What all rows of a batch share. `results` names the folders of pictures, maps and the like."""
+
+    surface: str
+    version: int
+    results: dict[str, str]
+
+
+class Head(Record):
+    """The journal's first line. `name` is the batch's in the history."""
+
+    terms: Terms
+    name: str
+
+
+class Entry(Record):
+    """One photograph's line. `mark` tells whether the file is still the one that was looked at.
+
+    The outlines of regions would outgrow the table: `defects` is their number.
+    """
+
+    mark: str
+    inspected: Inspected
+    observation: Observation
+    defects: int
+
+
+class Counts(Record):
+    """How many photographs a batch holds, were found anomalous, could not be read, and were done by an earlier call."""
+
+    photographs: int
+    anomalous: int
+    unreadable: int
+    before: int = 0
+
+
+class Batch:
+    """A batch of photographs on the way to its table. Made by `open_batch`."""
+
+    def __init__(self, table: Path, name: str, journal: IO[bytes], photographs: Sequence[Photograph]) -> None:
+        self._table, self._name, self._journal = table, name, journal
+        self._marks = {p.file: _mark(p) for p in photographs}
+        done = {entry.mark for entry in _read_entries(table)}
+        self.left = [p for p in photographs if self._marks[p.file] not in done]
+
+    def add(self, inspected: Inspected, observation: Observation) -> None:
+        """Keep a photograph's result: from here on it survives the process."""
+        entry = Entry(
+            mark=self._marks[inspected.path],
+            inspected=inspected.model_copy(update={"defects": ()}),
+            observation=observation,
+            defects=len(inspected.defects),
+        )
+        _write_line(self._journal, entry)
+
+    def finish(self, history: Path) -> Counts:
+        """Write the table and the history's batch, each whole or not at all, and remove the journal."""
+        anomalous = unreadable = 0
+        entries = self._entries()
+        with whole_file(self._table) as neighbour, pq.ParquetWriter(neighbour, _SCHEMA) as writer:
+            while rows := [_row(entry) for entry in islice(entries, _ROWS)]:
+                writer.write_table(pa.Table.from_pylist(rows, _SCHEMA))
+                anomalous += sum(bool(row["anomalous"]) for row in rows)
+                unreadable += sum(row["error"] is not None for row in rows)
+        # Under its own name: where the process dies here, the next call writes the same batch again.
+        write_batch(history, (entry.observation for entry in self._entries()), self._name)
+        _journal_of(self._table).unlink()
+        before = len(self._marks) - len(self.left)
+        return Counts(photographs=len(self._marks), anomalous=anomalous, unreadable=unreadable, before=before)
+
+    def _entries(self) -> Iterator[Entry]:
+        """Read the lines of the photographs that were asked for, as they are now."""
+        wanted = set(self._marks.values())
+        return (entry for entry in _read_entries(self._table) if entry.mark in wanted)
+
+
+@contextmanager
+def open_batch(table: Path, terms: Terms, photographs: Sequence[Photograph], history: Path) -> Iterator[Batch]:
+    """Begin the batch of a table, or go on with it where its journal lies beside it.
+
+    What another version has seen goes into the history, and the batch begins anew.
+
+    Raises:
+        CallError: where the table cannot be written, or its journal was begun with other folders for its results.
+        BusyError: while another process works on the table.
+    """
+    with _locked(table) as journal:
+        _cut_torn_line(journal)
+        head = _read_head(table)
+        if head is not None and head.terms.version != terms.version:
+            write_batch(history, (entry.observation for entry in _read_entries(table)), head.name)
+            log.info("%s was begun with version %d: begun anew", table, head.terms.version)
+            journal.truncate(0)
+            head = None
+        if head is not None and head.terms != terms:
+            raise CallError(
+                f"{_journal_of(table)} was begun for other results: {head.terms.model_dump_json()}",
+                cure="give --out, --no-pictures, --maps and the like as before, or remove that file to begin anew",
+            )
+        if head is None:
+            head = Head(terms=terms, name=name_batch(datetime.now(UTC)))
+            _write_line(journal, head)
+        yield Batch(table, head.name, journal, photographs)
+
+
+@contextmanager
+def _locked(table: Path) -> Iterator[IO[bytes]]:
+    """Open a table's journal for adding lines. The system frees the lock with the process, however it ends."""
+    if table.suffix != ".parquet":
+        raise CallError(f"{table}: a batch becomes a Parquet table", cure="give --table a name that ends in .parquet")
+    try:
+        table.parent.mkdir(parents=True, exist_ok=True)
+        journal = _journal_of(table).open("a+b")
+    except OSError as error:
+        raise CallError(f"{table} cannot be written: {error.strerror}", cure="name a file in another folder") from error
+    with journal:
+        try:
+            fcntl.flock(journal, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise BusyError(f"another process works on {table}", cure="wait until it ends, or name another") from error
+        yield journal
+
+
+def _journal_of(table: Path) -> Path:
+    # An ending that is not taken for a photograph's, where the table lies among some.
+    return table.with_suffix(".part.jsonl")
+
+
+def _cut_torn_line(journal: IO[bytes]) -> None:
+    end = journal.seek(0, 2)
+    while end:
+        start = max(0, end - 65536)
+        journal.seek(start)
+        cut = journal.read(end - start).rfind(b"\n") + 1
+        if cut:
+            journal.truncate(start + cut)
+            return
+        end = start
+    journal.truncate(0)
+
+
+def _read_head(table: Path) -> Head | None:
+    with _journal_of(table).open("rb") as journal:
+        line = journal.readline()
+    return _parse(Head, line, table) if line else None
+
+
+def _read_entries(table: Path) -> Iterator[Entry]:
+    with _journal_of(table).open("rb") as journal:
+        journal.readline()
+        for line in journal:
+            yield _parse(Entry, line, table)
+
+
+def _parse(kind: type[_Line], line: bytes, table: Path) -> _Line:
+    try:
+        return kind.model_validate_json(line)
+    except ValidationError as error:
+        raise CallError(
+            f"{_journal_of(table)} is no journal of this knotwatch: {error.errors()[0]['msg']}",
+            cure="remove that file to begin the batch anew",
+        ) from error
+
+
+def _write_line(journal: IO[bytes], line: Record) -> None:
+    journal.write(line.model_dump_json().encode() + b"\n")
+    journal.flush()
+
+
+def _mark(photograph: Photograph) -> str:
+    path = Path(photograph.file).absolute()
+    try:
+        found = path.stat()
+    except OSError:  # gone since it was listed: reported in its place
+        return f"- - {path}"
+    return f"{found.st_size} {found.st_mtime_ns} {path}"
+
+
+def _row(entry: Entry) -> dict[str, object]:
+    found = entry.inspected.model_dump()
+    return {**found, "version": entry.observation.version, "defects": entry.defects}

@@ -1,0 +1,62 @@
+"""Which photographs an inspection looks at. Cheap for a hundred thousand: names alone, nothing is opened."""
+
+import os
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path, PurePath
+from typing import NamedTuple
+
+from pipelines.core.errors import CallError
+from pipelines.data.layouts.listing import is_photograph
+
+
+class Photograph(NamedTuple):
+    """A file to inspect, its name relative to what was given, and the relative name that its results get."""
+
+    file: str
+    name: str
+    stem: str
+
+    @classmethod
+    def of(cls, file: Path, name: PurePath) -> "Photograph":
+        return cls(file=str(file), name=name.as_posix(), stem=name.with_suffix("").as_posix())
+
+
+def find_photographs(paths: Sequence[Path], results: Sequence[Path] = ()) -> list[Photograph]:
+    """List files, and the photographs below folders; names are relative to the folder that was given.
+
+    What lies below one of the `results` folders was made by an inspection and is passed over.
+
+    Raises:
+        CallError: for a path that is not there, a folder without photographs, or two files of one name.
+    """
+    found: list[Photograph] = []
+    for path in paths:
+        if path.is_file():
+            found.append(Photograph.of(path, PurePath(path.name)))
+        elif path.is_dir():
+            files = sorted(_files_below(path, results), key=lambda file: file.parts)
+            found += [Photograph.of(file, file.relative_to(path)) for file in files]
+        else:
+            raise CallError(f"{path} is not there", cure="name photographs, or folders that hold some")
+    if not found:
+        raise CallError(
+            f"no photograph in {', '.join(map(str, paths))}", cure="name a folder with JPEG, PNG or TIFF files"
+        )
+    stems = Counter(p.stem for p in found)
+    # Two files that differ in their endings alone keep them in the names of their results.
+    found = [p if stems[p.stem] == 1 else p._replace(stem=p.name) for p in found]
+    twice = [stem for stem, count in Counter(p.stem for p in found).items() if count > 1]
+    if twice:
+        raise CallError(f"two files would have the results '{twice[0]}'", cure="inspect their folders one by one")
+    return found
+
+
+def _files_below(folder: Path, results: Sequence[Path]) -> Iterator[Path]:
+    made = {os.path.realpath(result) for result in results} - {os.path.realpath(folder)}
+    for root, folders, files in os.walk(folder):
+        real = os.path.realpath(root)
+        if any(PurePath(real).is_relative_to(result) for result in made):
+            folders.clear()
+            continue
+        yield from (path for name in files if is_photograph(path := Path(root, name)))

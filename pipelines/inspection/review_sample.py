@@ -1,0 +1,100 @@
+"""Stage: put photographs of a drifted batch into a folder, for a person to look at and review."""
+
+import csv
+import io
+import logging
+import shutil
+import zlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from pipelines.core.files import write_whole
+from pipelines.detector.version import Calibration
+from pipelines.imaging.measures import MEASURES
+from pipelines.inspection.drift import JUDGED, NAMES, SCORE, Drift, DriftKind
+
+TABLE = "photographs.csv"
+# One in four is drawn at random: only such photographs may be calibrated on once they were reviewed.
+_RANDOM = 4
+_COLUMNS = ("file", "path", "picked", "why", "version", "score", "anomalous", *MEASURES)
+
+log = logging.getLogger(__name__)
+
+
+def set_aside(found: Drift, reference: Calibration, batch: pd.DataFrame, folder: Path, count: int) -> Path | None:
+    """Copy up to `count` photographs of a drifted batch into `folder`/BATCH, with a table that says why each is there.
+
+    Three in four are the most drifted, the rest are drawn at random from the others. Only photographs that still
+    exist are copied; where none does, nothing is written and None returned. A folder of that name is replaced.
+    """
+    there = batch[[Path(path).is_file() for path in batch["path"]]].reset_index(drop=True)
+    if there.empty or count == 0:
+        return None
+    strangeness, why = _rank(found, reference, there)
+    order = [int(i) for i in np.argsort(-strangeness, kind="stable")]
+    drawn = min(count // _RANDOM, max(0, len(order) - (count - count // _RANDOM)))
+    picked = [(i, "most drifted") for i in order[: count - drawn]]
+    # The same batch draws the same photographs, so that a look that was killed may be made again.
+    rng = np.random.default_rng(zlib.crc32(found.batch.encode()))
+    rest = order[count - drawn :]
+    picked += [(rest[int(j)], "at random") for j in rng.permutation(len(rest))[:drawn]]
+    part, target = folder / f".{found.batch}.part", folder / found.batch
+    shutil.rmtree(part, ignore_errors=True)
+    part.mkdir(parents=True)
+    try:
+        rows = [_copy(part, rank, there.iloc[i], how, why[i]) for rank, (i, how) in enumerate(picked, 1)]
+        write_whole(part / TABLE, _as_csv(rows))
+        shutil.rmtree(target, ignore_errors=True)
+        part.replace(target)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+    log.info("set aside %s: %d photographs of %s in %s", found.surface, len(rows), found.batch, target)
+    return target
+
+
+def _rank(found: Drift, reference: Calibration, batch: pd.DataFrame) -> tuple[NDArray[np.float64], list[str]]:
+    """Compute how strange each photograph is, and say why."""
+    names = [figure.name for figure in found.figures if figure.moved and figure.name in reference.measures]
+    if found.kind == DriftKind.CONTENT and {figure.name for figure in found.figures if figure.moved} & JUDGED:
+        score = batch[SCORE].to_numpy(float)
+        return score, [f"{NAMES[SCORE]} {value:.3f}" for value in score]
+    away = {name: _deviations(reference.measures[name], batch[name].to_numpy(float)) for name in names}
+    table = np.stack([away[name] for name in names])
+    worst = table.argmax(axis=0)
+    why = [
+        f"{NAMES[names[w]]} {batch[names[w]].iloc[i]:.4g}, calibrated on {_range(reference.measures[names[w]])}"
+        for i, w in enumerate(worst)
+    ]
+    return table.max(axis=0), why
+
+
+def _deviations(reference: Sequence[float], values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Count how many median absolute deviations of the reference each value is from its median."""
+    median = np.median(reference)
+    spread = np.median(np.abs(np.asarray(reference) - median))
+    return np.asarray(np.abs(values - median) / max(float(spread), 1e-6))
+
+
+def _range(values: Sequence[float]) -> str:
+    return f"{min(values):.4g} to {max(values):.4g}"
+
+
+def _copy(folder: Path, rank: int, row: "pd.Series[Any]", how: str, why: str) -> dict[str, object]:
+    source = Path(str(row["path"]))
+    name = f"{rank:03d}-{source.name}"
+    shutil.copyfile(source, folder / name)
+    facts = {name: row[name] for name in ("path", "version", "score", "anomalous", *MEASURES)}
+    return {**facts, "file": name, "picked": how, "why": why}
+
+
+def _as_csv(rows: Sequence[dict[str, object]]) -> str:
+    text = io.StringIO()
+    writer = csv.DictWriter(text, _COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()

@@ -1,0 +1,108 @@
+"""Which of an inspection's photographs its report shows, kept small while the others pass by."""
+
+import hashlib
+import heapq
+from collections.abc import Iterable, Set
+from pathlib import Path
+from typing import Literal
+
+from pipelines.core.geometry import Defect
+from pipelines.core.records import Record
+from pipelines.core.results import Inspected
+from pipelines.imaging.measures import shrink
+from pipelines.imaging.overlay import data_uri, encode_picture, heatmap
+from pipelines.inspection.sinks import Seen
+
+SHOWN = 60
+_LISTED = 100  # defects of one photograph
+# Longer sides in pixels: a photograph and its heatmap then take 150 to 400 kB of the page.
+_PICTURE = 1280
+_HEAT = 640
+
+
+class Shown(Record):
+    """One photograph of the report; `drawn` says why it is there, `measures` are those of its region of interest.
+
+    `sound` counts regions that were left out because their type is sound, `more` the defects, the lowest, that are not
+    listed because nobody would look at so many.
+    """
+
+    path: str
+    sha256: str
+    width: int
+    height: int
+    score: float
+    anomalous: bool
+    drawn: Literal["score", "random"]
+    picture: str
+    heat: str
+    defects: tuple[Defect, ...]
+    measures: dict[str, float]
+    sound: int = 0
+    more: int = 0
+
+
+class Showcase:
+    """Keeps the photographs of the highest scores and those that were drawn at random; a sink.
+
+    `unreadable` holds the first files that could not be read, with the reason.
+    """
+
+    def __init__(self, pixel_threshold: float, drawn: Set[str] = frozenset(), limit: int = SHOWN) -> None:
+        """Show at most `limit` photographs by score, and all whose stems are in `drawn`."""
+        self.photographs = 0
+        self.anomalous = 0
+        self.unreadable: list[tuple[str, str]] = []
+        self._threshold, self._drawn, self._limit = pixel_threshold, drawn, limit
+        self._random: list[Shown] = []
+        # By score, then by the order of arrival: two photographs may have the same score.
+        self._highest: list[tuple[float, int, Shown]] = []
+
+    def add(self, seen: Seen) -> None:
+        self.photographs += 1
+        self.anomalous += bool(seen.result.anomalous)
+        score = seen.result.score or 0.0
+        if seen.stem in self._drawn:
+            self._random.append(self._show(seen, "random"))
+        elif len(self._highest) < self._limit:
+            heapq.heappush(self._highest, (score, -self.photographs, self._show(seen, "score")))
+        elif score > self._highest[0][0]:
+            heapq.heapreplace(self._highest, (score, -self.photographs, self._show(seen, "score")))
+
+    def close(self) -> None: ...
+
+    def note(self, result: Inspected) -> None:
+        """Take note of a photograph that gave no map."""
+        if result.error is not None and len(self.unreadable) < self._limit:
+            self.unreadable.append((result.path, result.error))
+
+    def shown(self) -> tuple[Shown, ...]:
+        """Return what is shown, the highest score first."""
+        return tuple(sorted([*self._random, *(s for _, _, s in self._highest)], key=lambda s: -s.score))
+
+    def _show(self, seen: Seen, drawn: Literal["score", "random"]) -> Shown:
+        found = seen.result
+        height, width = seen.map.shape
+        heat = heatmap(shrink(seen.image, _HEAT), shrink(seen.map, _HEAT), self._threshold)
+        with Path(found.path).open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        return Shown(
+            path=found.path,
+            sha256=digest,
+            width=width,
+            height=height,
+            score=found.score or 0.0,
+            anomalous=bool(found.anomalous),
+            drawn=drawn,
+            picture=data_uri(encode_picture(shrink(seen.image, _PICTURE), quality=80)),
+            heat=data_uri(encode_picture(heat, quality=75)),
+            defects=found.defects[:_LISTED],
+            more=max(0, len(found.defects) - _LISTED),
+            measures=seen.measures,
+            sound=found.sound,
+        )
+
+
+def draw_at_random(stems: Iterable[str], count: int) -> frozenset[str]:
+    """Draw `count` photographs by a hash of their names: whatever they score, and the same ones next time."""
+    return frozenset(sorted(stems, key=lambda stem: hashlib.sha256(stem.encode()).digest())[:count])

@@ -1,0 +1,50 @@
+"""What takes an inspection's photographs one by one, so that none has to be kept."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipelines.core.errors import CallError
+from pipelines.core.results import Inspected
+
+
+class Seen(NamedTuple):
+    """A photograph that was inspected: pixels (H, W, 3), map (H, W), measures of its region, and the result.
+
+    `name` is its POSIX name relative to what was given, `stem` the relative name that its results get.
+    """
+
+    image: NDArray[np.uint8]
+    map: NDArray[np.float32]
+    measures: dict[str, float]
+    result: Inspected
+    name: str
+    stem: str
+
+
+class Sink(Protocol):
+    """Takes each photograph that could be read, then finishes what it writes."""
+
+    def add(self, seen: Seen) -> None: ...
+
+    def close(self) -> None: ...
+
+
+def close_all(sinks: Sequence[Sink]) -> None:
+    """Finish what every sink writes."""
+    for sink in sinks:
+        sink.close()
+
+
+def spare_inputs(inputs: Sequence[Path], files: Sequence[Path], folders: Sequence[Path]) -> None:
+    """Raise CallError where a result could be written over a photograph."""
+    given = {path.resolve() for path in inputs}
+    for target in files:
+        if target.resolve() in given:
+            raise CallError(f"{target} is one of the photographs", cure="name another file for the result")
+    for folder in folders:
+        if any(folder.resolve() in path.parents for path in given):
+            raise CallError(f"{folder} holds photographs that are inspected", cure="name another folder for results")

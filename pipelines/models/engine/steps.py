@@ -1,0 +1,130 @@
+"""Training by gradient steps with anomalib's engine: a budget of steps, a look at the select part, the best kept."""
+
+import logging
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from lightning.pytorch.callbacks import Callback
+from torch import nn
+from torch.utils.data import DataLoader, IterableDataset
+
+from pipelines.core.errors import ModelError
+from pipelines.models.engine.device import has_bf16
+from pipelines.models.engine.lightning import run_engine
+from pipelines.models.settings import SteppedSettings
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Stopped:
+    """Where training ended: the step that was kept, its value on the select part, and how many steps were taken."""
+
+    best_step: int
+    best_value: float
+    steps: int
+
+    def in_words(self) -> str:
+        return f"step {self.best_step} of {self.steps} was the best on the select part ({self.best_value:.4g})"
+
+
+def train_in_steps(
+    module: nn.Module,
+    rows: int,
+    settings: SteppedSettings,
+    seed: int,
+    look: Callable[[], float],
+    *,
+    warm: bool = False,
+) -> Stopped:
+    """Train an anomalib module whose `training_step` takes a list of row numbers; keep the best weights by `look`.
+
+    Rows come in random order, each once an epoch. `look` returns what should be as low as possible; it is called in
+    eval mode without gradients, and a value that is not finite ends training at the best before. A `warm` start counts
+    as a step: where no other is better, it is kept.
+
+    Raises:
+        ModelError: where no look gave a finite value.
+    """
+    watch = _KeepBest(module, settings, look, warm)
+    loader = DataLoader(_Rows(rows, settings.batch, seed), batch_size=None)
+    run_engine(
+        module,
+        loader,
+        callbacks=[watch],
+        max_steps=settings.max_steps,
+        precision="bf16-mixed" if has_bf16() else "32-true",
+    )
+    watch.restore()
+    return watch.stopped
+
+
+class _Rows(IterableDataset[list[int]]):
+    """Batches of row numbers without end, shuffled anew in every pass."""
+
+    def __init__(self, rows: int, batch: int, seed: int) -> None:
+        self._rows, self._batch, self._seed = rows, batch, seed
+
+    def __iter__(self) -> Iterator[list[int]]:
+        random = np.random.default_rng(self._seed)
+        waiting: list[int] = []
+        while True:
+            while len(waiting) < self._batch:
+                waiting.extend(random.permutation(self._rows).tolist())
+            yield [waiting.pop(0) for _ in range(self._batch)]
+
+
+class _KeepBest(Callback):
+    """Look every so many steps, keep the best weights in memory, and stop where nothing gets better."""
+
+    def __init__(self, module: nn.Module, settings: SteppedSettings, look: Callable[[], float], warm: bool) -> None:
+        self._module, self._settings, self._look, self._warm = module, settings, look, warm
+        self._best: dict[str, torch.Tensor] = {}
+        self._since = 0
+        self.stopped = Stopped(0, math.inf, 0)
+
+    def on_train_start(self, *_: Any) -> None:
+        if self._warm:
+            self._take(0, self._measure())
+
+    def on_train_batch_end(self, trainer: Any, *_: Any) -> None:
+        step = int(trainer.global_step)
+        if step % self._settings.check_every and step < self._settings.max_steps:
+            return
+        value = self._measure()
+        self._take(step, value)
+        if self._since >= self._settings.patience or not math.isfinite(value):
+            trainer.should_stop = True
+
+    def _measure(self) -> float:
+        self._module.eval()
+        with torch.no_grad():
+            value = self._look()
+        self._module.train()
+        return value
+
+    def _take(self, step: int, value: float) -> None:
+        log.debug("step %d: %.5g on the select part", step, value)
+        if value < self.stopped.best_value:
+            self._best = {n: p.detach().clone() for n, p in self._module.named_parameters() if p.requires_grad}
+            self.stopped = Stopped(step, value, step)
+            self._since = 0
+        else:
+            self.stopped = Stopped(self.stopped.best_step, self.stopped.best_value, step)
+            self._since += 1
+
+    def restore(self) -> None:
+        """Put the best weights back; raise ModelError where there are none."""
+        if not self._best:
+            raise ModelError(
+                f"training gave no finite value in {self.stopped.steps} steps",
+                cure="lower the algorithm's learning_rate, or check_every so that it is looked at earlier",
+            )
+        parameters = dict(self._module.named_parameters())
+        with torch.no_grad():
+            for name, value in self._best.items():
+                parameters[name].copy_(value)

@@ -1,0 +1,32 @@
+"""FastFlow's settings."""
+
+from pydantic import Field
+
+from pipelines.models.settings import MOST, FeatureSettings, Layer, SteppedSettings
+
+
+class FastflowSettings(SteppedSettings):
+    """`border` cells of the coarsest layer are left out on every side of a tile.
+
+    Layers of a network `beside` the backbone have flows of their own, and count like the others.
+    """
+
+    backbone: str = "lite0"
+    layers: tuple[Layer, ...] = Field(default=(1, 2, 3), min_length=1)
+    beside: FeatureSettings | None = None
+    flow_steps: int = Field(default=8, ge=1, le=256)
+    hidden_ratio: float = Field(default=1.0, gt=0, le=64)
+    conv3x3_only: bool = False
+    border: int = Field(default=1, ge=0, le=1024)
+    batch: int = Field(default=8, ge=1, le=4096)
+    learning_rate: float = Field(default=3e-3, gt=0, le=10)
+    max_steps: int = Field(default=200, ge=1, le=MOST)
+
+    def in_words(self) -> str:
+        """Say which features are looked at."""
+        own = FeatureSettings(backbone=self.backbone, layers=self.layers).in_words()
+        return f"{own} and {self.beside.in_words()}" if self.beside else own
+
+
+# Its kept features take 2 MB a tile, which count as memory, and some hundred steps see no more tiles.
+_WITH_DINOV2 = FastflowSettings(beside=FeatureSettings(backbone="dinov2", layers=(5, 8)), max_train_tiles=300)

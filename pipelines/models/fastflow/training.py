@@ -1,0 +1,154 @@
+"""FastFlow on tiles: anomalib's loss and training loop on features that are computed once."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import torch
+
+from pipelines.core.errors import ModelError
+from pipelines.imaging.tiling import TileSet
+from pipelines.models.engine.anomalib import Fastflow, FastflowLoss
+from pipelines.models.engine.augment import as_tensor
+from pipelines.models.engine.device import has_bf16, training_device
+from pipelines.models.engine.feature_cache import FrozenOutputs, keep_outputs
+from pipelines.models.engine.steps import train_in_steps
+from pipelines.models.fastflow.model import TileFastflowModel, make_model
+from pipelines.models.fastflow.settings import FastflowSettings
+from pipelines.models.fitted import Fitted, average_tiles
+from pipelines.models.moments import ChannelMoments
+from pipelines.models.openvino.compiled import CompiledNetwork, compile_frozen
+
+
+def fit_fastflow(tiles: TileSet, select: TileSet, settings: FastflowSettings, seed: int) -> Fitted:
+    """Fit FastFlow (Yu et al. 2021) to sound tiles; `select` holds others, whose likelihood says when to stop.
+
+    The map is half the mean square of the latent variables, averaged over layers: about 0.5 where a tile is as
+    expected. The same seed gives the same model.
+
+    Raises:
+        ModelError: where there is no tile, the settings do not fit the backbone, or no step gives a finite loss.
+    """
+    return train_model(make_model(settings, seed, tiles.plan), tiles, select, settings, seed)
+
+
+def train_model(
+    model: TileFastflowModel,
+    tiles: TileSet,
+    select: TileSet,
+    settings: FastflowSettings,
+    seed: int,
+    *,
+    warm: bool = False,
+) -> Fitted:
+    """Standardise the channels by the tiles, and train a flow on them; a `warm` one has been trained before.
+
+    Raises:
+        ModelError: where there is no tile, or no step gives a finite loss.
+    """
+    if not len(tiles):
+        raise ModelError("no tile to fit FastFlow to", cure="add normal photographs to the surface")
+    moments = [ChannelMoments(channels) for channels in model.feature_extractor.channels]
+    compiled = compile_frozen(model.feature_extractor, tiles, training_device())
+    with (
+        keep_features(model, tiles, moments, compiled) as train,
+        keep_features(model, select if len(select) else tiles, compiled=compiled) as held,
+    ):
+        # Training wants its memory.
+        del compiled
+        standardise(model, moments)
+        module = FastflowTraining(model, train, settings.learning_rate)
+        model.use_bf16(has_bf16())
+        stopped = train_in_steps(
+            module, len(train), settings, seed, lambda: module.look(held, settings.batch), warm=warm
+        )
+        model.use_bf16(False)
+        densities = average_tiles(module.densities(held), select.owners) if len(select) else ()
+    model.cpu().eval()
+    notes = {"features": settings.in_words(), "stopped": stopped.in_words()}
+    return Fitted(model, state=model.state(), notes=notes, densities=densities)
+
+
+def standardise(model: TileFastflowModel, moments: Sequence[ChannelMoments]) -> None:
+    """Bring the channels of each layer to mean 0 and variance 1 over what the moments counted."""
+    for layer, found in zip(model.standards, moments, strict=True):
+        layer.set(found)
+
+
+def keep_features(
+    model: TileFastflowModel,
+    tiles: TileSet,
+    moments: Sequence[ChannelMoments] = (),
+    compiled: CompiledNetwork | None = None,
+) -> FrozenOutputs:
+    """Compute the features of all tiles once, and count them into the moments; `compiled` stands for the backbone."""
+    device = training_device()
+    model.to(device)
+
+    def compute(index: int) -> list[torch.Tensor]:
+        with torch.no_grad():
+            features = [layer[0].cpu() for layer in model.features(as_tensor(tiles[index]).to(device), compiled)]
+        for found, layer in zip(moments, features, strict=bool(moments)):
+            found.update(layer)
+        return features
+
+    return keep_outputs(len(tiles), compute, "features")
+
+
+class FastflowTraining(Fastflow):
+    """anomalib's training module around our model; a batch is a list of rows of features."""
+
+    def __init__(self, model: TileFastflowModel, features: FrozenOutputs, learning_rate: float) -> None:
+        super(Fastflow, self).__init__(pre_processor=False, post_processor=False, evaluator=False, visualizer=False)
+        self.automatic_optimization = False
+        self.model = model
+        self.loss = FastflowLoss()
+        self._features = features
+        self._learning_rate = learning_rate
+
+    def save_hyperparameters(self, *_: Any, **__: Any) -> None:
+        """Keep none: Lightning would copy the arguments, and with them the file of features."""
+
+    def training_step(self, batch: list[int], *_: Any, **__: Any) -> Any:
+        """Take a step by some rows of the training features, and return their loss."""
+        optimiser: Any = self.optimizers()
+        optimiser.zero_grad()
+        loss = self.take_gradients(batch)
+        optimiser.step()
+        return {"loss": loss}
+
+    def take_gradients(self, rows: Sequence[int]) -> torch.Tensor:
+        """Add the gradients of the rows' loss and return it: layer by layer, which have nothing in common but the sum.
+
+        Memory then holds what the largest layer's flow computed, no longer that of all.
+        """
+        found = []
+        for loss in self.losses(self._features, rows):
+            loss.backward()
+            found.append(loss.detach())
+        return torch.stack(found).sum()
+
+    def look(self, features: FrozenOutputs, batch: int) -> float:
+        """Return the mean negative log-likelihood a dimension of kept features, without its constant."""
+        rows = range(len(features))
+        batches = [rows[start : start + batch] for start in range(0, len(rows), batch)]
+        return sum(self._likelihood(features, few) * len(few) for few in batches) / len(rows)
+
+    def densities(self, features: FrozenOutputs) -> tuple[float, ...]:
+        """Return each tile's log-likelihood a dimension, without its constant."""
+        with torch.no_grad():
+            return tuple(-self._likelihood(features, [row]) for row in range(len(features)))
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        """Return anomalib's optimiser at the rate of the settings, for what is trained."""
+        trained = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
+        return torch.optim.Adam(trained, lr=self._learning_rate, weight_decay=1e-5)
+
+    def _likelihood(self, features: FrozenOutputs, rows: Sequence[int]) -> float:
+        return sum(float(loss) for loss in self.losses(features, rows))
+
+    def losses(self, features: FrozenOutputs, rows: Sequence[int]) -> Iterator[torch.Tensor]:
+        """Yield each layer's share of the mean negative log-likelihood a dimension, without its constant."""
+        layers = [layer.to(self.device) for layer in features.get(rows)]
+        dimensions = sum(layer[0].numel() for layer in layers)
+        for latent, jacobian in self.model.flows(layers):
+            yield self.loss([latent], [jacobian]) / dimensions

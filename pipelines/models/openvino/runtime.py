@@ -1,0 +1,119 @@
+"""Inference on tiles with OpenVINO. No torch here: an inspection must start at once."""
+
+import functools
+import os
+from pathlib import Path
+
+import numpy as np
+import openvino
+from numpy.typing import NDArray
+
+from pipelines.core.errors import ModelError
+from pipelines.core.records import Precision
+
+XML, BIN = "model.xml", "model.bin"
+PROCESSOR = "CPU"
+DEVICE = "KNOTWATCH_DEVICE"
+# A quantised network says by itself what is int8; the rest of it stays float32, so that scores move least.
+_HINTS = {Precision.F32: "f32", Precision.BF16: "bf16", Precision.INT8: "f32"}
+
+
+class TileModel:
+    """An exported model, compiled for this machine's processor or another device of OpenVINO's.
+
+    `precision` is what it is run with: the one asked for, or f32 where the device cannot compute that.
+    """
+
+    def __init__(self, folder: Path, precision: Precision = Precision.F32, device: str = PROCESSOR) -> None:
+        for name in (XML, BIN):
+            if not (folder / name).is_file():
+                raise ModelError(f"no {name} in {folder}", cure="retrain, or restore the model's folder")
+        try:
+            self.precision = runnable(precision, device)
+            self._compiled = compile_network(_core().read_model(folder / XML, folder / BIN), self.precision, device)
+        except RuntimeError as error:
+            cure = "retrain, or restore the model's folder"
+            if device != PROCESSOR:
+                cure = f"unset {DEVICE}; where it does not load either, {cure}"
+            raise ModelError(f"{folder / XML} cannot be loaded for {device}: {error}", cure=cure) from error
+        shape = self._compiled.input(0).get_partial_shape()
+        self._tile = (int(shape[1].get_length()), int(shape[2].get_length()), 3)
+
+    def infer(self, tiles: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Return the raw anomaly maps (n, h, w) of RGB tiles (n, h, w, 3).
+
+        Raises:
+            ModelError: for tiles of another size or type than the model's.
+        """
+        if tiles.ndim != 4 or tiles.shape[1:] != self._tile or tiles.dtype != np.uint8:
+            raise ModelError(
+                f"tiles are {tiles.dtype} {tiles.shape}, expected uint8 (n, {', '.join(map(str, self._tile))})",
+                cure="cut the tiles by the tile plan of the version",
+            )
+        # OpenVINO's Python gives a copy of what the next call writes over, unless it is asked to share.
+        return np.asarray(self._compiled(tiles)[0], np.float32)
+
+
+def compile_network(model: openvino.Model, precision: Precision, device: str = PROCESSOR) -> openvino.CompiledModel:
+    """Compile a network for a device; a processor takes the cores that this process may use.
+
+    What the device cannot compute is computed in f32.
+    """
+    return _core().compile_model(model, device, _properties(device, runnable(precision, device)))
+
+
+def named_device() -> str:
+    """Return OpenVINO's name of what versions in use run on: the processor, or what KNOTWATCH_DEVICE names.
+
+    Where a machine has several of a kind, `GPU` is the first of them.
+
+    Raises:
+        ModelError: where there is no such device.
+    """
+    wanted = os.environ.get(DEVICE) or PROCESSOR
+    if wanted == PROCESSOR:
+        return PROCESSOR
+    found = _core().available_devices
+    for name in found:
+        if wanted == name or name.startswith(f"{wanted}.") or wanted == f"{name}.0":
+            return str(name)
+    raise ModelError(
+        f"{DEVICE} is '{wanted}', OpenVINO finds {', '.join(found)}",
+        cure=f"unset {DEVICE}, or install the driver of that device",
+    )
+
+
+def runnable(precision: Precision, device: str = PROCESSOR) -> Precision:
+    """Return the precision, or f32 where the device cannot compute that."""
+    return precision if precision in machine_precisions(device) else Precision.F32
+
+
+@functools.cache
+def _core() -> openvino.Core:
+    """Return the process's one core, which is never let go.
+
+    Its CPU plugin gives the thread that loads it an alternate stack for signals, and takes that memory away with the
+    last model. Where another thread lets that go, the next Ctrl-C has no stack: the process dies of SIGSEGV.
+    """
+    return openvino.Core()
+
+
+def machine_precisions(device: str = PROCESSOR) -> tuple[Precision, ...]:
+    """Return what a device computes with instructions of its own; f32 always."""
+    found = _core().get_property(device, "OPTIMIZATION_CAPABILITIES")
+    return tuple(p for p in Precision if p == Precision.F32 or p.value.upper() in found)
+
+
+def usable_cores() -> int:
+    """Count the cores that this process may use, which containers and `taskset` make fewer than the machine's."""
+    return len(os.sched_getaffinity(0))
+
+
+def _properties(device: str, precision: Precision) -> dict[str, str | int]:
+    threads = {"INFERENCE_NUM_THREADS": usable_cores()} if device == PROCESSOR else {}
+    return {
+        # Its own default is bf16, or a GPU's f16, where there is one: scores would depend on the machine.
+        "INFERENCE_PRECISION_HINT": _HINTS[precision],
+        "PERFORMANCE_HINT": "LATENCY",
+        **threads,
+    }

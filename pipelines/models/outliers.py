@@ -1,0 +1,164 @@
+"""Training on photographs that nobody labelled: what tiles look like, kind by kind, and which of them to leave out."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from pipelines.core.progress import track
+from pipelines.core.records import Precision
+from pipelines.imaging.tiling import TileSet
+from pipelines.models.engine.augment import as_tensor
+from pipelines.models.features.backbone import make_features
+from pipelines.models.openvino.compiled import compile_frozen
+from pipelines.models.openvino.runtime import usable_cores
+from pipelines.models.padim.model import TilePadimModel
+from pipelines.models.padim.robust import Floats, RobustGaussian, find_kinds, fit_robust
+from pipelines.models.padim.settings import PadimSettings
+from pipelines.models.settings import UnlabelledSettings
+
+# Cells kept of one view, float16: 140 MB at 176 channels however many photographs there are. Fitting Gaussians to them
+# takes up to six times as much.
+_MOST_CELLS = 400_000
+_PEAK = 0.99  # of a tile's cells: what the tile is judged by
+_MARGIN = 32  # pixels, a whole cell of the coarsest layer, which keeps all layers in step
+_TEACHER_MARGIN = 16  # pixels, what a patch description network without padding loses on every side
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Cells (tiles, cells, c) float16 of each view, and each tile's kind."""
+
+    cells: tuple[NDArray[np.float16], ...]
+    kinds: NDArray[np.intp]
+
+    def fit(self, contamination: float, ridge: float) -> list[list[RobustGaussian]]:
+        """Fit one Gaussian a view and kind."""
+        kinds = range(int(self.kinds.max()) + 1)
+        return [
+            [fit_robust(_flat(cells[self.kinds == kind]), contamination, ridge) for kind in kinds]
+            for cells in self.cells
+        ]
+
+    def keep(self, gaussians: Sequence[RobustGaussian], contamination: float) -> list[int]:
+        """List the tiles left when of each kind the share with the farthest cells of the last view is left out."""
+        peaks = np.array(
+            [
+                np.quantile(gaussians[kind].distances(cells), _PEAK)
+                for cells, kind in zip(self.cells[-1], self.kinds, strict=True)
+            ]
+        )
+        kept: list[int] = []
+        for kind in np.unique(self.kinds):
+            members = np.flatnonzero(self.kinds == kind)
+            count = max(1, round((1 - contamination) * members.size))
+            kept += members[np.argsort(peaks[members])[:count]].tolist()
+        return sorted(kept)
+
+
+class View(nn.Module):
+    """How tiles (n, 3, h, w) in [0, 1] are looked at: reduced by a whole number, then embedded.
+
+    Tiles are continued by their mirror image on every side: next to the zeros that convolutions pad with, sound wood is
+    twice as far from the mean as elsewhere. `stride` is that of a network that pads, whose view of the mirror image is
+    cut off again; without, the margin is what the network cuts off by itself. `precision` is what a sample may be taken
+    in.
+    """
+
+    def __init__(
+        self,
+        features: nn.Module,
+        margin: int,
+        stride: int | None = None,
+        reduced: int = 1,
+        precision: Precision = Precision.F32,
+    ) -> None:
+        super().__init__()
+        self.features = features.eval()
+        self.precision = precision
+        self._margin, self._stride, self._reduced = margin, stride, reduced
+
+    def forward(self, tiles: torch.Tensor) -> torch.Tensor:
+        """Return embeddings (n, c, h, w)."""
+        seen = tiles if self._reduced == 1 else torch.nn.functional.avg_pool2d(tiles, self._reduced)
+        # Only what is larger than the margin can be mirrored by it.
+        margin = self._margin if min(seen.shape[-2:]) >= 2 * self._margin else 0
+        mirrored = torch.nn.functional.pad(seen, (margin,) * 4, mode="reflect")
+        with torch.no_grad():
+            embedding: torch.Tensor = self.features(mirrored)
+        cells = margin // self._stride if self._stride else 0
+        rows, columns = embedding.shape[-2] - cells, embedding.shape[-1] - cells
+        return embedding[..., cells:rows, cells:columns]
+
+
+class _Embedding(nn.Module):
+    """PaDiM's features (n, c, h, w) of tiles, without a Gaussian."""
+
+    def __init__(self, settings: PadimSettings, seed: int) -> None:
+        super().__init__()
+        self.model = TilePadimModel(settings, seed).eval()
+
+    def forward(self, tiles: torch.Tensor) -> torch.Tensor:
+        return self.model.embed(tiles)
+
+
+def make_views(settings: PadimSettings, seed: int, teacher: nn.Module) -> list[View]:
+    """Look closely, by all channels of the finer layers and by those of EfficientAD's teacher, and from a distance.
+
+    Hairlines show at the first two; what a knot is shows from a distance, by channels of all layers. Together they
+    outline better than each.
+    """
+    layers = settings.layers[:-1] or settings.layers
+    channels = sum(make_features(settings.backbone, layers).channels)
+    close = {"layers": layers, "features": channels, "stride": max(4, settings.stride // 2)}
+    return [
+        padim_view(settings.model_copy(update=close), seed),
+        # In float32 it would take five times as long.
+        View(teacher, _TEACHER_MARGIN, precision=Precision.BF16),
+        padim_view(settings, seed, reduced=2),
+    ]
+
+
+def padim_view(settings: PadimSettings, seed: int, reduced: int = 1) -> View:
+    """Look at tiles by the channels that PaDiM would draw."""
+    embedding = _Embedding(settings, seed)
+    return View(embedding, _MARGIN, embedding.model.stride, reduced)
+
+
+def take_sample(views: Sequence[View], tiles: TileSet, settings: UnlabelledSettings, seed: int) -> Sample:
+    """Embed every tile once in each view and keep as many of its cells as there is memory for.
+
+    The last view tells kinds apart.
+    """
+    torch.set_num_threads(usable_cores())
+    random = np.random.default_rng(seed)
+    most = max(1, _MOST_CELLS // max(1, len(tiles)))
+    looks = [(view, compile_frozen(view, tiles, precision=view.precision)) for view in views]
+    kept: list[list[NDArray[np.float16]]] = [[] for _ in views]
+    pooled = []
+    for number in track(range(len(tiles)), len(tiles), "kinds"):
+        pixels = as_tensor(tiles[number])
+        for place, (view, compiled) in enumerate(looks):
+            embedding = compiled(pixels)[0] if compiled else view(pixels)
+            cells = embedding[0].flatten(1).T.numpy()
+            drawn = cells if len(cells) <= most else cells[random.choice(len(cells), most, replace=False)]
+            kept[place].append(drawn.astype(np.float16))
+        pooled.append(cells.mean(axis=0))
+    kinds = find_kinds(np.stack(pooled), np.asarray(tiles.owners), settings.most_kinds, settings.separation)
+    return Sample(tuple(np.stack(found) for found in kept), kinds)
+
+
+def keep_sound(tiles: TileSet, padim: PadimSettings, settings: UnlabelledSettings, seed: int) -> list[int]:
+    """List the tiles that are left when of each kind the share `contamination` with the farthest cells is left out."""
+    if not len(tiles):
+        return []
+    sample = take_sample([padim_view(padim, seed)], tiles, settings, seed)
+    (gaussians,) = sample.fit(settings.contamination, padim.ridge)
+    return sample.keep(gaussians, settings.contamination)
+
+
+def _flat(cells: NDArray[np.float16]) -> Floats:
+    return cells.reshape(-1, cells.shape[-1]).astype(np.float32)

@@ -1,0 +1,220 @@
+"""PaDiM on tiles: anomalib's algorithm and training loop with a bundled backbone and steadier statistics."""
+
+import functools
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import nn
+
+from pipelines.core.errors import ModelError
+from pipelines.core.geometry import TilePlan
+from pipelines.imaging.tiling import TileSet
+from pipelines.models.engine.anomalib import AnomalyMapGenerator, InferenceBatch, Padim, PadimModel
+from pipelines.models.engine.augment import as_tensor
+from pipelines.models.engine.device import training_device
+from pipelines.models.engine.lightning import train_on_tiles
+from pipelines.models.features.backbone import make_features
+from pipelines.models.fitted import Fitted
+from pipelines.models.moments import Moments
+from pipelines.models.openvino.compiled import CompiledNetwork, compile_frozen
+from pipelines.models.padim.gaussian import WhiteningGaussian, estimate
+from pipelines.models.padim.settings import PadimSettings
+
+# Each batch passes over the whole scatter once, which is more memory than the features of all its tiles.
+_BATCH = 16
+
+
+def fit_padim(tiles: TileSet, settings: PadimSettings, seed: int) -> Fitted:
+    """Fit PaDiM (Defard et al. 2021) to sound tiles, whose sides are multiples of 32; the map is a distance.
+
+    The same seed gives the same model.
+
+    Raises:
+        ModelError: where there is no tile, or the settings do not fit the backbone.
+    """
+    if not len(tiles):
+        raise ModelError("no tile to fit PaDiM to", cure="add normal photographs to the surface")
+    settings = choose_gaussian(settings, tiles.plan)
+    model = gather(TilePadimModel(settings, seed), tiles)
+    return Fitted(model, state=model.state(), notes={"gaussian": settings.gaussian})
+
+
+def choose_gaussian(settings: PadimSettings, plan: TilePlan) -> PadimSettings:
+    """Say what `auto` means: tiles of a larger photograph lie anywhere in it, one shown whole has fixed places."""
+    if settings.gaussian != "auto":
+        return settings
+    return settings.model_copy(update={"gaussian": "shared" if plan.mode == "grid" else "steady"})
+
+
+def gather(model: "TilePadimModel", tiles: TileSet) -> "TilePadimModel":
+    """Take the features of all tiles into a model's moments, and fit it; anomalib's loop ends with `model.fit()`."""
+    model.compiled = compile_frozen(model.feature_extractor, tiles, training_device())
+    try:
+        train_on_tiles(_TilePadim().attach(model), tiles, _BATCH)
+    finally:
+        model.compiled = None
+    model.cpu().eval()
+    return model
+
+
+@torch.no_grad()
+def embed(model: "TilePadimModel", tiles: TileSet) -> list[torch.Tensor]:
+    """Return the features (c, hw) of each tile."""
+    pictures = (as_tensor(tiles[i]) for i in range(len(tiles)))
+    return [model.embed(picture)[0].flatten(1) for picture in pictures]
+
+
+class _TilePadim(Padim):
+    """anomalib's training module around our model; tiles come prepared, so it needs no processors."""
+
+    def __init__(self) -> None:
+        super(Padim, self).__init__(pre_processor=False, post_processor=False, evaluator=False, visualizer=False)
+
+    def attach(self, model: "TilePadimModel") -> "_TilePadim":
+        """Take what is fitted; Lightning would copy it if the constructor took it."""
+        self.model = model
+        return self
+
+
+class TilePadimModel(PadimModel):
+    """PaDiM with ImageNet features of timm, channels drawn with a seed, and statistics at a stride of choice."""
+
+    def __init__(self, settings: PadimSettings, seed: int) -> None:
+        # Not PadimModel's own: it makes a network that downloads its weights.
+        nn.Module.__init__(self)
+        self.feature_extractor = make_features(settings.backbone, settings.layers)
+        self.channels = channels = sum(self.feature_extractor.channels)
+        if settings.features > channels:
+            raise ModelError(
+                f"padim.features {settings.features} exceeds the {channels} channels of padim.layers {settings.layers}",
+                cure="lower padim.features, or choose more layers",
+            )
+        self.register_buffer("idx", draw_channels(self.feature_extractor.channels, settings.features, seed))
+        self.gaussian = WhiteningGaussian()
+        self.moments: Moments | None = None
+        # What stands for the feature extractor while it is fitted.
+        self.compiled: CompiledNetwork | None = None
+        self._settings = settings
+        self.anomaly_map_generator = DistanceMap()
+
+    def forward(self, input_tensor: torch.Tensor) -> Any:
+        """Score tiles (n, 3, h, w) in [0, 1]; in training, take their embeddings into the moments instead."""
+        with torch.no_grad():
+            embedding = self.embed(input_tensor)
+        if self.training:
+            if self.moments is None:
+                self.moments = Moments(*embedding.shape[1:])
+            self.moments.update(embedding)
+            return embedding
+        anomaly_map = self.anomaly_map_generator(
+            embedding=embedding,
+            mean=self.gaussian.mean,
+            whitening=self.gaussian.whitening,
+            image_size=input_tensor.shape[-2:],
+        )
+        return InferenceBatch(pred_score=anomaly_map.amax(dim=(-2, -1)), anomaly_map=anomaly_map)
+
+    def fit(self) -> None:
+        """Estimate the Gaussians from the moments of all that was seen in training."""
+        if self.moments is None:
+            raise ModelError("PaDiM saw no tile", cure="train before fitting")
+        self.gaussian.set(*estimate(self.moments, self._settings))
+
+    def take(self, moments: Moments, settings: PadimSettings) -> None:
+        """Estimate the Gaussians from other moments, as other settings say."""
+        self.moments, self._settings = moments, settings
+        self.fit()
+        self.eval()
+
+    def state(self) -> dict[str, torch.Tensor]:
+        """Return what a later fit can go on from: the statistics, as float32, and the channels they are of."""
+        if self.moments is None:
+            return {}
+        kept = self.moments.pooled() if self._settings.gaussian == "shared" else self.moments
+        return {**kept.tensors(torch.float32), "channels": self.idx}
+
+    @property
+    def stride(self) -> int:
+        """Pixels from one Gaussian to the next."""
+        return max(self._settings.stride, self.feature_extractor.strides[0])
+
+    def grid(self, plan: TilePlan) -> tuple[int, int]:
+        """Return the rows and columns of Gaussians that a tile of the plan has."""
+        return plan.tile_height // self.stride, plan.tile_width // self.stride
+
+    def embed(self, tiles: torch.Tensor) -> torch.Tensor:
+        """Return the features (n, c, h, w) of tiles (n, 3, h, w) in [0, 1]."""
+        return self.generate_embedding((self.compiled or self.feature_extractor)(tiles))
+
+    def generate_embedding(self, features: Any) -> torch.Tensor:
+        """Bring all layers to one grid (finer ones averaged, coarser ones repeated) and keep the drawn channels."""
+        strides = self.feature_extractor.strides
+        stride = self.stride
+        factor = stride // strides[0]
+        size = (features[0].shape[-2] // factor, features[0].shape[-1] // factor)
+        on_grid = [
+            F.avg_pool2d(layer, stride // own) if own < stride else F.interpolate(layer, size=size, mode="nearest")
+            for layer, own in zip(features, strides, strict=True)
+        ]
+        return torch.index_select(torch.cat(on_grid, 1), 1, self.idx)
+
+
+def draw_channels(layers: Sequence[int], count: int, seed: int) -> torch.Tensor:
+    """Draw `count` of the channels of all layers, as many of each layer as it has to give, and return them in order.
+
+    Defard et al. draw from all alike (section III-B): most are of the deepest layer then, which sees least of what is
+    small. A layer with fewer channels than its share gives all, and the others share the rest.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    shares: dict[int, int] = {}
+    for place, layer in enumerate(sorted(range(len(layers)), key=lambda number: layers[number])):
+        even = (count - sum(shares.values())) // (len(layers) - place)
+        shares[layer] = min(layers[layer], even)
+    starts = [sum(layers[:layer]) for layer in range(len(layers))]
+    drawn = [
+        start + torch.randperm(channels, generator=generator)[: shares[layer]]
+        for layer, (start, channels) in enumerate(zip(starts, layers, strict=True))
+    ]
+    return torch.cat(drawn).sort().values
+
+
+class DistanceMap(AnomalyMapGenerator):
+    """Mahalanobis distance (Defard et al. 2021, equation 2), enlarged to the tile and smoothed by anomalib's sigma."""
+
+    def forward(self, **kwargs: Any) -> torch.Tensor:
+        embedding, mean = kwargs["embedding"], kwargs["mean"]
+        count, _, height, width = embedding.shape
+        delta = (embedding.flatten(2) - mean).permute(2, 0, 1)
+        # A length cannot turn negative by rounding, as anomalib's quadratic form can.
+        distance = (delta @ kwargs["whitening"]).square().sum(2).sqrt()
+        return self.enlarge(distance.T.reshape(count, 1, height, width), kwargs["image_size"])
+
+    def enlarge(self, on_grid: torch.Tensor, size: Sequence[int]) -> torch.Tensor:
+        """Enlarge cells (n, 1, h, w) to a tile and smooth them, as anomalib does: by one matrix a side.
+
+        anomalib's convolution of 33 x 33 weights took more than half of the time of an inference.
+        """
+        kernel = tuple(self.blur.kernel[0, 0].sum(0).tolist())
+        rows, columns = (
+            torch.from_numpy(enlarging_matrix(int(cells), int(side), kernel)).to(on_grid)
+            for cells, side in zip(on_grid.shape[-2:], size, strict=True)
+        )
+        return rows @ on_grid @ columns.T
+
+
+@functools.lru_cache(maxsize=8)
+def enlarging_matrix(cells: int, side: int, kernel: tuple[float, ...]) -> NDArray[np.float32]:
+    """Return the matrix (side, cells) that enlarges values bilinearly and smooths them by a kernel of odd length.
+
+    The outermost values go on from their cells' centres to the rim; what the kernel sees beyond the rim is reflected.
+    """
+    centres = ((np.arange(side) + 0.5) * cells / side - 0.5).clip(0, cells - 1)
+    weights = np.maximum(0, 1 - np.abs(centres[:, None] - np.arange(cells)))
+    reach = len(kernel) // 2
+    reflected = np.pad(weights, ((reach, reach), (0, 0)), "reflect")
+    seen = np.lib.stride_tricks.sliding_window_view(reflected, len(kernel), axis=0)
+    return np.asarray(seen @ np.asarray(kernel), np.float32)

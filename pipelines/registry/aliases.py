@@ -1,0 +1,46 @@
+"""Stage: move a surface's aliases as a ruling says, in an order that leaves each naming a version at any moment."""
+
+import logging
+
+from pipelines.registry.decision import Ruling, Verdict
+from pipelines.registry.decision_log import DecisionLog
+from pipelines.tracking.store import ModelVersion, Tracking
+
+log = logging.getLogger(__name__)
+
+
+def propose(tracking: Tracking, version: ModelVersion, reason: str) -> None:
+    """Mark the version that a retrain proposes as challenger; the champion is no challenger of its own.
+
+    The reason is kept as a tag first: it tells a proposal from an alias that was set by hand.
+    """
+    tracking.tag_version(version.surface, version.version, {"proposed_reason": reason})
+    if "champion" in tracking.version(version.surface, version.version).aliases:
+        tracking.drop_alias(version.surface, "challenger")
+    else:
+        tracking.set_alias(version.surface, "challenger", version.version)
+    log.info("propose %s: version %d (%s): %s", version.surface, version.version, version.algorithm, reason)
+
+
+def carry_out(tracking: Tracking, ruling: Ruling) -> None:
+    """Move the aliases as a ruling that is kept already says; doing it again changes nothing.
+
+    First `previous`, then `champion`, then `challenger` goes: wherever the process ends, the surface has a champion,
+    and the ruling says what is left to do.
+    """
+    surface, aliases = ruling.surface, tracking.aliases(ruling.surface)
+    if ruling.moved:
+        _point(tracking, surface, "previous", ruling.previous)
+    if aliases.get("champion") != ruling.after:
+        _point(tracking, surface, "champion", ruling.after)
+    if ruling.verdict != Verdict.PROPOSED and aliases.get("challenger") == ruling.version:
+        tracking.drop_alias(surface, "challenger")
+    DecisionLog(tracking, surface).settle(ruling)
+    log.info("promote %s: %s", surface, ruling.summary)
+
+
+def _point(tracking: Tracking, surface: str, alias: str, version: int | None) -> None:
+    if version is None:
+        tracking.drop_alias(surface, alias)
+    else:
+        tracking.set_alias(surface, alias, version)

@@ -1,0 +1,238 @@
+"""What is known of a candidate, and what the gate decided: records that are kept with the model for good."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from enum import StrEnum
+
+from pydantic import Field, field_validator
+
+from pipelines.core.records import Interval, Record
+from pipelines.core.results import Promise
+from pipelines.core.surface_settings import GateSettings
+
+
+class Outcome(StrEnum):
+    PASSED = "passed"
+    REFUSED = "refused"
+    NOT_JUDGED = "not judged"
+
+
+class Finding(Record):
+    """What somebody found who looked at the candidate, in words; `ok` where nothing speaks against it."""
+
+    ok: bool
+    words: str = ""
+
+    @classmethod
+    def of(cls, problems: Sequence[str], fine: str) -> "Finding":
+        """Take the problems that were found, and what to say where there are none."""
+        return cls(ok=not problems, words="; ".join(problems) or fine)
+
+
+class Scored(Record):
+    """A version and how well it ranks; a figure that the photographs do not allow is None.
+
+    `image_auroc` and `aupro` are of the candidate's test part, `planted_auroc` is the image AUROC of its select part
+    with planted defects. `recall` is the share of labelled anomalies of the test part that its image threshold marks,
+    `planted_recall` that of planted defects. Where there is a champion, it was scored on these same photographs.
+    """
+
+    version: int
+    algorithm: str
+    image_auroc: Interval | None = None
+    aupro: Interval | None = None
+    planted_auroc: Interval | None = None
+    recall: Interval | None = None
+    planted_recall: Interval | None = None
+
+
+class Comparison(Record):
+    """The version in use, and how far the candidate is from it: candidate minus champion on the same photographs.
+
+    `latency_ratio` is the candidate's p95 over the champion's, measured alternating, with its interval. `promise` is
+    the champion's image threshold; decisions of before recall was looked at have none.
+    """
+
+    champion: Scored
+    image_auroc: Interval | None = None
+    aupro: Interval | None = None
+    planted_auroc: Interval | None = None
+    recall: Interval | None = None
+    planted_recall: Interval | None = None
+    promise: Promise | None = None
+    latency_ratio: Interval | None = None
+
+    @field_validator("latency_ratio", mode="before")
+    @classmethod
+    def _had_no_interval(cls, value: object) -> object:
+        """Decisions are kept for good, and the first held the figure alone."""
+        return {"value": value} if isinstance(value, float) else value
+
+
+class Sample(Record):
+    """How many photographs there were to judge by; `planted` defects are in the select part, all others in the test."""
+
+    normal: int = Field(ge=0)
+    defective: int = Field(ge=0)
+    masked: int = Field(ge=0)
+    planted: int = Field(ge=0)
+
+    @property
+    def has_labelled_defects(self) -> bool:
+        """Tell whether there are defects, and sound photographs to set them against."""
+        return self.defective > 0 and self.normal > 0
+
+
+class Facts(Record):
+    """All that the gate may know. `promise` is the candidate's image threshold.
+
+    `false_alarms` counts the sound test photographs it marked. `references` says whether the artefact, loaded in a
+    process of its own, reproduces its reference tiles; `coordinates` whether maps and region of interest lie in the
+    surface's own; `parity` whether the exported network judges as the fitted one does. `alone` says why there is no
+    comparison where there is none.
+    """
+
+    surface: str
+    candidate: Scored
+    comparison: Comparison | None
+    images: Sample
+    promise: Promise
+    false_alarms: int = Field(ge=0)
+    validation: Finding
+    references: Finding
+    parity: Finding
+    coordinates: Finding
+    alone: str = "no champion"
+
+
+class Check(Record):
+    """One question of the gate: what was found, what is wanted, and the answer in a sentence."""
+
+    name: str
+    outcome: Outcome
+    found: str
+    wanted: str
+    words: str
+
+    @property
+    def passed(self) -> bool:
+        """Tell whether this speaks against nothing; what could not be judged does not."""
+        return self.outcome != Outcome.REFUSED
+
+
+class Decision(Record):
+    """Whether the candidate becomes champion, every check, and the facts and the policy it was decided on.
+
+    `basis` says in words what detection was judged by.
+    """
+
+    accepted: bool
+    basis: str
+    checks: tuple[Check, ...]
+    facts: Facts
+    policy: GateSettings
+
+    @property
+    def refusals(self) -> tuple[Check, ...]:
+        return tuple(check for check in self.checks if not check.passed)
+
+    @property
+    def words(self) -> str:
+        """Write the decision as one line.
+
+        It names every reason of a refusal, or what an acceptance rests on.
+        """
+        candidate = self.facts.candidate
+        who = f"version {candidate.version} ({candidate.algorithm})"
+        if self.accepted:
+            return f"{who} accepted; {self.basis}"
+        return f"{who} refused: {'; '.join(check.words for check in self.refusals)}"
+
+
+class Asked(StrEnum):
+    """Who asked for a decision."""
+
+    RETRAIN = "retrain"
+    PROMOTE = "promote"
+    CHALLENGER = "the alias challenger, set by hand"
+    CHAMPION = "the alias champion, set by hand"
+    ROLLBACK = "rollback"
+
+
+class Verdict(StrEnum):
+    """What a decision came to; `proposed` waits for one, `noted` is a change that nobody asked the gate about."""
+
+    ACCEPTED = "accepted"
+    REFUSED = "refused"
+    PROPOSED = "proposed"
+    RETURNED = "returned to"
+    NOTED = "noted"
+
+
+class Ruling(Record):
+    """One entry: what was decided of a version, and the champions before and after it.
+
+    `previous` is what the alias of this name is given where the champion moves. `reason` is a person's own, who
+    overrode a refusal or rolled back. `decision` has all figures; it is None where there was nothing to measure.
+    """
+
+    number: int
+    surface: str
+    version: int
+    algorithm: str
+    time: datetime
+    asked: Asked
+    verdict: Verdict
+    before: int | None
+    after: int | None
+    previous: int | None = None
+    words: str
+    reason: str = ""
+    decision: Decision | None = None
+
+    @property
+    def accepted(self) -> bool:
+        """Tell whether the gate had nothing against the version."""
+        return self.verdict == Verdict.ACCEPTED
+
+    @property
+    def moved(self) -> bool:
+        """Tell whether the champion is another one than before."""
+        return self.before != self.after
+
+    @property
+    def summary(self) -> str:
+        """Write what became of the version as one line."""
+        line = self.words
+        if self.reason:
+            line += f"; {'forced' if self.verdict == Verdict.REFUSED else 'reason'}: {self.reason}"
+        if self.moved:
+            return f"{line}; champion is version {self.after}" if self.after else f"{line}; there is no champion"
+        return f"{line}; champion stays version {self.after}" if self.after else line
+
+
+def now() -> datetime:
+    """Return the time of a ruling: UTC, whole seconds."""
+    return datetime.now(UTC).replace(microsecond=0)
+
+
+def last_of(log: Sequence[Ruling], version: int) -> Ruling | None:
+    """Find a version's latest ruling in a log that begins with the oldest."""
+    return next((ruling for ruling in reversed(log) if ruling.version == version), None)
+
+
+def champions(log: Sequence[Ruling]) -> list[int]:
+    """Return the line of champions that led to the one in use, which stands last.
+
+    A return to an earlier one takes away what came after it, so that the next rollback goes further back.
+    """
+    line: list[int] = []
+    for ruling in log:
+        if ruling.before is not None and not line:
+            line.append(ruling.before)
+        if not ruling.moved or ruling.after is None:
+            continue
+        if ruling.asked == Asked.ROLLBACK and ruling.after in line:
+            del line[line.index(ruling.after) :]
+        line = [version for version in line if version != ruling.after] + [ruling.after]
+    return line

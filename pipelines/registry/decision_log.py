@@ -1,0 +1,89 @@
+"""Decisions in MLflow: each with all its figures as files of the version's run, and as a tag of the version.
+
+The tags of one search make the whole log. Files come first: a decision that a tag names is complete.
+"""
+
+import re
+from contextlib import suppress
+
+from pipelines.registry.decision import Ruling
+from pipelines.tracking.runs import MOST_TAG
+from pipelines.tracking.store import ModelVersion, Tracking
+
+FOLDER = "decisions"
+_TAG = "decision_"
+_SETTLED, _HOLD = "decisions_settled", "hold"
+_WORDS = 1200  # characters of a tag; the file has all
+
+
+class DecisionLog:
+    """One surface's decisions."""
+
+    def __init__(self, tracking: Tracking, surface: str) -> None:
+        self._tracking, self._surface = tracking, surface
+
+    def read(self) -> list[Ruling]:
+        """Read all rulings, the oldest first, without their figures."""
+        found = [ruling for version in self._tracking.versions(self._surface) for ruling in rulings_of(version)]
+        return sorted(found, key=lambda ruling: ruling.number)
+
+    def read_whole(self, ruling: Ruling) -> Ruling:
+        """Read a ruling with its figures from its version's run."""
+        run_id = self._tracking.version(self._surface, ruling.version).run_id
+        return Ruling.model_validate_json(self._tracking.read_text(run_id, f"{FOLDER}/{ruling.number:04d}.json"))
+
+    def next_number(self, version: ModelVersion) -> int:
+        """Number the next ruling. A file whose tag a killed process did not write is passed over, not overwritten."""
+        files = self._tracking.client.list_artifacts(version.run_id, FOLDER) if version.run_id else []
+        kept = [int(found.group(1)) for file in files if (found := re.search(r"/(\d+)\.json$", file.path))]
+        # Of a version that was deleted, the tags are gone too; what was settled last is still known.
+        return max([int(self._model_tag(_SETTLED) or 0), *kept, *(ruling.number for ruling in self.read())]) + 1
+
+    def add(self, version: ModelVersion, ruling: Ruling, page: str) -> None:
+        """Keep a ruling and its page with the version for good."""
+        name = f"{FOLDER}/{ruling.number:04d}"
+        if version.run_id:
+            self._tracking.client.log_text(version.run_id, page, f"{name}.html")
+            self._tracking.client.log_text(version.run_id, ruling.model_dump_json(indent=1), f"{name}.json")
+        short = ruling.model_copy(update={"words": ruling.words[:_WORDS], "reason": ruling.reason[:_WORDS]})
+        tags = {
+            f"{_TAG}{ruling.number:04d}": short.model_dump_json(exclude={"decision"}),
+            "decision": ruling.summary,
+        }
+        self._tracking.tag_version(self._surface, ruling.version, tags)
+
+    def unsettled(self) -> Ruling | None:
+        """Return the latest ruling where its aliases were not all moved: its process was ended in between."""
+        log = self.read()
+        return log[-1] if log and log[-1].number > int(self._model_tag(_SETTLED) or 0) else None
+
+    def settle(self, ruling: Ruling) -> None:
+        """Note that the aliases are as a ruling wants them."""
+        self._tag_model(_SETTLED, str(ruling.number))
+
+    def hold(self) -> str:
+        """Say why nothing is promoted automatically; empty where it may be."""
+        return self._model_tag(_HOLD)
+
+    def set_hold(self, words: str) -> None:
+        """Hold automatic promotion, or with empty words release it."""
+        if words:
+            self._tag_model(_HOLD, words)
+        else:
+            self._tracking.client.delete_registered_model_tag(self._surface, _HOLD)
+
+    def _model_tag(self, name: str) -> str:
+        return str(self._tracking.client.get_registered_model(self._surface).tags.get(name, ""))
+
+    def _tag_model(self, name: str, value: str) -> None:
+        self._tracking.client.set_registered_model_tag(self._surface, name, value[:MOST_TAG])
+
+
+def rulings_of(version: ModelVersion) -> list[Ruling]:
+    """Read a version's rulings from its tags, the oldest first; a tag that somebody changed is passed over."""
+    found = []
+    for name, text in sorted(version.tags.items()):
+        if re.fullmatch(rf"{_TAG}\d+", name):
+            with suppress(ValueError):
+                found.append(Ruling.model_validate_json(text))
+    return found

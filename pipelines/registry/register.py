@@ -1,0 +1,90 @@
+"""Stage: keep a version in the registry with all that explains it, and see that it gives its scores again."""
+
+import logging
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from pipelines.core.errors import ModelError
+from pipelines.core.records import Algorithm
+from pipelines.core.results import Evaluation, Selection, Trained, TypeFigures
+from pipelines.core.wording import flatten
+from pipelines.detector.version import VersionInfo
+from pipelines.tracking.runs import Run
+from pipelines.tracking.store import ModelVersion, Tracking, load_pyfunc
+from pipelines.training.run_settings import RunSettings
+
+_TOLERANCE = 1e-6
+
+log = logging.getLogger(__name__)
+
+
+def log_version(
+    run: Run, trained: Trained, info: VersionInfo, selection: Selection, evaluation: Evaluation, settings: RunSettings
+) -> None:
+    """Put parameters, figures and thresholds on a run; figures of the select part begin with `select_`."""
+    others = {"adapt", *(other.value for other in Algorithm if other != trained.algorithm)}
+    own = dict(flatten(settings.model_dump(mode="json", exclude=others)))
+    run.params({**own, "tiles.count": trained.tiles, "plan": info.plan.mode})
+    figures = {name: figure.value for name, figure in evaluation.metrics.items()}
+    figures |= {f"select_{name}": value for name, value in selection.metrics.items()}
+    bounds = {f"{n}_{side}": b for n, f in evaluation.metrics.items() for side, b in (("low", f.low), ("high", f.high))}
+    for defect, metrics in evaluation.per_defect.items():
+        figures.update({f"{_word(defect)}/{name}": figure.value for name, figure in metrics.items()})
+    for condition, metrics in evaluation.per_condition.items():
+        figures.update({f"condition {_word(condition)}/{name}": figure.value for name, figure in metrics.items()})
+    figures.update({name: bound for name, bound in bounds.items() if bound is not None})
+    figures.update(
+        image_threshold=info.image_threshold.threshold,
+        pixel_threshold=info.pixel_threshold.threshold,
+        train_seconds=trained.seconds,
+        evaluate_seconds=evaluation.seconds,
+        peak_rss_mb=trained.peak_rss_mb,
+    )
+    run.tags({"precision": trained.precision, **{f"note {name}": text for name, text in trained.notes.items()}})
+    run.metrics(figures)
+    run.text(evaluation.model_dump_json(indent=1), "evaluation.json")
+    run.text(info.model_dump_json(indent=1), "model.json")
+
+
+def _word(name: str) -> str:
+    """Make a user's word for a defect or condition one step of a metric's name, of bounded length."""
+    return name.replace("/", "_").strip(". ")[:100] or "_"
+
+
+def log_types(run: Run, types: TypeFigures) -> None:
+    """Put on a run how well types are named, on examples that were held out."""
+    figures = {"types_accuracy": types.accuracy, "types_macro_f1": types.macro_f1}
+    run.metrics({name: figure.value for name, figure in figures.items()})
+    run.text(types.model_dump_json(indent=1), "types.json")
+
+
+def register(
+    tracking: Tracking, run: Run, folder: Path, info: VersionInfo, tags: Mapping[str, str], card: str
+) -> ModelVersion:
+    """Register a model folder under its surface's name."""
+    started = time.monotonic()
+    version = tracking.register(run, info.surface, folder, {"algorithm": info.algorithm, **tags}, card)
+    log.info("register %s: version %d, %.1f s", info.surface, version.version, time.monotonic() - started)
+    return version
+
+
+def check_reproduction(version: ModelVersion, photographs: Sequence[Path], expected: Sequence[float]) -> None:
+    """Load a registered version as any client would, and score photographs again from their files.
+
+    Raises:
+        ModelError: where a score differs from the evaluation's by more than 1e-6 of it.
+    """
+    model = load_pyfunc(version.surface, version.version)
+    table = pd.DataFrame({"image": [path.read_bytes() for path in photographs]})
+    if not len(table):
+        return
+    for path, score, wanted in zip(photographs, model.predict(table)["score"], expected, strict=True):
+        if not abs(score - wanted) <= _TOLERANCE * max(1.0, abs(wanted)):
+            raise ModelError(
+                f"{version.surface} version {version.version} gives {path.name} a score of {score:.8f}, "
+                f"its evaluation gave {wanted:.8f}",
+                cure="the version stays registered without an alias; retrain, and report this if it comes again",
+            )

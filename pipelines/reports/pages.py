@@ -1,0 +1,24 @@
+"""How templates become pages: escaped, strict about names, with figures in words."""
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from pipelines.core import wording
+from pipelines.registry.decision import Ruling
+
+
+def page_environment() -> Environment:
+    """Return the environment that every HTML page is rendered in."""
+    environment = Environment(
+        loader=PackageLoader("pipelines.reports"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"words": wording.interval_in_words}
+    return environment
+
+
+def render_decision(ruling: Ruling) -> str:
+    """Render the page; every text is escaped."""
+    return page_environment().get_template("decision.html").render(ruling=ruling, decision=ruling.decision)

@@ -1,0 +1,157 @@
+"""Stage: give a fitted network its scale, its thresholds and what they promise; write down what was seen."""
+
+import logging
+import shutil
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from pipelines.core.files import write_whole
+from pipelines.core.progress import track
+from pipelines.core.records import Part
+from pipelines.core.results import Trained
+from pipelines.core.surface_settings import SurfaceSettings
+from pipelines.data.prepared import PreparedImage, read_region
+from pipelines.detector.scan import RegionScan, scan_region
+from pipelines.detector.version import CALIBRATION, Calibration, Reference, VersionInfo
+from pipelines.imaging.image_score import ScoreRule, top_values
+from pipelines.imaging.measures import MEASURES, measure_photograph
+from pipelines.imaging.tiling import cut_tiles, spread
+from pipelines.metrics.histograms import choose_edges
+from pipelines.metrics.normalization import block_peaks, fit_scale
+from pipelines.metrics.pixels import PixelHistograms
+from pipelines.models.openvino.runtime import TileModel
+from pipelines.models.settings import ScoreSettings
+from pipelines.training.parity import check_parity, write_parity
+from pipelines.training.thresholds import HeldOut, Scales, set_thresholds
+
+_REFERENCES = 4
+_FEW = 5  # fewer images than this make a shaky scale
+_MOST_SCALED = 200  # training images that the scale is fitted to: the thresholds look at all of them anyway
+_SAMPLE = 4000  # pixels an image that the map's scale is fitted to
+
+_Scan = Callable[[NDArray[np.uint8]], RegionScan]
+
+log = logging.getLogger(__name__)
+
+
+def calibrate(
+    trained: Trained,
+    prepared: Path,
+    images: Sequence[PreparedImage],
+    surface: str,
+    settings: SurfaceSettings,
+    score: ScoreSettings,
+    data_version: str,
+) -> VersionInfo:
+    """Fit the scale on the select part, the thresholds on the calibrate part, and store reference tiles.
+
+    Both parts hold normals only. Where one is empty (all labels unknown, or too few images), the train part stands in,
+    for the scale at most 200 images spread over it: a scale needs no promise, but thresholds taken from it are an
+    estimate and marked as such. `score` says how the algorithm's maps become image scores. Scores and measures of the
+    calibrate part are kept as calibration.json: what drift is measured against later.
+
+    Raises:
+        ModelError: where the exported network does not judge as the fitted one does.
+    """
+    started = time.monotonic()
+    folder = Path(trained.folder)
+    model = TileModel(folder, trained.precision)
+    rule = ScoreRule(border_share=score.border_share, top_share=score.top_share)
+    parts = {part: [i for i in images if i.part == part] for part in Part}
+    select = parts[Part.SELECT] or spread(parts[Part.TRAIN], _MOST_SCALED)
+    if len(select) < _FEW:
+        log.warning("calibrate %s: the scale rests on %d images; more normals steady it", surface, len(select))
+    scan = partial(scan_region, model, trained.plan, rule)
+    scales = _fit_scales(scan(region) for region in _regions(prepared, select, "scale"))
+    estimate = not parts[Part.CALIBRATE]
+    held_out = parts[Part.CALIBRATE] or parts[Part.TRAIN]
+    found = _score_held_out(scan, rule, scales, _regions(prepared, held_out, "calibrate"))
+    again = None if estimate else lambda n: scales.map.apply(scan(read_region(prepared, held_out[n])).map)
+    limits = set_thresholds(found, scales, settings.policy, trained.false_blocks, again)
+    if trained.parity:
+        check_parity(trained.parity, limits.image.threshold * scales.image.divisor)
+        write_parity(folder, trained.parity)
+    info = VersionInfo(
+        surface=surface,
+        algorithm=trained.algorithm,
+        data_version=data_version,
+        precision=trained.precision,
+        region=settings.region,
+        max_megapixels=settings.validation.max_megapixels,
+        plan=trained.plan,
+        score_rule=rule,
+        map_divisor=scales.map.divisor,
+        image_divisor=scales.image.divisor,
+        image_threshold=limits.image,
+        pixel_threshold=limits.pixel,
+        defects=limits.defects,
+        usual_level=limits.level,
+        usual_reach=limits.reach,
+        usual_pixels=max((i.width * i.height for i in parts[Part.TRAIN] or images), default=None),
+        references=_store_references(model, trained, prepared, select, folder / "reference"),
+    )
+    # Scores of images that were trained on are lower than those of new ones: nothing can be compared with them.
+    scores = () if estimate else tuple(s / low for s, low in zip(found.scores, limits.lowered, strict=True))
+    seen = Calibration(scores=scores, measures=found.measures)
+    write_whole(folder / CALIBRATION, seen.model_dump_json(indent=1) + "\n")
+    write_whole(folder / "model.json", info.model_dump_json(indent=1) + "\n")
+    log.info("calibrate %s: %d images, %.1f s", trained.algorithm, len(held_out), time.monotonic() - started)
+    return info
+
+
+def _regions(prepared: Path, images: Sequence[PreparedImage], label: str) -> Iterator[NDArray[np.uint8]]:
+    for image in track(images, len(images), label):
+        yield read_region(prepared, image)
+
+
+def _fit_scales(scans: Iterable[RegionScan]) -> Scales:
+    """Fit both scales in one pass; the map's from an even sample of each image's pixels."""
+    scores, pixels = [], []
+    for scan in scans:
+        scores.append(scan.score)
+        flat = scan.map.ravel()
+        pixels.append(flat[np.linspace(0, flat.size - 1, min(_SAMPLE, flat.size)).astype(int)])
+    return Scales(fit_scale(np.concatenate(pixels)), fit_scale(scores))
+
+
+def _score_held_out(scan: _Scan, rule: ScoreRule, scales: Scales, regions: Iterable[NDArray[np.uint8]]) -> HeldOut:
+    scores: list[float] = []
+    measured, tops, peaks, medians = [], [], [], []
+    histograms = PixelHistograms(choose_edges([], []))
+    for region in regions:
+        seen = scan(region)
+        scaled = scales.map.apply(seen.map)
+        scores.append(seen.score / scales.image.divisor)
+        histograms.add(scaled, np.zeros(scaled.shape, np.uint8), np.ones(scaled.shape, dtype=bool))
+        measured.append(measure_photograph(region))
+        tops.append(top_values(scaled, rule))
+        peaks.append(block_peaks(scaled))
+        medians.append(float(np.median(scaled)))
+    measures = {name: tuple(getattr(m, name) for m in measured) for name in MEASURES}
+    return HeldOut(scores, *histograms.table().exceedance(), measures, tops, peaks, medians)
+
+
+def _store_references(
+    model: TileModel, trained: Trained, prepared: Path, images: Sequence[PreparedImage], folder: Path
+) -> tuple[Reference, ...]:
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    stored = []
+    for number, image in enumerate(images[:_REFERENCES]):
+        tile = _first_tile(read_region(prepared, image), trained)
+        file = f"{number}.png"
+        Image.fromarray(tile).save(folder / file)
+        found = model.infer(tile[None])[0]
+        stored.append(Reference(file=file, mean=float(found.mean()), peak=float(found.max())))
+    return tuple(stored)
+
+
+def _first_tile(region: NDArray[np.uint8], trained: Trained) -> NDArray[np.uint8]:
+    tile, _ = next(iter(cut_tiles(region, trained.plan)))
+    return tile

@@ -1,0 +1,189 @@
+"""Stage: what the test part says of a version, on whole photographs."""
+
+import logging
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipelines.core.progress import track
+from pipelines.core.records import Interval, Label, Part
+from pipelines.core.results import Evaluation, ScoredImage
+from pipelines.data.prepared import PreparedImage, read_mask, read_region
+from pipelines.detector.detector import Detector
+from pipelines.metrics.curves import confusion
+from pipelines.metrics.histograms import choose_edges
+from pipelines.metrics.intervals import image_intervals, pixel_intervals
+from pipelines.metrics.pixels import PixelHistograms, PixelTable
+from pipelines.training.run_settings import EvaluationSettings
+
+_SAMPLE = 2000  # pixels of each class and image that choose the histograms' bins
+
+
+class ScoredTest(NamedTuple):
+    """Photographs in the order they were given; `rows` are the numbers of those that `table` counts the pixels of.
+
+    `types` are the names of the defects; the table numbers them from 1 in this order.
+    """
+
+    images: tuple[ScoredImage, ...]
+    table: PixelTable
+    rows: NDArray[np.intp]
+    types: tuple[str, ...]
+
+    @property
+    def scores(self) -> NDArray[np.float64]:
+        return np.array([image.score for image in self.images])
+
+    @property
+    def anomalous(self) -> NDArray[np.bool_]:
+        """Say which photographs are labelled anomalous, (images,)."""
+        return np.array([image.label == Label.ANOMALOUS for image in self.images], dtype=bool)
+
+
+class _Pixels(NamedTuple):
+    """One photograph's map, its mask with one number per type, and where pixels count; all (H, W)."""
+
+    map: NDArray[np.float32]
+    mask: NDArray[np.uint8]
+    valid: NDArray[np.bool_]
+
+
+def score_test(
+    detector: Detector, prepared: Path, images: Sequence[PreparedImage], spool: Path, label: str = "evaluate"
+) -> ScoredTest:
+    """Score photographs, and count the pixels of those with a mask or without a defect.
+
+    Region maps are left in `spool` as NAME.npy, numbered as the photographs.
+    """
+    spool.mkdir(parents=True, exist_ok=True)
+    scored = tuple(_score_all(detector, prepared, images, spool, label))
+    types = sorted({name for image in images for name in image.defects.values()})
+    with_masks = [n for n, i in enumerate(images) if i.mask or i.label == Label.NORMAL]
+    table = _count_pixels([(images[n], spool / f"{n}.npy") for n in with_masks], prepared, types)
+    return ScoredTest(scored, table, np.array(with_masks, dtype=np.intp), tuple(types))
+
+
+def _score_all(
+    detector: Detector, prepared: Path, images: Sequence[PreparedImage], spool: Path, label: str
+) -> Iterator[ScoredImage]:
+    for number, image in enumerate(track(images, len(images), label)):
+        found = detector.scan_region(read_region(prepared, image))
+        np.save(spool / f"{number}.npy", found.map)
+        yield ScoredImage(
+            path=image.path,
+            label=image.label,
+            score=found.score,
+            anomalous=detector.is_anomalous(found.score),
+            condition=image.condition,
+            defects=tuple(sorted(set(image.defects.values()))),
+        )
+
+
+def _read_pixels(image: PreparedImage, spooled: Path, prepared: Path, types: Sequence[str]) -> _Pixels:
+    """Place a region's map in its photograph and give each defect type its number over the whole surface."""
+    box = image.box
+    whole = np.zeros((image.height, image.width), np.float32)
+    whole[box.top : box.bottom, box.left : box.right] = np.load(spooled)
+    valid = np.zeros(whole.shape, dtype=bool)
+    valid[box.top : box.bottom, box.left : box.right] = True
+    numbers = np.zeros(256, np.uint8)
+    for value, name in image.defects.items():
+        numbers[value] = types.index(name) + 1
+    return _Pixels(whole, numbers[read_mask(prepared, image)], valid)
+
+
+def _count_pixels(images: Sequence[tuple[PreparedImage, Path]], prepared: Path, types: Sequence[str]) -> PixelTable:
+    """Read each spooled map twice: a sample fixes the bins, then all pixels are counted."""
+    sound, defective = [np.zeros(0, np.float32)], [np.zeros(0, np.float32)]
+    for image, spooled in images:
+        pixels = _read_pixels(image, spooled, prepared, types)
+        sound.append(_sample(pixels.map[pixels.valid & (pixels.mask == 0)]))
+        defective.append(_sample(pixels.map[pixels.mask > 0]))
+    histograms = PixelHistograms(choose_edges(np.concatenate(sound), np.concatenate(defective)))
+    for image, spooled in images:
+        histograms.add(*_read_pixels(image, spooled, prepared, types))
+    return histograms.table()
+
+
+def _sample(values: NDArray[np.float32]) -> NDArray[np.float32]:
+    if values.size <= _SAMPLE:
+        return values
+    return np.asarray(values[np.linspace(0, values.size - 1, _SAMPLE).astype(int)])
+
+
+log = logging.getLogger(__name__)
+
+
+def evaluate(
+    detector: Detector,
+    prepared: Path,
+    images: Sequence[PreparedImage],
+    settings: EvaluationSettings,
+    seed: int,
+    spool: Path,
+) -> Evaluation:
+    """Score the test part and compute every metric that its labels allow.
+
+    Region maps are left in `spool` as NAME.npy, numbered as the result's images, for the pages that show them.
+    Pixel metrics count the region of interest united with the mask (Bergmann et al. 2021 for AUPRO).
+    """
+    started = time.monotonic()
+    chosen = sorted((i for i in images if i.part == Part.TEST), key=lambda i: i.path)
+    if not chosen:
+        return Evaluation(notes=("The test part is empty: metrics are absent, not zero.",))
+    found = score_test(detector, prepared, chosen, spool)
+    scored = found.images
+    conditions = np.array([i.condition or "" for i in chosen])
+    threshold = detector.info.image_threshold.threshold
+    report = _Reporter(found, threshold, settings.bootstrap, seed)
+    groups = sorted(set(conditions)) if len(set(conditions)) > 1 else []
+    result = Evaluation(
+        metrics=report.overall(np.ones(len(chosen), dtype=bool)),
+        per_defect={name: report.for_defect(name, n + 1) for n, name in enumerate(found.types)},
+        per_condition={name: report.overall(conditions == name) for name in groups if name},
+        confusion=confusion([s.score for s in scored], report.anomalous, threshold) if _has_labels(scored) else None,
+        images=scored,
+        notes=_notes(chosen),
+        seconds=time.monotonic() - started,
+    )
+    log.info("evaluate %s: %d images, %.1f s", detector.info.algorithm, len(chosen), result.seconds)
+    return result
+
+
+def _has_labels(scored: Sequence[ScoredImage]) -> bool:
+    return any(s.label != Label.UNKNOWN for s in scored)
+
+
+def _notes(images: Sequence[PreparedImage]) -> tuple[str, ...]:
+    labels = {i.label for i in images}
+    notes = []
+    if Label.ANOMALOUS not in labels:
+        notes.append("No defective test photograph: only false alarms can be measured.")
+    elif not any(i.mask for i in images):
+        notes.append("No masks: pixel metrics are absent, not zero.")
+    return tuple(notes)
+
+
+class _Reporter:
+    """Metrics of any subset of the scored photographs."""
+
+    def __init__(self, found: ScoredTest, threshold: float, rounds: int, seed: int) -> None:
+        self.anomalous, self._scores = found.anomalous, found.scores
+        self._scored, self._table, self._rows = found.images, found.table, found.rows
+        self._threshold, self._rounds, self._seed = threshold, rounds, seed
+
+    def overall(self, chosen: NDArray[np.bool_]) -> dict[str, Interval]:
+        image = image_intervals(self._scores[chosen], self.anomalous[chosen], self._threshold, self._rounds, self._seed)
+        return {**image, **pixel_intervals(self._table, self._rounds, self._seed, images=chosen[self._rows])}
+
+    def for_defect(self, name: str, number: int) -> dict[str, Interval]:
+        """Set photographs that hold the defect against all normals."""
+        chosen = ~self.anomalous | np.array([name in s.defects for s in self._scored])
+        image = image_intervals(self._scores[chosen], self.anomalous[chosen], self._threshold, self._rounds, self._seed)
+        # Normals are the same for every type, so their figures would only be repeated.
+        shown = {k: v for k, v in image.items() if k in ("image_auroc", "image_ap")}
+        return {**shown, **pixel_intervals(self._table, self._rounds, self._seed, defect=number)}

@@ -1,0 +1,68 @@
+"""What a training run depends on, as one hash: data, settings, code and the libraries that compute."""
+
+import hashlib
+import json
+import subprocess
+from importlib.metadata import version
+from pathlib import Path
+
+from pipelines.core.records import Algorithm
+from pipelines.core.surface_settings import PolicySettings
+from pipelines.training.run_settings import RunSettings
+
+# What can change a model or its figures. Reports and wiring cannot.
+_SOURCES = ("models", "imaging", "metrics", "detector", "training", "data/prepared.py", "loader.py")
+_TRACKED = ("flows", "pipelines", "params.yaml", "dvc.yaml")
+_LIBRARIES = ("anomalib", "nncf", "numpy", "opencv-python-headless", "openvino", "timm", "torch", "torchvision")
+
+
+def fingerprint(data_version: str, settings: RunSettings, policy: PolicySettings, algorithm: Algorithm) -> str:
+    """Hash all that one algorithm's result depends on; the same hash means that training again would change nothing.
+
+    Settings of the other algorithms do not count, nor which others are trained beside it.
+    """
+    others = {"algorithms", "adapt", *(other.value for other in Algorithm if other != algorithm)}
+    parts = {
+        "data": data_version,
+        "algorithm": algorithm,
+        "settings": settings.model_dump(mode="json", exclude=others),
+        "policy": policy.model_dump(mode="json", exclude={"gate", "watch"}),
+        "code": code_hash(Path(__file__).parents[1]),
+        "libraries": {name: version(name) for name in _LIBRARIES},
+    }
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def fingerprints(data_version: str, settings: RunSettings, policy: PolicySettings) -> dict[Algorithm, str]:
+    """Return the fingerprint of each algorithm that the settings ask for."""
+    return {a: fingerprint(data_version, settings, policy, a) for a in settings.algorithms}
+
+
+def code_hash(package: Path) -> str:
+    """Hash the sources that train and evaluate, and what lies beside them and is trained with."""
+    found = hashlib.sha256()
+    for name in _SOURCES:
+        place = package / name
+        inside = (f for f in place.rglob("*") if f.is_file() and "__pycache__" not in f.parts)
+        for file in sorted(inside) if place.is_dir() else [place]:
+            found.update(file.relative_to(package).as_posix().encode())
+            found.update(file.read_bytes())
+    return found.hexdigest()
+
+
+def git_commit(root: Path) -> str:
+    """Return the commit of a project folder, with `-dirty` where its code differs from it; empty without git.
+
+    A surface's own files are not code: taking in photographs makes no commit dirty.
+    """
+    try:
+        commit = _git(root, "rev-parse", "HEAD")
+        return f"{commit}-dirty" if commit and _git(root, "status", "--porcelain", "--", *_TRACKED) else commit
+    except FileNotFoundError:
+        return ""
+
+
+def _git(root: Path, *words: str) -> str:
+    command = ["git", "-C", str(root), *words]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - fixed words
+    return done.stdout.strip() if done.returncode == 0 else ""

@@ -1,0 +1,168 @@
+"""Which precision a fitted network is exported and run in: the least rounded of the fast ones that agree with torch."""
+
+import logging
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipelines.core.errors import ModelError
+from pipelines.core.geometry import TilePlan
+from pipelines.core.records import Algorithm, Precision
+from pipelines.core.results import Parity
+from pipelines.detector.scan import MapsTiles
+from pipelines.imaging.image_score import ScoreRule
+from pipelines.imaging.synthetic.anomalies import plant_defect
+from pipelines.imaging.tiling import TileSet
+from pipelines.models.openvino.runtime import TileModel, machine_precisions
+from pipelines.training.parity import Region, disagreements, score_regions
+
+_CALIBRATION_TILES = 48
+_WARM_UP, _ROUNDS = 2, 9
+_NEAR = 1.25  # times the fastest: no gain worth rounding for
+
+log = logging.getLogger(__name__)
+
+
+class Exported(NamedTuple):
+    """What an exported network is run with, how it agrees with torch, and how that was chosen."""
+
+    precision: Precision
+    parity: Parity | None
+    words: str
+
+
+def choose_precision(
+    milliseconds: Mapping[Precision, float], disagree: Callable[[Precision], tuple[str, ...]]
+) -> tuple[Precision, dict[Precision, str]]:
+    """Return the precision to run, f32 where none agrees with torch, and why others do not agree.
+
+    It is the least rounded of those that take at most a quarter longer than the fastest, so that what else the machine
+    does while they are timed hardly ever decides. Where that one disagrees, it is chosen among the others: what would
+    not be run is not set against torch, which takes longer than the timing.
+    """
+    refused: dict[Precision, str] = {}
+    while left := [p for p in Precision if p in milliseconds and p not in refused]:
+        enough = _NEAR * min(milliseconds[p] for p in left)
+        chosen = next(p for p in left if milliseconds[p] <= enough)
+        found = disagree(chosen)
+        if not found:
+            return chosen, refused
+        refused[chosen] = "; ".join(found)
+    return Precision.F32, refused
+
+
+def time_models(models: Mapping[Precision, MapsTiles], tile: NDArray[np.uint8]) -> dict[Precision, float]:
+    """Return each network's shortest time for one tile (h, w, 3), milliseconds, taken in turns.
+
+    Other work on the machine lengthens times and shortens none.
+    """
+    seconds: dict[Precision, list[float]] = {precision: [] for precision in models}
+    for _ in range(_WARM_UP + _ROUNDS):
+        for precision, model in models.items():
+            started = time.perf_counter()
+            model.infer(tile[None])
+            seconds[precision].append(time.perf_counter() - started)
+    return {precision: 1000 * min(found[_WARM_UP:]) for precision, found in seconds.items()}
+
+
+def calibration_tiles(tiles: TileSet) -> list[NDArray[np.uint8]]:
+    """Return up to 48 tiles spread over the set, and as many with planted defects: both fix what int8 can express."""
+    sound = [tiles[i] for i in tiles.spread(_CALIBRATION_TILES // 2)]
+    return sound + [plant_defect(tile, np.random.default_rng(n)).image for n, tile in enumerate(sound)]
+
+
+def export_agreeing(
+    algorithm: Algorithm,
+    model: Any,
+    tiles: TileSet,
+    regions: Callable[[], Iterable[Region]],
+    rule: ScoreRule,
+    asked: str,
+    folder: Path,
+) -> Exported:
+    """Export a fitted torch model to `folder` at the precision asked for; `auto` is the least rounded of the fast ones.
+
+    `tiles` are the ones trained on; `regions` draws the same ones each time, for they may be too many to be kept.
+
+    Raises:
+        ModelError: where the precision asked for does not agree with torch, or this processor has none such.
+    """
+    from pipelines.models.openvino.export import export_openvino
+    from pipelines.models.openvino.quantize import move_ir, quantise
+
+    wanted = machine_precisions() if asked == "auto" else (Precision(asked),)
+    if not set(wanted) <= set(machine_precisions()):
+        raise ModelError(f"this processor does not compute in {asked}", cure="set export.precision to auto")
+    export_openvino(model, tiles.plan.tile_height, tiles.plan.tile_width, folder)
+    with tempfile.TemporaryDirectory(dir=folder) as beside:
+        if Precision.INT8 in wanted:
+            quantise(folder, calibration_tiles(tiles), Path(beside))
+        models = {p: TileModel(Path(beside) if p == Precision.INT8 else folder, p) for p in wanted}
+        exported = _choose(algorithm, model, models, tiles, regions, rule, asked)
+        if exported.precision == Precision.INT8:
+            move_ir(Path(beside), folder)
+    log.info("export %s: %s", algorithm, exported.words)
+    return exported
+
+
+def _choose(
+    algorithm: Algorithm,
+    fitted: Any,
+    models: Mapping[Precision, TileModel],
+    tiles: TileSet,
+    regions: Callable[[], Iterable[Region]],
+    rule: ScoreRule,
+    asked: str,
+) -> Exported:
+    """Choose among exported networks, and say how the chosen one agrees with the fitted one.
+
+    There is no threshold yet: the 99 % quantile of torch's scores of sound regions stands in.
+    """
+    from pipelines.models.openvino.export import TorchTiles
+
+    milliseconds = time_models(models, tiles[0])
+    torch, planted = score_regions(TorchTiles(fitted), tiles.plan, rule, regions(), "parity, torch")
+    threshold = float(np.quantile([s for s, p in zip(torch, planted, strict=True) if not p], 0.99))
+    parities: dict[Precision, Parity] = {}
+
+    def disagree(precision: Precision) -> tuple[str, ...]:
+        marks = score_regions(models[precision], tiles.plan, rule, regions(), f"parity, {precision}")
+        parities[precision] = Parity(torch=torch, exported=marks.scores, planted=planted)
+        return disagreements(parities[precision], threshold)
+
+    chosen, refused = choose_precision(milliseconds, disagree)
+    if asked != "auto" and refused:
+        raise ModelError(
+            f"{algorithm} in {asked} does not agree with torch: {'; '.join(refused.values())}",
+            cure="set export.precision to auto",
+        )
+    return Exported(chosen, parities[chosen], _describe(chosen, milliseconds, refused))
+
+
+def export_unchecked(algorithm: Algorithm, model: Any, plan: TilePlan, asked: str, folder: Path) -> Exported:
+    """Export a fitted torch model to `folder` without setting its scores against torch's.
+
+    `auto` is bf16 where this processor has it, which agrees with torch in all but rare cases.
+    """
+    from pipelines.models.openvino.export import export_openvino
+
+    export_openvino(model, plan.tile_height, plan.tile_width, folder)
+    quick = Precision.BF16 if Precision.BF16 in machine_precisions() else Precision.F32
+    # int8 is made by a calibration of its own, and then told apart from torch: here f32 stands in for it.
+    precision = quick if asked == "auto" else Precision.F32 if asked == Precision.INT8 else Precision(asked)
+    return Exported(precision, None, f"{precision}, not compared with torch ({algorithm})")
+
+
+def _describe(chosen: Precision, milliseconds: Mapping[Precision, float], refused: Mapping[Precision, str]) -> str:
+    others = [
+        f"{p} {time:.1f}" + (f", disagrees: {refused[p]}" if p in refused else "")
+        for p, time in milliseconds.items()
+        if p != chosen
+    ]
+    doubt = f", although it disagrees: {refused[chosen]}" if chosen in refused else ""
+    return f"{chosen}, {milliseconds[chosen]:.1f} ms a tile" + (f" ({'; '.join(others)})" if others else "") + doubt

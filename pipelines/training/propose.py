@@ -1,0 +1,80 @@
+"""Stage: choose the algorithm that a retrain proposes, from what the select part says of each."""
+
+from collections.abc import Mapping, Sequence
+
+from pipelines.core.records import Algorithm, Record
+
+# Closer than this, two algorithms are alike: with some tens of select normals, AUROC's standard error is as large.
+NEAR = 0.01
+# Without figures: what wants the fewest photographs and has no training that could end at a wrong moment comes first,
+# what takes the longest to look at one last.
+ORDER = (Algorithm.PADIM, Algorithm.EFFICIENTAD, Algorithm.FASTFLOW, Algorithm.FASTFLOW_DINOV2)
+
+Figures = Mapping[str, float]
+
+
+class Proposal(Record):
+    """The algorithm proposed, and why, in words."""
+
+    algorithm: Algorithm
+    reason: str
+
+
+def choose_proposal(candidates: Mapping[Algorithm, Figures]) -> Proposal | None:
+    """Choose among algorithms by their select figures alone; None where there is no candidate.
+
+    The image AUROC decides, because the promise is about photographs and the threshold can only be as good as the
+    ranking. Within 0.01 of the best it tells nothing on so few normals; there the AUPRO decides, because it counts
+    every defect alike however small (Bergmann et al. 2021), where the pixel AUROC is mostly about large ones. Within
+    0.01 again, and where the select part is empty, a fixed order decides. The test part is never asked: a choice made
+    on it would make its figures too good.
+
+    >>> choose_proposal({Algorithm.PADIM: {"image_auroc": 0.9}, Algorithm.FASTFLOW: {"image_auroc": 0.95}}).reason
+    'image AUROC 0.950 on the select part, against 0.900 (padim)'
+    """
+    if not candidates:
+        return None
+    ordered = [algorithm for algorithm in ORDER if algorithm in candidates]
+    if len(ordered) == 1:
+        return Proposal(algorithm=ordered[0], reason="the only algorithm that was trained")
+    known = [a for a in ordered if "image_auroc" in candidates[a]]
+    if not known:
+        return Proposal(
+            algorithm=ordered[0],
+            reason="no select part to compare on: the algorithm that wants the fewest photographs comes first",
+        )
+    best, *others = _ranked(known, candidates, "image_auroc")
+    alike = _near(best, known, candidates, "image_auroc")
+    against = ", ".join(f"{candidates[a]['image_auroc']:.3f} ({a})" for a in others)
+    first = f"image AUROC {candidates[best]['image_auroc']:.3f} on the select part"
+    if len(alike) == 1:
+        return Proposal(algorithm=best, reason=f"{first}, against {against}" if against else first)
+    return _break_tie(alike, candidates)
+
+
+def _break_tie(alike: Sequence[Algorithm], candidates: Mapping[Algorithm, Figures]) -> Proposal:
+    """Choose among algorithms whose image AUROC is alike; `alike` is in the fixed order."""
+    same = f"image AUROC within {NEAR} on the select part ({_list(alike, candidates, 'image_auroc')})"
+    with_maps = [a for a in alike if "aupro" in candidates[a]]
+    if not with_maps:
+        return Proposal(algorithm=alike[0], reason=f"{same}; the fixed order decided")
+    close = _near(_ranked(with_maps, candidates, "aupro")[0], with_maps, candidates, "aupro")
+    said = f"AUPRO ({_list(with_maps, candidates, 'aupro')})"
+    if len(close) == 1:
+        return Proposal(algorithm=close[0], reason=f"{same}; {said} decided")
+    return Proposal(algorithm=close[0], reason=f"{same}, and {said} too close to decide; the fixed order did")
+
+
+def _ranked(names: Sequence[Algorithm], candidates: Mapping[Algorithm, Figures], figure: str) -> list[Algorithm]:
+    return sorted(names, key=lambda a: -candidates[a][figure])
+
+
+def _near(
+    best: Algorithm, names: Sequence[Algorithm], candidates: Mapping[Algorithm, Figures], figure: str
+) -> list[Algorithm]:
+    """Keep, in their order, those within reach of the best."""
+    return [a for a in names if candidates[a][figure] >= candidates[best][figure] - NEAR]
+
+
+def _list(names: Sequence[Algorithm], candidates: Mapping[Algorithm, Figures], figure: str) -> str:
+    return ", ".join(f"{a} {candidates[a][figure]:.3f}" for a in names)

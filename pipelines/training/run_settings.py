@@ -1,0 +1,123 @@
+"""Settings of one run: params.yaml, and over it a profile, what the surface's YAML says, and what one call changes."""
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from pydantic import Field, model_validator
+
+from pipelines.core.errors import SettingsError
+from pipelines.core.parsing import MalformedError, parse_yaml
+from pipelines.core.paths import Project
+from pipelines.core.records import Algorithm
+from pipelines.core.settings import Seed, Settings, check_settings, read_yaml
+from pipelines.core.surface_settings import SurfaceSettings
+from pipelines.imaging.tile_plan import TileSettings
+from pipelines.models.efficientad.settings import EfficientAdSettings
+from pipelines.models.fastflow.settings import _WITH_DINOV2, FastflowSettings
+from pipelines.models.padim.settings import PadimSettings
+from pipelines.models.settings import MOST, UnlabelledSettings
+
+
+class ExportSettings(Settings):
+    """`auto` takes a precision about as fast as the fastest of those that agree with torch on the select part."""
+
+    precision: Literal["auto", "f32", "bf16", "int8"] = "auto"
+
+
+class EvaluationSettings(Settings):
+    bootstrap: int = Field(default=1000, ge=0, le=100_000)
+    pictures: int = Field(default=8, ge=0, le=100_000)
+    planted: int = Field(default=5, ge=0, le=10_000)
+
+
+class AdaptSettings(Settings):
+    """How a surface learns from another; see params.yaml."""
+
+    finetune_rate: float = Field(default=0.1, gt=0, le=1)
+    planted: int = Field(default=60, ge=0, le=MOST)
+    most_shots: int = Field(default=64, ge=1, le=MOST)
+    tested: int = Field(default=200, ge=2, le=MOST)
+
+
+class RunSettings(Settings):
+    """The resolved settings of one training run."""
+
+    seed: Seed = 0
+    algorithms: tuple[Algorithm, ...] = tuple(Algorithm)
+    colour: float = Field(default=0.07, ge=0, le=100)
+    tiles: TileSettings = TileSettings()
+    padim: PadimSettings = PadimSettings()
+    fastflow: FastflowSettings = FastflowSettings()
+    efficientad: EfficientAdSettings = EfficientAdSettings()
+    fastflow_dinov2: FastflowSettings = _WITH_DINOV2
+    unlabelled: UnlabelledSettings = UnlabelledSettings()
+    export: ExportSettings = ExportSettings()
+    evaluation: EvaluationSettings = EvaluationSettings()
+    adapt: AdaptSettings = AdaptSettings()
+
+    def of(self, algorithm: Algorithm) -> PadimSettings | FastflowSettings | EfficientAdSettings:
+        """Return one algorithm's own section."""
+        own: PadimSettings | FastflowSettings | EfficientAdSettings = getattr(self, algorithm)
+        return own
+
+    @model_validator(mode="after")
+    def _some_algorithm(self) -> "RunSettings":
+        if not self.algorithms or len(set(self.algorithms)) < len(self.algorithms):
+            raise ValueError(f"algorithms: name one or more of {', '.join(Algorithm)}, each once")
+        return self
+
+
+_DEEPEST_KEY = 20  # of names in one assignment, much deeper than settings are
+
+
+def _merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """Lay `over` on `base`, mappings key by key."""
+    merged = dict(base)
+    for key, value in over.items():
+        both = isinstance(value, Mapping) and isinstance(merged.get(key), Mapping)
+        merged[key] = _merge(merged[key], value) if both else value
+    return merged
+
+
+def _on_one_line(error: MalformedError) -> str:
+    return " ".join(str(error).split())[:300]
+
+
+def _parse_assignments(assignments: list[str]) -> dict[str, Any]:
+    """Read `a.b=value` words, the value as YAML."""
+    tree: dict[str, Any] = {}
+    for word in assignments:
+        key, found, text = word.partition("=")
+        if not found or not key:
+            raise SettingsError(f"--set {word}: expected KEY=VALUE", cure="write for example --set padim.features=64")
+        try:
+            value: Any = parse_yaml(text)
+        except MalformedError as error:
+            raise SettingsError(
+                f"--set {word[:200]}: the value is not valid YAML: {_on_one_line(error)}", cure="quote it, or close it"
+            ) from error
+        names = key.split(".")
+        if len(names) > _DEEPEST_KEY:
+            raise SettingsError(f"--set {word[:60]}…: no setting lies so deep", cure="see params.yaml for the settings")
+        for name in reversed(names):
+            value = {name: value}
+        tree = _merge(tree, value)
+    return tree
+
+
+def resolve_run(project: Project, surface: SurfaceSettings, profile: str, assignments: list[str]) -> RunSettings:
+    """Lay profile, surface and call on params.yaml, in this order.
+
+    Raises:
+        SettingsError: for an unknown profile or key, or a value out of range.
+    """
+    params = read_yaml(project.params)
+    profiles = params.pop("profiles", {})
+    if profile not in profiles:
+        raise SettingsError(f"no profile '{profile}' in {project.params}", cure=f"choose one of {', '.join(profiles)}")
+    values = params
+    for layer in (profiles[profile] or {}, surface.train, _parse_assignments(assignments)):
+        values = _merge(values, layer)
+    return check_settings(
+        RunSettings, values, f"{project.params}, profile {profile}, with this surface's and call's changes"
+    )

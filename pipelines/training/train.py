@@ -1,0 +1,177 @@
+"""Stage: fit one algorithm on the train part and export it as a model folder without thresholds."""
+
+import logging
+import shutil
+import time
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pipelines.core.errors import ToolError
+from pipelines.core.geometry import TilePlan
+from pipelines.core.paths import inside
+from pipelines.core.records import Algorithm, Label, Part, Strategy
+from pipelines.core.results import Start, Trained
+from pipelines.data.prepared import PreparedImage
+from pipelines.imaging.image_score import ScoreRule
+from pipelines.imaging.tile_plan import USUAL_SIGHT, Sight, TileSettings, choose_plan
+from pipelines.imaging.tiling import TileSet
+from pipelines.models.settings import SteppedSettings
+from pipelines.training.memory import peak_rss_mb
+from pipelines.training.parity import draw_regions
+from pipelines.training.precision import Exported, export_agreeing, export_unchecked
+from pipelines.training.run_settings import RunSettings
+
+if TYPE_CHECKING:
+    from pipelines.models.fitted import Fitted
+
+SIGHTS = {
+    Algorithm.PADIM: USUAL_SIGHT,
+    Algorithm.FASTFLOW: USUAL_SIGHT,
+    Algorithm.EFFICIENTAD: Sight(least_side=256),  # its autoencoder has no room in less
+    # A transformer sees nothing finer than 16 pixels, and was taught on pictures of 518 x 518.
+    Algorithm.FASTFLOW_DINOV2: Sight(area=448 * 448, growth=1.5),
+}
+_SELECT_TILES = 200  # more tell no better when to stop
+_HELD_BACK = 5
+
+log = logging.getLogger(__name__)
+
+
+def train(
+    algorithm: Algorithm,
+    prepared: Path,
+    images: Sequence[PreparedImage],
+    settings: RunSettings,
+    folder: Path,
+    start: Start | None = None,
+    *,
+    checked: bool = True,
+) -> Trained:
+    """Fit an algorithm to the train part's tiles and export it to `folder`.
+
+    The select part says when to stop; where it is empty, every fifth training image stands in and is not trained on.
+    PaDiM takes no steps, and all training images. With a `start`, what another version learnt is gone on from. An
+    export that is not `checked` is not set against torch's scores, and is not to be registered.
+
+    Raises:
+        ToolError: where the train part is empty.
+        ModelError: where a precision that the settings force does not agree with torch.
+    """
+    from pipelines.models.openvino.export import save_state
+
+    started = time.monotonic()
+    parts = {part: [i for i in images if i.part == part] for part in Part}
+    if not parts[Part.TRAIN]:
+        raise ToolError("the train part holds no image", cure="add normal photographs, then `knotwatch data update`")
+    train_images, select_images = parts[Part.TRAIN], parts[Part.SELECT]
+    if _takes_steps(algorithm, settings, start):
+        train_images, select_images = _hold_back(train_images, select_images)
+    plan = choose_tile_plan(algorithm, parts[Part.TRAIN], settings, start)
+    most = settings.of(algorithm).max_train_tiles
+    tiles = TileSet([inside(prepared, i.file) for i in train_images], plan, max_tiles=most, seed=settings.seed)
+    select = TileSet(
+        [inside(prepared, i.file) for i in select_images], plan, max_tiles=_SELECT_TILES, seed=settings.seed
+    )
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    unlabelled = start is None and is_unlabelled(images)
+    fitted = _fit(algorithm, tiles, select, settings, start, unlabelled)
+    peak = peak_rss_mb()
+    if "stopped" in fitted.notes:
+        log.info("train %s: %s", algorithm, fitted.notes["stopped"])
+    save_state(fitted, folder)
+    exported = (
+        _export_checked(algorithm, fitted.model, tiles, prepared, images, settings, folder)
+        if checked and (start is None or start.checked)
+        else export_unchecked(algorithm, fitted.model, plan, settings.export.precision, folder)
+    )
+    seconds = time.monotonic() - started
+    log.info("train %s: %d tiles of %d images, %.1f s", algorithm, len(tiles), len(train_images), seconds)
+    return Trained(
+        algorithm=algorithm,
+        folder=str(folder),
+        plan=plan,
+        tiles=len(tiles),
+        seconds=seconds,
+        peak_rss_mb=peak,
+        precision=exported.precision,
+        parity=exported.parity,
+        # What is made again says of itself what it was made as.
+        notes={**fitted.notes, **(start.notes if start else {}), "export": exported.words},
+        false_blocks=settings.unlabelled.false_blocks if unlabelled else None,
+        likelier=fitted.likelier,
+        densities=fitted.densities,
+    )
+
+
+def choose_tile_plan(
+    algorithm: Algorithm, images: Sequence[PreparedImage], settings: RunSettings, start: Start | None = None
+) -> TilePlan:
+    """Choose the tile plan for images; a version that is taken as it is keeps its own."""
+    if start is not None and start.strategy == Strategy.REUSE:
+        return start.plan
+    sizes = [(i.box.height, i.box.width) for i in images]
+    unlabelled = start is None and is_unlabelled(images)
+    return choose_plan(tile_settings(algorithm, settings, unlabelled), sizes, SIGHTS[algorithm])
+
+
+def is_unlabelled(images: Sequence[PreparedImage]) -> bool:
+    """Tell whether nobody said of any training image that it is sound."""
+    return all(i.label == Label.UNKNOWN for i in images if i.part == Part.TRAIN)
+
+
+def tile_settings(algorithm: Algorithm, settings: RunSettings, unlabelled: bool) -> TileSettings:
+    """Return how tiles are cut: unlabelled photographs larger, and for PaDiM's two scales in tiles twice as wide."""
+    if not unlabelled:
+        return settings.tiles
+    wider = 2 if algorithm == Algorithm.PADIM else 1
+    larger = max(settings.tiles.max_side, settings.unlabelled.max_side)
+    return settings.tiles.model_copy(update={"tile": wider * settings.tiles.tile, "max_side": larger})
+
+
+def _takes_steps(algorithm: Algorithm, settings: RunSettings, start: Start | None) -> bool:
+    steps = start is None or start.strategy in (Strategy.SCRATCH, Strategy.FINETUNE)
+    return steps and isinstance(settings.of(algorithm), SteppedSettings)
+
+
+def _fit(
+    algorithm: Algorithm,
+    tiles: TileSet,
+    select: TileSet,
+    settings: RunSettings,
+    start: Start | None,
+    unlabelled: bool,
+) -> "Fitted":
+    from pipelines.models.algorithms import adapt, fit, fit_unlabelled
+    from pipelines.models.openvino.export import load_state
+
+    if start is None:
+        return (fit_unlabelled if unlabelled else fit)(algorithm, tiles, select, settings)
+    return adapt(algorithm, start.strategy, tiles, select, settings, load_state(Path(start.folder)))
+
+
+def _export_checked(
+    algorithm: Algorithm,
+    model: Any,
+    tiles: TileSet,
+    prepared: Path,
+    images: Sequence[PreparedImage],
+    settings: RunSettings,
+    folder: Path,
+) -> Exported:
+    score = settings.of(algorithm).score
+    rule = ScoreRule(border_share=score.border_share, top_share=score.top_share)
+    regions = partial(draw_regions, prepared, images, tiles.plan, settings.seed)
+    return export_agreeing(algorithm, model, tiles, regions, rule, settings.export.precision, folder)
+
+
+def _hold_back(
+    train_images: list[PreparedImage], select_images: list[PreparedImage]
+) -> tuple[list[PreparedImage], list[PreparedImage]]:
+    """Where there is no select part, take every fifth training image for it, and the only one for both."""
+    if select_images or len(train_images) == 1:
+        return train_images, select_images or train_images
+    held = train_images[:: _HELD_BACK if len(train_images) >= _HELD_BACK else len(train_images)]
+    return [i for i in train_images if i not in held], held

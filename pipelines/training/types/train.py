@@ -1,0 +1,64 @@
+"""Stage: learn to name what a region is from a surface's examples, and see how well on examples held out."""
+
+import logging
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from pipelines.core.files import write_whole
+from pipelines.core.parsing import read_record
+from pipelines.core.records import TYPES
+from pipelines.core.results import TypeFigures
+from pipelines.data.prepared import PreparedImage
+from pipelines.detector.type_head import FILE
+from pipelines.metrics.types import count_confusion, type_intervals
+from pipelines.models.openvino.embedder import embed_crops
+from pipelines.models.openvino.runtime import TileModel
+from pipelines.training.types.examples import read_examples
+from pipelines.training.types.fit import fit_head, hold_out
+
+_FIGURES = "figures.json"  # written last
+
+log = logging.getLogger(__name__)
+
+
+def name_types(
+    prepared: Path, images: Sequence[PreparedImage], folder: Path, rounds: int, seed: int
+) -> TypeFigures | None:
+    """Write the network and the head that name types to `folder`/types; None, and nothing, without examples.
+
+    What lies there already is taken as it is: it depends on no algorithm, and the next one of the same run shares it.
+    The figures are of heads that saw no example of the same group. Typed regions mostly lie on test photographs, so no
+    figure of the test part may be made with the head that is written: the evaluation uses none.
+    """
+    if (folder / TYPES / _FIGURES).is_file():
+        return read_record(TypeFigures, folder / TYPES / _FIGURES, "retrain with --force")
+    started = time.monotonic()
+    examples = read_examples(prepared, images, seed)
+    if not examples:
+        return None
+    from pipelines.models.features.crops import export_embedding
+
+    export_embedding(folder / TYPES)
+    features = embed_crops(TileModel(folder / TYPES), [e.crop for e in examples])
+    types, groups = [e.type for e in examples], [e.group for e in examples]
+    held_out = hold_out(features, types, groups, seed)
+    head = fit_head(features, types, held_out)
+    head.save(folder / TYPES / FILE)
+    intervals = type_intervals(types, held_out.named, groups, rounds, seed)
+    table = count_confusion(types, held_out.named, held_out.types)
+    figures = TypeFigures(
+        types=held_out.types,
+        confusion=tuple(tuple(row) for row in table.tolist()),
+        accuracy=intervals.accuracy,
+        macro_f1=intervals.macro_f1,
+        unknown=int((held_out.distances > head.limits.reach).sum()),
+        held_out=held_out.words,
+        seconds=time.monotonic() - started,
+    )
+    write_whole(folder / TYPES / _FIGURES, figures.model_dump_json(indent=1))
+    log.info(
+        "types: %d examples of %d types, held-out accuracy %.3f, macro-F1 %.3f, %.1f s",
+        *(len(examples), len(held_out.types), figures.accuracy.value, figures.macro_f1.value, figures.seconds),
+    )
+    return figures

@@ -1,0 +1,123 @@
+"""The command line itself: help, exit codes, Ctrl-C."""
+
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from flows.steps.algorithm import describe_failure
+from pipelines.core.paths import Project
+from pipelines.core.records import Algorithm
+from pipelines.imaging.procedural.species import SPECIES
+from pipelines.imaging.procedural.weave import CLOTHS
+from tests.conftest import run_knotwatch
+from tests.flows.projects import SURFACE, copy_project
+
+COMMANDS = (
+    "retrain",
+    "inspect",
+    "serve",
+    "promote",
+    "rollback",
+    "models",
+    "schedule",
+    "watch",
+    "ui",
+    "doctor",
+    "data add",
+    "data update",
+    "data checkout",
+)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help_with_an_example(project: Project, command: str) -> None:
+    assert "Example" in run_knotwatch(project.root, *command.split(), "--help").out
+
+
+def test_all_looks_that_can_be_drawn_are_named(project: Project) -> None:
+    text = run_knotwatch(project.root, "data", "add", "--help").out
+    assert [look for look in (*SPECIES, *CLOTHS) if look not in text] == []
+
+
+def test_help_needs_no_heavy_library(project: Project) -> None:
+    code = (
+        "import sys\nfrom flows.cli.app import run\nrun(['--help'])\n"
+        "heavy = {'torch', 'mlflow', 'prefect', 'dvc', 'pandas', 'numpy', 'great_expectations'} & set(sys.modules)\n"
+        "sys.exit(f'imported {heavy}' if heavy else 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=project.root, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    "words",
+    [("retrain",), ("data", "add", "x", "--layout", "nonsense"), ("nonsense",), ("serve", "x", "--port", "70000")],
+)
+def test_a_wrong_call_ends_with_2(project: Project, words: tuple[str, ...]) -> None:
+    assert "Usage" in run_knotwatch(project.root, *words, expect=2).err
+
+
+def test_outside_a_project_the_cure_is_named(tmp_path: Path) -> None:
+    assert "KNOTWATCH_PROJECT" in run_knotwatch(tmp_path, "data", "list", expect=2).err
+
+
+def test_doctor_finds_a_champion_that_was_tampered_with(trained_once: Project, tmp_path: Path) -> None:
+    project = copy_project(trained_once, tmp_path / "project")
+    assert all(c["good"] for c in run_knotwatch(project.root, "doctor", "--json").json["checks"])
+    (weights,) = (project.state / "mlflow").rglob("data/model/model.bin")
+    data = bytearray(weights.read_bytes())
+    data[len(data) // 2 :: 97] = bytes(len(data[len(data) // 2 :: 97]))
+    weights.write_bytes(bytes(data))
+    (bad,) = (c for c in run_knotwatch(project.root, "doctor", "--json", expect=1).json["checks"] if not c["good"])
+    assert bad["name"] == "champions"
+    # Bytes that were weights change what it says of a tile; bytes that were a shape leave nothing to load.
+    assert any(words in bad["found"] for words in ("reference", "stored was", "cannot be loaded"))
+
+
+def test_ctrl_c_closes_the_runs(added_once: Project, tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    project = copy_project(added_once, tmp_path / "project")
+    process = subprocess.Popen(
+        [sys.executable, "-c", "from flows.cli import main; main()", "retrain", SURFACE],
+        cwd=project.root,
+        stderr=subprocess.PIPE,
+        text=True,
+        # A shell starts background commands deaf to Ctrl-C, and pytest may be one of them.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # noqa: PLW1509 - no threads yet
+    )
+    request.addfinalizer(process.kill)
+    database = project.state / "mlflow" / "mlflow.db"
+    deadline = time.monotonic() + 120
+    while "RUNNING" not in _statuses(database):
+        assert time.monotonic() < deadline
+        assert process.poll() is None, process.stderr.read() if process.stderr else ""
+        time.sleep(0.2)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=120)
+    assert process.returncode == 130, said
+    assert "stopped" in said
+    assert set(_statuses(database)) == {"KILLED"}
+    done = run_knotwatch(project.root, "retrain", SURFACE, "--profile", "quick", "--json").json
+    assert done["champion"]["version"] == 1
+
+
+@pytest.mark.usefixtures("pressed")
+def test_an_algorithm_that_ctrl_c_stopped_has_not_failed() -> None:
+    with pytest.raises(KeyboardInterrupt):
+        describe_failure(Algorithm.PADIM, ValueError("Task run is not set"))
+
+
+def _statuses(database: Path) -> list[str]:
+    import sqlite3
+    from contextlib import closing
+
+    if not database.is_file():
+        return []
+    with closing(sqlite3.connect(database)) as connection:
+        try:
+            return [row[0] for row in connection.execute("select status from runs")]
+        except sqlite3.OperationalError:
+            return []

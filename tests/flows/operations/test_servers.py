@@ -1,0 +1,160 @@
+"""`ui`, `schedule` and the user's own servers: real ones on loopback, stopped by process id."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+import yaml
+
+from pipelines.core.paths import Project
+from pipelines.detector.version import Calibration
+from pipelines.inspection.history import Observation, write_batch
+from tests.conftest import make_project, run_knotwatch, set_training
+from tests.flows.processes import free_port, stop, until
+from tests.flows.projects import copy_project
+from tests.flows.started import Ui, start_ui
+from tests.flows.web_hook import make_block, web_hook
+
+ENDED = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
+DRAWN = ("--layout", "procedural", "--normal", "24", "--defective", "3", "--size", "128x128")
+
+
+@pytest.fixture(scope="module")
+def ui(added_once: Project, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ui]:
+    """A project whose servers and worker run, with a small surface."""
+    with start_ui(copy_project(added_once, tmp_path_factory.mktemp("ui") / "project")) as started:
+        yield started
+
+
+def test_a_busy_port_is_reported_by_name(ui: Ui, tmp_path: Path) -> None:
+    other = make_project(tmp_path / "other")
+    port = ui.mlflow.rsplit(":", 1)[1]
+    refused = run_knotwatch(other.root, "ui", "--prefect-port", str(free_port()), "--mlflow-port", port, expect=1)
+    assert port in refused.err
+    assert "MLflow" in refused.err
+    assert "--mlflow-port" in refused.err
+    assert "run already" in run_knotwatch(ui.project.root, "ui", expect=1).err
+
+
+def test_the_worker_runs_what_is_scheduled_and_shows_it(ui: Ui) -> None:
+    words = ("schedule", "drawn", "--cron", "0 2 * * 1", "--timezone", "Europe/Berlin", "--profile", "quick", "--json")
+    (made,) = run_knotwatch(ui.project.root, *words).json["schedules"]
+    assert (made["cron"], made["timezone"], made["active"]) == ("0 2 * * 1", "Europe/Berlin", True)
+    assert not run_knotwatch(ui.project.root, "schedule", "drawn", "--pause", "--json").json["schedules"][0]["active"]
+    assert run_knotwatch(ui.project.root, "schedule", "drawn", "--resume", "--json").json["schedules"][0]["active"]
+    assert "cron" in run_knotwatch(ui.project.root, "schedule", "drawn", "--cron", "soon", expect=2).err
+
+    deployment = ui.api("deployments/name/retrain/drawn")
+    assert deployment["concurrency_options"]["collision_strategy"] == "ENQUEUE"
+    run = ui.api(f"deployments/{deployment['id']}/create_flow_run", {"state": {"type": "SCHEDULED"}})
+    until(lambda: ui.api(f"flow_runs/{run['id']}")["state_type"] in ENDED, "the run")
+    done = ui.api(f"flow_runs/{run['id']}")
+    assert (done["state_type"], done["name"]) == ("COMPLETED", "retrain drawn")
+    logs = ui.api("logs/filter", {"logs": {"flow_run_id": {"any_": [run["id"]]}}})
+    assert any("train padim" in line["message"] for line in logs), "the page shows no line of the stages"
+    found = ui.api("artifacts/filter", {"artifacts": {"flow_run_id": {"any_": [run["id"]]}}})
+    assert {"validation-drawn", "models-drawn", "mlflow-drawn-padim"} <= {a["key"] for a in found}
+    assert run_knotwatch(ui.project.root, "models", "drawn", "--json").json["models"][0]["aliases"] == ["champion"]
+
+
+def dim_batch(project: Project) -> None:
+    """Write a batch into the history that the champion would have made under half the light."""
+    kept = next(project.state.glob("mlflow/artifacts/**/calibration.json"))
+    reference = Calibration.model_validate_json(kept.read_bytes())
+    time = datetime.now(UTC)
+    rows = [
+        Observation(
+            time=time,
+            path=f"/line/{number}.jpg",
+            version=1,
+            score=reference.scores[number % len(reference.scores)],
+            anomalous=False,
+            **{name: values[number % len(values)] * 0.5 for name, values in reference.measures.items()},
+        )
+        for number in range(40)
+    ]
+    assert write_batch(project.surface("drawn").history, rows)
+
+
+def test_looks_are_scheduled_and_paused_from_both_sides_and_drift_is_an_event(ui: Ui) -> None:
+    root = ui.project.root
+    run_knotwatch(root, "schedule", "--all")
+    run_knotwatch(root, "schedule", "drawn", "--pause", "--watch")
+    deployment = ui.api("deployments/name/watch/drawn")
+    found = {s["flow"]: s["active"] for s in run_knotwatch(root, "schedule", "drawn", "--json").json["schedules"]}
+    assert found == {"retrain": True, "watch": False}
+    run_knotwatch(root, "schedule", "drawn", "--resume")
+    ui.api(f"deployments/{deployment['id']}/pause_deployment", {})
+    found = {s["flow"]: s["active"] for s in run_knotwatch(root, "schedule", "drawn", "--json").json["schedules"]}
+    assert found == {"retrain": True, "watch": False}
+    dim_batch(ui.project)
+    run_knotwatch(root, "schedule", "--all", "--resume", "--watch")
+    run = ui.api(f"deployments/{deployment['id']}/create_flow_run", {"state": {"type": "SCHEDULED"}})
+    until(lambda: ui.api(f"flow_runs/{run['id']}")["state_type"] in ENDED, "the look")
+    until(lambda: events(ui, "knotwatch.drift"), "the event")
+    assert [e["event"] for e in events(ui, "knotwatch.drift")] == ["knotwatch.drift.lighting"]
+    assert events(ui, "knotwatch.drift")[0]["resource"]["prefect.resource.id"] == "knotwatch.surface.drawn"
+
+
+def events(ui: Ui, prefix: str) -> list[Any]:
+    return ui.api("events/filter", {"filter": {"event": {"prefix": [prefix]}}})["events"]
+
+
+def test_people_are_told_of_a_run_that_was_killed(ui: Ui) -> None:
+    root = ui.project.root
+    with web_hook() as hook:
+        make_block(root, "factory", hook.url)
+        path = ui.project.surface("drawn").settings
+        settings = yaml.safe_load(path.read_text())
+        settings["policy"]["watch"]["notify"] = ["custom-webhook/factory"]
+        path.write_text(yaml.safe_dump(settings))
+        run_knotwatch(root, "schedule", "drawn", "--cron", "0 3 * * 1")
+        deployment = ui.api("deployments/name/retrain/drawn")
+        parameters = {"surface": "drawn", "profile": "quick", "force": True}
+        body = {"state": {"type": "SCHEDULED"}, "parameters": parameters}
+        run = ui.api(f"deployments/{deployment['id']}/create_flow_run", body)
+        until(lambda: ui.api(f"flow_runs/{run['id']}")["state_type"] == "RUNNING", "the run")
+        (process,) = runs_of(ui, run["id"])
+        process.kill()
+        until(lambda: hook.told, "the news of the crash")
+    assert ui.api(f"flow_runs/{run['id']}")["state_type"] == "CRASHED"
+    assert hook.told[0]["title"] == "knotwatch, drawn: a run crashed"
+    assert "retrain" in hook.told[0]["text"]
+
+
+def runs_of(ui: Ui, run_id: str) -> list[psutil.Process]:
+    """Find the process that runs a flow run: the one whose environment names it."""
+    family = psutil.Process(ui.process.pid).children(recursive=True)
+    return [
+        p for p in family if p.environ().get("PREFECT__FLOW_RUN_ID", "").replace("-", "") == run_id.replace("-", "")
+    ]
+
+
+def test_the_users_own_servers_get_everything(ui: Ui, tmp_path: Path) -> None:
+    other = make_project(tmp_path / "other")
+    env = {"MLFLOW_TRACKING_URI": ui.mlflow, "PREFECT_API_URL": ui.prefect, "PREFECT_API_AUTH_STRING": ui.secret}
+    run_knotwatch(other.root, "data", "add", "elsewhere", *DRAWN, env=env)
+    set_training(other.root, "elsewhere", algorithms=["padim"], export={"precision": "f32"})
+    done = run_knotwatch(other.root, "retrain", "elsewhere", "--profile", "quick", "--json", env=env).json
+    assert done["champion"]["version"] == 1
+    assert not (other.state / "mlflow").exists()
+    runs = ui.api("flow_runs/filter", {"flow_runs": {"name": {"any_": ["retrain elsewhere"]}}})
+    assert [run["state_type"] for run in runs] == ["COMPLETED"]
+    stored = [
+        p for p in (ui.project.state / "mlflow/artifacts").rglob("model.json") if done["models"][0]["run_id"] in str(p)
+    ]
+    assert stored, "the run's files are not on the server"
+    photograph = next((other.surface("elsewhere").source / "images").iterdir())
+    inspected = run_knotwatch(other.root, "inspect", "elsewhere", str(photograph), "--json", env=env).json
+    assert inspected["images"][0]["score"] > 0
+
+
+def test_stopping_leaves_nothing_behind(ui: Ui) -> None:
+    family = psutil.Process(ui.process.pid).children(recursive=True)
+    assert len(family) >= 3
+    stop(ui.process)
+    assert not [p for p in family if p.is_running() and p.status() != psutil.STATUS_ZOMBIE]
+    assert not (ui.project.state / "ui.json").exists()

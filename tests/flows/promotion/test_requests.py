@@ -1,0 +1,258 @@
+"""Promotion that can say no: planted candidates, aliases set by hand, and what a killed process leaves."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import pytest
+import yaml
+
+from flows.promotion.lineage import find_seers
+from flows.promotion.requests import decide_promotion, decide_proposal, settle_requests
+from flows.promotion.rollback import release_hold, roll_back
+from pipelines.core.errors import CallError, GateError
+from pipelines.core.paths import Project
+from pipelines.core.records import Label, Part
+from pipelines.data.prepared import read_index
+from pipelines.registry.decision import Asked, Ruling, Verdict
+from pipelines.registry.decision_log import DecisionLog
+from pipelines.tracking.store import Tracking
+from tests.conftest import run_knotwatch
+from tests.flows.candidates import alarming, elsewhere, equal, ignorant, plant, silent, slow, tampered
+from tests.flows.projects import SURFACE, copy_project
+
+pytestmark = [
+    # MLflow's own, of its chat types, when mlflow.pyfunc is first imported.
+    pytest.mark.filterwarnings("ignore:.*Any type hint is inferred as AnyType:UserWarning"),
+    pytest.mark.filterwarnings("ignore:.*An input example was not provided:UserWarning"),
+]
+
+
+@pytest.fixture
+def project(trained_once: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
+    """A copy of the trained project, with the registry as it was after the first retrain."""
+    copy = copy_project(trained_once, tmp_path / "project")
+    # MLflow writes these itself: another test's store would be taken for the user's server.
+    for name in ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI"):
+        monkeypatch.setenv(name, "")
+    monkeypatch.chdir(copy.root)
+    set_gate(copy)
+    return copy
+
+
+@pytest.fixture
+def tracking(project: Project) -> Tracking:
+    return Tracking(project)
+
+
+def set_gate(project: Project, **gate: Any) -> None:
+    """Write the policy; both versions are measured in turns, the margin is for what else the machine may do."""
+    gate = {"max_latency_ratio": 2.5, **gate}
+    path = project.surface(SURFACE).settings
+    values = yaml.safe_load(path.read_text())
+    path.write_text(yaml.safe_dump({**values, "policy": {"gate": gate}}))
+
+
+def names(ruling: Ruling) -> list[str]:
+    assert ruling.decision is not None
+    return [check.name for check in ruling.decision.refusals]
+
+
+def by_hand(tracking: Tracking, alias: str, version: int) -> None:
+    """Set an alias as MLflow's page does, through its client."""
+    mlflow.MlflowClient(tracking.uri).set_registered_model_alias(SURFACE, alias, str(version))
+
+
+def test_planted_candidates_are_refused_each_for_its_own_reason(project: Project, tracking: Tracking) -> None:
+    """The champion stays what it was, and every decision is kept with its figures and its page."""
+    planted = {
+        "image_auroc": plant(project, tracking, ignorant),
+        "latency": plant(project, tracking, slow),
+        "references": plant(project, tracking, tampered),
+        "false_alarms": plant(project, tracking, alarming),
+        "recall": plant(project, tracking, silent),
+        "validation": plant(project, tracking, equal, validated=False),
+        "coordinates": plant(project, tracking, elsewhere),
+    }
+    for number, (reason, version) in enumerate(planted.items(), 2):
+        ruling = decide_promotion(project, tracking, SURFACE, version)
+        assert (ruling.accepted, ruling.after, ruling.number) == (False, 1, number), ruling.words
+        assert reason in names(ruling), ruling.words
+        # What is bright is no defect, and at no threshold.
+        besides = {"aupro", "recall"} if reason == "image_auroc" else {"aupro"}
+        assert set(names(ruling)) <= {reason} | besides, ruling.words
+        page = project.surface(SURFACE).reports / "decisions" / f"{number:04d}.html"
+        assert "<strong>refused</strong>" in page.read_text()
+        run_id = tracking.version(SURFACE, version).run_id
+        kept = Ruling.model_validate_json(tracking.read_text(run_id, f"decisions/{number:04d}.json"))
+        assert kept == ruling
+    assert tracking.aliases(SURFACE) == {"champion": 1}
+    assert [r.number for r in DecisionLog(tracking, SURFACE).read()] == list(range(1, 9))
+
+
+def test_synthetic_anomalies_tell_recall_where_labelled_ones_are_too_few(project: Project, tracking: Tracking) -> None:
+    set_gate(project, least_anomalies=17)
+    for change, accepted in ((silent, False), (equal, True)):
+        ruling = decide_promotion(project, tracking, SURFACE, plant(project, tracking, change), dry_run=True)
+        assert (ruling.accepted, names(ruling)) == (accepted, [] if accepted else ["recall"])
+        assert ruling.decision is not None
+        assert ruling.decision.facts.images.defective == 16
+        (check,) = (check for check in ruling.decision.checks if check.name == "recall")
+        assert "synthetic anomalies at the image threshold" in check.words
+
+
+def test_a_refused_one_needs_force_and_a_reason_and_a_better_one_is_accepted(
+    project: Project, tracking: Tracking
+) -> None:
+    # One multiplication is all that the ignorant network does.
+    set_gate(project, max_latency_ratio=1000)
+    bad, good = plant(project, tracking, ignorant), plant(project, tracking, equal)
+    seen = decide_promotion(project, tracking, SURFACE, bad, dry_run=True)
+    assert not seen.accepted
+    assert len(DecisionLog(tracking, SURFACE).read()) == 1, "a dry run kept something"
+    forced = decide_promotion(project, tracking, SURFACE, bad, force_reason="a trial on line 3")
+    assert (forced.accepted, forced.moved, forced.reason) == (False, True, "a trial on line 3")
+    assert tracking.aliases(SURFACE) == {"champion": bad, "previous": 1}
+    better = decide_promotion(project, tracking, SURFACE, good)
+    assert better.accepted, better.words
+    assert better.decision is not None
+    assert better.decision.facts.comparison is not None
+    assert better.decision.facts.comparison.image_auroc is not None
+    assert better.decision.facts.comparison.image_auroc.value > 0
+    assert tracking.aliases(SURFACE) == {"champion": good, "previous": bad}
+    with pytest.raises(CallError, match="champion already"):
+        decide_promotion(project, tracking, SURFACE, good)
+
+
+def test_a_challenger_set_by_hand_is_decided_and_nothing_twice(
+    project: Project, tracking: Tracking, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[tuple[Any, ...]] = []
+    monkeypatch.setattr("flows.promotion.decide.notify", lambda *words: told.append(words[1:]))
+    bad, good = plant(project, tracking, alarming), plant(project, tracking, equal)
+    assert settle_requests(project, tracking, SURFACE) == []
+    by_hand(tracking, "challenger", bad)
+    (refused,) = settle_requests(project, tracking, SURFACE)
+    assert (refused.asked, refused.accepted, names(refused)) == (Asked.CHALLENGER, False, ["false_alarms"])
+    assert tracking.aliases(SURFACE) == {"champion": 1}, "a request that was answered is open still"
+    assert told == [(SURFACE, f"version {bad} was refused", refused.summary)]
+    by_hand(tracking, "challenger", good)
+    (accepted,) = settle_requests(project, tracking, SURFACE)
+    assert (accepted.accepted, tracking.aliases(SURFACE)) == (True, {"champion": good, "previous": 1})
+    assert len(told) == 1
+    assert settle_requests(project, tracking, SURFACE) == []
+
+
+def test_a_champion_moved_by_hand_is_kept_with_a_warning_or_put_back(project: Project, tracking: Tracking) -> None:
+    bad = plant(project, tracking, alarming)
+    by_hand(tracking, "champion", bad)
+    (kept,) = settle_requests(project, tracking, SURFACE)
+    assert (kept.asked, kept.accepted, kept.before, kept.after) == (Asked.CHAMPION, False, 1, bad)
+    assert "set by hand" in kept.words
+    assert tracking.aliases(SURFACE) == {"champion": bad, "previous": 1}
+    roll_back(project, tracking, SURFACE)
+    set_gate(project, on_alias_moved="revert")
+    by_hand(tracking, "champion", bad)
+    (back,) = settle_requests(project, tracking, SURFACE)
+    assert (back.accepted, back.before, back.after) == (False, 1, 1)
+    assert tracking.aliases(SURFACE)["champion"] == 1
+    mlflow.MlflowClient(tracking.uri).delete_registered_model_alias(SURFACE, "champion")
+    (noted,) = settle_requests(project, tracking, SURFACE)
+    assert (noted.verdict, tracking.aliases(SURFACE)["champion"]) == (Verdict.NOTED, 1)
+    assert settle_requests(project, tracking, SURFACE) == []
+
+
+def test_rollback_goes_further_back_each_time_and_holds_until_released(project: Project, tracking: Tracking) -> None:
+    second, third, recipe = (plant(project, tracking, equal) for _ in range(3))
+    for version in (second, third):
+        assert decide_promotion(project, tracking, SURFACE, version).accepted
+    first = roll_back(project, tracking, SURFACE, reason="misses on pine")
+    assert (first.before, first.after, first.reason) == (third, second, "misses on pine")
+    assert tracking.aliases(SURFACE) == {"champion": second, "previous": 1}
+    assert roll_back(project, tracking, SURFACE).after == 1
+    assert tracking.aliases(SURFACE) == {"champion": 1}
+    with pytest.raises(CallError, match="no earlier champion"):
+        roll_back(project, tracking, SURFACE)
+    waiting = decide_proposal(project, tracking, tracking.version(SURFACE, recipe), "the bad recipe")
+    assert waiting is not None
+    assert (waiting.verdict, "held by the rollback" in waiting.words) == (Verdict.PROPOSED, True)
+    assert settle_requests(project, tracking, SURFACE) == []
+    assert tracking.aliases(SURFACE) == {"champion": 1, "challenger": recipe}
+    assert "held by the rollback" in release_hold(project, tracking, SURFACE)
+    (decided,) = settle_requests(project, tracking, SURFACE)
+    assert (decided.asked, decided.after) == (Asked.RETRAIN, recipe)
+    assert decide_proposal(project, tracking, tracking.version(SURFACE, recipe), "again") == decided.model_copy(
+        update={"decision": None}
+    ), "it was decided twice"
+
+
+def test_rollback_refuses_what_does_not_reproduce_its_tiles(project: Project, tracking: Tracking) -> None:
+    assert decide_promotion(project, tracking, SURFACE, plant(project, tracking, equal)).accepted
+    tampered(tracking.folder(SURFACE, 1))
+    with pytest.raises(GateError, match="version 1 of 'drawn' is not returned to: "):
+        roll_back(project, tracking, SURFACE)
+    assert tracking.aliases(SURFACE) == {"champion": 2, "previous": 1}
+    assert DecisionLog(tracking, SURFACE).hold() == ""
+
+
+def test_without_automatic_promotion_a_proposal_waits_for_promote(project: Project, tracking: Tracking) -> None:
+    set_gate(project, automatic=False)
+    version = tracking.version(SURFACE, plant(project, tracking, equal))
+    ruling = decide_proposal(project, tracking, version, "better on the select part")
+    assert ruling is not None
+    assert (ruling.verdict, tracking.aliases(SURFACE)["challenger"]) == (Verdict.PROPOSED, version.version)
+    shown = run_knotwatch(project.root, "promote", SURFACE, "--json").json
+    assert (shown["verdict"], shown["after"]) == ("accepted", version.version)
+    assert tracking.aliases(SURFACE) == {"champion": version.version, "previous": 1}
+
+
+def test_a_champion_whose_files_are_lost_holds_no_candidate_up(project: Project, tracking: Tracking) -> None:
+    version = plant(project, tracking, equal)
+    (tracking.folder(SURFACE, 1) / "model.bin").unlink()
+    ruling = decide_promotion(project, tracking, SURFACE, version)
+    assert ruling.accepted
+    assert "the champion, version 1, cannot be compared with" in ruling.words
+
+
+def test_the_commands_answer_with_their_exit_codes(project: Project, tracking: Tracking) -> None:
+    bad = str(plant(project, tracking, alarming))
+    root = project.root
+    assert "--reason" in run_knotwatch(root, "promote", SURFACE, "--version", bad, "--force", expect=2).err
+    refused = run_knotwatch(root, "promote", SURFACE, "--version", bad, expect=3)
+    assert "refused: " in refused.out
+    forced = ("--version", bad, "--force", "--reason", "a <b>trial</b>")
+    assert "forced: a <b>trial</b>" in run_knotwatch(root, "promote", SURFACE, *forced).out
+    page = project.surface(SURFACE).reports / "decisions" / "0003.html"
+    assert "a &lt;b&gt;trial&lt;/b&gt;" in page.read_text()
+    rolled = run_knotwatch(root, "rollback", SURFACE, "--json").json
+    assert (rolled["before"], rolled["after"]) == (int(bad), 1)
+    listed = run_knotwatch(root, "models", SURFACE, "--json").json
+    assert "held by the rollback" in listed["hold"]
+    assert [m["aliases"] for m in listed["models"]] == [[], ["champion"]]
+    assert "forced: a <b>trial</b>" in listed["models"][0]["why"]
+    assert run_knotwatch(root, "rollback", SURFACE, "--release", "--json").json["released"] == listed["hold"]
+    assert DecisionLog(tracking, SURFACE).hold() == ""
+
+
+def test_lineage_leads_from_a_version_to_its_data_and_back(project: Project, tracking: Tracking) -> None:
+    found = run_knotwatch(project.root, "models", SURFACE, "--lineage", "--json").json
+    assert (found["version"], found["algorithm"], found["parameters"]["padim.features"]) == (1, "padim", "40")
+    assert sum(found["counts"].values()) == len(found["images"]) == 76
+    assert {i["part"] for i in found["images"]} == {"train", "select", "calibrate", "test"}
+    assert found["decisions"][0]["decision"]["facts"]["images"]["defective"] == 16
+    assert found["retrain_run_id"]
+    assert [(m.surface, m.version) for m in find_seers(project, tracking, found["data_version"][:6])] == [(SURFACE, 1)]
+    assert json.loads(tracking.read_text(found["run_id"], "data_version.json"))["version"] == found["data_version"]
+    with pytest.raises(CallError, match="no model saw"):
+        find_seers(project, tracking, "ffff")
+
+
+def test_photographs_that_a_version_was_trained_on_are_not_judged_by(project: Project, tracking: Tracking) -> None:
+    """The parts were drawn anew since: what is the test part now was trained on then."""
+    images = [i for i in read_index(project.surface(SURFACE).prepared) if i.part == Part.TEST]
+    seen = [i.path for i in images if i.label == Label.ANOMALOUS][:6] + [i.path for i in images if not i.defects][:3]
+    ruling = decide_promotion(project, tracking, SURFACE, plant(project, tracking, equal, seen=seen), dry_run=True)
+    assert ruling.decision is not None
+    sample = ruling.decision.facts.images
+    assert (sample.defective, sample.normal) == (16 - 6, len(images) - 16 - 3)

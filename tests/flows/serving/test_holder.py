@@ -1,0 +1,103 @@
+"""Which version serves: the registry's champion, or the last one that worked."""
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from flows.serving import holder as holder_file
+from flows.serving.holder import Holder
+from pipelines.core.errors import ModelError
+from pipelines.core.paths import Project
+
+
+class Registry:
+    """A registry whose champion, and whose health, the test decides."""
+
+    def __init__(self) -> None:
+        self.number: int | None = 1
+        self.down = False
+
+    def champion(self, surface: str) -> Any:
+        if self.down:
+            raise ConnectionError("refused")
+        return self.number and SimpleNamespace(version=self.number, surface=surface)
+
+
+class Loads:
+    """Counts what is loaded; version 3 does not load until it is mended."""
+
+    def __init__(self) -> None:
+        self.loaded: list[int] = []
+        self.broken = {3}
+
+    def __call__(self, _tracking: Any, version: Any) -> Any:
+        self.loaded.append(version.version)
+        if version.version in self.broken:
+            raise ModelError("no model.xml", cure="retrain")
+        return SimpleNamespace(version=version.version, name=f"oak/{version.version}")
+
+
+@pytest.fixture
+def loads(monkeypatch: pytest.MonkeyPatch) -> Loads:
+    made = Loads()
+    monkeypatch.setattr(holder_file, "_make_ready", made)
+    return made
+
+
+@pytest.fixture
+def registry() -> Registry:
+    return Registry()
+
+
+def hold(project: Project, registry: Registry) -> Holder:
+    tracking: Any = registry
+    return Holder(project, tracking, "oak")
+
+
+def test_a_new_champion_takes_over_once(project: Project, registry: Registry, loads: Loads) -> None:
+    held = hold(project, registry)
+    held.look()
+    registry.number = 2
+    for _ in range(3):
+        held.look()
+    assert (held.current.version, held.problem, loads.loaded) == (2, None, [1, 2])
+
+
+def test_without_a_registry_or_a_champion_the_old_one_serves(
+    project: Project, registry: Registry, loads: Loads
+) -> None:
+    held = hold(project, registry)
+    registry.down = True
+    held.look()
+    assert held.current.version == 1
+    assert held.problem == "ConnectionError: refused"
+    registry.down, registry.number = False, None
+    held.look()
+    assert held.problem == "the registry names no champion"
+    registry.number = 2
+    held.look()
+    assert (held.current.version, held.problem) == (2, None)
+
+
+def test_a_champion_that_does_not_load_is_left_alone_for_a_while(
+    project: Project, registry: Registry, loads: Loads, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held = hold(project, registry)
+    registry.number = 3
+    for _ in range(3):
+        held.look()
+    assert (held.current.version, held.problem, loads.loaded) == (1, "no model.xml", [1, 3])
+    loads.broken.clear()
+    monkeypatch.setattr(holder_file, "_AGAIN", 0.0)
+    held.look()
+    assert (held.current.version, held.problem) == (3, None)
+
+
+def test_a_champion_put_back_is_no_problem_any_more(project: Project, registry: Registry, loads: Loads) -> None:
+    held = hold(project, registry)
+    registry.number = 3
+    held.look()
+    registry.number = 1
+    held.look()
+    assert (held.current.version, held.problem) == (1, None)

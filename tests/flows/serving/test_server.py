@@ -1,0 +1,220 @@
+"""The server itself, asked with MLflow's own client: the scores of `inspect`, and a champion changed under load."""
+
+import asyncio
+import base64
+import io
+import json
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+import warnings
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from threading import Event
+from typing import Any, NamedTuple
+
+import mlflow
+import numpy as np
+import pandas as pd
+import pytest
+import tifffile
+from PIL import Image
+
+from flows.serving.server import bind_listener
+from pipelines.core.paths import Project
+from pipelines.inspection.history import read_history
+from tests.conftest import run_knotwatch
+from tests.flows.processes import free_port, stop, until
+
+SURFACE = "drawn"
+
+
+class Served(NamedTuple):
+    project: Project
+    process: "subprocess.Popen[bytes]"
+    port: int
+    said: Path
+
+    def get(self, path: str) -> Any:
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/{path}", timeout=30) as answer:
+            return json.load(answer)
+
+    def ask(self, content: Any) -> Any:
+        request = urllib.request.Request(
+            f"http://127.0.0.1:{self.port}/invocations",
+            json.dumps(content).encode(),
+            {"Content-Type": "application/json"},
+        )
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            return json.load(answer)["predictions"]
+
+
+@pytest.fixture(scope="module")
+def served(in_use: Project, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    said, port = tmp_path_factory.mktemp("serve") / "said", free_port()
+    words = ("serve", SURFACE, "--port", str(port))
+    with said.open("wb") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-c", "from flows.cli import main; main()", *words],
+            cwd=in_use.root,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            # A shell starts background commands deaf to Ctrl-C, and pytest may be one of them.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # noqa: PLW1509 - no threads yet
+        )
+    try:
+        until(lambda: "Ctrl-C" in said.read_text(), "the server", process)
+        yield Served(in_use, process, port, said)
+    finally:
+        stop(process)
+
+
+@pytest.fixture
+def registry(in_use: Project) -> Iterator[mlflow.MlflowClient]:
+    """MLflow's client on the project's registry; the first version is champion again afterwards."""
+    uri = f"sqlite:///{in_use.state}/mlflow/mlflow.db"
+    # Where it looks a version's source up, the client follows this and not its own arguments.
+    mlflow.set_tracking_uri(uri)
+    client = mlflow.MlflowClient(uri, uri)
+    yield client
+    client.set_registered_model_alias(SURFACE, "champion", "1")
+
+
+def mlflow_client(port: int) -> Any:
+    with warnings.catch_warnings():
+        # Its import warns of its own type hints.
+        warnings.simplefilter("ignore")
+        from mlflow.pyfunc.scoring_server.client import ScoringServerClient
+    return ScoringServerClient("127.0.0.1", port)
+
+
+def encode(path: Path) -> str:
+    return base64.b64encode(path.read_bytes()).decode()
+
+
+def test_an_answer_does_not_wait_for_an_acknowledgement() -> None:
+    found: asyncio.Future[int]
+
+    async def look(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        accepted = writer.get_extra_info("socket")
+        found.set_result(accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+        writer.close()
+
+    async def ask() -> int:
+        nonlocal found
+        found = asyncio.get_running_loop().create_future()
+        with bind_listener(0) as listener:
+            async with await asyncio.start_server(look, sock=listener):
+                _, writer = await asyncio.open_connection(*listener.getsockname())
+                writer.close()
+                return await found
+
+    assert asyncio.run(ask()) != 0
+
+
+def test_mlflows_client_gets_what_inspect_says(served: Served, boards: Path, tmp_path: Path) -> None:
+    # All defective ones among them, and no more than one request may bring.
+    files = sorted(boards.iterdir())[-50:]
+    words = ("inspect", SURFACE, *map(str, files), "--no-pictures", "--maps", str(tmp_path), "--json")
+    inspected = run_knotwatch(served.project.root, *words).json["images"]
+    client = mlflow_client(served.port)
+    client.ping()
+    table = pd.DataFrame({"image": [encode(file) for file in files]})
+    answered = client.invoke(table, params={"maps": True})["predictions"]
+    assert len({prediction["score"] for prediction in answered}) > 40, "the boards differ"
+    assert any(prediction["anomalous"] for prediction in answered)
+    assert any(prediction["defects"] for prediction in answered)
+    for prediction, image in zip(answered, inspected, strict=True):
+        assert prediction["score"] == pytest.approx(image["score"], rel=1e-6)
+        for name in ("anomalous", "defects", "sound", "foreign"):
+            assert prediction[name] == image[name]
+        assert (prediction["version"], prediction["model"]) == (1, "drawn/1 (padim)")
+        sent = tifffile.imread(io.BytesIO(base64.b64decode(prediction["map"])))
+        assert np.allclose(sent, tifffile.imread(image["map"]), rtol=1e-6)
+    assert "map" not in client.invoke(table[:1])["predictions"][0]
+
+
+def test_what_cannot_be_read_is_named_and_the_server_goes_on(served: Served, boards: Path) -> None:
+    whole = encode(sorted(boards.iterdir())[0])
+    torn = base64.b64encode(base64.b64decode(whole)[:200]).decode()
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        served.ask({"dataframe_records": [{"image": whole}, {"image": torn}]})
+    assert refused.value.code == 400
+    assert json.load(refused.value)["message"].startswith("row 1: file is truncated")
+    assert served.ask({"dataframe_records": [{"image": whole}]})[0]["version"] == 1
+
+
+def test_a_photograph_far_larger_than_those_trained_on_is_refused(served: Served) -> None:
+    answers = {}
+    for width in (700, 800):  # 16 times 192 x 128 lies between
+        file = io.BytesIO()
+        Image.new("1", (width, 520)).save(file, "PNG")
+        body = {"dataframe_records": [{"image": base64.b64encode(file.getvalue()).decode()}]}
+        try:
+            answers[width] = served.ask(body)[0]["version"]
+        except urllib.error.HTTPError as refused:
+            answers[width] = refused.code
+    assert answers == {700: 1, 800: 413}
+
+
+def test_a_champion_changes_under_load_without_a_failed_request(
+    served: Served, boards: Path, registry: mlflow.MlflowClient
+) -> None:
+    first = registry.get_model_version(SURFACE, "1")
+    made = registry.create_model_version(SURFACE, first.source, first.run_id, tags=first.tags)
+    bodies = [{"dataframe_records": [{"image": encode(board)}]} for board in sorted(boards.iterdir())[:4]]
+    enough = Event()
+
+    def load(body: Any) -> list[tuple[float, Any]]:
+        answers = []
+        while not enough.is_set():
+            answers.append((served.ask(body)[0], time.monotonic()))
+        return answers
+
+    with ThreadPoolExecutor(len(bodies)) as pool:
+        loads = [pool.submit(load, body) for body in bodies]
+        try:
+            time.sleep(1)
+            moved = time.monotonic()
+            registry.set_registered_model_alias(SURFACE, "champion", made.version)
+            until(lambda: served.get("health")["version"] == int(made.version), "the new champion", seconds=30)
+            time.sleep(0.5)
+        finally:
+            enough.set()
+        for answers in (load.result() for load in loads):
+            versions = [answer["version"] for answer, _ in answers]
+            assert set(versions) == {1, int(made.version)}
+            assert versions == sorted(versions), "no request went back"
+            assert len({answer["score"] for answer, _ in answers}) == 1, "both versions hold the same network"
+            taken = next(when for answer, when in answers if answer["version"] != 1)
+            assert taken - moved < 10
+    assert served.get("health")["status"] == "ok"
+
+
+def test_a_registry_without_a_champion_leaves_the_old_one_serving(
+    served: Served, boards: Path, registry: mlflow.MlflowClient
+) -> None:
+    registry.delete_registered_model_alias(SURFACE, "champion")
+    until(lambda: served.get("health")["status"] == "degraded", "the look at the registry", seconds=30)
+    assert "no champion" in served.get("health")["problem"]
+    assert served.ask({"dataframe_records": [{"image": encode(next(boards.iterdir()))}]})[0]["score"] > 0
+
+
+def test_ctrl_c_ends_it_and_what_was_asked_is_in_the_history(served: Served) -> None:
+    before = read_history(served.project.surface(SURFACE).history)
+    assert not before["path"].str.startswith("rest:").any()
+    served.process.send_signal(signal.SIGINT)
+    assert served.process.wait(timeout=60) == 0, served.said.read_text()
+    assert "takes over from drawn/1" in served.said.read_text()
+    assert "Traceback" not in served.said.read_text()
+    found = read_history(served.project.surface(SURFACE).history)
+    asked = found[found["path"].str.startswith("rest:")]
+    assert set(asked["version"]) == {1, 2}
+    assert (asked["error"] == "file is truncated").sum() == 1
+    assert asked["brightness_mean"].notna().sum() == len(asked) - 1
+    assert asked["path"].is_unique

@@ -1,0 +1,139 @@
+"""Reviews in the manifest: which part a reviewed photograph goes to, and what it corrects."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from pipelines.core.errors import SourceError
+from pipelines.core.records import Label, Layout
+from pipelines.core.surface_settings import SourceSettings, SurfaceSettings, ValidationSettings
+from pipelines.data.intake import note_arrivals
+from pipelines.data.review_ledger import Reviewed, raw_file, read_reviews, write_reviews
+from pipelines.data.validate import build_manifest, read_arrivals
+
+SETTINGS = SurfaceSettings(
+    source=SourceSettings(layout=Layout.UNLABELLED), validation=ValidationSettings(near_duplicate_bits=0)
+)
+
+
+def paint(path: Path, number: int) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    rng = np.random.default_rng(number)
+    Image.fromarray(rng.integers(60, 220, (36, 48, 3)).astype(np.uint8)).save(path)
+    return path
+
+
+class Raw:
+    """An unlabelled surface's raw folder with three photographs, and what the manifest says of it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.source, self.ledger = folder / "source", folder / "ledger"
+        self.arrivals = self.ledger / "arrivals.csv"
+        for number in range(3):
+            paint(self.source / f"{number}.png", number)
+        self.note()
+
+    def note(self) -> None:
+        note_arrivals(SETTINGS.source.layout, self.source, self.arrivals)
+
+    def review(self, number: int, **facts: object) -> Reviewed:
+        """Keep a review of the photograph of that number, sound unless `facts` say otherwise."""
+        image = f"reviews/photographs/{number}.png"
+        paint(self.ledger / image, number)
+        mask = facts.get("mask")
+        if mask:
+            drawn = Image.new("L", (48, 36))
+            drawn.paste(1, (5, 5, 20, 15))
+            (self.ledger / str(mask)).parent.mkdir(parents=True, exist_ok=True)
+            drawn.save(self.ledger / str(mask))
+        from hashlib import sha256
+
+        found = {"sha256": sha256((self.ledger / image).read_bytes()).hexdigest(), "image": image, "mask": None}
+        review = Reviewed.model_validate({**found, "label": "normal", "split": "only train", "defects": {}, **facts})
+        kept = [r for r in read_reviews(self.ledger) if r.image != image]
+        write_reviews(self.ledger, [*kept, review])
+        self.note()
+        return review
+
+    def manifest(self, known: pd.DataFrame | None = None) -> pd.DataFrame:
+        reviews = read_reviews(self.ledger)
+        frame = build_manifest(self.source, read_arrivals(self.arrivals), SETTINGS, known, reviews)
+        return frame.set_index("path", drop=False)
+
+
+KNOT = {"label": "anomalous", "split": "test", "mask": "reviews/masks/m.png", "defects": {1: "knot"}}
+
+
+@pytest.fixture
+def raw(tmp_path: Path) -> Raw:
+    return Raw(tmp_path)
+
+
+def test_new_photographs_go_to_the_part_that_their_review_names(raw: Raw) -> None:
+    before = raw.manifest()
+    for number, facts in ((10, {}), (11, {"split": "only calibrate"}), (12, KNOT)):
+        raw.review(number, **facts)
+    after = raw.manifest()
+    added = after.loc[[f"reviews/photographs/{n}.png" for n in (10, 11, 12)]]
+    assert added["part"].tolist() == ["train", "calibrate", "test"]
+    assert added["label"].tolist() == ["normal", "normal", "anomalous"]
+    assert added.iloc[2][["defects", "mask_error"]].tolist() == ['{"1": "knot"}', ""]
+    assert added.iloc[2]["mask_area"] == pytest.approx(150 / (36 * 48), rel=1e-4)
+    columns = [c for c in before.columns if c != "arrival"]
+    assert after.loc[before.index, columns].equals(before[columns]), "a review changed other photographs"
+
+
+def test_a_photograph_of_the_source_is_corrected_where_it_is(raw: Raw) -> None:
+    raw.review(0, split="only calibrate")
+    raw.review(1, **KNOT)
+    after = raw.manifest()
+    assert after["path"].tolist() == ["0.png", "1.png", "2.png"]
+    assert after["label"].tolist() == ["normal", "anomalous", "unknown"]
+    assert after["part"].tolist() == ["train", "test", "train"], "a trained photograph must not calibrate"
+    assert after.at["1.png", "mask"] == KNOT["mask"]
+    # Measured again or taken over, it is the same.
+    assert raw.manifest(known=after.reset_index(drop=True)).equals(after)
+
+
+def test_a_photograph_that_comes_into_the_source_later_stays_what_its_review_made_it(raw: Raw) -> None:
+    raw.review(10, split="only calibrate")
+    paint(raw.source / "ten.png", 10)
+    raw.note()
+    after = raw.manifest()
+    assert after.at["reviews/photographs/10.png", "part"] == "calibrate"
+    assert after.at["ten.png", "duplicate_of"] == "reviews/photographs/10.png"
+    assert after.at["ten.png", "label"] == "normal", "one photograph must not have two labels"
+
+
+def test_a_defect_without_an_outline_makes_an_anomalous_photograph_without_a_mask(raw: Raw) -> None:
+    raw.review(10, label="anomalous", split="test", defects={1: "defect"})
+    row = raw.manifest().loc["reviews/photographs/10.png"]
+    assert row[["label", "mask", "defects", "part"]].tolist() == ["anomalous", "", '{"1": "defect"}', "test"]
+
+
+def test_the_order_of_arrival_keeps_reviews(raw: Raw) -> None:
+    raw.review(10)
+    first = raw.arrivals.read_text()
+    paint(raw.source / "later.png", 20)
+    raw.note()
+    assert read_arrivals(raw.arrivals) == {
+        "0.png": 1,
+        "1.png": 1,
+        "2.png": 1,
+        "reviews/photographs/10.png": 2,
+        "later.png": 3,
+    }
+    assert raw.arrivals.read_text().startswith(first)
+
+
+def test_what_the_table_does_not_name_is_removed_and_a_damaged_table_is_told(raw: Raw) -> None:
+    review = raw.review(10, **KNOT)
+    write_reviews(raw.ledger, [review.model_copy(update={"mask": None, "label": Label.NORMAL, "defects": {}})])
+    assert not (raw.ledger / str(KNOT["mask"])).exists()
+    assert raw_file(raw.source, review.image).is_file()
+    (raw.ledger / "reviews/reviews.csv").write_text("sha256,image\nx,y\n")
+    with pytest.raises(SourceError, match="damaged"):
+        read_reviews(raw.ledger)

@@ -1,0 +1,203 @@
+"""Data versions: what they depend on, what they refuse, and what DVC says when it fails."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from pipelines.core.errors import BusyError, ToolError
+from pipelines.core.paths import Project
+from pipelines.data import versions
+from pipelines.data.versions import (
+    DataVersion,
+    capture,
+    data_version,
+    forget_lock_entries,
+    kept_versions,
+    read_kept,
+    restore,
+    run_dvc,
+)
+
+POINTER = "outs:\n- md5: 1\n  path: source\n"
+
+
+def entry(stage: str, surface: str, md5: str) -> dict[str, Any]:
+    return {
+        "cmd": f"python -m pipelines.{stage} {surface}",
+        "deps": [{"path": f"data/raw/{surface}/source", "md5": "0" * 32}],
+        "outs": [{"path": f"data/work/{surface}/{stage}", "md5": md5 * 32, "size": 1}],
+    }
+
+
+def lock(project: Project, **surfaces: str) -> None:
+    """Write a dvc.lock in which both stages of each surface made outputs of this (one-digit) hash."""
+    stages = {
+        f"{stage}@{name}": entry(stage, name, md5)
+        for name, md5 in surfaces.items()
+        for stage in ("validate", "preprocess")
+    }
+    project.dvc_lock.write_text(yaml.safe_dump({"schema": "2.0", "stages": stages}))
+
+
+@pytest.fixture
+def bare(tmp_path: Path) -> Project:
+    """A folder with one surface, `oak`, and a lock; no DVC project."""
+    project = Project(tmp_path)
+    paths = project.surface("oak")
+    for path, text in ((paths.settings, "source: {}\n"), (paths.raw / "source.dvc", POINTER)):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    lock(project, oak="a")
+    return project
+
+
+def test_a_version_hashes_the_surfaces_own_outputs_only(bare: Project) -> None:
+    first = data_version(bare, "oak")
+    assert first is not None
+    assert len(first) == 16
+    lock(bare, oak="a", **{"oak-2": "c", "ash": "d"})
+    assert data_version(bare, "oak") == first
+    stages = yaml.safe_load(bare.dvc_lock.read_text())
+    stages["stages"]["validate@oak"]["deps"][0]["md5"] = "f" * 32
+    bare.dvc_lock.write_text(yaml.safe_dump(stages))
+    assert data_version(bare, "oak") == first, "what the stages read does not count, only what they made"
+    lock(bare, oak="b")
+    assert data_version(bare, "oak") != first
+
+
+def test_without_both_stages_there_is_no_version(bare: Project) -> None:
+    assert data_version(bare, "ash") is None
+    stages = yaml.safe_load(bare.dvc_lock.read_text())
+    del stages["stages"]["preprocess@oak"]
+    bare.dvc_lock.write_text(yaml.safe_dump(stages))
+    assert data_version(bare, "oak") is None
+    with pytest.raises(ToolError, match="have not run"):
+        capture(bare, "oak")
+    bare.dvc_lock.unlink()
+    assert data_version(bare, "oak") is None
+    bare.dvc_lock.touch()
+    assert data_version(bare, "oak") is None
+
+
+def test_a_captured_version_is_found_by_its_beginning(bare: Project) -> None:
+    kept = capture(bare, "oak")
+    lock(bare, oak="b")
+    later = capture(bare, "oak")
+    assert set(kept_versions(bare, "oak")) == {kept.version, later.version}
+    assert read_kept(bare, "oak", kept.version[:8]) == kept
+    assert kept.pointers == {"source.dvc": POINTER}
+    assert set(kept.lock) == {"validate@oak", "preprocess@oak"}
+    assert read_kept(bare, "oak", "") is None, "two versions begin like this"
+    assert read_kept(bare, "oak", "../oak") is None
+    assert read_kept(bare, "ash", kept.version) is None
+
+
+def test_restoring_changes_one_surface_and_checks_out_no_other(bare: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    kept = capture(bare, "oak")
+    lock(bare, oak="b", ash="d")
+    paths = bare.surface("oak")
+    paths.settings.write_text("source: {later: 1}\n")
+    (paths.raw / "source.dvc").write_text(POINTER.replace("1", "2"))
+    asked: list[tuple[str, ...]] = []
+    monkeypatch.setattr(versions, "run_dvc", lambda _, *words: asked.append(words))
+    restore(bare, "oak", kept, lambda: None)
+    assert data_version(bare, "oak") == kept.version
+    assert yaml.safe_load(bare.dvc_lock.read_text())["stages"]["validate@ash"] == entry("validate", "ash", "d")
+    assert (paths.raw / "source.dvc").read_text() == POINTER
+    assert paths.settings.read_text() == "source: {}\n"
+    assert asked[-1:] == [("checkout", "--force", "data/raw/oak/source.dvc", "validate@oak", "preprocess@oak")]
+
+
+@pytest.mark.parametrize("name", ["../../../evil", "/evil.dvc", "source.dvc/../x", "oak.dvc", ""])
+def test_a_foreign_pointer_is_refused_before_anything_is_written(bare: Project, name: str) -> None:
+    kept = capture(bare, "oak")
+    evil = kept.model_copy(update={"pointers": {"source.dvc": POINTER, name: "x"}, "settings": "changed"})
+    before = {p: p.read_bytes() for p in bare.root.rglob("*") if p.is_file()}
+    with pytest.raises(ToolError, match="is not of 'oak'"):
+        restore(bare, "oak", evil, lambda: None)
+    assert {p: p.read_bytes() for p in bare.root.rglob("*") if p.is_file()} == before
+
+
+@pytest.mark.parametrize(
+    "text", ["wdir: ../../..\nouts:\n- path: source\n", "outs:\n- path: ../../../flows\n", "outs: []\n", "just words"]
+)
+def test_a_pointer_that_leads_elsewhere_is_refused(bare: Project, text: str) -> None:
+    evil = capture(bare, "oak").model_copy(update={"pointers": {"source.dvc": text}})
+    with pytest.raises(ToolError, match="is not of 'oak'"):
+        restore(bare, "oak", evil, lambda: None)
+    assert (bare.surface("oak").raw / "source.dvc").read_text() == POINTER
+
+
+def test_outputs_outside_the_surfaces_folder_are_refused(bare: Project) -> None:
+    kept = capture(bare, "oak")
+    stolen = {
+        name: {**stage, "outs": [{"path": "data/work/oak/../../../flows", "md5": "1"}]}
+        for name, stage in kept.lock.items()
+    }
+    with pytest.raises(ToolError, match="is not of 'oak'"):
+        restore(bare, "oak", kept.model_copy(update={"lock": stolen}), lambda: None)
+
+
+def test_what_dvc_cannot_bring_leaves_everything_as_it_was(bare: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    kept = capture(bare, "oak")
+    lock(bare, oak="b")
+    bare.surface("oak").settings.write_text("source: {later: 1}\n")
+    before = {p: p.read_bytes() for p in bare.root.rglob("*") if p.is_file()}
+    lacking = json.dumps({"not_in_cache": ["data/raw/oak/source/a.png"]})
+    monkeypatch.setattr(
+        versions, "run_dvc", lambda _, *words: lacking if words[0] == "data" else pytest.fail("deleted")
+    )
+    with pytest.raises(ToolError, match="lacks 1 files"):
+        restore(bare, "oak", kept, lambda: None)
+    assert {p: p.read_bytes() for p in bare.root.rglob("*") if p.is_file()} == before
+
+
+def test_a_version_of_another_surface_is_refused(bare: Project) -> None:
+    lock(bare, oak="a", ash="d")
+    paths = bare.surface("ash")
+    for path in (paths.settings, paths.raw / "source.dvc"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("x: 1\n")
+    foreign = capture(bare, "ash")
+    before = bare.dvc_lock.read_bytes()
+    with pytest.raises(ToolError, match="@ash', which is not of 'oak'"):
+        restore(bare, "oak", foreign, lambda: None)
+    assert bare.dvc_lock.read_bytes() == before
+
+
+def test_forgetting_a_surface_leaves_the_others(bare: Project) -> None:
+    lock(bare, oak="a", **{"oak-2": "c"})
+    forget_lock_entries(bare, "oak")
+    stages = yaml.safe_load(bare.dvc_lock.read_text())["stages"]
+    assert set(stages) == {"validate@oak-2", "preprocess@oak-2"}
+
+
+def test_a_failing_command_says_dvcs_own_words(project: Project) -> None:
+    assert run_dvc(project, "remote", "list") == ""
+    with pytest.raises(ToolError, match=r"`dvc checkout nosuch` failed: .*nosuch"):
+        run_dvc(project, "checkout", "nosuch")
+
+
+def test_a_busy_project_is_told_from_a_failing_one(bare: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    def answer(command: list[str], **_: object) -> "subprocess.CompletedProcess[str]":
+        assert command[:3] == [sys.executable, "-m", "dvc"]
+        return subprocess.CompletedProcess(command, 255, "", said)
+
+    monkeypatch.setattr("pipelines.data.versions.subprocess.run", answer)
+    said = "ERROR: Unable to acquire lock. Most likely another DVC process is running"
+    with pytest.raises(BusyError, match="another DVC command"):
+        run_dvc(bare, "repro")
+    said = "x" * 9000 + " ERROR: the end of it"
+    with pytest.raises(ToolError, match="the end of it") as failed:
+        run_dvc(bare, "repro")
+    assert len(failed.value.problem) < 2000
+
+
+def test_a_version_survives_its_way_through_json(bare: Project) -> None:
+    kept = capture(bare, "oak")
+    assert DataVersion.model_validate(json.loads(kept.model_dump_json())) == kept

@@ -1,0 +1,101 @@
+"""A registered version whose files were changed is never loaded, whoever loads it."""
+
+import logging
+from pathlib import Path
+
+import mlflow
+import pytest
+
+from flows.adapting.origins import find_origins
+from flows.runtime.champion import load_version
+from pipelines.core.errors import ModelError
+from pipelines.core.paths import Project
+from pipelines.core.records import Algorithm
+from pipelines.detector.detector import Detector
+from pipelines.detector.version import read_calibration
+from pipelines.registry.checks import reproduce
+from pipelines.tracking.store import Tracking, load_pyfunc
+from tests import tiny_version as tiny
+
+pytestmark = [
+    # MLflow's own, of its chat types, when mlflow.pyfunc is first imported.
+    pytest.mark.filterwarnings("ignore:.*Any type hint is inferred as AnyType:UserWarning"),
+    pytest.mark.filterwarnings("ignore:.*An input example was not provided:UserWarning"),
+]
+
+ATTACKS: dict[str, tuple[tiny.Attack, str]] = {
+    "flipped bits": (tiny.flip_bits, "model.bin was changed"),
+    "NaN weights": (tiny.spoil_weights, "model.bin was changed"),
+    "NaN divisor": (tiny.no_divisor, "model.json was changed"),
+    "raised threshold": (tiny.raise_threshold, "model.json was changed"),
+    "swapped files": (tiny.swap_files, r"reference/0\.png was changed, reference/1\.png was changed"),
+    "removed file": (lambda folder: (folder / "calibration.json").unlink(), r"calibration\.json is missing"),
+    "added file": (lambda folder: (folder / "types").mkdir() or (folder / "types/x").touch(), "types/x was added"),
+    "rewritten list": (tiny.and_its_line(tiny.raise_threshold, "model.json"), r"checksums\.json was changed"),
+    "removed list": (lambda folder: (folder / "checksums.json").unlink(), r"checksums\.json is missing"),
+}
+
+
+@pytest.fixture
+def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Tracking:
+    """A registry with two versions, of other photographs; the second is the champion."""
+    for name in ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI"):
+        monkeypatch.setenv(name, "")
+    made = Tracking(Project(tmp_path / "project"))
+    for number, brightness in ((1, 100.0), (2, 180.0)):
+        folder = tmp_path / f"made{number}"
+        folder.mkdir()
+        with made.run("oak", "retrain", tags={}) as run:
+            made.register(run, "oak", tiny.save_version(folder, brightness), {"algorithm": "padim"}, "")
+    made.set_alias("oak", "champion", 2)
+    return made
+
+
+@pytest.mark.parametrize("name", ATTACKS)
+def test_a_damaged_version_is_loaded_by_nobody(store: Tracking, name: str) -> None:
+    attack, said = ATTACKS[name]
+    version, folder = store.version("oak", 2), store.folder("oak", 2)
+    assert load_version(store, version).version == 2
+    attack(folder)
+    with pytest.raises(ModelError, match=f"is damaged: {said}"):
+        load_version(store, version)
+    with pytest.raises(ModelError, match=said):
+        find_origins(store, "oak", [Algorithm.PADIM])
+
+
+def test_another_version_s_calibration_is_no_reference_for_drift(store: Tracking) -> None:
+    folder = store.folder("oak", 2)
+    assert read_calibration(folder) is not None
+    tiny.take_calibration_of(store.folder("oak", 1))(folder)
+    with pytest.raises(ModelError, match=r"calibration\.json was changed"):
+        read_calibration(folder)
+
+
+def test_a_plain_mlflow_client_loads_no_damaged_version(store: Tracking) -> None:
+    tiny.raise_threshold(store.folder("oak", 2))
+    with pytest.raises(ModelError, match=r"model\.json was changed"):
+        load_pyfunc("oak", 2)
+
+
+@pytest.mark.parametrize("name", ["raised threshold", "rewritten list"])
+def test_a_fresh_process_knows_what_the_registry_knows(store: Tracking, name: str) -> None:
+    attack, said = ATTACKS[name]
+    folder, registered = store.folder("oak", 2), store.version("oak", 2).tags["checksums_sha256"]
+    assert reproduce(folder, registered).ok
+    attack(folder)
+    found = reproduce(folder, registered)
+    assert not found.ok
+    assert said.replace("\\", "") in found.words
+
+
+def test_a_version_of_before_there_were_checksums_loads_with_one_warning(
+    store: Tracking, caplog: pytest.LogCaptureFixture
+) -> None:
+    (store.folder("oak", 1) / "checksums.json").unlink()
+    mlflow.MlflowClient(store.uri).delete_model_version_tag("oak", "1", "checksums_sha256")
+    with caplog.at_level(logging.WARNING):
+        for _ in range(3):
+            Detector(store.folder("oak", 1)).check_references()
+    assert [record.getMessage().partition(":")[0] for record in caplog.records] == [
+        "oak version 1 was registered without checksums"
+    ]

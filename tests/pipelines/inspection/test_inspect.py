@@ -1,0 +1,135 @@
+"""Inspection: which files are looked at, and what is left of each."""
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import tifffile
+from numpy.typing import NDArray
+from PIL import Image
+
+from pipelines.core.errors import CallError, ImageError
+from pipelines.core.geometry import Box
+from pipelines.core.results import Inspected
+from pipelines.core.surface_settings import DefectSettings
+from pipelines.detector.detector import Scan
+from pipelines.imaging.components import find_defects
+from pipelines.inspection.inputs import find_photographs
+from pipelines.inspection.inspect import inspect_photographs
+
+
+class Fake:
+    """A detector whose map is the photograph's darkness, and whose score is its highest."""
+
+    info = SimpleNamespace(pixel_threshold=SimpleNamespace(threshold=0.5), surface="oak", max_megapixels=200)
+
+    def scan(self, photograph: NDArray[np.uint8]) -> Scan:
+        if photograph.shape[1] < 20:
+            raise ImageError("the region of interest holds no pixel", cure="correct region.box")
+        found = (1 - photograph[..., 0].astype(np.float32) / 255).astype(np.float32)
+        height, width = found.shape
+        defects = find_defects(found, 0.5, DefectSettings())
+        return Scan(found, float(found.max()), bool(found.max() > 0.9), Box(0, 0, width, height), defects)
+
+
+def draw(path: Path, height: int = 40, width: int = 30, *, knot: bool = False, orientation: int = 1) -> Path:
+    pixels = np.full((height, width, 3), 200, np.uint8)
+    if knot:
+        pixels[5:15, 5:12] = 10
+    path.parent.mkdir(parents=True, exist_ok=True)
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.fromarray(pixels).save(path, exif=exif)
+    return path
+
+
+def inspect(paths: list[Path], out: Path | None, maps: Path | None) -> list[Inspected]:
+    detector: Any = Fake()
+    return [looked.inspected for looked in inspect_photographs(detector, 3, find_photographs(paths), out, maps)]
+
+
+def test_a_map_and_a_picture_are_left_under_the_photographs_own_name(tmp_path: Path) -> None:
+    draw(tmp_path / "in/line 1/board.a.png", knot=True)
+    draw(tmp_path / "in/sound.tif", 50, 70)
+    found = inspect([tmp_path / "in"], tmp_path / "out", tmp_path / "maps")
+    assert [(r.anomalous, r.height, r.width, r.error) for r in found] == [(True, 40, 30, None), (False, 50, 70, None)]
+    files = {p.relative_to(tmp_path).as_posix() for p in tmp_path.rglob("*") if p.is_file()}
+    assert files == {
+        *("in/line 1/board.a.png", "maps/line 1/board.a.tiff", "out/line 1/board.a.jpg"),
+        *("in/sound.tif", "maps/sound.tiff", "out/sound.jpg"),
+    }
+    assert found[0].map is not None
+    stored = tifffile.imread(found[0].map)
+    assert (stored.dtype, stored.shape) == (np.float32, (40, 30))
+    assert np.array_equal(stored[5:15, 5:12], np.full((10, 7), 1 - np.float32(10) / 255, np.float32))
+    assert found[0].score == pytest.approx(float(stored.max()))
+    assert found[0].overlay is not None
+    with Image.open(found[0].overlay) as picture:
+        assert picture.format == "JPEG"
+        assert picture.height == 40
+        red, green, _ = np.asarray(picture).astype(int)[3:17, -30:].transpose(2, 0, 1)
+    assert (red - green).max() > 80, "the defect is not outlined on the last panel"
+
+
+def test_the_map_is_as_a_person_sees_the_photograph(tmp_path: Path) -> None:
+    turned = draw(tmp_path / "turned.jpg", 40, 30, orientation=6)
+    found = inspect([turned], None, tmp_path / "maps")[0]
+    assert (found.height, found.width, found.overlay) == (30, 40, None)
+    assert tifffile.imread(str(found.map)).shape == (30, 40)
+
+
+def test_an_unreadable_file_is_reported_and_stops_nothing(tmp_path: Path) -> None:
+    whole = draw(tmp_path / "in/b.png").read_bytes()
+    (tmp_path / "in/a.png").write_bytes(whole[:60])
+    (tmp_path / "in/c.png").write_bytes(b"")
+    draw(tmp_path / "in/d.png", width=10)
+    found = inspect([tmp_path / "in"], tmp_path / "out", tmp_path / "maps")
+    assert [r.error is None for r in found] == [False, True, False, False]
+    assert found[3].error == "the region of interest holds no pixel"
+    assert found[2].error == "file is empty (0 bytes)"
+    assert (found[0].score, found[0].anomalous, found[0].map, found[0].overlay) == (None, None, None, None)
+    assert [p.name for p in (tmp_path / "out").iterdir()] == ["b.jpg"]
+    assert [p.name for p in (tmp_path / "maps").iterdir()] == ["b.tiff"]
+
+
+def test_an_interrupted_map_leaves_no_half_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def write_half(file: Any, *_: object, **__: object) -> None:
+        with file.open("wb") if isinstance(file, Path) else file as target:
+            target.write(b"II*")
+        raise KeyboardInterrupt
+
+    draw(tmp_path / "a.png")
+    monkeypatch.setattr("pipelines.imaging.overlay.tifffile.imwrite", write_half)
+    with pytest.raises(KeyboardInterrupt):
+        inspect([tmp_path / "a.png"], None, tmp_path / "maps")
+    assert not list(tmp_path.glob("maps/*"))
+
+
+def test_no_result_is_written_over_a_photograph(tmp_path: Path) -> None:
+    photographs = [draw(tmp_path / "in/b.jpg"), draw(tmp_path / "in/c.tiff")]
+    before = [p.read_bytes() for p in photographs]
+    for paths, out, maps in (
+        (photographs, tmp_path / "in", None),
+        ([tmp_path / "in"], tmp_path / "in", None),
+        (photographs, None, tmp_path / "x/../in"),
+    ):
+        with pytest.raises(CallError, match="over a photograph"):
+            inspect(paths, out, maps)
+    assert [p.read_bytes() for p in photographs] == before
+
+
+def test_the_history_gets_the_score_and_how_the_region_measures(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    draw(tmp_path / "a.png", knot=True)
+    (tmp_path / "b.png").touch()
+    scan = Fake.scan
+    monkeypatch.setattr(Fake, "scan", lambda self, p: scan(self, p)._replace(region=Box(0, 20, 30, 40)))
+    detector: Any = Fake()
+    found, unread = inspect_photographs(detector, 3, find_photographs([tmp_path]), None, None)
+    seen = found.observation
+    assert (seen.path, seen.version, seen.score) == (str(tmp_path / "a.png"), 3, found.inspected.score)
+    assert (seen.brightness_mean, seen.brightness_std) == (200, 0), "the knot lies above the region"
+    assert (unread.observation.error, unread.observation.brightness_mean) == ("file is empty (0 bytes)", None)

@@ -1,0 +1,232 @@
+"""Calibration with a network that is the board's brightness: what sets the scale, the thresholds and the promise."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+from pipelines.core.errors import ModelError
+from pipelines.core.geometry import TilePlan
+from pipelines.core.records import Label, Layout, Part, Precision
+from pipelines.core.results import Trained
+from pipelines.core.surface_settings import PolicySettings, RegionSettings, SourceSettings, SurfaceSettings
+from pipelines.data.prepared import PreparedImage
+from pipelines.detector.version import SCHEMA, VersionInfo, read_calibration, read_info
+from pipelines.imaging.components import marked_share
+from pipelines.imaging.image_score import ScoreRule, image_score
+from pipelines.models.settings import ScoreSettings
+from pipelines.training.calibrate import calibrate
+
+HEIGHT, WIDTH = 32, 64
+PLAN = TilePlan(mode="fit", tile_height=HEIGHT, tile_width=WIDTH)
+RATE = 0.1
+PLAIN = ScoreSettings()
+
+
+class Brightness:
+    """A tile model whose map is the tile's first channel."""
+
+    def __init__(self, folder: Path, precision: Precision) -> None:
+        assert folder.is_dir()
+        assert precision == Precision.F32
+
+    def infer(self, tiles: NDArray[np.uint8]) -> NDArray[np.float32]:
+        return tiles[..., 0].astype(np.float32)
+
+
+@pytest.fixture(autouse=True)
+def _no_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pipelines.training.calibrate.TileModel", Brightness)
+
+
+def board(level: int) -> NDArray[np.uint8]:
+    """Draw a board that rises from dark to `level` along its width."""
+    row = np.linspace(0, level, WIDTH).astype(np.uint8)
+    return np.broadcast_to(row[None, :, None], (HEIGHT, WIDTH, 3))
+
+
+class Surface:
+    """Prepared boards of known levels, one level each."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.images: list[PreparedImage] = []
+
+    def add(self, part: Part, *levels: int, label: Label = Label.NORMAL) -> "Surface":
+        (self.folder / "images").mkdir(parents=True, exist_ok=True)
+        for level in levels:
+            file = f"images/{len(self.images):03d}.png"
+            Image.fromarray(board(level)).save(self.folder / file)
+            facts = {"path": file, "file": file, "mask": None, "part": part, "label": label, "key": "k", "group": file}
+            place = {"left": 0, "top": 0, "right": WIDTH, "bottom": HEIGHT, "width": WIDTH, "height": HEIGHT}
+            self.images.append(PreparedImage.model_validate({**facts, **place, "defects": {}, "condition": None}))
+        return self
+
+    def calibrate(self, model: Path, score: ScoreSettings = PLAIN) -> VersionInfo:
+        model.mkdir(exist_ok=True)
+        trained = Trained(algorithm="padim", folder=str(model), plan=PLAN, tiles=1, seconds=1, peak_rss_mb=1)
+        settings = SurfaceSettings(
+            source=SourceSettings(layout=Layout.FOLDER),
+            region=RegionSettings(rule="box", box=(0, 0, 9, 9)),
+            policy=PolicySettings(false_alarm_rate=RATE, marked_area_rate=RATE),
+        )
+        return calibrate(trained, self.folder, self.images, "oak", settings, score, "0" * 16)
+
+
+SELECT = (80, 90, 100, 110, 120)
+HELD_OUT = tuple(range(60, 136, 4))  # 19 boards
+
+
+@pytest.fixture
+def surface(tmp_path: Path) -> Surface:
+    return Surface(tmp_path / "prepared").add(Part.SELECT, *SELECT).add(Part.CALIBRATE, *HELD_OUT)
+
+
+def raw_scores(levels: tuple[int, ...]) -> NDArray[np.float64]:
+    return np.array([image_score(board(level)[..., 0].astype(np.float32), ScoreRule()) for level in levels])
+
+
+def bound(info: VersionInfo, levels: tuple[int, ...], threshold: float) -> float:
+    """Compute what conformal risk control bounds: (shares marked by whole regions + 1) / (images + 1)."""
+    maps = [(board(level)[..., 0] / info.map_divisor).astype(np.float32) for level in levels]
+    shares = [marked_share(found, threshold, info.defects) for found in maps]
+    return float((sum(shares) + 1) / (len(shares) + 1))
+
+
+def test_one_is_the_99_percent_quantile_of_the_select_part(surface: Surface, tmp_path: Path) -> None:
+    info = surface.calibrate(tmp_path / "model")
+    assert info.image_divisor == pytest.approx(np.quantile(raw_scores(SELECT), 0.99))
+    pixels = np.stack([board(level)[..., 0] for level in SELECT])
+    assert info.map_divisor == pytest.approx(np.quantile(pixels, 0.99))
+
+
+def test_of_many_that_were_trained_on_an_even_part_makes_the_scale(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pipelines.training.calibrate._MOST_SCALED", 3)
+    levels = (80, 130, 90, 100, 110)
+    many = Surface(tmp_path / "prepared").add(Part.TRAIN, *levels, label=Label.UNKNOWN)
+    assert many.calibrate(tmp_path / "few").image_divisor == pytest.approx(np.quantile(raw_scores(levels[::2]), 0.99))
+    # A part that was held back to be looked at is looked at whole.
+    select = Surface(tmp_path / "select").add(Part.SELECT, *levels).add(Part.CALIBRATE, *HELD_OUT)
+    assert select.calibrate(tmp_path / "all").image_divisor == pytest.approx(np.quantile(raw_scores(levels), 0.99))
+
+
+def test_an_algorithms_own_score_rule_is_used_and_kept(surface: Surface, tmp_path: Path) -> None:
+    info = surface.calibrate(tmp_path / "model", ScoreSettings(border_share=0.2, top_share=0))
+    assert (info.score_rule.border_share, info.score_rule.top_share) == (0.2, 0)
+    border = round(0.2 * HEIGHT)
+    highest = [board(level)[:, :-border, 0].max() for level in SELECT]
+    assert info.image_divisor == pytest.approx(np.quantile(highest, 0.99))
+
+
+def test_the_thresholds_keep_their_promise_on_the_calibrate_part(surface: Surface, tmp_path: Path) -> None:
+    info = surface.calibrate(tmp_path / "model")
+    image, pixel = info.image_threshold, info.pixel_threshold
+    # Of 19 boards and one more, two may exceed: the threshold is the second highest score.
+    assert image.threshold == pytest.approx(np.sort(raw_scores(HELD_OUT))[-2] / info.image_divisor)
+    assert (image.asked, image.rate, image.images, image.estimate) == (RATE, RATE, 19, False)
+    assert bound(info, HELD_OUT, pixel.threshold) <= RATE < bound(info, HELD_OUT, pixel.threshold * 0.95)
+    assert (pixel.asked, pixel.rate, pixel.images, pixel.estimate) == (RATE, RATE, 19, False)
+
+
+def test_no_other_part_moves_a_threshold(surface: Surface, tmp_path: Path) -> None:
+    alone = surface.calibrate(tmp_path / "alone")
+    surface.add(Part.TRAIN, 5, 250).add(Part.TEST, 240).add(Part.TEST, 255, label=Label.ANOMALOUS)
+    assert surface.calibrate(tmp_path / "among others") == alone
+
+
+def test_with_too_few_boards_the_rate_that_holds_is_said(tmp_path: Path) -> None:
+    few = Surface(tmp_path / "prepared").add(Part.SELECT, *SELECT).add(Part.CALIBRATE, 90, 100, 95)
+    info = few.calibrate(tmp_path / "model")
+    assert info.image_threshold.rate == 0.25
+    assert info.image_threshold.threshold == pytest.approx(raw_scores((100,))[0] / info.image_divisor)
+    assert (info.pixel_threshold.asked, info.pixel_threshold.rate) == (RATE, 0.25)
+    assert not info.image_threshold.estimate
+
+
+def test_without_a_calibrate_part_thresholds_are_an_estimate(tmp_path: Path) -> None:
+    levels = tuple(range(50, 150, 5))
+    unlabelled = Surface(tmp_path / "prepared").add(Part.TRAIN, *levels, label=Label.UNKNOWN)
+    info = unlabelled.calibrate(tmp_path / "model")
+    assert info.image_threshold.estimate
+    assert info.pixel_threshold.estimate
+    assert info.image_threshold.images == 20
+    assert info.image_divisor == pytest.approx(np.quantile(raw_scores(levels), 0.99))
+    assert (raw_scores(levels) / info.image_divisor > info.image_threshold.threshold).mean() == pytest.approx(RATE)
+
+
+def test_reference_tiles_are_stored_with_what_they_gave(surface: Surface, tmp_path: Path) -> None:
+    stale = tmp_path / "model" / "reference" / "stale.png"
+    stale.parent.mkdir(parents=True)
+    stale.touch()
+    info = surface.calibrate(tmp_path / "model")
+    assert len(info.references) == 4
+    assert {p.name for p in stale.parent.iterdir()} == {r.file for r in info.references}
+    for reference, level in zip(info.references, SELECT, strict=False):
+        with Image.open(stale.parent / reference.file) as file:
+            assert np.array_equal(np.asarray(file), board(level))
+        assert reference.mean == pytest.approx(board(level).mean())
+        assert reference.peak == level
+
+
+def test_what_the_calibrate_part_looked_like_is_kept_for_drift(surface: Surface, tmp_path: Path) -> None:
+    info = surface.calibrate(tmp_path / "model")
+    kept = read_calibration(tmp_path / "model")
+    assert kept is not None
+    assert kept.scores == pytest.approx(raw_scores(HELD_OUT) / info.image_divisor)
+    assert kept.measures["brightness_mean"] == pytest.approx([board(level).mean() for level in HELD_OUT], abs=0.01)
+    assert {len(values) for values in kept.measures.values()} == {len(HELD_OUT)}
+    assert read_calibration(tmp_path) is None, "an older version has no drift figures"
+
+
+def test_scores_of_trained_images_are_no_reference(tmp_path: Path) -> None:
+    Surface(tmp_path / "prepared").add(Part.TRAIN, *range(50, 150, 5), label=Label.UNKNOWN).calibrate(
+        tmp_path / "model"
+    )
+    kept = read_calibration(tmp_path / "model")
+    assert kept is not None
+    assert kept.scores == ()
+    assert len(kept.measures["sharpness"]) == 20
+
+
+def test_what_was_written_is_read_back(surface: Surface, tmp_path: Path) -> None:
+    info = surface.calibrate(tmp_path / "model")
+    assert read_info(tmp_path / "model") == info
+    assert (info.surface, info.algorithm, info.data_version, info.plan) == ("oak", "padim", "0" * 16, PLAN)
+    assert info.region.box == (0, 0, 9, 9)
+    again = surface.calibrate(tmp_path / "again")
+    assert again == info
+    assert (tmp_path / "again/model.json").read_bytes() == (tmp_path / "model/model.json").read_bytes()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"schema_version": SCHEMA + 1},
+        {"schema_version": SCHEMA + 1, "second_head": 1},
+        {"image_threshold": None},
+        {"map_divisor": "many"},
+        {"plan": {"mode": "spiral"}},
+    ],
+)
+def test_a_damaged_or_newer_model_is_refused(surface: Surface, tmp_path: Path, change: dict[str, Any]) -> None:
+    surface.calibrate(tmp_path / "model")
+    path = tmp_path / "model" / "model.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
+    with pytest.raises(ModelError, match=rf"not a model of schema {SCHEMA}: \('{next(iter(change))}'"):
+        read_info(tmp_path / "model")
+
+
+def test_half_a_file_or_none_is_refused(surface: Surface, tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=r"no model\.json"):
+        read_info(tmp_path)
+    surface.calibrate(tmp_path / "model")
+    path = tmp_path / "model" / "model.json"
+    path.write_bytes(path.read_bytes()[:200])
+    with pytest.raises(ModelError, match="not a model of schema"):
+        read_info(tmp_path / "model")

@@ -1,0 +1,46 @@
+"""Which algorithm is proposed, on figures of the select part alone."""
+
+import pytest
+
+from pipelines.core.records import Algorithm
+from pipelines.training.propose import ORDER, choose_proposal
+from pipelines.training.train import SIGHTS
+
+PADIM, FASTFLOW, EFFICIENTAD = Algorithm.PADIM, Algorithm.FASTFLOW, Algorithm.EFFICIENTAD
+
+
+def figures(image: float, aupro: float) -> dict[str, float]:
+    return {"image_auroc": image, "aupro": aupro, "pixel_auroc": 0.5}
+
+
+@pytest.mark.parametrize(
+    ("candidates", "proposed", "said"),
+    [
+        ({PADIM: figures(0.90, 0.9), EFFICIENTAD: figures(0.95, 0.1)}, EFFICIENTAD, "0.950"),
+        ({PADIM: figures(0.945, 0.9), EFFICIENTAD: figures(0.95, 0.8)}, PADIM, "AUPRO"),
+        ({PADIM: figures(0.9399, 0.9), EFFICIENTAD: figures(0.95, 0.8)}, EFFICIENTAD, "0.940"),
+        ({FASTFLOW: figures(1.0, 0.705), EFFICIENTAD: figures(1.0, 0.70)}, EFFICIENTAD, "fixed order"),
+        ({FASTFLOW: {"image_auroc": 1.0}, EFFICIENTAD: {"image_auroc": 1.0}}, EFFICIENTAD, "fixed order"),
+        # Alike with the best but for the one that is far behind: its AUPRO must not count.
+        ({PADIM: figures(0.5, 1.0), FASTFLOW: figures(0.9, 0.6), EFFICIENTAD: figures(0.9, 0.7)}, EFFICIENTAD, "AUPRO"),
+        ({FASTFLOW: {}, EFFICIENTAD: {}, PADIM: {}}, PADIM, "no select part"),
+        ({PADIM: {}, FASTFLOW: figures(0.6, 0.6)}, FASTFLOW, "0.600"),
+        ({FASTFLOW: {}}, FASTFLOW, "only algorithm"),
+    ],
+)
+def test_the_select_part_decides_and_the_reason_says_how(
+    candidates: dict[Algorithm, dict[str, float]], proposed: Algorithm, said: str
+) -> None:
+    for order in (list(candidates), list(reversed(candidates))):
+        found = choose_proposal({name: candidates[name] for name in order})
+        assert found is not None
+        assert found.algorithm == proposed
+        assert said in found.reason
+
+
+def test_nothing_is_proposed_of_nothing() -> None:
+    assert choose_proposal({}) is None
+
+
+def test_every_algorithm_has_its_place_and_its_sight() -> None:
+    assert set(ORDER) == set(SIGHTS) == set(Algorithm)
