@@ -24,7 +24,7 @@ from benchmarks.plain_detection import fit_plain_algorithm
 from pipelines.core.errors import ModelError, ToolError
 from pipelines.core.geometry import TilePlan
 from pipelines.core.paths import Project, find_project
-from pipelines.core.records import Algorithm, Part
+from pipelines.core.records import Part
 from pipelines.core.surface_settings import read_surface
 from pipelines.core.wording import interval_in_words
 from pipelines.data.prepared import PreparedImage, read_index
@@ -36,22 +36,21 @@ from pipelines.imaging.tiling import Stitcher, TileSet, cut_tiles
 from pipelines.metrics.curves import image_auroc
 from pipelines.metrics.paired import image_auroc_difference
 from pipelines.models.features.backbone import BACKBONES
+from pipelines.models.registry import algorithms
 from pipelines.tracking.store import Tracking
 from pipelines.training.evaluate import ScoredTest, score_test
 from pipelines.training.run_settings import RunSettings, resolve_run
 
 # What a version was trained with that its plain counterpart is trained with as well.
 _BUDGET = ("backbone", "layers", "features", "batch", "max_steps", "max_train_tiles")
-_PLAIN = [algorithm for algorithm in Algorithm if algorithm == algorithm.family]
+_PLAIN = [name for name in algorithms() if not name.endswith("_dinov2")]
 _COLUMNS = ("algorithm", "trained by", "image AUROC", "pixel AUROC", "AUPRO")
 _ROUNDS = 1000
 
 
 def detection(
     surface: Annotated[str, typer.Argument(help="A labelled surface with versions of its current data.")],
-    algorithm: Annotated[
-        list[Algorithm] | None, typer.Option(help="May be repeated; default: those of anomalib.")
-    ] = None,
+    algorithm: Annotated[list[str] | None, typer.Option(help="May be repeated; default: those of anomalib.")] = None,
 ) -> None:
     """Train anomalib's own algorithms and set the newest versions beside them.
 
@@ -75,9 +74,7 @@ def detection(
     Console(width=None if sys.stdout.isatty() else 120).print(table)
 
 
-def _find_versions(
-    project: Project, surface: str, algorithms: list[Algorithm]
-) -> Iterator[tuple[str, Path, RunSettings]]:
+def _find_versions(project: Project, surface: str, algorithms: list[str]) -> Iterator[tuple[str, Path, RunSettings]]:
     """Find each algorithm's newest version that was trained on the whole of the current data, and its settings."""
     tracking, own = Tracking(project), read_surface(project, surface)
     data = data_version(project, surface)
@@ -105,7 +102,7 @@ class _Plain:
     `scores` are what the same maps come to by our rule.
     """
 
-    def __init__(self, module: Any, algorithm: Algorithm, plan: TilePlan, rule: ScoreRule) -> None:
+    def __init__(self, module: Any, algorithm: str, plan: TilePlan, rule: ScoreRule) -> None:
         self._module, self._algorithm, self._plan, self._rule = module, algorithm, plan, rule
         self.scores: list[float] = []
 
@@ -124,9 +121,9 @@ class _Plain:
 
     def _lift(self, values: NDArray[np.float32]) -> NDArray[np.float32]:
         """Bring a map to numbers that are not negative, in the same order."""
-        if self._algorithm == Algorithm.FASTFLOW:  # minus a likelihood of at most 1, next to 0 where it matters
+        if self._algorithm == "fastflow":  # minus a likelihood of at most 1, next to 0 where it matters
             return np.asarray(-np.log((-values).clip(1e-38, 1)), np.float32)
-        if self._algorithm == Algorithm.EFFICIENTAD:
+        if self._algorithm == "efficientad":
             q = {name: float(value) for name, value in self._module.model.quantiles.items()}
             lowest = sum(q[f"qa_{part}"] / (q[f"qb_{part}"] - q[f"qa_{part}"]) for part in ("st", "ae"))
             return np.asarray((values + 0.05 * lowest).clip(0), np.float32)
@@ -139,7 +136,7 @@ def _score(detector: Detector, prepared: Path, test: list[PreparedImage]) -> Sco
 
 
 def _add_rows(
-    table: Table, name: str, algorithm: Algorithm, found: tuple[ScoredTest, ScoredTest], ranked: list[float], seed: int
+    table: Table, name: str, algorithm: str, found: tuple[ScoredTest, ScoredTest], ranked: list[float], seed: int
 ) -> None:
     """Add a row of each, and how much higher ours ranks, paired over photographs: as theirs scores, and by our rule."""
     for label, one in zip((f"knotwatch {name}", "anomalib"), found, strict=True):

@@ -2,16 +2,15 @@
 
 from typing import Any
 
-from pipelines.core.records import Algorithm
 from pipelines.imaging.tiling import TileSet
 from pipelines.training.run_settings import RunSettings
 
 
 def fit_padim_in_use(tiles: TileSet) -> Any:
     """Fit PaDiM as a run does, and return its network."""
-    from pipelines.models.algorithms import fit
+    from pipelines.training.fitting import fit
 
-    return fit(Algorithm.PADIM, tiles, TileSet([], tiles.plan), RunSettings()).model
+    return fit("padim", tiles, TileSet([], tiles.plan), RunSettings()).model
 
 
 def with_colour(model: Any, tiles: TileSet) -> Any:

@@ -10,7 +10,6 @@ import torch
 
 from benchmarks.fastflow_plain import make_module
 from benchmarks.plain_anomalib import fit_plain, hushed, to_float, train_plainly
-from pipelines.core.records import Algorithm
 from pipelines.imaging.tiling import TileSet
 from pipelines.models.efficientad.penalty import EverydayCrops
 from pipelines.models.efficientad.settings import EfficientAdSettings
@@ -18,15 +17,15 @@ from pipelines.models.fastflow.settings import FastflowSettings
 from pipelines.training.run_settings import RunSettings
 
 
-def fit_plain_algorithm(algorithm: Algorithm, tiles: TileSet, select: TileSet, settings: RunSettings) -> Any:
+def fit_plain_algorithm(algorithm: str, tiles: TileSet, select: TileSet, settings: RunSettings) -> Any:
     """Fit to sound tiles; the module takes float tiles (n, 3, h, w) in [0, 1] and gives `pred_score` and a map.
 
     Only EfficientAD looks at `select`: the quantiles of its two maps are of these.
     """
     torch.manual_seed(settings.seed)
-    if algorithm == Algorithm.PADIM:
+    if algorithm == "padim":
         return fit_plain(tiles, settings.padim)
-    if algorithm == Algorithm.FASTFLOW:
+    if algorithm == "fastflow":
         return _fit_fastflow(tiles, settings.fastflow)
     return _fit_efficientad(tiles, select, settings.efficientad, settings.seed)
 

@@ -19,7 +19,6 @@ from flows.study.figures import Compared, compare, figure_row, tabulate_figures
 from flows.study.folder import Study, open_study
 from flows.study.steps import Prepared, prepare_folder, scan, train_model
 from pipelines.core.errors import SourceError
-from pipelines.core.records import Algorithm
 from pipelines.training.run_settings import RunSettings
 
 show = Console(width=150)
@@ -27,7 +26,7 @@ show = Console(width=150)
 
 def slices(
     folder: Annotated[Path | None, typer.Argument(help="Holds raw/ and annotations.json; without: drawn.")] = None,
-    algorithm: Annotated[Algorithm, typer.Option(help="What to train.")] = Algorithm.PADIM,
+    algorithm: Annotated[str, typer.Option(help="What to train.")] = "padim",
     leave_out: Annotated[bool, typer.Option(help="Also train once without each outlined photograph.")] = True,
     precision: Annotated[
         str, typer.Option(help="The exported network's; auto or one that it is to compute in.")
@@ -56,7 +55,7 @@ def _look(
     prepared: Prepared,
     left_out: str | None,
     names: Sequence[str],
-    algorithm: Algorithm,
+    algorithm: str,
     settings: RunSettings,
 ) -> Iterator[Compared]:
     images = [image for image in prepared.images if image.path != left_out]

@@ -21,26 +21,27 @@ from benchmarks.transfer_scores import Bench, Picture, choose_test
 from flows.adapting.origins import Origin, find_origins
 from pipelines.core.errors import CallError
 from pipelines.core.paths import find_project
-from pipelines.core.records import Algorithm, Label, Part, Strategy
+from pipelines.core.records import Label, Part, Strategy
 from pipelines.core.surface_settings import read_surface
 from pipelines.data.prepared import PreparedImage, read_index
 from pipelines.metrics.curves import image_auroc
-from pipelines.models.algorithms import adapt
 from pipelines.models.openvino.export import load_state
+from pipelines.models.registry import algorithms, find_algorithm
 from pipelines.tracking.store import Tracking
 from pipelines.training.fingerprint import code_hash
+from pipelines.training.fitting import adapt
 from pipelines.training.run_settings import RunSettings, resolve_run
 from pipelines.training.transfer.shots import LEAST_HELD_BACK, draw_shots, relabel
-from pipelines.training.transfer.strategy import choose_strategy, find_likelier, strategies_of
+from pipelines.training.transfer.strategy import choose_strategy, find_likelier
 
-_DRAWS = {Algorithm.PADIM: 5, Algorithm.FASTFLOW: 5, Algorithm.EFFICIENTAD: 2, Algorithm.FASTFLOW_DINOV2: 2}
+_DRAWS = {"padim": 5, "fastflow": 5, "efficientad": 2, "fastflow_dinov2": 2}
 _ROUNDS = 1000
 
 
 def transfer(  # noqa: PLR0917 - a command has as many arguments as options
     source: Annotated[str, typer.Argument(help="A surface with trained versions.")],
     target: Annotated[str, typer.Argument(help="A surface with labelled defects, shown whole to the model.")],
-    algorithm: Annotated[list[Algorithm] | None, typer.Option(help="May be repeated; default: all of SOURCE.")] = None,
+    algorithm: Annotated[list[str] | None, typer.Option(help="May be repeated; default: all of SOURCE.")] = None,
     shots: Annotated[list[int] | None, typer.Option(min=1, help="May be repeated; default: 1 4 8 16 64.")] = None,
     draws: Annotated[int | None, typer.Option(min=1, help="Draws of photographs; default: 5 or 2.")] = None,
     test: Annotated[int, typer.Option(min=10, help="Test photographs, a fixed subset.")] = 200,
@@ -56,7 +57,7 @@ def transfer(  # noqa: PLR0917 - a command has as many arguments as options
     prepared, own = project.surface(target).prepared, read_surface(project, target)
     images = read_index(prepared)
     known: list[Outcome] = []
-    for origin in find_origins(Tracking(project), source, algorithm or list(Algorithm)):
+    for origin in find_origins(Tracking(project), source, algorithm or list(algorithms())):
         settings = resolve_run(project, own, profile, list(origin.structure))
         path = out or project.state / "transfer" / f"{source}-{target}-{_mark(origin, settings, images, test)}.jsonl"
         kept = [outcome for outcome in read_outcomes(path) if outcome.algorithm == origin.algorithm]
@@ -92,7 +93,7 @@ def _measure(
     state = load_state(Path(origin.folder))
     bench.forget_planted()
     found, ways = {}, {}
-    for strategy in strategies_of(origin.algorithm):
+    for strategy in find_algorithm(origin.algorithm).strategies:
         if strategy == Strategy.FINETUNE and shots < LEAST_HELD_BACK:
             continue
         tiles, select = (bench.tiles(some, train, strategy) for some in (train, held))

@@ -23,7 +23,7 @@ from benchmarks.transfer_report import in_words, resampled
 from flows.study.steps import Prepared, prepare_folder, train_model
 from pipelines.core.errors import CallError
 from pipelines.core.progress import track
-from pipelines.core.records import Algorithm, Interval, Label, Layout, Part
+from pipelines.core.records import Interval, Label, Layout, Part
 from pipelines.core.surface_settings import SourceSettings, SurfaceSettings
 from pipelines.data.prepared import PreparedImage, read_region
 from pipelines.detector.detector import Detector
@@ -61,7 +61,7 @@ class Trained(NamedTuple):
 
 def count(
     boards: Annotated[Path | None, typer.Argument(help="A data set of layout vsb; without: drawn slices.")] = None,
-    algorithm: Annotated[Algorithm, typer.Option(help="What to train.")] = Algorithm.PADIM,
+    algorithm: Annotated[str, typer.Option(help="What to train.")] = "padim",
     few: Annotated[int, typer.Option(min=1, help="How many photographs are few.")] = 6,
     many: Annotated[int, typer.Option(min=2, help="How many are drawn to be many; of boards, all are.")] = 600,
     draws: Annotated[int, typer.Option(min=1, help="How often the few are drawn.")] = 5,
@@ -141,7 +141,7 @@ def train_unlabelled(
     chosen: Sequence[PreparedImage],
     held: Sequence[PreparedImage],
     folder: Path,
-    algorithm: Algorithm,
+    algorithm: str,
     settings: RunSettings,
 ) -> Trained:
     """Train on photographs of which nothing is said, and score the others."""

@@ -36,10 +36,10 @@ from pipelines.core.surface_settings import read_surface
 from pipelines.core.wording import flatten
 from pipelines.data.prepared import read_index
 from pipelines.data.versions import DataVersion
+from pipelines.models.registry import find_algorithm
 from pipelines.tracking.data import VERDICT
 from pipelines.tracking.store import Tracking
 from pipelines.training.transfer.shots import LEAST_HELD_BACK, draw_shots, find_candidates, keep_tested
-from pipelines.training.transfer.strategy import strategies_of
 
 log = logging.getLogger(__name__)
 
@@ -192,7 +192,9 @@ def _attempt_all(
 def _strategies(origin: Origin, shots: int, asked: Strategy | None) -> list[Strategy]:
     """List what is tried; what is asked for is compared with starting afresh."""
     # With nothing held back, nothing would say when to stop.
-    known = [s for s in strategies_of(origin.algorithm) if s != Strategy.FINETUNE or shots >= LEAST_HELD_BACK]
+    known = [
+        s for s in find_algorithm(origin.algorithm).strategies if s != Strategy.FINETUNE or shots >= LEAST_HELD_BACK
+    ]
     return known if asked is None else [s for s in known if s in (asked, Strategy.SCRATCH)]
 
 

@@ -23,7 +23,6 @@ from flows.steps.tasks import compare_task, decide_task
 from flows.steps.unchanged import find_registered, find_unchanged, propose_among
 from pipelines.core.paths import Project, find_project
 from pipelines.core.progress import interrupts_first
-from pipelines.core.records import Algorithm
 from pipelines.core.results import Compared, Failure, Verdict
 from pipelines.core.surface_settings import read_surface
 from pipelines.core.wording import flatten
@@ -74,7 +73,7 @@ def retrain(
 
 
 def _train_all(
-    project: Project, tracking: Tracking, job: Job, verdict: Verdict, known: dict[Algorithm, Compared]
+    project: Project, tracking: Tracking, job: Job, verdict: Verdict, known: dict[str, Compared]
 ) -> RetrainResult:
     """Train what is not `known` under one parent run, which carries what brings the data back, and propose one."""
     name = f"trial {job.trial}" if job.trial else f"retrain {job.profile}"
@@ -127,7 +126,7 @@ def _conclude(shared: Shared, result: RetrainResult, models: list[Compared]) -> 
         models=tuple(models),
         failed=result.failed,
         reused=tuple(model.algorithm for model, found in zip(models, result.models, strict=True) if found.reused),
-        proposed=Algorithm(proposed.algorithm) if proposed else None,
+        proposed=proposed.algorithm if proposed else None,
         reason=proposed.reason if proposed else "",
         decided=ruling.summary if ruling else "",
     )

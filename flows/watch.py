@@ -83,7 +83,7 @@ def look(project: Project, surface: str, *, at_once: bool = False) -> WatchResul
         notes += _tidy(project, surface, state)
         state, looks, folders = look_for_drift(project, tracking, champion, own.policy.watch, state)
         write_state(project, surface, state)
-        retrained, why_not = retrain_once(project, tracking, champion, own.policy.watch, state)
+        retrained, why_not = retrain_once(project, tracking, champion, own.policy.watch, state, _train)
         notes += why_not
     return WatchResult(
         surface=surface,
@@ -95,6 +95,13 @@ def look(project: Project, surface: str, *, at_once: bool = False) -> WatchResul
         retrained=retrained,
         notes=tuple(notes),
     )
+
+
+def _train(surface: str, profile: str) -> dict[str, Any]:
+    # A look that finds nothing, each minute, must not load what trains.
+    from flows.retrain import retrain
+
+    return retrain(surface, profile, wait=0.0)
 
 
 def _tidy(project: Project, surface: str, state: WatchState) -> list[str]:

@@ -21,7 +21,7 @@ from flows.dataset.surface import add_surface
 from flows.runtime.environment import log_to_terminal
 from pipelines.core.paths import Project
 from pipelines.core.progress import track
-from pipelines.core.records import Algorithm, Label, Layout, Part
+from pipelines.core.records import Label, Layout, Part
 from pipelines.core.surface_settings import SourceSettings, read_surface
 from pipelines.data.prepared import PreparedImage, read_index, read_region
 from pipelines.detector.detector import Detector
@@ -74,7 +74,7 @@ def score_held_out(folder: Path, source: Path) -> NDArray[np.float64]:
     own, prepared = read_surface(project, _SURFACE), project.surface(_SURFACE).prepared
     settings = resolve_run(project, own, "full", [])
     images = _part_anew(project, seed=0)
-    trained = train(Algorithm.PADIM, prepared, images, settings, folder / "model")
+    trained = train("padim", prepared, images, settings, folder / "model")
     calibrate(trained, prepared, images, _SURFACE, own, settings.padim.score, "0" * 16)
     detector = Detector(folder / "model")
     held_out = [i for i in images if i.part == Part.CALIBRATE]

@@ -9,7 +9,7 @@ from flows.steps.job import Candidate, Job
 from flows.steps.tasks import evaluate_task, train_task
 from pipelines.core.geometry import TilePlan
 from pipelines.core.paths import Project
-from pipelines.core.records import Algorithm, Interval, Label, Record, Strategy
+from pipelines.core.records import Interval, Label, Record, Strategy
 from pipelines.core.results import Promise, ScoredImage, Selection, Start
 from pipelines.metrics.conformal import most_false_alarms
 from pipelines.registry.register import log_version
@@ -27,7 +27,7 @@ class Attempt(Record):
     are.
     """
 
-    algorithm: Algorithm
+    algorithm: str
     strategy: Strategy
     shots: int
     run_id: str

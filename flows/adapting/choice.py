@@ -4,9 +4,10 @@ from collections.abc import Mapping, Sequence
 
 from flows.adapting.attempt import Attempt
 from pipelines.core.errors import ModelError
-from pipelines.core.records import Algorithm, Interval, Record, Strategy
+from pipelines.core.records import Interval, Record, Strategy
 from pipelines.metrics.curves import image_auroc
 from pipelines.metrics.paired import image_auroc_difference
+from pipelines.models.registry import by_preference
 from pipelines.training.propose import choose_proposal
 from pipelines.training.transfer.strategy import StrategyChoice, choose_strategy, find_likelier
 
@@ -34,7 +35,8 @@ def choose_attempt(attempts: Sequence[Attempt], asked: Strategy | None, seed: in
         ModelError: where no attempt came to an end that can be used.
     """
     usable = [a for a in attempts if a.strategy != Strategy.NEAREST]
-    by_algorithm = {algorithm: {a.strategy: a for a in usable if a.algorithm == algorithm} for algorithm in Algorithm}
+    names = by_preference(sorted({a.algorithm for a in usable}))
+    by_algorithm = {algorithm: {a.strategy: a for a in usable if a.algorithm == algorithm} for algorithm in names}
     choices = {
         algorithm: _choose(found, asked, seed) for algorithm, found in by_algorithm.items() if _has(found, asked)
     }
@@ -81,7 +83,7 @@ def _difference(taken: Attempt, scratch: Attempt, seed: int) -> Interval | None:
     return image_auroc_difference(taken.scores, scratch.scores, labels, _ROUNDS, seed)
 
 
-def _choose_with_labels(attempts: Mapping[Algorithm, Mapping[Strategy, Attempt]], seed: int) -> str | None:
+def _choose_with_labels(attempts: Mapping[str, Mapping[Strategy, Attempt]], seed: int) -> str | None:
     """Say which strategy of each algorithm the labelled test part would have chosen by the same rule."""
     words = []
     for algorithm, found in attempts.items():

@@ -1,4 +1,4 @@
-"""Prefect's server as knotwatch runs it, `python -m flows.local_servers.prefect_app SOCKET`: for this machine's programs alone."""
+"""Prefect's server as knotwatch runs it, for this machine's programs alone; its argument is an open socket."""
 
 import os
 import signal

@@ -1,4 +1,4 @@
-"""The worker of `knotwatch ui`, `python -m flows.operations.worker`: it starts what this project deployed, and nothing else."""
+"""The worker of `knotwatch ui`: it starts what this project deployed, and nothing else."""
 
 import asyncio
 import os

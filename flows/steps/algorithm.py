@@ -15,7 +15,6 @@ from flows.steps.unchanged import SUMMARY
 from pipelines.core.errors import KnotwatchError
 from pipelines.core.paths import Project
 from pipelines.core.progress import heed_interrupt
-from pipelines.core.records import Algorithm
 from pipelines.core.results import Compared, Failure, Start, Verdict
 from pipelines.registry.register import log_types, log_version
 from pipelines.reports.comparison import compare, folder_size_mb
@@ -44,7 +43,7 @@ class Shared(NamedTuple):
     scratch: Path
 
 
-def train_algorithm(shared: Shared, algorithm: Algorithm, start: Start | None = None) -> Compared:
+def train_algorithm(shared: Shared, algorithm: str, start: Start | None = None) -> Compared:
     """Train, evaluate and register one algorithm and write its page; a trial is not registered.
 
     Nothing but the run's and the version's own files is left, also where it fails or is stopped.
@@ -83,7 +82,7 @@ def train_algorithm(shared: Shared, algorithm: Algorithm, start: Start | None = 
 log = logging.getLogger(__name__)
 
 
-def describe_failure(algorithm: Algorithm, error: Exception) -> Failure:
+def describe_failure(algorithm: str, error: Exception) -> Failure:
     """Log a failure at once, since the others take their time; where it is no refusal of ours, with its traceback.
 
     Raises KeyboardInterrupt where it was Ctrl-C: Prefect's engine, stopped while it sets up a task, raises ValueError.

@@ -4,7 +4,7 @@ from prefect import runtime
 from pydantic import Field
 
 from pipelines.core.paths import Project
-from pipelines.core.records import Algorithm, Part, Record
+from pipelines.core.records import Part, Record
 from pipelines.core.results import Evaluation, Selection, Trained, TypeFigures
 from pipelines.core.surface_settings import SurfaceSettings, read_surface
 from pipelines.data.prepared import PreparedImage, read_index
@@ -28,7 +28,7 @@ class Job(Record):
     settings: RunSettings
     own: SurfaceSettings
     data: DataVersion
-    fingerprints: dict[Algorithm, str]
+    fingerprints: dict[str, str]
     commit: str
     parts: dict[str, Part] | None = None
     lineage: dict[str, str] = Field(default_factory=dict)
@@ -38,7 +38,7 @@ class Job(Record):
         """Count the photographs that a job with `parts` uses; the test part is not used but looked at."""
         return sum(part != Part.TEST for part in (self.parts or {}).values())
 
-    def tags(self, algorithm: Algorithm | None = None) -> dict[str, str]:
+    def tags(self, algorithm: str | None = None) -> dict[str, str]:
         """Return what an MLflow run or version of this job carries; empty values are left out."""
         tags = {
             "data_version": self.data.version,

@@ -13,13 +13,13 @@ from flows.steps import artifacts
 from flows.steps.job import Candidate, Job, read_images
 from pipelines.core.errors import KnotwatchError
 from pipelines.core.paths import Project
-from pipelines.core.records import TYPES, Algorithm, Part
+from pipelines.core.records import TYPES, Part
 from pipelines.core.results import Start, Trained, Verdict
 from pipelines.data.prepared import PreparedImage, read_index, read_region
 from pipelines.data.review_ledger import raw_file
 from pipelines.data.versions import DataVersion
 from pipelines.detector.detector import Detector
-from pipelines.models.padim.cost import estimate_padim
+from pipelines.models.registry import find_algorithm
 from pipelines.registry.decision import Ruling
 from pipelines.registry.register import check_reproduction, register
 from pipelines.reports.comparison import Comparison, write_comparison
@@ -68,24 +68,26 @@ def preprocess_task(project: Project, surface: str) -> DataVersion:
 
 
 @task(name="train", task_run_name="train {algorithm}")
-def train_task(project: Project, job: Job, algorithm: Algorithm, folder: Path, start: Start | None = None) -> Trained:
+def train_task(project: Project, job: Job, algorithm: str, folder: Path, start: Start | None = None) -> Trained:
     """Fit one algorithm; the peak memory that is measured is of this fit alone, where the system counts it anew."""
     images = read_images(project, job)
-    if algorithm == Algorithm.PADIM and (start is None or start.checked):
-        _log_cost(images, job.settings, start)
+    if start is None or start.checked:
+        _log_cost(algorithm, images, job.settings, start)
     reset_peak()
     return train(algorithm, project.surface(job.surface).prepared, images, job.settings, folder, start)
 
 
-def _log_cost(images: list[PreparedImage], settings: RunSettings, start: Start | None) -> None:
-    """Say before PaDiM's fit what it will take: settings can make it outgrow the machine."""
+def _log_cost(algorithm: str, images: list[PreparedImage], settings: RunSettings, start: Start | None) -> None:
+    """Say before a fit what it will take, where settings can make it outgrow the machine."""
     trained_on = [i for i in images if i.part == Part.TRAIN]
     if trained_on and not is_unlabelled(trained_on):
-        cost = estimate_padim(choose_tile_plan(Algorithm.PADIM, trained_on, settings, start), settings.padim)
-        log.info(
-            "train padim: %d positions, about %.0f MB of memory while fitting, %.0f MB a version",
-            *(cost.positions, cost.memory_mb, cost.version_mb),
-        )
+        plan = choose_tile_plan(algorithm, trained_on, settings, start)
+        cost = find_algorithm(algorithm).estimate_cost(plan, settings.of(algorithm))
+        if cost is not None:
+            log.info(
+                "train %s: %s, about %.0f MB of memory while fitting, %.0f MB a version",
+                *(algorithm, cost.what, cost.memory_mb, cost.version_mb),
+            )
 
 
 @task(name="evaluate", task_run_name="evaluate {trained.algorithm}")

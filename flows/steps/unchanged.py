@@ -8,7 +8,6 @@ from flows.runtime.data_stages import read_verdict
 from flows.steps.results import Champion, ModelResult, Proposed, RetrainResult, ValidationCounts
 from pipelines.core.errors import ModelError
 from pipelines.core.paths import Project
-from pipelines.core.records import Algorithm
 from pipelines.core.results import Compared
 from pipelines.registry.decision import last_of
 from pipelines.registry.decision_log import DecisionLog
@@ -18,15 +17,13 @@ from pipelines.training.propose import choose_proposal
 SUMMARY = "summary.json"
 
 
-def find_registered(
-    tracking: Tracking, surface: str, fingerprints: Mapping[Algorithm, str]
-) -> dict[Algorithm, Compared]:
+def find_registered(tracking: Tracking, surface: str, fingerprints: Mapping[str, str]) -> dict[str, Compared]:
     """Find, of each algorithm, the newest version of the wanted fingerprint, with its figures.
 
     A trial does not count, nor a version whose run failed or lost its summary.
     """
     wanted = {mark: algorithm for algorithm, mark in fingerprints.items()}
-    found: dict[Algorithm, Compared] = {}
+    found: dict[str, Compared] = {}
     for version in tracking.versions(surface):
         algorithm = wanted.get(version.tags.get("fingerprint", ""))
         if algorithm is None or algorithm in found or not tracking.is_finished(version.run_id):
@@ -37,7 +34,7 @@ def find_registered(
 
 
 def find_unchanged(
-    project: Project, tracking: Tracking, surface: str, data_version: str, fingerprints: Mapping[Algorithm, str]
+    project: Project, tracking: Tracking, surface: str, data_version: str, fingerprints: Mapping[str, str]
 ) -> RetrainResult | None:
     """Return what the last retrain with these fingerprints came to, or None where a part of it is missing.
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from flows.study.folder import Study
 from pipelines.core.paths import inside
 from pipelines.core.progress import track
-from pipelines.core.records import TYPES, Algorithm, Layout
+from pipelines.core.records import TYPES, Layout
 from pipelines.core.results import Trained, Verdict
 from pipelines.core.surface_settings import SourceSettings, SurfaceSettings
 from pipelines.data.prepared import PreparedImage, read_index
@@ -86,11 +86,11 @@ def train_without_labels(prepared: Prepared, leave_out: str | None = None) -> Mo
     """Train PaDiM on all photographs, or on all but one, and set its thresholds; no outline is seen."""
     images = [image for image in prepared.images if image.path != leave_out]
     folder = prepared.folder.with_name("model" if leave_out is None else "model-left-out")
-    return train_model(prepared, images, folder, Algorithm.PADIM, SETTINGS)
+    return train_model(prepared, images, folder, "padim", SETTINGS)
 
 
 def train_model(
-    prepared: Prepared, images: Sequence[PreparedImage], folder: Path, algorithm: Algorithm, settings: RunSettings
+    prepared: Prepared, images: Sequence[PreparedImage], folder: Path, algorithm: str, settings: RunSettings
 ) -> Model:
     """Run the stages `train` and `calibrate` on some of the prepared images.
 

@@ -9,7 +9,6 @@ from flows.study.folder import Profile, Study
 from flows.study.shown import Table, Words
 from flows.study.steps import SETTINGS, SURFACE, Prepared, read_photograph
 from pipelines.core.paths import inside
-from pipelines.core.records import Algorithm
 from pipelines.core.results import Trained
 from pipelines.detector.scan import scan_region
 from pipelines.imaging.image_score import ScoreRule
@@ -54,7 +53,7 @@ def _with(changes: Mapping[str, float]) -> RunSettings:
 def _rank(study: Study, prepared: Prepared, names: list[str], settings: RunSettings) -> list[Pixels]:
     """Return the pixels of each outlined photograph, scored by a network trained on all with these settings."""
     folder = prepared.folder.with_name("model-tried")
-    trained = train(Algorithm.PADIM, prepared.folder, prepared.images, settings, folder, checked=False)
+    trained = train("padim", prepared.folder, prepared.images, settings, folder, checked=False)
     model = TileModel(folder, trained.precision)
     return [_pixels(study, prepared, name, trained, model) for name in names]
 

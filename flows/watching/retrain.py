@@ -1,6 +1,8 @@
 """The part of a look that retrains: once for each data version, and only on data that no version was trained on."""
 
 import logging
+from collections.abc import Callable
+from typing import Any
 
 from flows.watching.results import Retraining
 from flows.watching.state import WatchState, write_state
@@ -13,13 +15,21 @@ from pipelines.tracking.store import ModelVersion, Tracking
 
 _TRIES = 3  # one that is killed each time, for want of memory, must not begin each minute for ever
 
+# Trains a surface by a profile, and returns what the flow `retrain` does.
+Train = Callable[[str, str], dict[str, Any]]
+
 log = logging.getLogger(__name__)
 
 
 def retrain_once(
-    project: Project, tracking: Tracking, champion: ModelVersion, settings: WatchSettings, state: WatchState
+    project: Project,
+    tracking: Tracking,
+    champion: ModelVersion,
+    settings: WatchSettings,
+    state: WatchState,
+    train: Train,
 ) -> tuple[Retraining | None, list[str]]:
-    """Retrain where there is new data and the policy allows it; else say what is missing.
+    """Retrain by `train` where there is new data and the policy allows it; else say what is missing.
 
     Each data version is trained on once, however many reasons there are: a retrain that failed was told, and would
     fail again. One that was killed begins again.
@@ -37,7 +47,7 @@ def retrain_once(
     tries = state.tries + 1 if state.trying == version else 1
     write_state(project, surface, state.model_copy(update={"trying": version, "tries": tries}))
     try:
-        retrained = _retrain(surface, settings.profile, version, reason)
+        retrained = _retrain(train, surface, settings.profile, version, reason)
     except BusyError as error:
         write_state(project, surface, state)
         return None, [f"a retrain waits: {error.problem}"]
@@ -52,13 +62,10 @@ def _is_new(tracking: Tracking, surface: str, version: str, state: WatchState) -
     return version != state.tried and version not in {v.tags.get("data_version") for v in tracking.versions(surface)}
 
 
-def _retrain(surface: str, profile: str, version: str, reason: str) -> Retraining:
-    # A look that finds nothing, each minute, must not load what trains.
-    from flows.retrain import retrain
-
+def _retrain(train: Train, surface: str, profile: str, version: str, reason: str) -> Retraining:
     try:
         with interrupts_first():
-            found = retrain(surface, profile, wait=0.0)
+            found = train(surface, profile)
     except BusyError:
         raise
     except Exception as error:

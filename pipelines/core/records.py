@@ -34,26 +34,8 @@ class Layout(StrEnum):
     PROCEDURAL = "procedural"
 
 
-class Algorithm(StrEnum):
-    """What a version was trained by; `fastflow_dinov2` is FastFlow that looks at a transformer's features as well."""
-
-    PADIM = "padim"
-    FASTFLOW = "fastflow"
-    EFFICIENTAD = "efficientad"
-    FASTFLOW_DINOV2 = "fastflow_dinov2"
-
-    @property
-    def family(self) -> str:
-        """The name of the algorithm proper, whatever features it looks at.
-
-        >>> Algorithm.FASTFLOW_DINOV2.family
-        'fastflow'
-        """
-        return self.value.partition("_")[0]
-
-
 class Strategy(StrEnum):
-    """How what one surface taught is brought to another; see pipelines/models/adapt_*.py.
+    """How what one surface taught is brought to another; see pipelines/models/*/transfer.py.
 
     `reuse` takes a version as it is, `statistics` estimates its normalisation anew, `finetune` trains it further,
     `scratch` does without it. `nearest` compares with kept features; it is for comparison alone.

@@ -3,7 +3,7 @@
 from pydantic import Field
 
 from pipelines.core.geometry import Defect, TilePlan
-from pipelines.core.records import Algorithm, FiniteRecord, Interval, Label, Precision, Record, Strategy
+from pipelines.core.records import FiniteRecord, Interval, Label, Precision, Record, Strategy
 
 
 class Quarantined(Record):
@@ -113,7 +113,7 @@ class Trained(Record):
     likely they are, comparable among fits to the same tiles.
     """
 
-    algorithm: Algorithm
+    algorithm: str
     folder: str
     plan: TilePlan
     tiles: int
@@ -178,7 +178,7 @@ class Compared(Record):
     `folder_mb` the size of all that a version stores.
     """
 
-    algorithm: Algorithm
+    algorithm: str
     version: int | None = None
     run_id: str
     metrics: dict[str, Interval] = Field(default_factory=dict)
@@ -200,6 +200,6 @@ class Compared(Record):
 class Failure(Record):
     """An algorithm that could not be trained, evaluated or registered, and why."""
 
-    algorithm: Algorithm
+    algorithm: str
     problem: str
     cure: str

@@ -59,6 +59,9 @@ class Sample:
         return sorted(kept)
 
 
+_USUAL_FEATURES = PadimSettings()
+
+
 class View(nn.Module):
     """How tiles (n, 3, h, w) in [0, 1] are looked at: reduced by a whole number, then embedded.
 
@@ -151,12 +154,17 @@ def take_sample(views: Sequence[View], tiles: TileSet, settings: UnlabelledSetti
     return Sample(tuple(np.stack(found) for found in kept), kinds)
 
 
-def keep_sound(tiles: TileSet, padim: PadimSettings, settings: UnlabelledSettings, seed: int) -> list[int]:
-    """List the tiles that are left when of each kind the share `contamination` with the farthest cells is left out."""
+def keep_sound(
+    tiles: TileSet, settings: UnlabelledSettings, seed: int, features: PadimSettings = _USUAL_FEATURES
+) -> list[int]:
+    """List the tiles that are left when of each kind the share `contamination` with the farthest cells is left out.
+
+    Cells are described by the channels that PaDiM would draw by `features`, whichever algorithm is fitted to the rest.
+    """
     if not len(tiles):
         return []
-    sample = take_sample([padim_view(padim, seed)], tiles, settings, seed)
-    (gaussians,) = sample.fit(settings.contamination, padim.ridge)
+    sample = take_sample([padim_view(features, seed)], tiles, settings, seed)
+    (gaussians,) = sample.fit(settings.contamination, features.ridge)
     return sample.keep(gaussians, settings.contamination)
 
 

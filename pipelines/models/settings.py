@@ -17,7 +17,14 @@ class ScoreSettings(Settings):
     top_share: float = Field(default=0.005, ge=0, le=1)
 
 
-class SteppedSettings(Settings):
+class AlgorithmSettings(Settings):
+    """What every algorithm's section has: the most tiles that are trained on, and how a map becomes an image score."""
+
+    max_train_tiles: int = Field(default=2000, ge=1, le=MOST)
+    score: ScoreSettings = ScoreSettings()
+
+
+class SteppedSettings(AlgorithmSettings):
     """What training by gradient steps needs: the select part is looked at every `check_every` steps.
 
     Training ends after `max_steps`, or where `patience` looks in a row were no better than the best.
@@ -28,8 +35,6 @@ class SteppedSettings(Settings):
     max_steps: int = Field(ge=1, le=MOST)
     check_every: int = Field(default=25, ge=1, le=MOST)
     patience: int = Field(default=4, ge=1, le=MOST)
-    max_train_tiles: int = Field(default=2000, ge=1, le=MOST)
-    score: ScoreSettings = ScoreSettings()
 
 
 class FeatureSettings(Settings):

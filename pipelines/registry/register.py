@@ -8,10 +8,10 @@ from pathlib import Path
 import pandas as pd
 
 from pipelines.core.errors import ModelError
-from pipelines.core.records import Algorithm
 from pipelines.core.results import Evaluation, Selection, Trained, TypeFigures
 from pipelines.core.wording import flatten
 from pipelines.detector.version import VersionInfo
+from pipelines.models.registry import algorithms
 from pipelines.tracking.runs import Run
 from pipelines.tracking.store import ModelVersion, Tracking, load_pyfunc
 from pipelines.training.run_settings import RunSettings
@@ -25,7 +25,7 @@ def log_version(
     run: Run, trained: Trained, info: VersionInfo, selection: Selection, evaluation: Evaluation, settings: RunSettings
 ) -> None:
     """Put parameters, figures and thresholds on a run; figures of the select part begin with `select_`."""
-    others = {"adapt", *(other.value for other in Algorithm if other != trained.algorithm)}
+    others = {"adapt", *(other for other in algorithms() if other != trained.algorithm)}
     own = dict(flatten(settings.model_dump(mode="json", exclude=others)))
     run.params({**own, "tiles.count": trained.tiles, "plan": info.plan.mode})
     figures = {name: figure.value for name, figure in evaluation.metrics.items()}

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pipelines.core.files import write_whole
-from pipelines.core.records import Algorithm, Interval, Record, Strategy
+from pipelines.core.records import Interval, Record, Strategy
 from pipelines.core.results import Failure
 from pipelines.core.wording import METRIC_NAMES, count_in_words, interval_in_words
 from pipelines.reports.charts import Line, draw_shots_chart
@@ -14,7 +14,7 @@ from pipelines.reports.pages import page_environment
 class AdaptedRow(Record):
     """One strategy of one algorithm with some photographs: the test part's figures and the select part's."""
 
-    algorithm: Algorithm
+    algorithm: str
     strategy: Strategy
     shots: int
     run_id: str
@@ -93,7 +93,7 @@ def write_adaptation(page: AdaptationPage, folder: Path) -> Path:
 
 
 def _lines(rows: Sequence[AdaptedRow]) -> list[Line]:
-    found: dict[tuple[Algorithm, Strategy], list[tuple[int, Interval]]] = {}
+    found: dict[tuple[str, Strategy], list[tuple[int, Interval]]] = {}
     for row in rows:
         if "image_auroc" in row.metrics:
             found.setdefault((row.algorithm, row.strategy), []).append((row.shots, row.metrics["image_auroc"]))

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pipelines.core import wording
-from pipelines.core.records import Algorithm, Interval, Record
+from pipelines.core.records import Interval, Record
 from pipelines.core.results import Compared, Evaluation, Failure, Promise, Selection, Trained
 from pipelines.reports.pages import page_environment
 
@@ -22,8 +22,8 @@ class Comparison(Record):
     date: str
     models: tuple[Compared, ...]
     failed: tuple[Failure, ...] = ()
-    reused: tuple[Algorithm, ...] = ()
-    proposed: Algorithm | None = None
+    reused: tuple[str, ...] = ()
+    proposed: str | None = None
     reason: str = ""
     decided: str = ""
 

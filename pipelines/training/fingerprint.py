@@ -6,8 +6,8 @@ import subprocess
 from importlib.metadata import version
 from pathlib import Path
 
-from pipelines.core.records import Algorithm
 from pipelines.core.surface_settings import PolicySettings
+from pipelines.models.registry import algorithms, package_of
 from pipelines.training.run_settings import RunSettings
 
 # What can change a model or its figures. Reports and wiring cannot.
@@ -16,12 +16,12 @@ _TRACKED = ("flows", "pipelines", "params.yaml", "dvc.yaml")
 _LIBRARIES = ("anomalib", "nncf", "numpy", "opencv-python-headless", "openvino", "timm", "torch", "torchvision")
 
 
-def fingerprint(data_version: str, settings: RunSettings, policy: PolicySettings, algorithm: Algorithm) -> str:
+def fingerprint(data_version: str, settings: RunSettings, policy: PolicySettings, algorithm: str) -> str:
     """Hash all that one algorithm's result depends on; the same hash means that training again would change nothing.
 
     Settings of the other algorithms do not count, nor which others are trained beside it.
     """
-    others = {"algorithms", "adapt", *(other.value for other in Algorithm if other != algorithm)}
+    others = {"algorithms", "adapt", *(other for other in algorithms() if other != algorithm)}
     parts = {
         "data": data_version,
         "algorithm": algorithm,
@@ -29,11 +29,12 @@ def fingerprint(data_version: str, settings: RunSettings, policy: PolicySettings
         "policy": policy.model_dump(mode="json", exclude={"gate", "watch"}),
         "code": code_hash(Path(__file__).parents[1]),
         "libraries": {name: version(name) for name in _LIBRARIES},
+        "brought by": package_of(algorithm),
     }
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def fingerprints(data_version: str, settings: RunSettings, policy: PolicySettings) -> dict[Algorithm, str]:
+def fingerprints(data_version: str, settings: RunSettings, policy: PolicySettings) -> dict[str, str]:
     """Return the fingerprint of each algorithm that the settings ask for."""
     return {a: fingerprint(data_version, settings, policy, a) for a in settings.algorithms}
 

@@ -12,13 +12,14 @@ from numpy.typing import NDArray
 
 from pipelines.core.errors import ModelError
 from pipelines.core.geometry import TilePlan
-from pipelines.core.records import Algorithm, Precision
+from pipelines.core.records import Precision
 from pipelines.core.results import Parity
 from pipelines.detector.scan import MapsTiles
 from pipelines.imaging.image_score import ScoreRule
 from pipelines.imaging.synthetic.anomalies import plant_defect
 from pipelines.imaging.tiling import TileSet
 from pipelines.models.openvino.runtime import TileModel, machine_precisions
+from pipelines.models.registry import find_algorithm
 from pipelines.training.parity import Region, disagreements, score_regions
 
 _CALIBRATION_TILES = 48
@@ -77,7 +78,7 @@ def calibration_tiles(tiles: TileSet) -> list[NDArray[np.uint8]]:
 
 
 def export_agreeing(
-    algorithm: Algorithm,
+    algorithm: str,
     model: Any,
     tiles: TileSet,
     regions: Callable[[], Iterable[Region]],
@@ -92,13 +93,12 @@ def export_agreeing(
     Raises:
         ModelError: where the precision asked for does not agree with torch, or this processor has none such.
     """
-    from pipelines.models.openvino.export import export_openvino
     from pipelines.models.openvino.quantize import move_ir, quantise
 
     wanted = machine_precisions() if asked == "auto" else (Precision(asked),)
     if not set(wanted) <= set(machine_precisions()):
         raise ModelError(f"this processor does not compute in {asked}", cure="set export.precision to auto")
-    export_openvino(model, tiles.plan.tile_height, tiles.plan.tile_width, folder)
+    find_algorithm(algorithm).export(model, tiles.plan, folder)
     with tempfile.TemporaryDirectory(dir=folder) as beside:
         if Precision.INT8 in wanted:
             quantise(folder, calibration_tiles(tiles), Path(beside))
@@ -111,7 +111,7 @@ def export_agreeing(
 
 
 def _choose(
-    algorithm: Algorithm,
+    algorithm: str,
     fitted: Any,
     models: Mapping[Precision, TileModel],
     tiles: TileSet,
@@ -144,14 +144,12 @@ def _choose(
     return Exported(chosen, parities[chosen], _describe(chosen, milliseconds, refused))
 
 
-def export_unchecked(algorithm: Algorithm, model: Any, plan: TilePlan, asked: str, folder: Path) -> Exported:
+def export_unchecked(algorithm: str, model: Any, plan: TilePlan, asked: str, folder: Path) -> Exported:
     """Export a fitted torch model to `folder` without setting its scores against torch's.
 
     `auto` is bf16 where this processor has it, which agrees with torch in all but rare cases.
     """
-    from pipelines.models.openvino.export import export_openvino
-
-    export_openvino(model, plan.tile_height, plan.tile_width, folder)
+    find_algorithm(algorithm).export(model, plan, folder)
     quick = Precision.BF16 if Precision.BF16 in machine_precisions() else Precision.F32
     # int8 is made by a calibration of its own, and then told apart from torch: here f32 stands in for it.
     precision = quick if asked == "auto" else Precision.F32 if asked == Precision.INT8 else Precision(asked)

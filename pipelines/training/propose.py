@@ -2,13 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 
-from pipelines.core.records import Algorithm, Record
+from pipelines.core.records import Record
+from pipelines.models.registry import by_preference
 
 # Closer than this, two algorithms are alike: with some tens of select normals, AUROC's standard error is as large.
 NEAR = 0.01
-# Without figures: what wants the fewest photographs and has no training that could end at a wrong moment comes first,
-# what takes the longest to look at one last.
-ORDER = (Algorithm.PADIM, Algorithm.EFFICIENTAD, Algorithm.FASTFLOW, Algorithm.FASTFLOW_DINOV2)
 
 Figures = Mapping[str, float]
 
@@ -16,11 +14,11 @@ Figures = Mapping[str, float]
 class Proposal(Record):
     """The algorithm proposed, and why, in words."""
 
-    algorithm: Algorithm
+    algorithm: str
     reason: str
 
 
-def choose_proposal(candidates: Mapping[Algorithm, Figures]) -> Proposal | None:
+def choose_proposal(candidates: Mapping[str, Figures]) -> Proposal | None:
     """Choose among algorithms by their select figures alone; None where there is no candidate.
 
     The image AUROC decides, because the promise is about photographs and the threshold can only be as good as the
@@ -29,12 +27,12 @@ def choose_proposal(candidates: Mapping[Algorithm, Figures]) -> Proposal | None:
     0.01 again, and where the select part is empty, a fixed order decides. The test part is never asked: a choice made
     on it would make its figures too good.
 
-    >>> choose_proposal({Algorithm.PADIM: {"image_auroc": 0.9}, Algorithm.FASTFLOW: {"image_auroc": 0.95}}).reason
+    >>> choose_proposal({"padim": {"image_auroc": 0.9}, "fastflow": {"image_auroc": 0.95}}).reason
     'image AUROC 0.950 on the select part, against 0.900 (padim)'
     """
     if not candidates:
         return None
-    ordered = [algorithm for algorithm in ORDER if algorithm in candidates]
+    ordered = by_preference(list(candidates))
     if len(ordered) == 1:
         return Proposal(algorithm=ordered[0], reason="the only algorithm that was trained")
     known = [a for a in ordered if "image_auroc" in candidates[a]]
@@ -52,7 +50,7 @@ def choose_proposal(candidates: Mapping[Algorithm, Figures]) -> Proposal | None:
     return _break_tie(alike, candidates)
 
 
-def _break_tie(alike: Sequence[Algorithm], candidates: Mapping[Algorithm, Figures]) -> Proposal:
+def _break_tie(alike: Sequence[str], candidates: Mapping[str, Figures]) -> Proposal:
     """Choose among algorithms whose image AUROC is alike; `alike` is in the fixed order."""
     same = f"image AUROC within {NEAR} on the select part ({_list(alike, candidates, 'image_auroc')})"
     with_maps = [a for a in alike if "aupro" in candidates[a]]
@@ -65,16 +63,14 @@ def _break_tie(alike: Sequence[Algorithm], candidates: Mapping[Algorithm, Figure
     return Proposal(algorithm=close[0], reason=f"{same}, and {said} too close to decide; the fixed order did")
 
 
-def _ranked(names: Sequence[Algorithm], candidates: Mapping[Algorithm, Figures], figure: str) -> list[Algorithm]:
+def _ranked(names: Sequence[str], candidates: Mapping[str, Figures], figure: str) -> list[str]:
     return sorted(names, key=lambda a: -candidates[a][figure])
 
 
-def _near(
-    best: Algorithm, names: Sequence[Algorithm], candidates: Mapping[Algorithm, Figures], figure: str
-) -> list[Algorithm]:
+def _near(best: str, names: Sequence[str], candidates: Mapping[str, Figures], figure: str) -> list[str]:
     """Keep, in their order, those within reach of the best."""
     return [a for a in names if candidates[a][figure] >= candidates[best][figure] - NEAR]
 
 
-def _list(names: Sequence[Algorithm], candidates: Mapping[Algorithm, Figures], figure: str) -> str:
+def _list(names: Sequence[str], candidates: Mapping[str, Figures], figure: str) -> str:
     return ", ".join(f"{a} {candidates[a][figure]:.3f}" for a in names)

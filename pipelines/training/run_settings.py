@@ -1,21 +1,18 @@
 """Settings of one run: params.yaml, and over it a profile, what the surface's YAML says, and what one call changes."""
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, create_model, model_validator
 
 from pipelines.core.errors import SettingsError
 from pipelines.core.parsing import MalformedError, parse_yaml
 from pipelines.core.paths import Project
-from pipelines.core.records import Algorithm
 from pipelines.core.settings import Seed, Settings, check_settings, read_yaml
 from pipelines.core.surface_settings import SurfaceSettings
 from pipelines.imaging.tile_plan import TileSettings
-from pipelines.models.efficientad.settings import EfficientAdSettings
-from pipelines.models.fastflow.settings import _WITH_DINOV2, FastflowSettings
-from pipelines.models.padim.settings import PadimSettings
-from pipelines.models.settings import MOST, UnlabelledSettings
+from pipelines.models.registry import BUILT_IN, algorithms
+from pipelines.models.settings import MOST, AlgorithmSettings, UnlabelledSettings
 
 
 class ExportSettings(Settings):
@@ -39,32 +36,45 @@ class AdaptSettings(Settings):
     tested: int = Field(default=200, ge=2, le=MOST)
 
 
-class RunSettings(Settings):
-    """The resolved settings of one training run."""
+class CommonSettings(Settings):
+    """The settings of a run that belong to no algorithm."""
 
     seed: Seed = 0
-    algorithms: tuple[Algorithm, ...] = tuple(Algorithm)
+    algorithms: tuple[str, ...] = tuple(algorithm.name for algorithm in BUILT_IN)
     colour: float = Field(default=0.07, ge=0, le=100)
     tiles: TileSettings = TileSettings()
-    padim: PadimSettings = PadimSettings()
-    fastflow: FastflowSettings = FastflowSettings()
-    efficientad: EfficientAdSettings = EfficientAdSettings()
-    fastflow_dinov2: FastflowSettings = _WITH_DINOV2
     unlabelled: UnlabelledSettings = UnlabelledSettings()
     export: ExportSettings = ExportSettings()
     evaluation: EvaluationSettings = EvaluationSettings()
     adapt: AdaptSettings = AdaptSettings()
 
-    def of(self, algorithm: Algorithm) -> PadimSettings | FastflowSettings | EfficientAdSettings:
+    def of(self, algorithm: str) -> AlgorithmSettings:
         """Return one algorithm's own section."""
-        own: PadimSettings | FastflowSettings | EfficientAdSettings = getattr(self, algorithm)
+        own: AlgorithmSettings = getattr(self, algorithm)
         return own
 
     @model_validator(mode="after")
-    def _some_algorithm(self) -> "RunSettings":
-        if not self.algorithms or len(set(self.algorithms)) < len(self.algorithms):
-            raise ValueError(f"algorithms: name one or more of {', '.join(Algorithm)}, each once")
+    def _some_algorithm(self) -> "CommonSettings":
+        known = algorithms()
+        if not self.algorithms or len(set(self.algorithms)) < len(self.algorithms) or set(self.algorithms) - set(known):
+            raise ValueError(f"algorithms: name one or more of {', '.join(known)}, each once")
         return self
+
+
+if TYPE_CHECKING:
+
+    class RunSettings(CommonSettings):
+        """The resolved settings of one training run: the common ones, and a section for each algorithm."""
+
+        def __init__(self, **values: Any) -> None: ...
+
+else:
+    RunSettings = create_model(
+        "RunSettings",
+        __base__=CommonSettings,
+        __doc__="The resolved settings of one training run: the common ones, and a section for each algorithm.",
+        **{algorithm.name: (type(algorithm.settings), algorithm.settings) for algorithm in algorithms().values()},
+    )
 
 
 _DEEPEST_KEY = 20  # of names in one assignment, much deeper than settings are

@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any
 from pipelines.core.errors import ToolError
 from pipelines.core.geometry import TilePlan
 from pipelines.core.paths import inside
-from pipelines.core.records import Algorithm, Label, Part, Strategy
+from pipelines.core.records import Label, Part, Strategy
 from pipelines.core.results import Start, Trained
 from pipelines.data.prepared import PreparedImage
 from pipelines.imaging.image_score import ScoreRule
-from pipelines.imaging.tile_plan import USUAL_SIGHT, Sight, TileSettings, choose_plan
+from pipelines.imaging.tile_plan import TileSettings, choose_plan
 from pipelines.imaging.tiling import TileSet
+from pipelines.models.registry import find_algorithm
 from pipelines.models.settings import SteppedSettings
 from pipelines.training.memory import peak_rss_mb
 from pipelines.training.parity import draw_regions
@@ -26,13 +27,6 @@ from pipelines.training.run_settings import RunSettings
 if TYPE_CHECKING:
     from pipelines.models.fitted import Fitted
 
-SIGHTS = {
-    Algorithm.PADIM: USUAL_SIGHT,
-    Algorithm.FASTFLOW: USUAL_SIGHT,
-    Algorithm.EFFICIENTAD: Sight(least_side=256),  # its autoencoder has no room in less
-    # A transformer sees nothing finer than 16 pixels, and was taught on pictures of 518 x 518.
-    Algorithm.FASTFLOW_DINOV2: Sight(area=448 * 448, growth=1.5),
-}
 _SELECT_TILES = 200  # more tell no better when to stop
 _HELD_BACK = 5
 
@@ -40,7 +34,7 @@ log = logging.getLogger(__name__)
 
 
 def train(
-    algorithm: Algorithm,
+    algorithm: str,
     prepared: Path,
     images: Sequence[PreparedImage],
     settings: RunSettings,
@@ -107,14 +101,14 @@ def train(
 
 
 def choose_tile_plan(
-    algorithm: Algorithm, images: Sequence[PreparedImage], settings: RunSettings, start: Start | None = None
+    algorithm: str, images: Sequence[PreparedImage], settings: RunSettings, start: Start | None = None
 ) -> TilePlan:
     """Choose the tile plan for images; a version that is taken as it is keeps its own."""
     if start is not None and start.strategy == Strategy.REUSE:
         return start.plan
     sizes = [(i.box.height, i.box.width) for i in images]
     unlabelled = start is None and is_unlabelled(images)
-    return choose_plan(tile_settings(algorithm, settings, unlabelled), sizes, SIGHTS[algorithm])
+    return choose_plan(tile_settings(algorithm, settings, unlabelled), sizes, find_algorithm(algorithm).input_size)
 
 
 def is_unlabelled(images: Sequence[PreparedImage]) -> bool:
@@ -122,30 +116,30 @@ def is_unlabelled(images: Sequence[PreparedImage]) -> bool:
     return all(i.label == Label.UNKNOWN for i in images if i.part == Part.TRAIN)
 
 
-def tile_settings(algorithm: Algorithm, settings: RunSettings, unlabelled: bool) -> TileSettings:
-    """Return how tiles are cut: unlabelled photographs larger, and for PaDiM's two scales in tiles twice as wide."""
+def tile_settings(algorithm: str, settings: RunSettings, unlabelled: bool) -> TileSettings:
+    """Return how tiles are cut: unlabelled photographs larger, and wider where an algorithm looks at several scales."""
     if not unlabelled:
         return settings.tiles
-    wider = 2 if algorithm == Algorithm.PADIM else 1
+    wider = find_algorithm(algorithm).unlabelled_tile
     larger = max(settings.tiles.max_side, settings.unlabelled.max_side)
     return settings.tiles.model_copy(update={"tile": wider * settings.tiles.tile, "max_side": larger})
 
 
-def _takes_steps(algorithm: Algorithm, settings: RunSettings, start: Start | None) -> bool:
+def _takes_steps(algorithm: str, settings: RunSettings, start: Start | None) -> bool:
     steps = start is None or start.strategy in (Strategy.SCRATCH, Strategy.FINETUNE)
     return steps and isinstance(settings.of(algorithm), SteppedSettings)
 
 
 def _fit(
-    algorithm: Algorithm,
+    algorithm: str,
     tiles: TileSet,
     select: TileSet,
     settings: RunSettings,
     start: Start | None,
     unlabelled: bool,
 ) -> "Fitted":
-    from pipelines.models.algorithms import adapt, fit, fit_unlabelled
     from pipelines.models.openvino.export import load_state
+    from pipelines.training.fitting import adapt, fit, fit_unlabelled
 
     if start is None:
         return (fit_unlabelled if unlabelled else fit)(algorithm, tiles, select, settings)
@@ -153,7 +147,7 @@ def _fit(
 
 
 def _export_checked(
-    algorithm: Algorithm,
+    algorithm: str,
     model: Any,
     tiles: TileSet,
     prepared: Path,

@@ -29,4 +29,4 @@ class FastflowSettings(SteppedSettings):
 
 
 # Its kept features take 2 MB a tile, which count as memory, and some hundred steps see no more tiles.
-_WITH_DINOV2 = FastflowSettings(beside=FeatureSettings(backbone="dinov2", layers=(5, 8)), max_train_tiles=300)
+WITH_DINOV2 = FastflowSettings(beside=FeatureSettings(backbone="dinov2", layers=(5, 8)), max_train_tiles=300)

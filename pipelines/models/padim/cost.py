@@ -1,18 +1,16 @@
 """What a fit will take, before it starts: memory and size of a PaDiM version from its tile plan and settings."""
 
 from pipelines.core.geometry import TilePlan
-from pipelines.core.records import Record
+from pipelines.models.algorithm import Cost
 from pipelines.models.padim.settings import PadimSettings
 
 _MB = 1e6
 
 
-class PadimCost(Record):
+class PadimCost(Cost):
     """Megabytes: `memory_mb` what the fit adds at most to the process, `version_mb` what is stored of it."""
 
     positions: int
-    memory_mb: float
-    version_mb: float
 
 
 def estimate_padim(plan: TilePlan, settings: PadimSettings) -> PadimCost:
@@ -39,6 +37,7 @@ def estimate_padim(plan: TilePlan, settings: PadimSettings) -> PadimCost:
     stored = 1 if is_shared else positions
     triangle = settings.features * (settings.features + 1) // 2
     return PadimCost(
+        what=f"{positions} positions",
         positions=positions,
         memory_mb=3 * positions * square * 8 / _MB,
         version_mb=stored * (2 * square + 4 * triangle) / _MB,

@@ -4,11 +4,12 @@ from typing import Literal
 
 from pydantic import Field
 
-from pipelines.core.settings import Settings
-from pipelines.models.settings import MOST, Layer, ScoreSettings
+from pipelines.models.settings import AlgorithmSettings, Layer
 
 
-class PadimSettings(Settings):
+class PadimSettings(AlgorithmSettings):
+    """Which features are looked at, and how their Gaussians are estimated; see params.yaml."""
+
     backbone: str = "lite0"
     layers: tuple[Layer, ...] = Field(default=(1, 2, 3), min_length=1)
     features: int = Field(default=100, ge=1, le=100_000)
@@ -16,5 +17,3 @@ class PadimSettings(Settings):
     stride: Literal[4, 8, 16, 32] = 8
     prior_images: float = Field(default=15.0, ge=0, le=1e6)
     ridge: float = Field(default=0.3, gt=0, le=1e6)
-    max_train_tiles: int = Field(default=2000, ge=1, le=MOST)
-    score: ScoreSettings = ScoreSettings()

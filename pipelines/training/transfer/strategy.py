@@ -6,7 +6,7 @@ from typing import Protocol
 
 import numpy as np
 
-from pipelines.core.records import Algorithm, Interval, Record, Strategy
+from pipelines.core.records import Interval, Record, Strategy
 from pipelines.core.wording import interval_in_words
 from pipelines.metrics.curves import image_auroc
 from pipelines.metrics.paired import image_auroc_difference
@@ -14,12 +14,6 @@ from pipelines.metrics.paired import image_auroc_difference
 # From what takes nothing of the source to what takes most work: the later must show a gain over the earlier.
 _CLIMB = (Strategy.SCRATCH, Strategy.REUSE, Strategy.STATISTICS, Strategy.FINETUNE)
 _BY_RULE = (Strategy.STATISTICS, Strategy.REUSE, Strategy.SCRATCH)
-
-
-def strategies_of(algorithm: Algorithm) -> tuple[Strategy, ...]:
-    """Return the strategies that an algorithm knows: PaDiM has nothing to train, and neighbours need its features."""
-    without = Strategy.FINETUNE if algorithm == Algorithm.PADIM else Strategy.NEAREST
-    return tuple(strategy for strategy in Strategy if strategy != without)
 
 
 class HasDensities(Protocol):

@@ -13,18 +13,18 @@ from flows.adapting.results import AdaptResult, ChosenResult
 from flows.steps.job import Job
 from pipelines.core.errors import ModelError
 from pipelines.core.geometry import TilePlan
-from pipelines.core.records import Algorithm, Layout
+from pipelines.core.records import Layout
 from pipelines.core.results import Failure
 from pipelines.core.surface_settings import SourceSettings, SurfaceSettings
 from pipelines.training.run_settings import RunSettings
 
 PLAN = TilePlan(mode="fit", tile_height=256, tile_width=256)
-ORIGIN = Origin(surface="oak", version=3, run_id="r3", algorithm=Algorithm.PADIM, folder="x", plan=PLAN)
+ORIGIN = Origin(surface="oak", version=3, run_id="r3", algorithm="padim", folder="x", plan=PLAN)
 
 
 def make_job(**changes: Any) -> Job:
     facts = {
-        "fingerprints": {Algorithm.PADIM: "f" * 16},
+        "fingerprints": {"padim": "f" * 16},
         "settings": RunSettings(),
         "own": SurfaceSettings(source=SourceSettings(layout=Layout.FOLDER)),
     }
@@ -38,7 +38,7 @@ def test_whatever_a_result_depends_on_changes_the_mark(monkeypatch: pytest.Monke
     )
     calls: dict[str, tuple[Any, ...]] = {
         "as it is": (make_job(), [ORIGIN], [1, 8], "auto"),
-        "data, settings or code": (make_job(fingerprints={Algorithm.PADIM: "e" * 16}), [ORIGIN], [1, 8], "auto"),
+        "data, settings or code": (make_job(fingerprints={"padim": "e" * 16}), [ORIGIN], [1, 8], "auto"),
         "how much is planted": (make_job(settings=planted), [ORIGIN], [1, 8], "auto"),
         "megapixels": (make_job(own=larger), [ORIGIN], [1, 8], "auto"),
         "source's version": (make_job(), [ORIGIN.model_copy(update={"version": 4})], [1, 8], "auto"),

@@ -1,21 +1,21 @@
 import pytest
 
-from flows.adapting.origins import structure_in_words
 from pipelines.core.paths import Project
-from pipelines.core.records import Algorithm, Layout
+from pipelines.core.records import Layout
 from pipelines.core.surface_settings import SourceSettings, SurfaceSettings
 from pipelines.models.fastflow.settings import FastflowSettings
+from pipelines.models.registry import find_algorithm
 from pipelines.models.settings import FeatureSettings
 from pipelines.training.run_settings import resolve_run
 
 BESIDE = FeatureSettings(backbone="dinov2", layers=(5, 8))
 
 
-@pytest.mark.parametrize("algorithm", [Algorithm.FASTFLOW, Algorithm.FASTFLOW_DINOV2])
+@pytest.mark.parametrize("algorithm", ["fastflow", "fastflow_dinov2"])
 @pytest.mark.parametrize("of_source", [None, BESIDE])
 @pytest.mark.parametrize("of_target", [None, BESIDE.model_copy(update={"layers": (2,)})])
 def test_the_target_s_network_is_made_like_the_source_s(
-    project: Project, algorithm: Algorithm, of_source: FeatureSettings | None, of_target: FeatureSettings | None
+    project: Project, algorithm: str, of_source: FeatureSettings | None, of_target: FeatureSettings | None
 ) -> None:
     """Whatever the target's own settings say of a network beside the backbone."""
     params = {f"{algorithm}.backbone": "lite1", f"{algorithm}.beside": "None", f"{algorithm}.max_steps": "7"}
@@ -23,7 +23,7 @@ def test_the_target_s_network_is_made_like_the_source_s(
         params |= {f"{algorithm}.beside.backbone": "dinov2", f"{algorithm}.beside.layers": "[5, 8]"}
     train = {algorithm.value: {"beside": of_target and of_target.model_dump(mode="json")}}
     own = SurfaceSettings(source=SourceSettings(layout=Layout.FOLDER), train=train)
-    found = resolve_run(project, own, "full", structure_in_words(algorithm, params)).of(algorithm)
+    found = resolve_run(project, own, "full", find_algorithm(algorithm).structure(params)).of(algorithm)
     assert isinstance(found, FastflowSettings)
     assert (found.backbone, found.beside) == ("lite1", of_source)
     assert found.max_steps == 200, "how long was trained is no part of the network"

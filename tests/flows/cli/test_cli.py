@@ -10,7 +10,6 @@ import pytest
 
 from flows.steps.algorithm import describe_failure
 from pipelines.core.paths import Project
-from pipelines.core.records import Algorithm
 from pipelines.imaging.procedural.species import SPECIES
 from pipelines.imaging.procedural.weave import CLOTHS
 from tests.conftest import run_knotwatch
@@ -107,7 +106,7 @@ def test_ctrl_c_closes_the_runs(added_once: Project, tmp_path: Path, request: py
 @pytest.mark.usefixtures("pressed")
 def test_an_algorithm_that_ctrl_c_stopped_has_not_failed() -> None:
     with pytest.raises(KeyboardInterrupt):
-        describe_failure(Algorithm.PADIM, ValueError("Task run is not set"))
+        describe_failure("padim", ValueError("Task run is not set"))
 
 
 def _statuses(database: Path) -> list[str]:

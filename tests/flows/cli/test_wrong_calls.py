@@ -17,7 +17,7 @@ from tests.pipelines.test_malformed_files import DEEP, LAUGHS, judged
 from flows.cli.app import run
 from flows.steps.algorithm import describe_failure
 from pipelines.core.paths import Project
-from pipelines.core.records import Algorithm, Layout
+from pipelines.core.records import Layout
 from pipelines.core.surface_settings import SourceSettings, SurfaceSettings, write_surface
 
 Said = pytest.CaptureFixture[str]
@@ -166,7 +166,7 @@ def test_what_the_system_refuses_is_one_sentence(
 
 
 def test_an_algorithm_that_met_a_full_disk_says_so_without_a_stack(caplog: pytest.LogCaptureFixture) -> None:
-    failure = describe_failure(Algorithm.PADIM, OSError(errno.ENOSPC, "No space left on device", "/disk/model.bin"))
+    failure = describe_failure("padim", OSError(errno.ENOSPC, "No space left on device", "/disk/model.bin"))
     assert (failure.problem, "free space" in failure.cure) == ("/disk/model.bin: No space left on device", True)
     assert [record.exc_info for record in caplog.records] == [None]
 

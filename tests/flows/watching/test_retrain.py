@@ -38,7 +38,7 @@ class Surface:
     def look(self, **settings: object) -> tuple[Any, list[str]]:
         state = read_state(self.project, "oak")
         champion = self.versions("oak")[0]
-        return retrain_once(self.project, self, champion, WatchSettings.model_validate(settings), state)
+        return retrain_once(self.project, self, champion, WatchSettings.model_validate(settings), state, self.retrain)
 
     def remember(self, **facts: object) -> None:
         path = self.project.surface("oak").watch
@@ -50,7 +50,6 @@ class Surface:
 def surface(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Surface:
     made = Surface(tmp_path)
     monkeypatch.setattr("flows.watching.retrain.data_version", lambda *_: "new")
-    monkeypatch.setattr("flows.retrain.retrain", made.retrain)
     return made
 
 

@@ -10,7 +10,6 @@ from flows.adapting.origins import find_origins
 from flows.runtime.champion import load_version
 from pipelines.core.errors import ModelError
 from pipelines.core.paths import Project
-from pipelines.core.records import Algorithm
 from pipelines.detector.detector import Detector
 from pipelines.detector.version import read_calibration
 from pipelines.registry.checks import reproduce
@@ -60,7 +59,7 @@ def test_a_damaged_version_is_loaded_by_nobody(store: Tracking, name: str) -> No
     with pytest.raises(ModelError, match=f"is damaged: {said}"):
         load_version(store, version)
     with pytest.raises(ModelError, match=said):
-        find_origins(store, "oak", [Algorithm.PADIM])
+        find_origins(store, "oak", ["padim"])
 
 
 def test_another_version_s_calibration_is_no_reference_for_drift(store: Tracking) -> None:

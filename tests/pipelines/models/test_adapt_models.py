@@ -10,9 +10,8 @@ from PIL import Image
 
 from pipelines.core.errors import ModelError
 from pipelines.core.geometry import TilePlan
-from pipelines.core.records import Algorithm, Strategy
+from pipelines.core.records import Strategy
 from pipelines.imaging.tiling import TileSet
-from pipelines.models.algorithms import adapt, fit, fit_unlabelled
 from pipelines.models.efficientad import transfer as adapt_efficientad
 from pipelines.models.efficientad.model import TileEfficientAdModel
 from pipelines.models.efficientad.settings import EfficientAdSettings
@@ -25,8 +24,10 @@ from pipelines.models.openvino.export import load_state, save_state
 from pipelines.models.padim import transfer as adapt_padim
 from pipelines.models.padim.gaussian import log_density, whiten
 from pipelines.models.padim.settings import PadimSettings
+from pipelines.models.registry import find_algorithm
+from pipelines.training.fitting import adapt, fit, fit_unlabelled
 from pipelines.training.run_settings import RunSettings
-from pipelines.training.transfer.strategy import find_likelier, strategies_of
+from pipelines.training.transfer.strategy import find_likelier
 
 PLAN = TilePlan(mode="fit", tile_height=96, tile_width=128)
 OTHER = TilePlan(mode="fit", tile_height=128, tile_width=96)
@@ -80,14 +81,12 @@ def sets(tmp_path_factory: pytest.TempPathFactory) -> dict[str, TileSet]:
     }
 
 
-@pytest.fixture(scope="module", params=[Algorithm.PADIM, Algorithm.FASTFLOW])
-def source(request: pytest.FixtureRequest, sets: dict[str, TileSet]) -> tuple[Algorithm, Fitted]:
+@pytest.fixture(scope="module", params=["padim", "fastflow"])
+def source(request: pytest.FixtureRequest, sets: dict[str, TileSet]) -> tuple[str, Fitted]:
     return request.param, fit(request.param, sets["wood"], sets["wood"], SETTINGS)
 
 
-def test_reuse_is_the_source_as_it_was(
-    source: tuple[Algorithm, Fitted], sets: dict[str, TileSet], tmp_path: Path
-) -> None:
+def test_reuse_is_the_source_as_it_was(source: tuple[str, Fitted], sets: dict[str, TileSet], tmp_path: Path) -> None:
     algorithm, fitted = source
     save_state(fitted, tmp_path)
     state = load_state(tmp_path)
@@ -95,7 +94,7 @@ def test_reuse_is_the_source_as_it_was(
     np.testing.assert_allclose(_map(again, _wood(50)), _map(fitted, _wood(50)), rtol=1e-3)
 
 
-def test_statistics_make_the_target_usual(source: tuple[Algorithm, Fitted], sets: dict[str, TileSet]) -> None:
+def test_statistics_make_the_target_usual(source: tuple[str, Fitted], sets: dict[str, TileSet]) -> None:
     algorithm, fitted = source
     found = adapt(algorithm, Strategy.STATISTICS, sets["cloth"], sets["held"], SETTINGS, fitted.state)
     assert _map(found, _cloth(60)).mean() < 0.7 * _map(fitted, _cloth(60)).mean()
@@ -108,10 +107,10 @@ def test_statistics_make_the_target_usual(source: tuple[Algorithm, Fitted], sets
 
 @pytest.mark.parametrize("strategy", [s for s in Strategy if s != Strategy.NEAREST])
 def test_one_image_and_another_plan_give_finite_maps(
-    source: tuple[Algorithm, Fitted], sets: dict[str, TileSet], tmp_path: Path, strategy: Strategy
+    source: tuple[str, Fitted], sets: dict[str, TileSet], tmp_path: Path, strategy: Strategy
 ) -> None:
     algorithm, fitted = source
-    if strategy not in strategies_of(algorithm):
+    if strategy not in find_algorithm(algorithm).strategies:
         with pytest.raises(ModelError, match=strategy):
             adapt(algorithm, strategy, sets["tall"], sets["none"], SETTINGS, fitted.state)
         return
@@ -125,7 +124,7 @@ def test_one_image_and_another_plan_give_finite_maps(
 def test_a_grid_of_tiles_goes_on_from_places_and_places_from_a_grid(sets: dict[str, TileSet], tmp_path: Path) -> None:
     grid = TilePlan(mode="grid", tile_height=96, tile_width=96, stride_height=64, stride_width=64)
     cut = _tiles(tmp_path, [_cloth(i) for i in range(3)], grid)
-    padim, none = Algorithm.PADIM, sets["none"]
+    padim, none = "padim", sets["none"]
     by_place = fit(padim, sets["wood"], none, SETTINGS)
     shared = adapt(padim, Strategy.STATISTICS, cut, none, SETTINGS, by_place.state)
     assert shared.state["counts"].tolist()[1:] == [1, 1]
@@ -137,16 +136,16 @@ def test_a_grid_of_tiles_goes_on_from_places_and_places_from_a_grid(sets: dict[s
 
 
 def test_a_source_of_other_channels_is_named_with_its_cause(sets: dict[str, TileSet]) -> None:
-    state = fit(Algorithm.PADIM, sets["cloth"], sets["none"], SETTINGS).state
+    state = fit("padim", sets["cloth"], sets["none"], SETTINGS).state
     other = SETTINGS.model_copy(update={"padim": PadimSettings(features=20)})
     with pytest.raises(ModelError, match=r"24 channels up to number .* ask for 20 of 176"):
-        adapt(Algorithm.PADIM, Strategy.STATISTICS, sets["cloth"], sets["none"], other, state)
+        adapt("padim", Strategy.STATISTICS, sets["cloth"], sets["none"], other, state)
     shallow = SETTINGS.model_copy(update={"padim": PadimSettings(features=24, layers=(1, 2))})
     with pytest.raises(ModelError, match="ask for 24 of 64"):
-        adapt(Algorithm.PADIM, Strategy.REUSE, sets["cloth"], sets["none"], shallow, state)
+        adapt("padim", Strategy.REUSE, sets["cloth"], sets["none"], shallow, state)
     unnamed = {name: value for name, value in state.items() if name != "channels"}
     with pytest.raises(ModelError, match="does not say of which"):
-        adapt(Algorithm.PADIM, Strategy.REUSE, sets["cloth"], sets["none"], SETTINGS, unnamed)
+        adapt("padim", Strategy.REUSE, sets["cloth"], sets["none"], SETTINGS, unnamed)
 
 
 def test_a_source_without_labels_is_a_start_without_its_defects(sets: dict[str, TileSet], tmp_path: Path) -> None:
@@ -163,14 +162,14 @@ def test_a_source_without_labels_is_a_start_without_its_defects(sets: dict[str, 
     robust, plain = (
         [make(tiles).state for tiles in (clean, dirty)]
         for make in (
-            lambda tiles: fit_unlabelled(Algorithm.PADIM, tiles, sets["none"], SETTINGS),
-            lambda tiles: fit(Algorithm.PADIM, tiles, sets["none"], SETTINGS),
+            lambda tiles: fit_unlabelled("padim", tiles, sets["none"], SETTINGS),
+            lambda tiles: fit("padim", tiles, sets["none"], SETTINGS),
         )
     )
     added = [spread(after) / spread(before) - 1 for before, after in (robust, plain)]
     assert added[0] < 0.5 * added[1], "most of what defects add to plain statistics is left out"
     for strategy in (Strategy.REUSE, Strategy.STATISTICS):
-        found = adapt(Algorithm.PADIM, strategy, sets["cloth"], sets["held"], SETTINGS, robust[1])
+        found = adapt("padim", strategy, sets["cloth"], sets["held"], SETTINGS, robust[1])
         assert np.isfinite(_map(found, _cloth(3))).all()
 
 
@@ -179,8 +178,8 @@ def test_a_source_of_noise_does_not_count_and_one_of_the_same_kind_does(
 ) -> None:
     """The held-out likelihood decides: noise would spoil it, more of the same cloth steadies the covariances."""
     for pictures, counts in (([_noise(i) for i in range(8)], False), ([_cloth(i) for i in range(40, 60)], True)):
-        state = fit(Algorithm.PADIM, _tiles(tmp_path / str(counts), pictures), sets["none"], SETTINGS).state
-        found = adapt(Algorithm.PADIM, Strategy.STATISTICS, sets["cloth"], sets["held"], SETTINGS, state)
+        state = fit("padim", _tiles(tmp_path / str(counts), pictures), sets["none"], SETTINGS).state
+        found = adapt("padim", Strategy.STATISTICS, sets["cloth"], sets["held"], SETTINGS, state)
         assert ("does not count" not in found.notes["prior"]) == counts, found.notes["prior"]
         assert len(found.likelier) == 3
         assert (sum(found.likelier) > 0) == counts, found.likelier
@@ -189,16 +188,16 @@ def test_a_source_of_noise_does_not_count_and_one_of_the_same_kind_does(
 def test_a_flow_that_was_taught_the_same_cloth_finds_held_out_tiles_likelier_than_one_that_starts_afresh(
     sets: dict[str, TileSet], tmp_path: Path
 ) -> None:
-    state = fit(Algorithm.FASTFLOW, _tiles(tmp_path, [_cloth(i) for i in range(40, 52)]), sets["held"], SETTINGS).state
+    state = fit("fastflow", _tiles(tmp_path, [_cloth(i) for i in range(40, 52)]), sets["held"], SETTINGS).state
     cloth, held = sets["cloth"], sets["held"]
     ways = {
-        strategy: adapt(Algorithm.FASTFLOW, strategy, cloth, held, SETTINGS, state)
+        strategy: adapt("fastflow", strategy, cloth, held, SETTINGS, state)
         for strategy in (Strategy.SCRATCH, Strategy.STATISTICS, Strategy.FINETUNE)
     }
     found = find_likelier(ways)
     assert [len(found[strategy]) for strategy in ways] == [0, 0, 3]
     assert all(gain > 0 for gain in found[Strategy.FINETUNE])
-    assert adapt(Algorithm.FASTFLOW, Strategy.SCRATCH, cloth, sets["none"], SETTINGS, state).densities == ()
+    assert adapt("fastflow", Strategy.SCRATCH, cloth, sets["none"], SETTINGS, state).densities == ()
 
 
 def test_the_posterior_is_that_of_the_normal_inverse_wishart() -> None:
@@ -232,12 +231,12 @@ def test_log_density_is_that_of_a_library() -> None:
 
 
 def test_finetuning_keeps_the_start_where_no_step_is_better(sets: dict[str, TileSet]) -> None:
-    fitted = fit(Algorithm.FASTFLOW, sets["wood"], sets["wood"], SETTINGS)
-    by = {s: adapt(Algorithm.FASTFLOW, s, sets["cloth"], sets["held"], SETTINGS, fitted.state) for s in
+    fitted = fit("fastflow", sets["wood"], sets["wood"], SETTINGS)
+    by = {s: adapt("fastflow", s, sets["cloth"], sets["held"], SETTINGS, fitted.state) for s in
           (Strategy.STATISTICS, Strategy.FINETUNE)}  # fmt: skip
     assert not np.allclose(_map(by[Strategy.FINETUNE], _cloth(1)), _map(by[Strategy.STATISTICS], _cloth(1)), rtol=1e-3)
     wild = SETTINGS.model_copy(update={"fastflow": SETTINGS.fastflow.model_copy(update={"learning_rate": 1e4})})
-    kept = adapt(Algorithm.FASTFLOW, Strategy.FINETUNE, sets["cloth"], sets["held"], wild, fitted.state)
+    kept = adapt("fastflow", Strategy.FINETUNE, sets["cloth"], sets["held"], wild, fitted.state)
     assert "step 0" in kept.notes["stopped"]
     np.testing.assert_allclose(_map(kept, _cloth(1)), _map(by[Strategy.STATISTICS], _cloth(1)), rtol=1e-3)
 
@@ -273,10 +272,10 @@ def test_efficientad_is_made_again_and_adapted(tmp_path: Path) -> None:
     cloth = _tiles(
         tmp_path / "cloth", [_cloth(i, 256, 288) for i in range(2)], plan.model_copy(update={"tile_width": 288})
     )
-    fitted = fit(Algorithm.EFFICIENTAD, wood, wood, settings)
+    fitted = fit("efficientad", wood, wood, settings)
     save_state(fitted, tmp_path)
     found = {
-        s: adapt(Algorithm.EFFICIENTAD, s, cloth, cloth, settings, load_state(tmp_path))
+        s: adapt("efficientad", s, cloth, cloth, settings, load_state(tmp_path))
         for s in (Strategy.REUSE, Strategy.STATISTICS, Strategy.FINETUNE)
     }
     np.testing.assert_allclose(_map(found[Strategy.REUSE], _wood(9, 256, 256)), _map(fitted, _wood(9, 256, 256)))
@@ -284,7 +283,7 @@ def test_efficientad_is_made_again_and_adapted(tmp_path: Path) -> None:
         assert np.isfinite(_map(one, _cloth(9, 256, 288))).all()
 
 
-def test_a_state_that_does_not_fit_is_refused(source: tuple[Algorithm, Fitted], sets: dict[str, TileSet]) -> None:
+def test_a_state_that_does_not_fit_is_refused(source: tuple[str, Fitted], sets: dict[str, TileSet]) -> None:
     algorithm, fitted = source
     other = RunSettings(padim=PadimSettings(features=20), fastflow=FastflowSettings(flow_steps=3))
     with pytest.raises(ModelError, match="source") as caught:
@@ -293,7 +292,7 @@ def test_a_state_that_does_not_fit_is_refused(source: tuple[Algorithm, Fitted], 
 
 
 def test_neighbours_find_a_blob(sets: dict[str, TileSet]) -> None:
-    found = adapt(Algorithm.PADIM, Strategy.NEAREST, sets["cloth"], sets["none"], SETTINGS, {})
+    found = adapt("padim", Strategy.NEAREST, sets["cloth"], sets["none"], SETTINGS, {})
     blob = _cloth(60)
     blob[40:58, 60:80] = 250
     assert _map(found, blob).max() > 1.5 * _map(found, _cloth(60)).max()

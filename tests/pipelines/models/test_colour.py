@@ -11,10 +11,9 @@ from PIL import Image
 
 from pipelines.core.errors import ModelError
 from pipelines.core.geometry import TilePlan
-from pipelines.core.records import Algorithm, Precision, Strategy
+from pipelines.core.records import Precision, Strategy
 from pipelines.imaging.measures import has_colour
 from pipelines.imaging.tiling import TileSet
-from pipelines.models.algorithms import adapt, fit
 from pipelines.models.colour import add_colour, colour_cells, colour_map
 from pipelines.models.engine.augment import as_tensor
 from pipelines.models.fitted import Fitted
@@ -23,6 +22,7 @@ from pipelines.models.openvino.quantize import quantise
 from pipelines.models.openvino.runtime import TileModel, machine_precisions
 from pipelines.models.padim.model import fit_padim
 from pipelines.models.padim.settings import PadimSettings
+from pipelines.training.fitting import adapt, fit
 from pipelines.training.run_settings import RunSettings
 
 PLAN = TilePlan(mode="fit", tile_height=64, tile_width=96)
@@ -120,15 +120,15 @@ def test_photographs_without_colour_are_seen_without(tmp_path: Path) -> None:
     greys = [np.repeat(draw(number)[..., 1:2], 3, axis=2) for number in range(6)]
     sets, none = tiles(tmp_path / "grey", greys), TileSet([], PLAN)
     settings = RunSettings(padim=PADIM)
-    fitted = fit(Algorithm.PADIM, sets, none, settings)
+    fitted = fit("padim", sets, none, settings)
     np.testing.assert_array_equal(look(fitted, greys[0]), look(fit_padim(sets, PADIM, 0), greys[0]))
     assert (fitted.notes["colour"], "colour.weight" in fitted.state) == ("these photographs have none", False)
-    source = fit(Algorithm.PADIM, tiles(tmp_path, [draw(number) for number in range(6)]), none, settings)
+    source = fit("padim", tiles(tmp_path, [draw(number) for number in range(6)]), none, settings)
     assert "colour.weight" in source.state
     for strategy in (Strategy.REUSE, Strategy.STATISTICS):
-        adapted = adapt(Algorithm.PADIM, strategy, sets, none, settings, source.state)
+        adapted = adapt("padim", strategy, sets, none, settings, source.state)
         assert "colour.weight" not in adapted.state, "what wood's colours are says nothing of a grey photograph"
-        unseen = adapt(Algorithm.PADIM, strategy, tiles(tmp_path, [draw(8)]), none, settings, fitted.state)
+        unseen = adapt("padim", strategy, tiles(tmp_path, [draw(8)]), none, settings, fitted.state)
         assert ("colour.weight" in unseen.state) == (strategy == Strategy.STATISTICS)
 
 
@@ -193,20 +193,20 @@ class _Blurred(torch.nn.Module):
 def test_what_is_made_of_a_version_again_sees_its_colours_or_those_of_the_target(tmp_path: Path) -> None:
     sets, none = tiles(tmp_path, [draw(number) for number in range(6)]), TileSet([], PLAN)
     settings = RunSettings(padim=PADIM)
-    fitted = fit(Algorithm.PADIM, sets, none, settings)
+    fitted = fit("padim", sets, none, settings)
     save_state(fitted, tmp_path)
-    again = adapt(Algorithm.PADIM, Strategy.REUSE, sets, none, settings, load_state(tmp_path))
+    again = adapt("padim", Strategy.REUSE, sets, none, settings, load_state(tmp_path))
     np.testing.assert_allclose(look(again, stain(draw(9))), look(fitted, stain(draw(9))), rtol=1e-3)
     # Boards whose hues vary much: a little blue is nothing there.
     (tmp_path / "other").mkdir()
     other = tiles(tmp_path / "other", [stain(stain(stain(draw(number)))) for number in range(6)])
-    adapted = adapt(Algorithm.PADIM, Strategy.STATISTICS, other, none, settings, fitted.state)
+    adapted = adapt("padim", Strategy.STATISTICS, other, none, settings, fitted.state)
     plain = settings.model_copy(update={"colour": 0.0})
-    without = adapt(Algorithm.PADIM, Strategy.STATISTICS, other, none, plain, fitted.state)
+    without = adapt("padim", Strategy.STATISTICS, other, none, plain, fitted.state)
     stained = stain(draw(9))
     added = (look(adapted, stained) - look(without, stained)).max()
     assert added < 0.5 * (look(again, stained) - look(fit_padim(sets, PADIM, 0), stained)).max()
     assert not any(name.startswith("colour.") for name in without.state)
     spoilt = {**fitted.state, "colour.whitening": torch.eye(5)}
     with pytest.raises(ModelError, match="other parts of colour"):
-        adapt(Algorithm.PADIM, Strategy.REUSE, sets, none, settings, spoilt)
+        adapt("padim", Strategy.REUSE, sets, none, settings, spoilt)

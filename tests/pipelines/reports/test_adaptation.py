@@ -3,7 +3,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from pipelines.core.records import Algorithm, Interval, Strategy
+from pipelines.core.records import Interval, Strategy
 from pipelines.reports.adaptation import AdaptationPage, AdaptedRow, lead_in_words, render_adaptation, write_adaptation
 from pipelines.reports.charts import Line, draw_shots_chart
 
@@ -12,7 +12,7 @@ AUROC = Interval(value=0.8, low=0.7, high=0.9)
 
 def _row(strategy: Strategy, shots: int, **metrics: Interval) -> AdaptedRow:
     return AdaptedRow(
-        algorithm=Algorithm.PADIM,
+        algorithm="padim",
         strategy=strategy,
         shots=shots,
         run_id="r",

@@ -5,14 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.core.records import Algorithm, Interval
+from pipelines.core.records import Interval
 from pipelines.core.results import Compared, Failure, Promise
 from pipelines.reports.comparison import Comparison, folder_size_mb, render_comparison
 
 HOSTILE = "<script>alert(1)</script>"
 
 
-def compared(algorithm: Algorithm, value: float, **more: object) -> Compared:
+def compared(algorithm: str, value: float, **more: object) -> Compared:
     return Compared(
         algorithm=algorithm,
         version=3,
@@ -36,12 +36,12 @@ def page() -> Comparison:
         profile="quick",
         date="1 May 2025",
         models=(
-            compared(Algorithm.PADIM, 0.9),
-            compared(Algorithm.EFFICIENTAD, 0.95, notes={"teacher": f"bundled {HOSTILE}"}),
+            compared("padim", 0.9),
+            compared("efficientad", 0.95, notes={"teacher": f"bundled {HOSTILE}"}),
         ),
-        failed=(Failure(algorithm=Algorithm.FASTFLOW, problem=HOSTILE, cure="mend it"),),
-        reused=(Algorithm.PADIM,),
-        proposed=Algorithm.EFFICIENTAD,
+        failed=(Failure(algorithm="fastflow", problem=HOSTILE, cure="mend it"),),
+        reused=("padim",),
+        proposed="efficientad",
         reason="image AUROC 0.980 on the select part",
     )
 

@@ -7,10 +7,10 @@ from pathlib import Path
 import grimp
 import pytest
 
-from pipelines.core.records import Algorithm
 from pipelines.core.surface_settings import PolicySettings
 from pipelines.models.fastflow.settings import FastflowSettings
 from pipelines.models.padim.settings import PadimSettings
+from pipelines.models.registry import algorithms
 from pipelines.training import fingerprint as fingerprint_module
 from pipelines.training.fingerprint import code_hash, fingerprint, fingerprints, git_commit
 from pipelines.training.run_settings import EvaluationSettings, RunSettings
@@ -25,37 +25,35 @@ def package(tmp_path: Path) -> Path:
 
 
 def test_data_and_every_setting_count() -> None:
-    plain = fingerprint("0" * 16, RunSettings(), PolicySettings(), Algorithm.PADIM)
-    assert plain == fingerprint("0" * 16, RunSettings(), PolicySettings(), Algorithm.PADIM)
+    plain = fingerprint("0" * 16, RunSettings(), PolicySettings(), "padim")
+    assert plain == fingerprint("0" * 16, RunSettings(), PolicySettings(), "padim")
     changed = [
-        fingerprint("1" * 16, RunSettings(), PolicySettings(), Algorithm.PADIM),
-        fingerprint("0" * 16, RunSettings(seed=1), PolicySettings(), Algorithm.PADIM),
-        fingerprint("0" * 16, RunSettings(padim=PadimSettings(layers=(2, 3))), PolicySettings(), Algorithm.PADIM),
-        fingerprint(
-            "0" * 16, RunSettings(evaluation=EvaluationSettings(bootstrap=7)), PolicySettings(), Algorithm.PADIM
-        ),
-        fingerprint("0" * 16, RunSettings(), PolicySettings(false_alarm_rate=0.02), Algorithm.PADIM),
+        fingerprint("1" * 16, RunSettings(), PolicySettings(), "padim"),
+        fingerprint("0" * 16, RunSettings(seed=1), PolicySettings(), "padim"),
+        fingerprint("0" * 16, RunSettings(padim=PadimSettings(layers=(2, 3))), PolicySettings(), "padim"),
+        fingerprint("0" * 16, RunSettings(evaluation=EvaluationSettings(bootstrap=7)), PolicySettings(), "padim"),
+        fingerprint("0" * 16, RunSettings(), PolicySettings(false_alarm_rate=0.02), "padim"),
     ]
     assert len({plain, *changed}) == 6
 
 
 def test_only_an_algorithms_own_settings_count_for_it() -> None:
     plain = fingerprints("0" * 16, RunSettings(), PolicySettings())
-    assert set(plain) == set(Algorithm)
-    assert len(set(plain.values())) == len(Algorithm)
-    other = RunSettings(fastflow=FastflowSettings(max_steps=7), algorithms=(Algorithm.PADIM, Algorithm.FASTFLOW))
+    assert set(plain) == set(algorithms())
+    assert len(set(plain.values())) == len(algorithms())
+    other = RunSettings(fastflow=FastflowSettings(max_steps=7), algorithms=("padim", "fastflow"))
     changed = fingerprints("0" * 16, other, PolicySettings())
-    assert changed[Algorithm.PADIM] == plain[Algorithm.PADIM]
-    assert changed[Algorithm.FASTFLOW] != plain[Algorithm.FASTFLOW]
-    assert Algorithm.EFFICIENTAD not in changed
+    assert changed["padim"] == plain["padim"]
+    assert changed["fastflow"] != plain["fastflow"]
+    assert "efficientad" not in changed
 
 
 def test_a_library_that_computes_counts(monkeypatch: pytest.MonkeyPatch) -> None:
-    plain = fingerprint("0" * 16, RunSettings(), PolicySettings(), Algorithm.PADIM)
+    plain = fingerprint("0" * 16, RunSettings(), PolicySettings(), "padim")
     monkeypatch.setattr(fingerprint_module, "version", lambda name: f"{name} {9 if name == 'torch' else 1}.0")
-    one = fingerprint("0" * 16, RunSettings(), PolicySettings(), Algorithm.PADIM)
+    one = fingerprint("0" * 16, RunSettings(), PolicySettings(), "padim")
     monkeypatch.setattr(fingerprint_module, "version", "{} 1.0".format)
-    assert len({plain, one, fingerprint("0" * 16, RunSettings(), PolicySettings(), Algorithm.PADIM)}) == 3
+    assert len({plain, one, fingerprint("0" * 16, RunSettings(), PolicySettings(), "padim")}) == 3
 
 
 @pytest.mark.parametrize(

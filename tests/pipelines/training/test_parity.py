@@ -12,7 +12,7 @@ from torch import nn
 
 from pipelines.core.errors import ModelError
 from pipelines.core.geometry import TilePlan
-from pipelines.core.records import Algorithm, Label, Part, Precision
+from pipelines.core.records import Label, Part, Precision
 from pipelines.core.results import Parity
 from pipelines.data.prepared import PreparedImage
 from pipelines.imaging.image_score import ScoreRule
@@ -151,7 +151,7 @@ def speeds(monkeypatch: pytest.MonkeyPatch) -> dict[Precision, float]:
 
 
 def _export(tiles: TileSet, regions: list[Region], asked: str, folder: Path) -> room.Exported:
-    return export_agreeing(Algorithm.PADIM, Colours().eval(), tiles, lambda: regions, RULE, asked, folder)
+    return export_agreeing("padim", Colours().eval(), tiles, lambda: regions, RULE, asked, folder)
 
 
 def _burn(region: Region) -> Region:

@@ -9,17 +9,17 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from pipelines.core.geometry import TilePlan
-from pipelines.core.records import Algorithm, Label, Layout, Part
+from pipelines.core.records import Label, Layout, Part
 from pipelines.core.surface_settings import SourceSettings, SurfaceSettings
 from pipelines.data.prepared import PreparedImage
 from pipelines.detector.detector import Detector
 from pipelines.imaging.tiling import TileSet, choose_plan
-from pipelines.models.algorithms import fit_unlabelled
 from pipelines.models.fastflow.settings import FastflowSettings
 from pipelines.models.outliers import keep_sound
 from pipelines.models.settings import UnlabelledSettings
 from pipelines.training import parity
 from pipelines.training.calibrate import calibrate
+from pipelines.training.fitting import fit_unlabelled
 from pipelines.training.run_settings import RunSettings
 from pipelines.training.train import tile_settings, train
 
@@ -67,7 +67,7 @@ def detector(photographs: tuple[Path, list[PreparedImage]], tmp_path_factory: py
         # A hundred regions in torch take longer than all the rest; a disagreement shows in twenty.
         patch.setattr(parity, "_REGIONS", 20)
         patch.setattr(parity, "_SOUND", 10)
-        trained = train(Algorithm.PADIM, *photographs, SETTINGS, folder)
+        trained = train("padim", *photographs, SETTINGS, folder)
     assert "kinds of surface found: 2" in trained.notes["gaussian"]
     assert "distilled" in trained.notes["teacher"]
     surface = SurfaceSettings(source=SourceSettings(layout=Layout.UNLABELLED))
@@ -96,7 +96,7 @@ def test_a_photograph_of_no_known_kind_is_told(detector: Detector) -> None:
 
 def test_other_algorithms_train_on_what_is_left_of_each_kind(photographs: tuple[Path, list[PreparedImage]]) -> None:
     folder, images = photographs
-    plan = choose_plan(tile_settings(Algorithm.FASTFLOW, SETTINGS, unlabelled=True), [(SIDE, SIDE)])
+    plan = choose_plan(tile_settings("fastflow", SETTINGS, unlabelled=True), [(SIDE, SIDE)])
     tiles = TileSet([folder / i.file for i in images], plan)
     kept = keep_sound(tiles, SETTINGS.padim, UnlabelledSettings(contamination=0.1), 0)
     owners = np.asarray(tiles.owners)
@@ -106,7 +106,7 @@ def test_other_algorithms_train_on_what_is_left_of_each_kind(photographs: tuple[
     assert set(owners[left_out]) <= {1, 3, 5}, "what goes is where the knots are"
     assert len(tiles.subset(kept)) == len(kept)
     few = SETTINGS.model_copy(update={"fastflow": FastflowSettings(flow_steps=2, batch=4, max_steps=2)})
-    fitted = fit_unlabelled(Algorithm.FASTFLOW, tiles, TileSet([], plan), few)
+    fitted = fit_unlabelled("fastflow", tiles, TileSet([], plan), few)
     assert "colour" not in fitted.notes, "in a grid, what is left may be all stain"
     assert (tiles.subset(kept)[0] == tiles[kept[0]]).all()
 
@@ -117,11 +117,11 @@ def test_photographs_that_are_one_tile_each_are_trained_on_with_nothing_held_bac
     folder, images = photographs
     plan = TilePlan(mode="fit", tile_height=64, tile_width=64, scale=64 / SIDE)
     tiles = TileSet([folder / i.file for i in images], plan)
-    fitted = fit_unlabelled(Algorithm.PADIM, tiles, TileSet([], plan), SETTINGS)
+    fitted = fit_unlabelled("padim", tiles, TileSet([], plan), SETTINGS)
     assert "left out as the most unusual" in fitted.notes["unlabelled"]
     assert "7 %" in fitted.notes["colour"], "what is shown whole has one colour to be set against"
 
 
 def test_labelled_photographs_are_cut_as_before() -> None:
-    assert tile_settings(Algorithm.PADIM, SETTINGS, unlabelled=False) == SETTINGS.tiles
-    assert tile_settings(Algorithm.PADIM, SETTINGS, unlabelled=True).tile == 256
+    assert tile_settings("padim", SETTINGS, unlabelled=False) == SETTINGS.tiles
+    assert tile_settings("padim", SETTINGS, unlabelled=True).tile == 256

@@ -10,9 +10,8 @@ from safetensors.torch import load_file
 
 from pipelines.core.errors import ModelError
 from pipelines.core.geometry import TilePlan
-from pipelines.core.records import Algorithm, Strategy
+from pipelines.core.records import Strategy
 from pipelines.imaging.tiling import TileSet
-from pipelines.models.algorithms import adapt, fit
 from pipelines.models.engine.anomalib import FastflowLoss
 from pipelines.models.engine.feature_cache import keep_outputs
 from pipelines.models.engine.steps import Stopped, train_in_steps
@@ -23,6 +22,7 @@ from pipelines.models.features.backbone import make_features
 from pipelines.models.fitted import Fitted
 from pipelines.models.openvino.export import STATE, export_openvino, save_state
 from pipelines.models.openvino.runtime import TileModel
+from pipelines.training.fitting import adapt, fit
 from pipelines.training.run_settings import RunSettings
 
 PLAN = TilePlan(mode="fit", tile_height=96, tile_width=128)
@@ -113,7 +113,7 @@ def test_flows_stand_on_a_transformer_beside_convolutions(sets: tuple[TileSet, T
     """Three layers and two blocks have five flows, which all count."""
     own = SETTINGS.model_copy(update={"beside": RunSettings().fastflow_dinov2.beside})
     settings = RunSettings(fastflow_dinov2=own, colour=0)
-    fitted = fit(Algorithm.FASTFLOW_DINOV2, *sets, settings)
+    fitted = fit("fastflow_dinov2", *sets, settings)
     assert fitted.notes["features"] == "lite0 (layers 1, 2, 3) and dinov2 (layers 5, 8)"
     model = fitted.model
     assert len(model.fast_flow_blocks) == 5
@@ -125,7 +125,7 @@ def test_flows_stand_on_a_transformer_beside_convolutions(sets: tuple[TileSet, T
     export_openvino(model, 96, 128, tmp_path)
     # Weights are kept as float16.
     np.testing.assert_allclose(TileModel(tmp_path).infer(np.stack([_board(50), _blob(50)])), [sound, found], rtol=0.05)
-    again = adapt(Algorithm.FASTFLOW_DINOV2, Strategy.REUSE, *sets, settings, fitted.state).model.eval()
+    again = adapt("fastflow_dinov2", Strategy.REUSE, *sets, settings, fitted.state).model.eval()
     np.testing.assert_array_equal(_map(again, _blob(50)), found)
     with torch.no_grad():
         model.standards[4].scale.mul_(2)

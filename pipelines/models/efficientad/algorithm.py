@@ -1,0 +1,60 @@
+"""EfficientAD as an algorithm among others."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from pipelines.core.records import Strategy
+from pipelines.imaging.tile_plan import Sight
+from pipelines.models.algorithm import BaseAlgorithm
+from pipelines.models.efficientad.settings import EfficientAdSettings
+
+if TYPE_CHECKING:
+    import torch
+
+    from pipelines.imaging.tiling import TileSet
+    from pipelines.models.fitted import Fitted
+
+
+class EfficientAd(BaseAlgorithm):
+    """A student that fails to imitate its teacher."""
+
+    name = "efficientad"
+    about = (
+        "EfficientAD (Batzner et al. 2024): a student that fails to imitate its teacher where a "
+        "photograph is unusual, and an autoencoder for the larger picture"
+    )
+    settings = EfficientAdSettings()
+    preference = 2
+    input_size = Sight(least_side=256)  # its autoencoder has no room in less
+    strategies = (Strategy.REUSE, Strategy.STATISTICS, Strategy.FINETUNE, Strategy.SCRATCH)
+    structural = ("teacher",)
+
+    def fit(self, tiles: "TileSet", select: "TileSet", settings: EfficientAdSettings, seed: int) -> "Fitted":
+        """Train student and autoencoder until other tiles are imitated no better."""
+        from pipelines.models.efficientad.model import fit_efficientad
+
+        return fit_efficientad(tiles, select, settings, seed)
+
+    def transfer(
+        self,
+        strategy: Strategy,
+        tiles: "TileSet",
+        select: "TileSet",
+        settings: EfficientAdSettings,
+        seed: int,
+        state: "Mapping[str, torch.Tensor]",
+    ) -> "Fitted":
+        """Take the source's networks as they are, on other quantiles, or train them further."""
+        from pipelines.models.efficientad import transfer
+
+        known = {
+            Strategy.REUSE: transfer.reuse,
+            Strategy.STATISTICS: transfer.statistics,
+            Strategy.FINETUNE: transfer.finetune,
+        }
+        if strategy not in known:
+            return super().transfer(strategy, tiles, select, settings, seed, state)
+        return known[strategy](tiles, select, settings, seed, state)
+
+
+EFFICIENTAD = EfficientAd()

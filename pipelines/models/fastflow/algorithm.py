@@ -1,0 +1,86 @@
+"""FastFlow as an algorithm among others: on a convolutional network's features, and on a transformer's as well."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from pipelines.core.records import Strategy
+from pipelines.imaging.tile_plan import USUAL_SIGHT, Sight
+from pipelines.models.algorithm import BaseAlgorithm
+from pipelines.models.fastflow.settings import WITH_DINOV2, FastflowSettings
+
+if TYPE_CHECKING:
+    import torch
+
+    from pipelines.imaging.tiling import TileSet
+    from pipelines.models.fitted import Fitted
+
+_BESIDE = "beside.backbone"
+
+
+class Fastflow(BaseAlgorithm):
+    """A normalising flow over frozen features."""
+
+    strategies = (Strategy.REUSE, Strategy.STATISTICS, Strategy.FINETUNE, Strategy.SCRATCH)
+    structural = (
+        *("backbone", "layers", _BESIDE, "beside.layers"),
+        *("flow_steps", "hidden_ratio", "conv3x3_only", "border"),
+    )
+
+    def __init__(
+        self, name: str, about: str, settings: FastflowSettings, preference: int, input_size: Sight = USUAL_SIGHT
+    ) -> None:
+        self.name, self.about, self.settings = name, about, settings
+        self.preference, self.input_size = preference, input_size
+
+    def fit(self, tiles: "TileSet", select: "TileSet", settings: FastflowSettings, seed: int) -> "Fitted":
+        """Train the flow until other tiles get no likelier."""
+        from pipelines.models.fastflow.training import fit_fastflow
+
+        return fit_fastflow(tiles, select, settings, seed)
+
+    def transfer(
+        self,
+        strategy: Strategy,
+        tiles: "TileSet",
+        select: "TileSet",
+        settings: FastflowSettings,
+        seed: int,
+        state: "Mapping[str, torch.Tensor]",
+    ) -> "Fitted":
+        """Take the source's flow as it is, on other channel statistics, or train it further."""
+        from pipelines.models.fastflow import transfer
+
+        known = {
+            Strategy.REUSE: transfer.reuse,
+            Strategy.STATISTICS: transfer.statistics,
+            Strategy.FINETUNE: transfer.finetune,
+        }
+        if strategy not in known:
+            return super().transfer(strategy, tiles, select, settings, seed, state)
+        return known[strategy](tiles, select, settings, seed, state)
+
+    def structure(self, params: Mapping[str, str]) -> tuple[str, ...]:
+        """Return what the source's network was made of.
+
+        A source that saw no network beside its own says so: the target's settings may name one.
+        """
+        alone = f"{self.name}.{_BESIDE}" not in params
+        return (*((f"{self.name}.beside=null",) if alone else ()), *super().structure(params))
+
+
+FASTFLOW = Fastflow(
+    "fastflow",
+    "FastFlow (Yu et al. 2021): a normalising flow over ImageNet features, and their likelihood",
+    FastflowSettings(),
+    preference=3,
+)
+# What takes the longest to look at an image is proposed last.
+FASTFLOW_DINOV2 = Fastflow(
+    "fastflow_dinov2",
+    "FastFlow (Yu et al. 2021): a normalising flow over ImageNet features and over those of DINOv2 "
+    "(Oquab et al. 2024), and their likelihood",
+    WITH_DINOV2,
+    preference=4,
+    # A transformer sees nothing finer than 16 pixels, and was taught on pictures of 518 x 518.
+    input_size=Sight(area=448 * 448, growth=1.5),
+)

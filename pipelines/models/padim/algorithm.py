@@ -1,0 +1,83 @@
+"""PaDiM as an algorithm among others."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from pipelines.core.geometry import TilePlan
+from pipelines.core.records import Strategy
+from pipelines.models.algorithm import BaseAlgorithm, Cost
+from pipelines.models.padim.settings import PadimSettings
+from pipelines.models.settings import UnlabelledSettings
+
+if TYPE_CHECKING:
+    import torch
+
+    from pipelines.imaging.tiling import TileSet
+    from pipelines.models.fitted import Fitted
+
+
+class Padim(BaseAlgorithm):
+    """Wants the fewest images, and has no training that could end at a wrong moment."""
+
+    name = "padim"
+    about = "PaDiM (Defard et al. 2021): Gaussians of ImageNet features, and the distance from them"
+    settings = PadimSettings()
+    preference = 1
+    # Without labels it looks at two scales.
+    unlabelled_tile = 2
+    strategies = (Strategy.REUSE, Strategy.STATISTICS, Strategy.SCRATCH, Strategy.NEAREST)
+    structural = ("backbone", "layers", "features", "stride")
+
+    def fit(self, tiles: "TileSet", select: "TileSet", settings: PadimSettings, seed: int) -> "Fitted":
+        """Fit one Gaussian a position, in one pass."""
+        from pipelines.models.padim.model import fit_padim
+
+        return fit_padim(tiles, settings, seed)
+
+    def fit_unlabelled(
+        self, tiles: "TileSet", select: "TileSet", settings: PadimSettings, unlabelled: UnlabelledSettings, seed: int
+    ) -> "Fitted | None":
+        """In a grid, leave out cells instead of whole tiles."""
+        if tiles.plan.mode != "grid":
+            return None
+        from pipelines.models.padim.unlabelled import fit_padim_kinds
+
+        return fit_padim_kinds(tiles, settings, unlabelled, seed)
+
+    def keep_normal(
+        self, tiles: "TileSet", settings: PadimSettings, unlabelled: UnlabelledSettings, seed: int
+    ) -> list[int]:
+        """List the tiles that are left when those with the most unusual of its own features are taken away."""
+        from pipelines.models.outliers import keep_sound
+
+        return keep_sound(tiles, unlabelled, seed, settings)
+
+    def transfer(
+        self,
+        strategy: Strategy,
+        tiles: "TileSet",
+        select: "TileSet",
+        settings: PadimSettings,
+        seed: int,
+        state: "Mapping[str, torch.Tensor]",
+    ) -> "Fitted":
+        """Take the source's Gaussians as they are, as a prior, or its features for neighbours."""
+        from pipelines.models.padim import transfer
+
+        known = {
+            Strategy.REUSE: transfer.reuse,
+            Strategy.STATISTICS: transfer.statistics,
+            Strategy.NEAREST: transfer.nearest,
+        }
+        if strategy not in known:
+            return super().transfer(strategy, tiles, select, settings, seed, state)
+        return known[strategy](tiles, select, settings, seed, state)
+
+    def estimate_cost(self, plan: TilePlan, settings: PadimSettings) -> Cost:
+        """Estimate the covariances, which settings can make outgrow the machine."""
+        from pipelines.models.padim.cost import estimate_padim
+
+        return estimate_padim(plan, settings)
+
+
+PADIM = Padim()
