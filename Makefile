@@ -12,7 +12,7 @@ DATA ?=
 OUT ?=
 PROFILE ?= full
 
-.PHONY: help install demo test lint format bench weeks study notebook ui sheet clean
+.PHONY: help install demo test lint format bench weeks study notebook ui sheet docs clean
 help: ## Show the tasks
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
@@ -63,8 +63,12 @@ notebook: install ## Run the study on drawn slices and write its notebook again,
 ui: install ## Prefect's and MLflow's pages, and a worker
 	$(BIN)/knotwatch ui
 
-sheet: install ## Draw the README's contact sheet again
+sheet: install ## Draw the contact sheet of the guide on data again
 	$(BIN)/python -m pipelines.reports.contact_sheet docs/surfaces.jpg
 
+docs: install ## Build the documentation site: docs/_build/html/index.html
+	$(BIN)/sphinx-build -E -W --keep-going -q -b html docs docs/_build/html
+	@echo "Open: docs/_build/html/index.html"
+
 clean: ## Remove caches, not data, models or .venv
-	rm -rf .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
+	rm -rf .pytest_cache .mypy_cache .ruff_cache .import_linter_cache docs/_build

@@ -1,0 +1,60 @@
+"""Every command with its arguments, options and examples, from the Typer application itself."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import typer
+from markdown import code, table
+
+
+def commands() -> str:
+    """Write a section for each command."""
+    from flows.cli.app import app
+
+    return "\n".join(_sections(typer.main.get_command(app), "knotwatch"))
+
+
+def _sections(group: Any, path: str) -> Iterator[str]:
+    for name, command in sorted(group.commands.items(), key=lambda item: hasattr(item[1], "commands")):
+        if command.hidden:
+            continue
+        full = f"{path} {name}"
+        if hasattr(command, "commands"):
+            yield f"## {full}\n\n{command.help or ''}\n"
+            yield from (text.replace("## ", "### ", 1) for text in _sections(command, full))
+        else:
+            yield _command(full, command)
+
+
+def _command(full: str, command: Any) -> str:
+    # Parsed without its arguments, a command knows its context, in which its parameters describe themselves.
+    context = command.make_context(full, [], resilient_parsing=True)
+    called = " ".join([full, *(piece.replace("{", "").replace("}", "") for piece in _usage(command, context))])
+    made = f"## {full}\n\n{_paragraphs(command.help)}\n\n```text\n{called}\n```\n"
+    for kind in ("argument", "option"):
+        described = [p.get_help_record(context) for p in command.params if p.param_type_name == kind and not p.hidden]
+        if described:
+            made += table((kind, "meaning"), [(code(name), _text(said)) for name, said in described])
+    return made + (_examples(command.epilog) if command.epilog else "")
+
+
+def _usage(command: Any, context: Any) -> list[str]:
+    pieces: list[str] = command.collect_usage_pieces(context)
+    return [*(piece for piece in pieces if piece != "[OPTIONS]"), *(piece for piece in pieces if piece == "[OPTIONS]")]
+
+
+def _text(said: str) -> str:
+    """Write a help text as Markdown; what typer adds in brackets is no link."""
+    return said.replace("[", "\\[").replace("<", "&lt;").replace("*", "\\*")
+
+
+def _paragraphs(text: str | None) -> str:
+    """Keep braces and angle brackets of a help text as they are."""
+    return "\n\n".join(part.replace("\n", " ") for part in (text or "").split("\n\n")).replace("<", "&lt;")
+
+
+def _examples(epilog: str) -> str:
+    """Write the epilog's examples as code: one a line, after their introducing word."""
+    _, _, said = epilog.partition(": ")
+    lines = [line.strip() for line in said.split("; ")]
+    return "```text\n" + "\n".join(lines) + "\n```\n"

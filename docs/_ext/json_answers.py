@@ -1,0 +1,79 @@
+"""What `--json` answers, from the records that the commands print."""
+
+import json
+from importlib import import_module
+
+from markdown import code, table
+from pydantic import BaseModel
+
+# Command, and where the record lives that it prints.
+_ANSWERS = (
+    ("retrain", "flows.steps.results", "RetrainResult"),
+    ("inspect", "flows.steps.results", "InspectResult"),
+    ("adapt", "flows.adapting.results", "AdaptResult"),
+    ("watch", "flows.watching.results", "WatchResult"),
+    ("promote, rollback", "flows.promotion.requests|pipelines.registry.decision", "DecisionRecord|Ruling"),
+    ("models --lineage", "flows.promotion.lineage", "Lineage"),
+    ("models (each of `models`)", "flows.steps.results", "ModelLine"),
+    ("data add, data update", "flows.dataset.surface", "DataChange"),
+    ("data add-types", "flows.dataset.surface", "TypesChange"),
+    ("data review", "flows.dataset.review", "ReviewChange"),
+    ("data show", "flows.dataset.overview", "SurfaceOverview"),
+    ("schedule (each of `schedules`)", "flows.operations.deployments", "Schedule"),
+    ("doctor (each of `checks`)", "flows.operations.doctor", "Check"),
+)
+
+
+def answers() -> str:
+    """Write each answer: its fields, the records inside it, and the JSON schema to fold out."""
+    return "\n".join(_section(command, _find(modules, names)) for command, modules, names in _ANSWERS)
+
+
+def _find(modules: str, names: str) -> type[BaseModel]:
+    """Find a record; of several names that it may have, the first that is there."""
+    found = [import_module(module) for module in modules.split("|")]
+    record: type[BaseModel] = next(getattr(m, n) for n in names.split("|") for m in found if hasattr(m, n))
+    return record
+
+
+def _section(command: str, record: type[BaseModel]) -> str:
+    # pydantic writes the schema of what is sent; fields with a default are always in it.
+    schema = record.model_json_schema(mode="serialization", by_alias=True)
+    made = f"## {command}\n\n{_said(schema)}\n{_fields(schema)}"
+    for name, inner in schema.get("$defs", {}).items():
+        if "properties" in inner:
+            made += f"**{name}.** {_said(inner)}\n{_fields(inner)}"
+    return made + _folded(schema)
+
+
+def _said(schema: dict[str, object]) -> str:
+    return " ".join(str(schema.get("description", "")).split())
+
+
+def _fields(schema: dict[str, object]) -> str:
+    properties = schema["properties"]
+    assert isinstance(properties, dict)  # noqa: S101 - pydantic's own format
+    return table(("field", "type"), [(code(name), _type(field)) for name, field in properties.items()])
+
+
+def _type(field: dict[str, object]) -> str:  # noqa: PLR0911 - one line a form that JSON schema has
+    if "$ref" in field:
+        return str(field["$ref"]).rpartition("/")[2]
+    if isinstance(options := field.get("anyOf"), list):
+        return " or ".join(_type(option) for option in options)
+    if field.get("type") == "array":
+        items = field.get("items") or field.get("prefixItems")
+        if isinstance(items, list):
+            return f"list of {len(items)}: {_type(items[0])}"
+        return f"list of {_type(items)}" if isinstance(items, dict) and items else "list"
+    if field.get("type") == "object":
+        values = field.get("additionalProperties")
+        return f"object of {_type(values)}" if isinstance(values, dict) else "object"
+    if "const" in field or "enum" in field:
+        return ", ".join(code(str(v)) for v in field.get("enum", [field.get("const")]))  # type: ignore[union-attr]
+    return str(field.get("format") or field.get("type") or "any")
+
+
+def _folded(schema: dict[str, object]) -> str:
+    text = json.dumps(schema, indent=1)
+    return f"<details><summary>JSON schema</summary>\n\n```json\n{text}\n```\n\n</details>\n"
