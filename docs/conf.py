@@ -20,6 +20,8 @@ exclude_patterns = ["_build", "_ext", "examples"]
 myst_enable_extensions = ["colon_fence", "deflist"]
 myst_heading_anchors = 4
 nitpicky = True
+# Typographic dashes would spoil every --option.
+smartquotes = False
 
 html_theme = "furo"
 html_title = "knotwatch"

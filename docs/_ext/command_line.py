@@ -1,10 +1,11 @@
 """Every command with its arguments, options and examples, from the Typer application itself."""
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
 import typer
-from markdown import code, table
+from markdown import code, definitions
 
 
 def commands() -> str:
@@ -34,13 +35,22 @@ def _command(full: str, command: Any) -> str:
     for kind in ("argument", "option"):
         described = [p.get_help_record(context) for p in command.params if p.param_type_name == kind and not p.hidden]
         if described:
-            made += table((kind, "meaning"), [(code(name), _text(said)) for name, said in described])
+            made += f"{kind.capitalize()}s\n" + definitions(
+                (_named(name, kind), _text(said)) for name, said in described
+            )
     return made + (_examples(command.epilog) if command.epilog else "")
 
 
 def _usage(command: Any, context: Any) -> list[str]:
     pieces: list[str] = command.collect_usage_pieces(context)
     return [*(piece for piece in pieces if piece != "[OPTIONS]"), *(piece for piece in pieces if piece == "[OPTIONS]")]
+
+
+def _named(name: str, kind: str) -> str:
+    """Name a parameter; typer's `<str>` says less than the word that such places have on a command line."""
+    plain = {"str": "TEXT", "path": "PATH", "int": "N", "int range": "N", "float range": "SECONDS"}
+    own = name.partition(" <")[0] if kind == "argument" else name
+    return code(re.sub(r"<([\w ]+)>", lambda found: plain.get(found[1], found[1].upper()), own))
 
 
 def _text(said: str) -> str:
@@ -57,4 +67,4 @@ def _examples(epilog: str) -> str:
     """Write the epilog's examples as code: one a line, after their introducing word."""
     _, _, said = epilog.partition(": ")
     lines = [line.strip() for line in said.split("; ")]
-    return "```text\n" + "\n".join(lines) + "\n```\n"
+    return f"{'Examples' if len(lines) > 1 else 'Example'}\n\n```text\n" + "\n".join(lines) + "\n```\n"

@@ -2,6 +2,7 @@
 
 import json
 from importlib import import_module
+from typing import Any
 
 from markdown import code, table
 from pydantic import BaseModel
@@ -25,8 +26,25 @@ _ANSWERS = (
 
 
 def answers() -> str:
-    """Write each answer: its fields, the records inside it, and the JSON schema to fold out."""
-    return "\n".join(_section(command, _find(modules, names)) for command, modules, names in _ANSWERS)
+    """Write each answer with its fields and JSON schema, and then the records inside them, once each."""
+    records = [(command, _find(modules, names)) for command, modules, names in _ANSWERS]
+    schemas = [(command, _schema(record)) for command, record in records]
+    inner = {name: found for _, schema in schemas for name, found in schema.get("$defs", {}).items()}
+    made = "".join(
+        f"## {command}\n\n{_said(schema)}\n{_fields(schema)}{_folded(schema)}\n" for command, schema in schemas
+    )
+    made += "## Records inside the answers\n\n"
+    return made + "".join(_record(name, inner[name]) for name in sorted(inner))
+
+
+def _schema(record: type[BaseModel]) -> dict[str, Any]:
+    # pydantic writes the schema of what is sent; fields with a default are always in it.
+    return record.model_json_schema(mode="serialization", by_alias=True)
+
+
+def _record(name: str, schema: dict[str, Any]) -> str:
+    values = ", ".join(code(str(value)) for value in schema.get("enum", ()))
+    return f"### {name}\n\n{_said(schema)} {values}\n" + (_fields(schema) if "properties" in schema else "\n")
 
 
 def _find(modules: str, names: str) -> type[BaseModel]:
@@ -36,29 +54,18 @@ def _find(modules: str, names: str) -> type[BaseModel]:
     return record
 
 
-def _section(command: str, record: type[BaseModel]) -> str:
-    # pydantic writes the schema of what is sent; fields with a default are always in it.
-    schema = record.model_json_schema(mode="serialization", by_alias=True)
-    made = f"## {command}\n\n{_said(schema)}\n{_fields(schema)}"
-    for name, inner in schema.get("$defs", {}).items():
-        if "properties" in inner:
-            made += f"**{name}.** {_said(inner)}\n{_fields(inner)}"
-    return made + _folded(schema)
-
-
-def _said(schema: dict[str, object]) -> str:
+def _said(schema: dict[str, Any]) -> str:
     return " ".join(str(schema.get("description", "")).split())
 
 
-def _fields(schema: dict[str, object]) -> str:
-    properties = schema["properties"]
-    assert isinstance(properties, dict)  # noqa: S101 - pydantic's own format
-    return table(("field", "type"), [(code(name), _type(field)) for name, field in properties.items()])
+def _fields(schema: dict[str, Any]) -> str:
+    return table(("field", "type"), [(code(name), _type(field)) for name, field in schema["properties"].items()])
 
 
-def _type(field: dict[str, object]) -> str:  # noqa: PLR0911 - one line a form that JSON schema has
+def _type(field: dict[str, Any]) -> str:  # noqa: PLR0911 - one line a form that JSON schema has
     if "$ref" in field:
-        return str(field["$ref"]).rpartition("/")[2]
+        name = str(field["$ref"]).rpartition("/")[2]
+        return f"[{name}](#{name.lower()})"
     if isinstance(options := field.get("anyOf"), list):
         return " or ".join(_type(option) for option in options)
     if field.get("type") == "array":
@@ -70,10 +77,10 @@ def _type(field: dict[str, object]) -> str:  # noqa: PLR0911 - one line a form t
         values = field.get("additionalProperties")
         return f"object of {_type(values)}" if isinstance(values, dict) else "object"
     if "const" in field or "enum" in field:
-        return ", ".join(code(str(v)) for v in field.get("enum", [field.get("const")]))  # type: ignore[union-attr]
+        return ", ".join(code(str(v)) for v in field.get("enum", [field.get("const")]))
     return str(field.get("format") or field.get("type") or "any")
 
 
-def _folded(schema: dict[str, object]) -> str:
+def _folded(schema: dict[str, Any]) -> str:
     text = json.dumps(schema, indent=1)
     return f"<details><summary>JSON schema</summary>\n\n```json\n{text}\n```\n\n</details>\n"

@@ -22,3 +22,13 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 def code(text: str) -> str:
     """Write text as code in a line."""
     return f"`{text}`"
+
+
+def definitions(described: Iterable[tuple[str, str]]) -> str:
+    """Write terms with what they mean, which reads well on a narrow screen too.
+
+    >>> print(definitions([("`a`", "First.")]).strip())
+    `a`
+    : First.
+    """
+    return "\n" + "\n".join(f"{term}\n: {' '.join(said.split())}\n" for term, said in described) + "\n"

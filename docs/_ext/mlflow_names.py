@@ -19,6 +19,7 @@ _SAID: dict[str, dict[str, str]] = yaml.safe_load(
 def tags() -> str:
     """Write every tag that the code sets on a run, a version or a registered model."""
     from pipelines.registry import decision_log
+
     from pipelines.tracking.runs import PROCESS
 
     fixed = [PROCESS, decision_log._SETTLED, decision_log._HOLD, f"{decision_log._TAG}NNNN", "note NAME"]
@@ -85,8 +86,9 @@ def _updated() -> Iterator[str]:
         for node in ast.walk(tree):
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "update":
                 yield from (k.arg for k in node.keywords if k.arg and k.arg != "update")
-            if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name) and node.targets[0].id == "figures":
-                yield from _keys(node.value) if isinstance(node.value, ast.Dict) else ()
+            if isinstance(node, ast.Assign) and isinstance(node.value, ast.Dict):
+                named = isinstance(node.targets[0], ast.Name) and node.targets[0].id == "figures"
+                yield from _keys(node.value) if named else ()
 
 
 def _prefix() -> str:

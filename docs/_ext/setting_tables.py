@@ -1,4 +1,4 @@
-"""Tables of settings from the pydantic models: key, values, default, and what it means.
+"""Lists of settings from the pydantic models: key, values, default, and what it means.
 
 A field's own `description` says what it means; where it has none, `docs/_ext/meanings.yaml` does. A field with neither
 is a warning, and so an error of `make docs`, so that no setting stays unexplained.
@@ -12,7 +12,7 @@ from typing import Any, Literal, Union, get_args, get_origin
 
 import annotated_types
 import yaml
-from markdown import code, table
+from markdown import code, definitions
 from pydantic import AliasChoices, BaseModel
 from pydantic.fields import FieldInfo
 from sphinx.util import logging
@@ -41,19 +41,16 @@ def surface_settings() -> str:
 def _sections(model: type[BaseModel], title: str) -> str:
     defaults = {name: field.get_default(call_default_factory=True) for name, field in model.model_fields.items()}
     own = [_row(n, _keys([""], n, f), f, defaults[n]) for n, f in model.model_fields.items() if _section_of(f) is None]
-    made = f"## Of {title} as a whole\n" + table(_COLUMNS, own)
+    made = f"### Of {title} as a whole\n" + definitions(own)
     for name, field in model.model_fields.items():
         if section := _section_of(field):
             keys = _keys([""], name, field)
             rows = list(_rows(section, keys, defaults[name]))
-            made += f"## `{name}`\n\n{_meaning(keys, field)}\n" + table(_COLUMNS, rows)
+            made += f"### `{name}`\n\n{_meaning(keys, field)}\n" + definitions(rows)
     return made
 
 
-_COLUMNS = ("key", "values", "default", "meaning")
-
-
-def _rows(model: type[BaseModel], prefixes: list[str], default: Any) -> Iterator[tuple[str, ...]]:
+def _rows(model: type[BaseModel], prefixes: list[str], default: Any) -> Iterator[tuple[str, str]]:
     for name, field in model.model_fields.items():
         keys = _keys([f"{prefix}." for prefix in prefixes], name, field)
         value = getattr(default, name) if isinstance(default, BaseModel) else field.get_default()
@@ -70,8 +67,9 @@ def _keys(prefixes: list[str], name: str, field: FieldInfo) -> list[str]:
     return [prefix + each for prefix in prefixes for each in dict.fromkeys([name, *_aliases(field)])]
 
 
-def _row(key: str, keys: list[str], field: FieldInfo, default: Any) -> tuple[str, ...]:
-    return code(key), _values(field), "required" if field.is_required() else _shown(default), _meaning(keys, field)
+def _row(key: str, keys: list[str], field: FieldInfo, default: Any) -> tuple[str, str]:
+    usual = "required" if field.is_required() else f"default {_shown(default)}"
+    return code(key), f"{_meaning(keys, field)} *{_values(field)}*; {usual}."
 
 
 def _meaning(keys: list[str], field: FieldInfo) -> str:
@@ -105,10 +103,10 @@ def _values(field: FieldInfo) -> str:
     return ", ".join([_type(field.annotation), *bounds])
 
 
-def _type(kind: Any) -> str:
+def _type(kind: Any) -> str:  # noqa: PLR0911 - one line a kind of type
     origin, inner = get_origin(kind), get_args(kind)
     if origin is Literal:
-        return ", ".join(code(str(v)) for v in inner)
+        return ", ".join(str(v) for v in inner)
     if origin in (Union, types.UnionType):
         return " or ".join("none" if k is type(None) else _type(k) for k in inner)
     if origin in (tuple, list):
@@ -116,7 +114,7 @@ def _type(kind: Any) -> str:
     if origin is dict:
         return "keys and values"
     if isinstance(kind, type) and issubclass(kind, Enum):
-        return ", ".join(code(str(v.value)) for v in kind)
+        return ", ".join(str(v.value) for v in kind)
     if isinstance(kind, type) and issubclass(kind, BaseModel):
         return "a section"
     return _NAMES.get(kind, str(kind))

@@ -37,7 +37,9 @@ def test_the_tutorial_runs_as_it_stands(tmp_path: Path) -> None:
     added = next(out for command, out in said.items() if " data add " in command)
     assert "76 images" in added
     assert "20 new" in next(out for command, out in said.items() if " data update " in command)
-    assert "3" in {str(model["version"]) for model in run_knotwatch(project.root, "models", "boards", "--json").json["models"]}
+    assert "3" in {
+        str(model["version"]) for model in run_knotwatch(project.root, "models", "boards", "--json").json["models"]
+    }
     assert (project.root / "flagged" / "report.html").is_file()
     table = (project.root / "flagged" / "defects.csv").read_text(encoding="utf-8")
     assert "bad-2-" in table
