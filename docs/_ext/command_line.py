@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import typer
-from markdown import code, definitions
+from pieces import code, definitions
 
 
 def commands() -> str:

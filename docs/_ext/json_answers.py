@@ -4,7 +4,7 @@ import json
 from importlib import import_module
 from typing import Any
 
-from markdown import code, table
+from pieces import code, table
 from pydantic import BaseModel
 
 # Command, and where the record lives that it prints.

@@ -6,7 +6,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import yaml
-from markdown import code, table
+from pieces import code, table
 from sphinx.errors import ExtensionError
 from sphinx.util import logging
 

@@ -12,7 +12,7 @@ from typing import Any, Literal, Union, get_args, get_origin
 
 import annotated_types
 import yaml
-from markdown import code, definitions
+from pieces import code, definitions
 from pydantic import AliasChoices, BaseModel
 from pydantic.fields import FieldInfo
 from sphinx.util import logging
