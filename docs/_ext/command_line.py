@@ -66,5 +66,6 @@ def _paragraphs(text: str | None) -> str:
 def _examples(epilog: str) -> str:
     """Write the epilog's examples as code: one a line, after their introducing word."""
     _, _, said = epilog.partition(": ")
-    lines = [line.strip() for line in said.split("; ")]
+    # What stands between two examples ("later:", "then set ...") becomes a remark.
+    lines = [re.sub(r"^(?!knotwatch )", "# ", line.strip()) for line in said.split("; ")]
     return f"{'Examples' if len(lines) > 1 else 'Example'}\n\n```text\n" + "\n".join(lines) + "\n```\n"
