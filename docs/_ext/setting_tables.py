@@ -8,7 +8,7 @@ import types
 from collections.abc import Iterator
 from enum import Enum
 from pathlib import Path
-from typing import Any, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import annotated_types
 import yaml
@@ -107,6 +107,8 @@ def _type(kind: Any) -> str:  # noqa: PLR0911 - one line a kind of type
     origin, inner = get_origin(kind), get_args(kind)
     if origin is Literal:
         return ", ".join(str(v) for v in inner)
+    if origin is Annotated:
+        return _type(inner[0])
     if origin in (Union, types.UnionType):
         return " or ".join("none" if k is type(None) else _type(k) for k in inner)
     if origin in (tuple, list):
