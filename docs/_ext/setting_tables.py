@@ -26,7 +26,7 @@ _NAMES = {int: "integer", float: "number", str: "text", bool: "true or false"}
 
 def run_settings() -> str:
     """Write all settings of a training run, as in params.yaml."""
-    from pipelines.core.run_settings import RunSettings
+    from pipelines.training.run_settings import RunSettings
 
     return _sections(RunSettings, "the run")
 
