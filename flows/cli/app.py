@@ -16,7 +16,6 @@ app = typer.Typer(
     help="Keep anomaly detectors for a surface trained, compared, promoted and in use.",
     epilog="Start with: knotwatch data add boards ~/photographs --layout unlabelled, then: knotwatch retrain boards",
     no_args_is_help=True,
-    add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )

@@ -58,7 +58,7 @@ def schedule(
     rows = [(s.surface, s.flow, s.cron, s.timezone, s.profile, "active" if s.active else "paused") for s in found]
     print_table(["surface", "flow", "cron", "time zone", "profile", "state"], rows)
     if found and not _is_served():
-        say("These run while a worker runs: start `knotwatch ui` (the README says how to start it at boot).")
+        say("These run while a worker runs: start `knotwatch ui` (docs/guides/operations.md: how to start it at boot).")
 
 
 def _change(project: Project, surface: str, only: str | None, every: bool, *, resume: bool, remove: bool) -> None:
