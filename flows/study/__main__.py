@@ -1,4 +1,4 @@
-"""Render the study of wood slices: `python -m pipelines.study FOLDER`."""
+"""Render the study of wood slices: `python -m flows.study FOLDER`."""
 
 import logging
 import sys
@@ -15,7 +15,7 @@ from pipelines.core.errors import CallError, KnotwatchError
 from pipelines.core.files import write_whole
 from pipelines.core.paths import find_project
 
-log = logging.getLogger("pipelines.study")
+log = logging.getLogger("flows.study")
 
 
 def main(
@@ -35,7 +35,7 @@ def main(
 ) -> None:
     """Run the study's notebook from top to bottom and write it as one HTML page.
 
-    Example: python -m pipelines.study ../shared/data/wood-slices --out slices.html
+    Example: python -m flows.study ../shared/data/wood-slices --out slices.html
     """
     started = time.monotonic()
     project = find_project()
