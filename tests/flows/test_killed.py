@@ -21,8 +21,8 @@ from tests.flows.projects import copy_project
 DRIVER = """
 import os, signal, sys, time
 from importlib import import_module
-from flows.environment import prepare_environment
-from pipelines.paths import find_project
+from flows.runtime.environment import prepare_environment
+from pipelines.core.paths import find_project
 
 place, word, end, *words = sys.argv[1:]
 prepare_environment(find_project())

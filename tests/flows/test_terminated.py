@@ -23,8 +23,8 @@ DRIVER = """
 import sys, time
 from importlib import import_module
 from pathlib import Path
-from flows.environment import prepare_environment
-from pipelines.paths import find_project
+from flows.runtime.environment import prepare_environment
+from pipelines.core.paths import find_project
 
 place, *words = sys.argv[1:]
 prepare_environment(find_project())

@@ -55,8 +55,8 @@ def web_hook() -> Iterator[Receiver]:
 def make_block(root: Path, name: str, url: str) -> None:
     """Make `custom-webhook/NAME` in a project's Prefect, as one would on its page."""
     code = f"""
-from flows.temporary_server import ensure_server
-from pipelines.paths import find_project
+from flows.local_servers.temporary import ensure_server
+from pipelines.core.paths import find_project
 ensure_server(find_project())
 from prefect.blocks.notifications import CustomWebhookNotificationBlock as Hook
 Hook(name="{name}", url="{url}", json_data={{"title": "{{{{subject}}}}", "text": "{{{{body}}}}"}}).save("{name}")

@@ -21,7 +21,7 @@ def test_the_target_s_network_is_made_like_the_source_s(
     params = {f"{algorithm}.backbone": "lite1", f"{algorithm}.beside": "None", f"{algorithm}.max_steps": "7"}
     if of_source:
         params |= {f"{algorithm}.beside.backbone": "dinov2", f"{algorithm}.beside.layers": "[5, 8]"}
-    train = {algorithm.value: {"beside": of_target and of_target.model_dump(mode="json")}}
+    train = {algorithm: {"beside": of_target and of_target.model_dump(mode="json")}}
     own = SurfaceSettings(source=SourceSettings(layout=Layout.FOLDER), train=train)
     found = resolve_run(project, own, "full", find_algorithm(algorithm).structure(params)).of(algorithm)
     assert isinstance(found, FastflowSettings)

@@ -17,8 +17,8 @@ from tests.conftest import ROOT
 HOLDER = """
 import sys
 from pathlib import Path
-from flows.locks import surface_lock
-from pipelines.paths import Project
+from flows.runtime.locks import surface_lock
+from pipelines.core.paths import Project
 with surface_lock(Project(Path(sys.argv[1])), sys.argv[2], "retrain"):
     print("held", flush=True)
     sys.stdin.read()

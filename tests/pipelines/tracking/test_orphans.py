@@ -16,7 +16,7 @@ from pipelines.tracking.store import Tracking
 DYING = """
 import os, signal, sys
 from pathlib import Path
-from pipelines.paths import Project
+from pipelines.core.paths import Project
 from pipelines.tracking.store import Tracking
 with Tracking(Project(Path(sys.argv[1]))).run("oak", "retrain", tags={}) as run:
     print(run.id, flush=True)

@@ -224,7 +224,7 @@ answer = model.predict(pd.DataFrame({"image": [file.getvalue()]})).to_dict(orien
 local = mlflow.artifacts.download_artifacts("models:/oak/1")
 
 from pathlib import Path
-from pipelines.paths import Project
+from pipelines.core.paths import Project
 from pipelines.tracking.store import Tracking
 
 ours = Tracking(Project(Path(sys.argv[2]))).folder("oak", 2)
