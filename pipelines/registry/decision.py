@@ -3,12 +3,16 @@
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from enum import StrEnum
+from typing import TYPE_CHECKING, Any, Self
 
 from pydantic import Field, field_validator
 
 from pipelines.core.records import Interval, Record
 from pipelines.core.results import Promise
 from pipelines.core.surface_settings import GateSettings
+
+if TYPE_CHECKING:
+    from pipelines.tracking.store import ModelVersion
 
 
 class Outcome(StrEnum):
@@ -189,6 +193,75 @@ class Ruling(Record):
     words: str
     reason: str = ""
     decision: Decision | None = None
+
+    @classmethod
+    def judged(
+        cls, number: int, version: "ModelVersion", asked: Asked, before: int | None, found: "Decision | Finding"
+    ) -> Self:
+        """Say what the gate found, or why it could not judge; an accepted version becomes champion."""
+        decision = found if isinstance(found, Decision) else None
+        accepted = decision is not None and decision.accepted
+        return cls._of(
+            *(number, version, asked),
+            verdict=Verdict.ACCEPTED if accepted else Verdict.REFUSED,
+            before=before,
+            after=version.version if accepted else before,
+            previous=before,
+            words=found.words,
+            decision=decision,
+        )
+
+    @classmethod
+    def proposed(cls, number: int, version: "ModelVersion", champion: int | None, waits: str) -> Self:
+        """Say why a retrain's proposal waits for a decision; nothing moves."""
+        words = f"version {version.version} ({version.algorithm}) is proposed and waits: {waits}"
+        verdict = Verdict.PROPOSED
+        return cls._of(number, version, Asked.RETRAIN, verdict=verdict, before=champion, after=champion, words=words)
+
+    @classmethod
+    def noted(
+        cls, number: int, about: "ModelVersion", champion: int | None, *, back: bool, gone: bool, words: str
+    ) -> Self:
+        """Say that the champion's alias was taken away by hand: it comes `back`, or there is none from now on.
+
+        Where the champion's version itself is `gone`, it is no version to return to either.
+        """
+        return cls._of(
+            *(number, about, Asked.CHAMPION),
+            verdict=Verdict.NOTED,
+            before=champion,
+            after=champion if back else None,
+            previous=None if gone else champion,
+            words=words,
+        )
+
+    @classmethod
+    def returned(
+        cls, number: int, to: "ModelVersion", before: int | None, previous: int | None, *, found: str, reason: str
+    ) -> Self:
+        """Say that a person rolled back to an earlier champion, and what was `found` of it."""
+        return cls._of(
+            *(number, to, Asked.ROLLBACK),
+            verdict=Verdict.RETURNED,
+            before=before,
+            after=to.version,
+            previous=previous,
+            words=f"returned to version {to.version} ({to.algorithm}), which {found}",
+            reason=reason,
+        )
+
+    @classmethod
+    def _of(cls, number: int, version: "ModelVersion", asked: Asked, **facts: Any) -> Self:
+        named: dict[str, Any] = {"surface": version.surface, "version": version.version, "algorithm": version.algorithm}
+        return cls(number=number, time=now(), asked=asked, **named, **facts)
+
+    def forced(self, reason: str) -> "Ruling":
+        """Make a refused version champion all the same, for a person's reason."""
+        return self.model_copy(update={"after": self.version, "reason": reason})
+
+    def moved_by_hand(self, after: int | None, what: str) -> "Ruling":
+        """Say what becomes of a champion that was set by hand and is refused."""
+        return self.model_copy(update={"after": after, "words": f"{self.words}; {what} (policy.gate.on_alias_moved)"})
 
     @property
     def accepted(self) -> bool:

@@ -7,7 +7,6 @@ import re
 from contextlib import suppress
 
 from pipelines.registry.decision import Ruling
-from pipelines.tracking.runs import MOST_TAG
 from pipelines.tracking.store import ModelVersion, Tracking
 
 FOLDER = "decisions"
@@ -37,7 +36,16 @@ class DecisionLog:
         files = self._tracking.client.list_artifacts(version.run_id, FOLDER) if version.run_id else []
         kept = [int(found.group(1)) for file in files if (found := re.search(r"/(\d+)\.json$", file.path))]
         # Of a version that was deleted, the tags are gone too; what was settled last is still known.
-        return max([int(self._model_tag(_SETTLED) or 0), *kept, *(ruling.number for ruling in self.read())]) + 1
+        return (
+            max(
+                [
+                    int(self._tracking.model_tag(self._surface, _SETTLED) or 0),
+                    *kept,
+                    *(ruling.number for ruling in self.read()),
+                ]
+            )
+            + 1
+        )
 
     def add(self, version: ModelVersion, ruling: Ruling, page: str) -> None:
         """Keep a ruling and its page with the version for good."""
@@ -55,28 +63,19 @@ class DecisionLog:
     def unsettled(self) -> Ruling | None:
         """Return the latest ruling where its aliases were not all moved: its process was ended in between."""
         log = self.read()
-        return log[-1] if log and log[-1].number > int(self._model_tag(_SETTLED) or 0) else None
+        return log[-1] if log and log[-1].number > int(self._tracking.model_tag(self._surface, _SETTLED) or 0) else None
 
     def settle(self, ruling: Ruling) -> None:
         """Note that the aliases are as a ruling wants them."""
-        self._tag_model(_SETTLED, str(ruling.number))
+        self._tracking.tag_model(self._surface, _SETTLED, str(ruling.number))
 
     def hold(self) -> str:
         """Say why nothing is promoted automatically; empty where it may be."""
-        return self._model_tag(_HOLD)
+        return self._tracking.model_tag(self._surface, _HOLD)
 
     def set_hold(self, words: str) -> None:
         """Hold automatic promotion, or with empty words release it."""
-        if words:
-            self._tag_model(_HOLD, words)
-        else:
-            self._tracking.client.delete_registered_model_tag(self._surface, _HOLD)
-
-    def _model_tag(self, name: str) -> str:
-        return str(self._tracking.client.get_registered_model(self._surface).tags.get(name, ""))
-
-    def _tag_model(self, name: str, value: str) -> None:
-        self._tracking.client.set_registered_model_tag(self._surface, name, value[:MOST_TAG])
+        self._tracking.tag_model(self._surface, _HOLD, words)
 
 
 def rulings_of(version: ModelVersion) -> list[Ruling]:

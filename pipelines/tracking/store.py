@@ -5,7 +5,7 @@ import logging
 import os
 import re
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from importlib.metadata import version as installed_version
 from pathlib import Path
@@ -51,6 +51,7 @@ class Tracking:
         os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
         home = project.state / "mlflow"
         # MLflow itself writes the variable when an address is set, so its presence alone says nothing.
+        self._remembered: dict[Hashable, Any] | None = None
         self.uri = os.environ.get("MLFLOW_TRACKING_URI") or local_uri(project)
         self._local = self.uri == local_uri(project)
         if self._local:
@@ -78,6 +79,29 @@ class Tracking:
     def local(self) -> bool:
         """Tell whether the store is the project's own."""
         return self._local
+
+    @contextmanager
+    def remembering(self) -> Iterator[None]:
+        """Ask the registry once for what is read within the block, and again after this object writes to it.
+
+        Not around what takes minutes, nor in threads: what others write meanwhile goes unseen.
+        """
+        before, self._remembered = self._remembered, {} if self._remembered is None else self._remembered
+        try:
+            yield
+        finally:
+            self._remembered = before
+
+    def _ask(self, what: Hashable, ask: "Callable[[], Any]") -> Any:
+        if self._remembered is None:
+            return ask()
+        if what not in self._remembered:
+            self._remembered[what] = ask()
+        return self._remembered[what]
+
+    def _forget(self) -> None:
+        if self._remembered is not None:
+            self._remembered.clear()
 
     def experiment(self, surface: str) -> str:
         """Return the id of the surface's experiment, made on first use."""
@@ -120,6 +144,7 @@ class Tracking:
     def register(self, run: Run, surface: str, folder: Path, tags: Mapping[str, str], card: str) -> ModelVersion:
         """Store a model folder as data only and register it under the surface's name, with its files' checksums."""
         registered = write_checksums(folder)
+        self._forget()
         with mlflow.start_run(run_id=run.id, log_system_metrics=False), warnings.catch_warnings():
             # An example input would be a photograph of the user's, kept a second time; the signature is explicit.
             warnings.filterwarnings("ignore", ".*An input example was not provided", UserWarning)
@@ -149,6 +174,10 @@ class Tracking:
         """Look a version up; raise ModelError where there is none."""
         from mlflow.exceptions import MlflowException
 
+        if self._remembered is not None:
+            known = next((v for v in self.versions(surface) if v.version == version), None)
+            if known is not None:
+                return known
         try:
             found = self._client.get_model_version(surface, str(version))
         except MlflowException as error:
@@ -159,14 +188,32 @@ class Tracking:
 
     def versions(self, surface: str) -> list[ModelVersion]:
         """List a surface's versions, newest first. Aliases are filled in."""
-        found = self._client.search_model_versions(f"name = '{surface}'")
+        found = self._ask(("versions", surface), lambda: self._client.search_model_versions(f"name = '{surface}'"))
         aliases = self.aliases(surface) if found else {}
         named = {int(v.version): tuple(sorted(a for a, n in aliases.items() if n == int(v.version))) for v in found}
         return sorted((_as_version(v, named[int(v.version)]) for v in found), key=lambda v: -v.version)
 
     def aliases(self, surface: str) -> dict[str, int]:
         """Map a registered surface's aliases to the versions that they name."""
-        return {a: int(number) for a, number in self._client.get_registered_model(surface).aliases.items()}
+        return {a: int(number) for a, number in self._model(surface).aliases.items()}
+
+    def model_tag(self, surface: str, name: str) -> str:
+        """Return a tag of a registered surface; empty where it has none."""
+        return str(self._model(surface).tags.get(name, ""))
+
+    def tag_model(self, surface: str, name: str, value: str) -> None:
+        """Tag a registered surface; with an empty value the tag is taken away."""
+        self._forget()
+        if value:
+            self._client.set_registered_model_tag(surface, name, value[:MOST_TAG])
+        else:
+            self._client.delete_registered_model_tag(surface, name)
+
+    def _model(self, surface: str) -> Any:
+        return self._ask(("model", surface), lambda: self._client.get_registered_model(surface))
+
+    def _run(self, run_id: str) -> Any:
+        return self._ask(("run", run_id), lambda: self._client.get_run(run_id))
 
     def model_names(self) -> list[str]:
         """Name the surfaces that have registered versions."""
@@ -177,14 +224,17 @@ class Tracking:
         return next((v for v in self.versions(surface) if "champion" in v.aliases), None)
 
     def set_alias(self, surface: str, alias: str, version: int) -> None:
+        self._forget()
         self._client.set_registered_model_alias(surface, alias, str(version))
 
     def drop_alias(self, surface: str, alias: str) -> None:
         """Take an alias away, where it is given."""
         if any(alias in version.aliases for version in self.versions(surface)):
+            self._forget()
             self._client.delete_registered_model_alias(surface, alias)
 
     def tag_version(self, surface: str, version: int, tags: Mapping[str, str]) -> None:
+        self._forget()
         for name, value in tags.items():
             self._client.set_model_version_tag(surface, str(version), name, value[:MOST_TAG])
 
@@ -217,14 +267,14 @@ class Tracking:
         return inner[0]
 
     def metrics(self, run_id: str) -> dict[str, float]:
-        return dict(self._client.get_run(run_id).data.metrics)
+        return dict(self._run(run_id).data.metrics)
 
     def params(self, run_id: str) -> dict[str, str]:
-        return dict(self._client.get_run(run_id).data.params)
+        return dict(self._run(run_id).data.params)
 
     def parent(self, run_id: str) -> str | None:
         """Return the id of the run that a run hangs below."""
-        found: str | None = self._client.get_run(run_id).data.tags.get("mlflow.parentRunId")
+        found: str | None = self._run(run_id).data.tags.get("mlflow.parentRunId")
         return found
 
     def is_finished(self, run_id: str) -> bool:
@@ -232,7 +282,7 @@ class Tracking:
         from mlflow.exceptions import MlflowException
 
         try:
-            found = self._client.get_run(run_id).info
+            found = self._run(run_id).info
         except MlflowException:
             return False
         return str(found.lifecycle_stage) == "active" and str(found.status) == "FINISHED"
@@ -254,7 +304,8 @@ class Tracking:
         try:
             # Without a folder of ours, MLflow copies the file into a temporary one that nobody removes.
             with TemporaryDirectory(prefix="knotwatch-") as folder:
-                copy = mlflow.artifacts.download_artifacts(run_id=run_id, artifact_path=name, dst_path=folder)
+                place = f"{self._run(run_id).info.artifact_uri}/{name}"
+                copy = mlflow.artifacts.download_artifacts(artifact_uri=place, dst_path=folder)
                 return Path(copy).read_text("utf-8")
         except (MlflowException, OSError) as error:
             raise ModelError(

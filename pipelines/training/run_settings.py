@@ -1,6 +1,7 @@
 """Settings of one run: params.yaml, and over it a profile, what the surface's YAML says, and what one call changes."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field, create_model, model_validator
@@ -121,13 +122,17 @@ def resolve_run(project: Project, surface: SurfaceSettings, profile: str, assign
     Raises:
         SettingsError: for an unknown profile or key, or a value out of range.
     """
-    params = read_yaml(project.params)
-    profiles = params.pop("profiles", {})
+    return lay_settings(read_yaml(project.params), project.params, surface, profile, assignments)
+
+
+def lay_settings(
+    params: Mapping[str, Any], path: Path, surface: SurfaceSettings, profile: str, assignments: list[str]
+) -> RunSettings:
+    """Lay profile, surface and call on what params.yaml at `path` holds, as `resolve_run` does."""
+    profiles = params.get("profiles", {})
     if profile not in profiles:
-        raise SettingsError(f"no profile '{profile}' in {project.params}", cure=f"choose one of {', '.join(profiles)}")
-    values = params
+        raise SettingsError(f"no profile '{profile}' in {path}", cure=f"choose one of {', '.join(profiles)}")
+    values = {name: value for name, value in params.items() if name != "profiles"}
     for layer in (profiles[profile] or {}, surface.train, _parse_assignments(assignments)):
         values = _merge(values, layer)
-    return check_settings(
-        RunSettings, values, f"{project.params}, profile {profile}, with this surface's and call's changes"
-    )
+    return check_settings(RunSettings, values, f"{path}, profile {profile}, with this surface's and call's changes")

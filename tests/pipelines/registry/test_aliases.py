@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -24,9 +23,9 @@ class Registry(Tracking):
         self.tags: dict[str, dict[str, str]] = {}
         self.noted: dict[str, str] = {}
 
-    @property
-    def client(self) -> Any:
-        return SimpleNamespace(set_registered_model_tag=lambda _, name, value: self._write(self.noted, name, value))
+    def tag_model(self, surface: str, name: str, value: str) -> None:
+        assert surface == "oak"
+        self._write(self.noted, name, value)
 
     def aliases(self, surface: str) -> dict[str, int]:
         assert surface == "oak"
