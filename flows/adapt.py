@@ -3,10 +3,8 @@
 import hashlib
 import logging
 import math
-import tempfile
 import time
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from prefect import flow
@@ -19,26 +17,22 @@ from flows.adapting.report import describe, write_task
 from flows.adapting.results import AdaptResult, AttemptResult, ChosenResult
 from flows.operations.notify import tell_failure
 from flows.runtime.cancelled import mark_cancelled
-from flows.runtime.environment import log_stages, prepare_environment
-from flows.runtime.leftovers import scratch_folder
-from flows.runtime.locks import LONGEST_WAIT, surface_lock
-from flows.steps.algorithm import Shared, describe_failure, log_data, train_algorithm
+from flows.runtime.data_stages import refuse_bad
+from flows.runtime.locks import LONGEST_WAIT
+from flows.runtime.session import Session, open_session
+from flows.steps.algorithm import Shared, describe_failure, log_data, parent_run, train_algorithm
 from flows.steps.job import Job, resolve_job
-from flows.steps.opening import open_surface
+from flows.steps.opening import answer_requests, end_leftovers
 from flows.steps.results import Champion
-from flows.steps.tasks import decide_task
+from flows.steps.tasks import decide_task, preprocess_task, validate_task
 from pipelines.core.errors import CallError
-from pipelines.core.paths import Project, find_project
 from pipelines.core.progress import interrupts_first
 from pipelines.core.records import Part, Strategy
 from pipelines.core.results import Compared, Failure
-from pipelines.core.surface_settings import read_surface
 from pipelines.core.wording import flatten
 from pipelines.data.prepared import read_index
 from pipelines.data.versions import DataVersion
 from pipelines.models.registry import find_algorithm
-from pipelines.tracking.data import VERDICT
-from pipelines.tracking.store import Tracking
 from pipelines.training.transfer.shots import LEAST_HELD_BACK, draw_shots, find_candidates, keep_tested
 
 log = logging.getLogger(__name__)
@@ -73,59 +67,49 @@ def adapt(  # noqa: PLR0913, PLR0917 - a flow is called with what its command ta
         ModelError: where the source has no version, or no way came to an end.
     """
     started = time.monotonic()
-    project = find_project()
-    prepare_environment(project)
-    log_stages()
-    read_surface(project, target)
-    with interrupts_first(), surface_lock(project, target, "adapt", wait=wait):
-        tracking, verdict, data = open_surface(project, target)
-        job, origins = _resolve(project, tracking, source, target, profile, assignments or [], data)
-        counts = _choose_counts(project, job, shots or [])
+    with interrupts_first(), open_session(target, "adapt", wait=wait) as session:
+        end_leftovers(session)
+        verdict = validate_task(session)
+        refuse_bad(verdict, target)
+        data = preprocess_task(session)
+        answer_requests(session)
+        job, origins = _resolve(session, source, profile, assignments or [], data)
+        counts = _choose_counts(session, job, shots or [])
         mark = mark_adaptation(job, origins, counts, strategy)
-        known = None if force else find_adapted(tracking, target, mark)
+        known = None if force else find_adapted(session.tracking, target, mark)
         if known is not None:
             log.info("adapt %s: %s, data, settings and code are unchanged, nothing to train", target, source)
-            result = propose_again(project, tracking, known)
+            result = propose_again(session, known)
         else:
             tags = {**job.tags(), "adapted_from": source, TAG: mark}
-            with (
-                tempfile.TemporaryDirectory(dir=scratch_folder(project, target)) as scratch,
-                tracking.run(target, f"adapt {source} {profile}", tags=tags) as parent,
-            ):
-                asked = None if strategy == "auto" else Strategy(strategy)
-                adapting = _Adapting(Shared(project, tracking, job, verdict, parent, Path(scratch)), source, asked)
-                result = _adapt_all(adapting, origins, counts)
-                keep_result(parent, result)
+            asked = None if strategy == "auto" else Strategy(strategy)
+            with parent_run(session, job, verdict, f"adapt {source} {profile}", tags) as shared:
+                result = _adapt_all(_Adapting(shared, source, asked), origins, counts)
+                keep_result(shared.parent, result)
     return result.model_copy(update={"seconds": time.monotonic() - started}).model_dump(mode="json")
 
 
 def _resolve(
-    project: Project,
-    tracking: Tracking,
-    source: str,
-    target: str,
-    profile: str,
-    assignments: list[str],
-    data: DataVersion,
+    session: Session, source: str, profile: str, assignments: list[str], data: DataVersion
 ) -> tuple[Job, list[Origin]]:
     """Resolve the settings, those of the network as the source was trained with; the call's own come last."""
-    wanted = resolve_job(project, target, profile, assignments, None, data)
-    origins = find_origins(tracking, source, wanted.settings.algorithms)
+    wanted = resolve_job(session, profile, assignments, None, data)
+    origins = find_origins(session.tracking, source, wanted.settings.algorithms)
     structure = [word for origin in origins for word in origin.structure]
-    return resolve_job(project, target, profile, [*structure, *assignments], None, data), origins
+    return resolve_job(session, profile, [*structure, *assignments], None, data), origins
 
 
-def _choose_counts(project: Project, job: Job, asked: Sequence[int]) -> list[int]:
-    images = read_index(project.surface(job.surface).prepared)
+def _choose_counts(session: Session, job: Job, asked: Sequence[int]) -> list[int]:
+    images = read_index(session.paths.prepared)
     most = len(find_candidates(images, job.settings.seed))
     if not most:
         raise CallError(f"'{job.surface}' has no photograph to adapt with", cure="add photographs of sound pieces")
     return sorted(set(asked)) or [min(most, job.settings.adapt.most_shots)]
 
 
-def _draw(project: Project, job: Job, shots: int) -> Job:
+def _draw(session: Session, job: Job, shots: int) -> Job:
     """Return the job for some photographs; enough defects are planted to choose by, however few are held back."""
-    parts = draw_shots(read_index(project.surface(job.surface).prepared), shots, job.settings.seed)
+    parts = draw_shots(read_index(session.paths.prepared), shots, job.settings.seed)
     held = sum(part == Part.SELECT for part in parts.values())
     evaluation = job.settings.evaluation
     if held:
@@ -136,16 +120,15 @@ def _draw(project: Project, job: Job, shots: int) -> Job:
 
 
 def _adapt_all(adapting: _Adapting, origins: Sequence[Origin], counts: Sequence[int]) -> AdaptResult:
-    project, tracking, job, verdict, parent, _ = adapting.shared
-    jobs = {shots: _draw(project, job, shots) for shots in counts}
+    session, job, _, parent, _ = adapting.shared
+    jobs = {shots: _draw(session, job, shots) for shots in counts}
     final = jobs[max(counts)]
-    images, tested = read_index(project.surface(job.surface).prepared), job.settings.adapt.tested
+    images, tested = read_index(session.paths.prepared), job.settings.adapt.tested
     reported = {
         shots: drawn.model_copy(update={"parts": keep_tested(images, drawn.parts or {}, tested)})
         for shots, drawn in jobs.items()
     }
-    log_data(tracking, parent, project, final)
-    parent.text(verdict.model_dump_json(indent=1), VERDICT)
+    log_data(adapting.shared, parent, final)
     parent.params(
         dict(flatten(job.settings.model_dump(mode="json"))) | {"shots": max(counts), "source": adapting.source}
     )
@@ -160,8 +143,8 @@ def _attempt_all(
     adapting: _Adapting, origins: Sequence[Origin], jobs: dict[int, Job]
 ) -> tuple[list[Attempt], list[Failure]]:
     """Try every way, one after another: each uses all cores. One that fails loses the others nothing."""
-    project, tracking, _, _, parent, scratch = adapting.shared
-    surface = adapting.shared.job.surface
+    session, _, _, parent, scratch = adapting.shared
+    surface = session.surface
     ways = [
         (shots, origin, strategy)
         for shots in jobs
@@ -181,7 +164,7 @@ def _attempt_all(
         job = jobs[shots].model_copy(update={"lineage": {"adapted_from": origin.name}})
         folder = scratch / f"{origin.algorithm}-{strategy}-{shots}"
         try:
-            found.append(attempt(project, tracking, job, origin, strategy, folder, parent))
+            found.append(attempt(session, job, origin, strategy, folder, parent))
         except Exception as error:
             failed.append(describe_failure(origin.algorithm, error))
         left = (time.monotonic() - started) / (number + 1) * (len(ways) - number - 1)
@@ -219,19 +202,19 @@ def _conclude(
     adapting: _Adapting, job: Job, attempts: list[Attempt], failed: list[Failure], chosen: Chosen, model: Compared
 ) -> AdaptResult:
     """Write the page, mark and propose the version, and answer."""
-    project, tracking, _, _, parent, _ = adapting.shared
+    session, _, _, parent, _ = adapting.shared
     if model.version is None:
         raise AssertionError("an adaptation is no trial")
     page = describe(adapting.source, job, attempts, failed, chosen, model, _used(job))
-    report = write_task(project, parent, page)
+    report = write_task(session, parent, page)
     gain = {} if chosen.gain is None else {"gain_over_scratch": chosen.gain.value}
     parent.metrics({**gain, "shots": job.shots})
     parent.tags({"proposed": model.algorithm, "proposed_reason": page.reason, "proposed_version": str(model.version)})
     parent.tags({"summary": page.lead})
-    ruling = decide_task(project, tracking, tracking.version(job.surface, model.version), page.reason)
+    ruling = decide_task(session, session.tracking.version(job.surface, model.version), page.reason)
     if ruling:
         parent.tags({"decision": ruling.summary})
-    champion = tracking.champion(job.surface)
+    champion = session.tracking.champion(job.surface)
     return AdaptResult(
         source=adapting.source,
         target=job.surface,
@@ -247,5 +230,5 @@ def _conclude(
         chosen_with_labels=chosen.with_labels,
         decision=ruling,
         champion=Champion.of(champion),
-        report=str(report.relative_to(project.root)),
+        report=str(report.relative_to(session.project.root)),
     )

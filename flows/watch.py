@@ -12,6 +12,7 @@ from flows.promotion.requests import settle_requests
 from flows.runtime.cancelled import mark_cancelled
 from flows.runtime.environment import log_stages, prepare_environment
 from flows.runtime.locks import watch_lock
+from flows.runtime.session import Session, keep_open, look_at
 from flows.watching.data import take_in_news
 from flows.watching.drift import look_for_drift
 from flows.watching.results import WatchResult
@@ -20,10 +21,8 @@ from flows.watching.state import WatchState, read_state, write_state
 from pipelines.core.errors import BusyError, ToolError
 from pipelines.core.paths import Project, find_project
 from pipelines.core.progress import interrupts_first
-from pipelines.core.surface_settings import read_surface
 from pipelines.inspection.drift import Drift
 from pipelines.inspection.history import join_days
-from pipelines.tracking.store import Tracking
 
 log = logging.getLogger(__name__)
 
@@ -42,8 +41,8 @@ def watch(surface: str, at_once: bool = False) -> dict[str, Any]:
     log_stages()
     with watch_lock(project, surface):
         try:
-            with interrupts_first():
-                result = look(project, surface, at_once=at_once)
+            with interrupts_first(), keep_open(look_at(surface, project=project)) as session:
+                result = look(session, at_once=at_once)
         except Exception as error:
             _tell_once(project, surface, error)
             raise
@@ -52,27 +51,26 @@ def watch(surface: str, at_once: bool = False) -> dict[str, Any]:
     return result.model_dump(mode="json")
 
 
-def look(project: Project, surface: str, *, at_once: bool = False) -> WatchResult:
+def look(session: Session, *, at_once: bool = False) -> WatchResult:
     """Look at a surface's requests, source and history, and retrain it once where there is a reason.
 
     What another process holds just now is left for the next look.
     """
-    own = read_surface(project, surface)
+    project, surface = session.project, session.surface
     state = read_state(project, surface)
-    tracking = Tracking(project)
     notes: list[str] = []
     requests: tuple[str, ...] = ()
     source = None
     try:
-        requests = tuple(ruling.summary for ruling in settle_requests(project, tracking, surface))
+        requests = tuple(ruling.summary for ruling in settle_requests(session))
     except BusyError as error:
         notes.append(f"aliases set by hand wait: {error.problem}")
     try:
-        state, source = take_in_news(project, surface, own, state, at_once=at_once)
+        state, source = take_in_news(session, state, at_once=at_once)
     except BusyError as error:
         notes.append(f"what is new at the source waits: {error.problem}")
     write_state(project, surface, state)
-    champion = tracking.champion(surface)
+    champion = session.tracking.champion(surface)
     looks: list[Drift] = []
     folders: list[Path] = []
     retrained = None
@@ -81,9 +79,9 @@ def look(project: Project, surface: str, *, at_once: bool = False) -> WatchResul
     else:
         # Before anything new is read, so that what a killed call left is not read twice.
         notes += _tidy(project, surface, state)
-        state, looks, folders = look_for_drift(project, tracking, champion, own.policy.watch, state)
+        state, looks, folders = look_for_drift(session, champion, state)
         write_state(project, surface, state)
-        retrained, why_not = retrain_once(project, tracking, champion, own.policy.watch, state, _train)
+        retrained, why_not = retrain_once(session, state, _train)
         notes += why_not
     return WatchResult(
         surface=surface,

@@ -86,8 +86,15 @@ def pressed(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(autouse=True)
 def _no_servers_of_another_test() -> Iterator[None]:
-    """MLflow's `set_tracking_uri` leaves the address in the environment, where the next command would find it."""
+    """MLflow's `set_tracking_uri` leaves the address in the environment, where the next command would find it.
+
+    So does a session what Prefect is told: this test's folder, and how much it may log.
+    """
+    before = {name: value for name, value in os.environ.items() if name.startswith("PREFECT_")}
     yield
+    for name in [name for name in os.environ if name.startswith("PREFECT_")]:
+        del os.environ[name]
+    os.environ.update(before)
     for name in _SERVERS:
         os.environ.pop(name, None)
 

@@ -5,16 +5,15 @@ import tempfile
 from pathlib import Path
 
 from flows.adapting.origins import Origin
+from flows.runtime.session import Session
 from flows.steps.job import Candidate, Job
 from flows.steps.tasks import evaluate_task, train_task
 from pipelines.core.geometry import TilePlan
-from pipelines.core.paths import Project
 from pipelines.core.records import Interval, Label, Record, Strategy
 from pipelines.core.results import Promise, ScoredImage, Selection, Start
 from pipelines.metrics.conformal import most_false_alarms
 from pipelines.registry.register import log_version
 from pipelines.tracking.runs import Run
-from pipelines.tracking.store import Tracking
 
 log = logging.getLogger(__name__)
 
@@ -60,9 +59,7 @@ class Attempt(Record):
         return Start(strategy=Strategy.REUSE, folder=self.folder, plan=self.plan, notes={**kept, **notes})
 
 
-def attempt(
-    project: Project, tracking: Tracking, job: Job, origin: Origin, strategy: Strategy, folder: Path, parent: Run
-) -> Attempt:
+def attempt(session: Session, job: Job, origin: Origin, strategy: Strategy, folder: Path, parent: Run) -> Attempt:
     """Fit one algorithm by one strategy to `folder`, calibrate it and score what is held back and the test part."""
     shots = job.shots
     tags = {**job.tags(origin.algorithm), "strategy": strategy, "shots": str(shots)}
@@ -70,10 +67,10 @@ def attempt(
     name = f"{origin.algorithm} {strategy} {shots}"
     with (
         tempfile.TemporaryDirectory(dir=folder.parent) as maps,
-        tracking.run(job.surface, name, parent=parent.id, tags=tags) as run,
+        session.tracking.run(job.surface, name, parent=parent.id, tags=tags) as run,
     ):
-        trained = train_task(project, job, origin.algorithm, folder, start)
-        candidate = evaluate_task(project, job, trained, Path(maps))
+        trained = train_task(session, job, origin.algorithm, folder, start)
+        candidate = evaluate_task(session, job, trained, Path(maps))
         log_version(run, candidate.trained, candidate.info, candidate.selection, candidate.evaluation, job.settings)
         tested = len(candidate.evaluation.images)
         known = {"shots": shots, "tested": tested, "strategy": strategy}

@@ -7,11 +7,11 @@ from contextlib import suppress
 
 from flows.adapting.origins import Origin
 from flows.adapting.results import AdaptResult
+from flows.runtime.session import Session
 from flows.steps.job import Job
 from flows.steps.results import Champion
 from flows.steps.tasks import decide_task
 from pipelines.core.errors import ModelError
-from pipelines.core.paths import Project
 from pipelines.core.reuse import hash_modules
 from pipelines.tracking.runs import Run
 from pipelines.tracking.store import Tracking
@@ -56,9 +56,10 @@ def find_adapted(tracking: Tracking, target: str, mark: str) -> AdaptResult | No
     return None
 
 
-def propose_again(project: Project, tracking: Tracking, known: AdaptResult) -> AdaptResult:
+def propose_again(session: Session, known: AdaptResult) -> AdaptResult:
     """Answer with what is known, and with what is decided and in use by now; what still waits is proposed again."""
-    ruling = decide_task(project, tracking, tracking.version(known.target, known.chosen.version), known.chosen.reason)
+    tracking, root = session.tracking, session.project.root
+    ruling = decide_task(session, tracking.version(known.target, known.chosen.version), known.chosen.reason)
     champion = Champion.of(tracking.champion(known.target))
-    page = known.report if known.report and (project.root / known.report).is_file() else None
+    page = known.report if known.report and (root / known.report).is_file() else None
     return known.model_copy(update={"skipped": True, "decision": ruling, "champion": champion, "report": page})

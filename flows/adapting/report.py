@@ -9,8 +9,8 @@ from prefect.artifacts import create_table_artifact
 
 from flows.adapting.attempt import Attempt
 from flows.adapting.choice import Chosen
+from flows.runtime.session import Session
 from flows.steps.job import Job
-from pipelines.core.paths import Project
 from pipelines.core.records import Part, Strategy
 from pipelines.core.results import Compared, Failure
 from pipelines.core.wording import count_in_words, promise_in_words
@@ -74,9 +74,9 @@ def _row(found: Attempt, chosen: Attempt) -> AdaptedRow:
 
 
 @task(name="compare", task_run_name="compare {page.target}")
-def write_task(project: Project, run: Run, page: AdaptationPage) -> Path:
+def write_task(session: Session, run: Run, page: AdaptationPage) -> Path:
     """Write the page of an adaptation, put it on the parent run and on Prefect's page, and return it."""
-    folder = project.surface(page.target).reports / run.id
+    folder = session.paths.reports / run.id
     path = write_adaptation(page, folder)
     run.files(folder)
     rows = [

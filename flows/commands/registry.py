@@ -4,38 +4,38 @@ from flows.promotion.lineage import Lineage, Seen, find_seers, trace, why
 from flows.promotion.requests import decide_promotion, find_proposed
 from flows.promotion.rollback import release_hold, roll_back
 from flows.runtime.environment import log_to_terminal, prepare_environment
+from flows.runtime.session import Session, look_at
 from flows.steps.results import ModelLine
 from pipelines.core.errors import ModelError
-from pipelines.core.paths import Project, find_project
+from pipelines.core.paths import find_project
 from pipelines.core.surface_settings import read_surface
 from pipelines.registry.decision import Ruling
 from pipelines.registry.decision_log import DecisionLog
-from pipelines.tracking.store import Tracking
+from pipelines.tracking.store import ModelVersion, Tracking
 
 
 def call_promote(surface: str, version: int | None, *, dry_run: bool, force_reason: str | None) -> Ruling:
     """Let the gate decide on a version, by default the challenger."""
-    project, tracking = _open(surface)
-    number = find_proposed(tracking, surface) if version is None else version
-    return decide_promotion(project, tracking, surface, number, dry_run=dry_run, force_reason=force_reason)
+    session = _look_at(surface)
+    number = find_proposed(session) if version is None else version
+    return decide_promotion(session, number, dry_run=dry_run, force_reason=force_reason)
 
 
 def call_rollback(surface: str, to: int | None, reason: str) -> Ruling:
     """Return to the champion before, or to version `to`."""
-    project, tracking = _open(surface)
-    return roll_back(project, tracking, surface, to, reason)
+    return roll_back(_look_at(surface), to, reason)
 
 
 def call_release(surface: str) -> tuple[str, int | None]:
     """Release a hold; return what had held, and the version that waits for a decision."""
-    project, tracking = _open(surface)
-    held = release_hold(project, tracking, surface)
-    return held, tracking.aliases(surface).get("challenger")
+    session = _look_at(surface)
+    held = release_hold(session)
+    return held, session.tracking.aliases(surface).get("challenger")
 
 
 def call_lineage(surface: str, version: int | None) -> Lineage:
     """Trace a version, by default the champion."""
-    _, tracking = _open(surface)
+    tracking = _look_at(surface).tracking
     if version is None:
         champion = tracking.champion(surface)
         if champion is None:
@@ -59,24 +59,23 @@ def list_models(surface: str) -> tuple[list[ModelLine], str]:
     found = tracking.versions(surface)
     if not found:
         read_surface(project, surface)
-    lines = [
-        ModelLine(
-            version=v.version,
-            algorithm=v.algorithm,
-            aliases=v.aliases,
-            data_version=v.tags.get("data_version", ""),
-            run_id=v.run_id,
-            metrics=tracking.metrics(v.run_id) if v.run_id else {},
-            why=why(tracking, v),
-        )
-        for v in found
-    ]
-    return lines, DecisionLog(tracking, surface).hold() if found else ""
+    with tracking.remembering():
+        lines = [_line(tracking, version) for version in found]
+        return lines, DecisionLog(tracking, surface).hold() if found else ""
 
 
-def _open(surface: str) -> tuple[Project, Tracking]:
-    project = find_project()
+def _line(tracking: Tracking, version: ModelVersion) -> ModelLine:
+    return ModelLine(
+        version=version.version,
+        algorithm=version.algorithm,
+        aliases=version.aliases,
+        data_version=version.tags.get("data_version", ""),
+        run_id=version.run_id,
+        metrics=tracking.metrics(version.run_id) if version.run_id else {},
+        why=why(tracking, version),
+    )
+
+
+def _look_at(surface: str) -> Session:
     log_to_terminal()
-    read_surface(project, surface)
-    prepare_environment(project)
-    return project, Tracking(project)
+    return look_at(surface)

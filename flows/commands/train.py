@@ -7,15 +7,14 @@ from typing import TYPE_CHECKING
 
 from flows.local_servers.temporary import ensure_server
 from flows.runtime.disk import require_space
-from flows.runtime.environment import log_to_terminal, prepare_environment
-from flows.runtime.locks import data_lock, surface_lock
+from flows.runtime.environment import log_to_terminal
+from flows.runtime.locks import data_lock
+from flows.runtime.session import Session, hold, keep_open, look_at
 from flows.steps.results import RetrainResult
 from flows.watching.results import WatchResult
 from pipelines.core.errors import CallError
-from pipelines.core.paths import Project, find_project
-from pipelines.core.surface_settings import read_surface
+from pipelines.core.paths import Project
 from pipelines.data.versions import data_version, is_current
-from pipelines.training.run_settings import resolve_run
 
 if TYPE_CHECKING:
     from flows.adapting.results import AdaptResult
@@ -28,19 +27,14 @@ def call_retrain(surface: str, profile: str, assignments: list[str], trial: str 
         SomeFailedError: with the result, where an algorithm failed; the others are registered.
     """
     started = time.monotonic()
-    project = find_project()
-    log_to_terminal()
+    session = _begin(surface)
     # Wrong settings stop here, before a server or a library is started.
-    resolve_run(project, read_surface(project, surface), profile, assignments)
-    require_space(project)
-    # The command prints an error itself, once and without a traceback.
-    os.environ.setdefault("PREFECT_LOGGING_LEVEL", "CRITICAL")
-    os.environ.setdefault("PREFECT_SERVER_LOGGING_LEVEL", "CRITICAL")
-    prepare_environment(project)
-    with surface_lock(project, surface, "retrain"):
-        unchanged = None if force or trial else _find_unchanged(project, surface, profile, assignments)
+    session.run_settings(profile, assignments)
+    require_space(session.project)
+    with hold(session, "retrain"):
+        unchanged = None if force or trial else _find_unchanged(session, profile, assignments)
         if unchanged is None:
-            ensure_server(project)
+            ensure_server(session.project)
             from flows.retrain import retrain
 
             found = retrain(surface, profile, assignments, trial, force, wait=0.0)
@@ -48,22 +42,29 @@ def call_retrain(surface: str, profile: str, assignments: list[str], trial: str 
     return result.model_copy(update={"seconds": time.monotonic() - started})
 
 
-def _find_unchanged(project: Project, surface: str, profile: str, assignments: list[str]) -> RetrainResult | None:
-    version = data_version(project, surface)
-    with data_lock(project):
-        if version is None or not is_current(project, surface):
+def _begin(surface: str) -> Session:
+    log_to_terminal()
+    # The command prints an error itself, once and without a traceback.
+    os.environ.setdefault("PREFECT_LOGGING_LEVEL", "CRITICAL")
+    os.environ.setdefault("PREFECT_SERVER_LOGGING_LEVEL", "CRITICAL")
+    return look_at(surface)
+
+
+def _find_unchanged(session: Session, profile: str, assignments: list[str]) -> RetrainResult | None:
+    """Take the flow's own first steps, where its data stages would change nothing; it goes on from what was found."""
+    version = data_version(session.project, session.surface)
+    with data_lock(session.project):
+        if version is None or not is_current(session.project, session.surface):
             return None
-    from flows.promotion.requests import settle_requests
-    from flows.runtime.leftovers import clear_up
-    from flows.steps.unchanged import find_unchanged
-    from pipelines.tracking.store import Tracking
+    from flows.steps.opening import answer_requests, end_leftovers
+    from flows.steps.unchanged import find_known
     from pipelines.training.fingerprint import fingerprints
 
-    own, tracking = read_surface(project, surface), Tracking(project)
-    clear_up(project, tracking, surface)
-    settle_requests(project, tracking, surface)
-    marks = fingerprints(version, resolve_run(project, own, profile, assignments), own.policy)
-    return find_unchanged(project, tracking, surface, version, marks)
+    end_leftovers(session)
+    with session.tracking.remembering():
+        answer_requests(session)
+        marks = fingerprints(version, session.run_settings(profile, assignments), session.settings.policy)
+        return find_known(session, version, marks).result
 
 
 def call_watch(surface: str) -> WatchResult:
@@ -72,15 +73,11 @@ def call_watch(surface: str) -> WatchResult:
     Raises:
         BusyError: where another look at it is going on.
     """
-    project = find_project()
-    log_to_terminal()
-    read_surface(project, surface)
-    os.environ.setdefault("PREFECT_LOGGING_LEVEL", "CRITICAL")
-    os.environ.setdefault("PREFECT_SERVER_LOGGING_LEVEL", "CRITICAL")
-    ensure_server(project)
-    from flows.watch import watch
+    with keep_open(_begin(surface)) as session:
+        ensure_server(session.project)
+        from flows.watch import watch
 
-    return WatchResult.model_validate(watch(surface, at_once=True))
+        return WatchResult.model_validate(watch(surface, at_once=True))
 
 
 def drop_schedule(project: Project, surface: str) -> None:
@@ -102,20 +99,16 @@ def call_adapt(
         CallError: for a source that is the target, or settings that cannot be.
     """
     started = time.monotonic()
-    project = find_project()
-    log_to_terminal()
     if source == target:
         raise CallError(f"'{source}' cannot be adapted to itself", cure=f"knotwatch retrain {source}")
-    resolve_run(project, read_surface(project, target), profile, assignments)
-    require_space(project)
-    # The command prints an error itself, once and without a traceback.
-    os.environ.setdefault("PREFECT_LOGGING_LEVEL", "CRITICAL")
-    os.environ.setdefault("PREFECT_SERVER_LOGGING_LEVEL", "CRITICAL")
-    ensure_server(project)
+    session = _begin(target)
+    session.run_settings(profile, assignments)
+    require_space(session.project)
+    ensure_server(session.project)
     from flows.adapt import adapt
     from flows.adapting.results import AdaptResult
 
-    with surface_lock(project, target, "adapt"):
+    with hold(session, "adapt"):
         found = adapt(source, target, shots or None, strategy, profile, assignments, force, wait=0.0)
     result = AdaptResult.model_validate(found)
     return result.model_copy(update={"seconds": time.monotonic() - started})

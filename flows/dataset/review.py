@@ -6,12 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from flows.dataset.surface import reproduce, track_raw
-from flows.runtime.locks import surface_lock
+from flows.runtime.session import hold, look_at
 from pipelines.core.errors import CallError
 from pipelines.core.paths import Project
 from pipelines.core.records import Record
 from pipelines.core.results import Verdict
-from pipelines.core.surface_settings import read_surface
 from pipelines.data.intake import Intake, note_arrivals
 from pipelines.data.manifest import read_manifest
 from pipelines.data.review import find_reviewed, read_review, take_review
@@ -42,13 +41,14 @@ def review_surface(project: Project, name: str, file: Path, folders: Sequence[Pa
         CallError: where the file is no review of this surface, or its photographs are not found as they were.
         GateError: where too many images are bad then.
     """
-    settings = read_surface(project, name)
+    session = look_at(name, project=project)
+    settings = session.settings
     review = read_review(file)
     if review.surface != name:
         raise CallError(f"{file} reviews surface '{review.surface}', not '{name}'", cure="name that surface")
     paths = project.surface(name)
     files = find_reviewed(review, project.root, folders)
-    with surface_lock(project, name, "data review"):
+    with hold(session, "data review"):
         known = set(read_manifest(paths.manifest)["sha256"]) if paths.manifest.is_file() else set()
         taken = take_review(review, files, paths.ledger, settings.validation.max_megapixels)
         note_arrivals(settings.source.layout, paths.source, paths.arrivals)

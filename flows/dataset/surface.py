@@ -10,6 +10,7 @@ import yaml
 from flows.dataset.sharing import pull, push
 from flows.runtime.data_stages import run_preprocess, run_validate
 from flows.runtime.locks import data_lock, surface_lock
+from flows.runtime.session import open_session
 from pipelines.core.errors import CallError, SourceError
 from pipelines.core.files import write_whole
 from pipelines.core.paths import Project, SurfacePaths
@@ -76,9 +77,9 @@ def add_surface(project: Project, name: str, source: SourceSettings) -> DataChan
 
 def update_surface(project: Project, name: str, *, prune: bool = False) -> DataChange:
     """Take in what is new at the remembered source, then measure and prepare what changed."""
-    settings = read_surface(project, name)
     paths = project.surface(name)
-    with surface_lock(project, name, "data update"):
+    with open_session(name, "data update", project=project) as session:
+        settings = session.settings
         intake = _bring(project, paths, settings, prune=prune)
         track_raw(project, paths, settings)
         return reproduce(project, name, intake)
@@ -90,9 +91,9 @@ def add_types(project: Project, name: str, folder: Path, *, prune: bool = False)
     Raises:
         SourceError: where the folder does not lie so, or a crop cannot be read; nothing is copied then.
     """
-    settings = read_surface(project, name)
     paths = project.surface(name)
-    with surface_lock(project, name, "data add-types"):
+    with open_session(name, "data add-types", project=project) as session:
+        settings = session.settings
         taken = take_in_types(folder, paths.types, settings.validation.max_megapixels, prune=prune)
         track_raw(project, paths, settings)
         run_validate(project, name)
@@ -102,8 +103,7 @@ def add_types(project: Project, name: str, folder: Path, *, prune: bool = False)
 
 def remove_surface(project: Project, name: str) -> None:
     """Remove a surface's files from the project. DVC's cache, the source and registered models stay."""
-    read_surface(project, name)
-    with surface_lock(project, name, "data remove"):
+    with open_session(name, "data remove", project=project):
         _forget(project, project.surface(name))
 
 

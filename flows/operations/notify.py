@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from flows.local_servers.temporary import ensure_server
+from flows.runtime.session import look_at
 from pipelines.core.errors import GateError, ToolError
 from pipelines.core.paths import Project, find_project
-from pipelines.core.surface_settings import read_surface
 
 log = logging.getLogger(__name__)
 
@@ -18,7 +18,7 @@ def notify(project: Project, surface: str, subject: str, body: str) -> tuple[str
     One that fails is logged and stops neither the others nor the run: a model is worth more than the news of it.
     """
     took = []
-    for name in read_surface(project, surface).policy.watch.notify:
+    for name in look_at(surface, project=project).settings.policy.watch.notify:
         try:
             ensure_server(project)
             send(name, f"knotwatch, {surface}: {subject}", body)

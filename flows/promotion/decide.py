@@ -5,83 +5,64 @@ from contextlib import suppress
 from flows.operations.notify import notify
 from flows.runtime.data_stages import read_verdict
 from flows.runtime.leftovers import scratch_folder
+from flows.runtime.session import Session
 from pipelines.core.errors import KnotwatchError, ModelError
 from pipelines.core.files import write_whole
 from pipelines.core.parsing import parse_json
-from pipelines.core.paths import Project
 from pipelines.core.records import Part
 from pipelines.core.results import Verdict as DataVerdict
-from pipelines.core.surface_settings import SurfaceSettings, read_surface
 from pipelines.data.prepared import read_index
 from pipelines.data.versions import data_version
 from pipelines.detector.checksums import TAG
 from pipelines.registry.aliases import carry_out
-from pipelines.registry.decision import Asked, Finding, Ruling, Verdict, now
+from pipelines.registry.decision import Asked, Decision, Finding, Ruling, Verdict
 from pipelines.registry.decision_log import DecisionLog
 from pipelines.registry.evidence import Contender, Ground, gather_facts
 from pipelines.registry.gate import decide
 from pipelines.reports.pages import render_decision
 from pipelines.tracking.data import IMAGES, VERDICT
 from pipelines.tracking.store import ModelVersion, Tracking
-from pipelines.training.run_settings import resolve_run
 
 # A decision must not depend on the effort that a version was trained with.
 _PROFILE = "full"
 
 
-def judge(
-    project: Project, tracking: Tracking, version: ModelVersion, champion: ModelVersion | None, asked: Asked
-) -> Ruling:
+def judge(session: Session, version: ModelVersion, champion: ModelVersion | None, asked: Asked) -> Ruling:
     """Decide on a version; nothing is written. One that cannot be judged is refused, with the reason.
 
     Raises:
         SettingsError, ToolError: where the surface's settings or prepared images cannot be read.
     """
-    own = read_surface(project, version.surface)
-    ground = _ground(project, version.surface, own)
+    ground, tracking = _ground(session), session.tracking
+    found: Decision | Finding
     try:
         candidate = _contender(tracking, version)
-        known = _as_known(project, tracking, champion) if champion else None
-        facts = gather_facts(ground, candidate, known, _validation(project, tracking, version))
-        decision = decide(facts, own.policy.gate)
-        accepted, words = decision.accepted, decision.words
+        known = _as_known(session, champion) if champion else None
+        found = decide(gather_facts(ground, candidate, known, _validation(session, version)), ground.own.policy.gate)
     except KnotwatchError as error:
-        decision, accepted = None, False
-        words = f"version {version.version} ({version.algorithm}) refused: it cannot be judged: {error.problem}"
-    before = champion.version if champion else None
-    return Ruling(
-        number=DecisionLog(tracking, version.surface).next_number(version),
-        surface=version.surface,
-        version=version.version,
-        algorithm=version.algorithm,
-        time=now(),
-        asked=asked,
-        verdict=Verdict.ACCEPTED if accepted else Verdict.REFUSED,
-        before=before,
-        after=version.version if accepted else before,
-        previous=before,
-        words=words,
-        decision=decision,
-    )
+        who = f"version {version.version} ({version.algorithm})"
+        found = Finding(ok=False, words=f"{who} refused: it cannot be judged: {error.problem}")
+    number = DecisionLog(tracking, version.surface).next_number(version)
+    return Ruling.judged(number, version, asked, champion.version if champion else None, found)
 
 
-def keep(project: Project, tracking: Tracking, ruling: Ruling) -> Ruling:
+def keep(session: Session, ruling: Ruling) -> Ruling:
     """Keep a ruling with its version and as a page, then move the aliases; people are told of a refusal."""
-    page = render_decision(ruling)
+    page, tracking = render_decision(ruling), session.tracking
     version = tracking.version(ruling.surface, ruling.version)
     DecisionLog(tracking, ruling.surface).add(version, ruling, page)
-    write_whole(project.surface(ruling.surface).reports / "decisions" / f"{ruling.number:04d}.html", page)
+    write_whole(session.paths.reports / "decisions" / f"{ruling.number:04d}.html", page)
     carry_out(tracking, ruling)
     if ruling.verdict == Verdict.REFUSED:
-        notify(project, ruling.surface, f"version {ruling.version} was refused", ruling.summary)
+        notify(session.project, ruling.surface, f"version {ruling.version} was refused", ruling.summary)
     return ruling
 
 
-def _ground(project: Project, surface: str, own: SurfaceSettings) -> Ground:
-    paths = project.surface(surface)
-    settings = resolve_run(project, own, _PROFILE, [])
-    images = read_index(paths.prepared)
-    return Ground(paths, own, images, settings.evaluation, settings.seed, scratch_folder(project, surface))
+def _ground(session: Session) -> Ground:
+    settings = session.run_settings(_PROFILE, [])
+    images = read_index(session.paths.prepared)
+    scratch = scratch_folder(session.project, session.surface)
+    return Ground(session.paths, session.settings, images, settings.evaluation, settings.seed, scratch)
 
 
 def _contender(tracking: Tracking, version: ModelVersion) -> Contender:
@@ -95,23 +76,23 @@ def _contender(tracking: Tracking, version: ModelVersion) -> Contender:
     return Contender(version.version, version.algorithm, folder, seen, registered=registered)
 
 
-def _as_known(project: Project, tracking: Tracking, champion: ModelVersion) -> Contender:
+def _as_known(session: Session, champion: ModelVersion) -> Contender:
     try:
-        return _contender(tracking, champion)
+        return _contender(session.tracking, champion)
     except ModelError as error:
         # A champion whose files are lost must not keep a good candidate out.
-        return Contender(champion.version, champion.algorithm, project.state, lost=error.problem)
+        return Contender(champion.version, champion.algorithm, session.project.state, lost=error.problem)
 
 
-def _validation(project: Project, tracking: Tracking, version: ModelVersion) -> Finding:
+def _validation(session: Session, version: ModelVersion) -> Finding:
     """Find the verdict on the data that a version was trained on: its run's, its retrain's, or the present one."""
-    verdict = None
+    verdict, tracking = None, session.tracking
     for run_id in (version.run_id, tracking.parent(version.run_id) if version.run_id else None):
         if run_id and verdict is None:
             with suppress(ModelError, ValueError):
                 verdict = DataVerdict.model_validate_json(tracking.read_text(run_id, VERDICT))
-    if verdict is None and version.tags.get("data_version") == data_version(project, version.surface):
-        verdict = read_verdict(project, version.surface)
+    if verdict is None and version.tags.get("data_version") == data_version(session.project, version.surface):
+        verdict = read_verdict(session.project, version.surface)
     if verdict is None:
         return Finding(ok=False, words="nothing says that the data it was trained on passed validation")
     fine = f"{verdict.usable:,} of {verdict.images:,} images usable"

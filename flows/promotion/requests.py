@@ -3,12 +3,10 @@
 import logging
 
 from flows.promotion.decide import judge, keep
-from flows.runtime.locks import surface_lock
+from flows.runtime.session import Session, hold
 from pipelines.core.errors import CallError, ModelError
-from pipelines.core.paths import Project
-from pipelines.core.surface_settings import GateSettings, read_surface
 from pipelines.registry.aliases import carry_out, propose
-from pipelines.registry.decision import Asked, Ruling, Verdict, last_of, now
+from pipelines.registry.decision import Asked, Ruling, Verdict, last_of
 from pipelines.registry.decision_log import DecisionLog, rulings_of
 from pipelines.tracking.store import ModelVersion, Tracking
 
@@ -16,13 +14,7 @@ log = logging.getLogger(__name__)
 
 
 def decide_promotion(
-    project: Project,
-    tracking: Tracking,
-    surface: str,
-    number: int,
-    *,
-    dry_run: bool = False,
-    force_reason: str | None = None,
+    session: Session, number: int, *, dry_run: bool = False, force_reason: str | None = None
 ) -> Ruling:
     """Let the gate decide on a version, keep the decision, and move the aliases as it says.
 
@@ -34,21 +26,22 @@ def decide_promotion(
         CallError: where the version is champion already.
         ModelError: where there is no such version.
     """
-    with surface_lock(project, surface, "promote"):
+    surface, tracking = session.surface, session.tracking
+    with hold(session, "promote"):
         version = tracking.version(surface, number)
         if not dry_run:
-            finish_moves(tracking, surface)
-            _settle_champion(project, tracking, surface)
+            finish_moves(session)
+            _settle_champion(session)
         champion = tracking.champion(surface)
         if champion and champion.version == number:
             raise CallError(f"version {number} of '{surface}' is champion already", cure="name another with --version")
-        ruling = judge(project, tracking, version, champion, Asked.PROMOTE)
+        ruling = judge(session, version, champion, Asked.PROMOTE)
         if force_reason and not ruling.accepted:
-            ruling = ruling.model_copy(update={"after": number, "reason": force_reason})
-        return ruling if dry_run else keep(project, tracking, ruling)
+            ruling = ruling.forced(force_reason)
+        return ruling if dry_run else keep(session, ruling)
 
 
-def settle_requests(project: Project, tracking: Tracking, surface: str) -> list[Ruling]:
+def settle_requests(session: Session) -> list[Ruling]:
     """Do what is left to do: end moves that a killed process began, and decide on aliases that were set by hand.
 
     A `challenger` set by hand is a request. A `champion` moved by hand is gated afterwards, and kept with a warning or
@@ -58,34 +51,34 @@ def settle_requests(project: Project, tracking: Tracking, surface: str) -> list[
     Raises:
         BusyError: where another process changes the surface.
     """
-    with surface_lock(project, surface, "promote"):
-        if not tracking.versions(surface):
+    with hold(session, "promote"), session.tracking.remembering():
+        if not session.tracking.versions(session.surface):
             return []
-        finish_moves(tracking, surface)
-        found = (_settle_champion(project, tracking, surface), _settle_challenger(project, tracking, surface))
+        finish_moves(session)
+        found = (_settle_champion(session), _settle_challenger(session))
         return [ruling for ruling in found if ruling]
 
 
-def decide_proposal(project: Project, tracking: Tracking, version: ModelVersion, reason: str) -> Ruling | None:
+def decide_proposal(session: Session, version: ModelVersion, reason: str) -> Ruling | None:
     """Make a retrain's proposal challenger and decide on it, where promotion is automatic and not held.
 
     What was decided before is not decided again; None where the proposed version is champion already.
     """
-    with surface_lock(project, version.surface, "promote"):
-        known = last_of(DecisionLog(tracking, version.surface).read(), version.version)
+    with hold(session, "promote"):
+        known = last_of(DecisionLog(session.tracking, session.surface).read(), version.version)
         if known and known.verdict != Verdict.PROPOSED:
             return known
-        propose(tracking, version, reason)
-        return _settle_challenger(project, tracking, version.surface) or known
+        propose(session.tracking, version, reason)
+        return _settle_challenger(session) or known
 
 
-def find_proposed(tracking: Tracking, surface: str) -> int:
+def find_proposed(session: Session) -> int:
     """Find the version that `promote` decides on by itself: the challenger, else what a retrain proposed last.
 
     Raises:
         CallError: where there is none.
     """
-    versions = tracking.versions(surface)
+    surface, versions = session.surface, session.tracking.versions(session.surface)
     proposed = [v for v in versions if "challenger" in v.aliases] or [
         v for v in versions if "proposed_reason" in v.tags and "champion" not in v.aliases
     ]
@@ -97,8 +90,9 @@ def find_proposed(tracking: Tracking, surface: str) -> int:
     return proposed[0].version
 
 
-def finish_moves(tracking: Tracking, surface: str) -> None:
+def finish_moves(session: Session) -> None:
     """Move the aliases of a ruling whose process was ended in between."""
+    surface, tracking = session.surface, session.tracking
     decisions = DecisionLog(tracking, surface)
     ruling = decisions.unsettled()
     if ruling is None:
@@ -112,57 +106,39 @@ def finish_moves(tracking: Tracking, surface: str) -> None:
         decisions.settle(ruling)
 
 
-def _settle_champion(project: Project, tracking: Tracking, surface: str) -> Ruling | None:
+def _settle_champion(session: Session) -> Ruling | None:
     """Notice a champion that was moved by hand, and gate it afterwards against the one before it."""
+    surface, tracking = session.surface, session.tracking
     rulings = DecisionLog(tracking, surface).read()
     expected = rulings[-1].after if rulings else None
     named = tracking.aliases(surface).get("champion")
     if named == expected:
         return None
-    policy = read_surface(project, surface).policy.gate
     before = _find(tracking, surface, expected)
+    back = session.settings.policy.gate.on_alias_moved == "revert" and before is not None
     if named is None:
-        return _note_removal(project, tracking, rulings[-1], before, policy)
-    ruling = judge(project, tracking, tracking.version(surface, named), before, Asked.CHAMPION)
+        return _note_removal(session, rulings[-1], before, back=back)
+    ruling = judge(session, tracking.version(surface, named), before, Asked.CHAMPION)
     if not ruling.accepted:
-        back = policy.on_alias_moved == "revert" and before is not None
         what = f"version {expected} is put back" if back else "it stays in use all the same, because it was set by hand"
         log.warning("promote %s: %s; %s", surface, ruling.words, what)
-        ruling = ruling.model_copy(
-            update={
-                "after": expected if back else named,
-                "words": f"{ruling.words}; {what} (policy.gate.on_alias_moved)",
-            }
-        )
-    return keep(project, tracking, ruling)
+        ruling = ruling.moved_by_hand(expected if back else named, what)
+    return keep(session, ruling)
 
 
-def _note_removal(
-    project: Project, tracking: Tracking, last: Ruling, before: ModelVersion | None, policy: GateSettings
-) -> Ruling | None:
+def _note_removal(session: Session, last: Ruling, before: ModelVersion | None, *, back: bool) -> Ruling:
     """Put a champion back whose alias was taken away, or note that there is none."""
-    about = before or tracking.version(last.surface, last.version)
-    back = policy.on_alias_moved == "revert" and before is not None
+    about = before or session.tracking.version(last.surface, last.version)
     what = "it is put back" if back else "nothing is in use"
     log.warning("promote %s: the alias champion was taken away by hand; %s", last.surface, what)
-    ruling = Ruling(
-        number=DecisionLog(tracking, last.surface).next_number(about),
-        surface=last.surface,
-        version=about.version,
-        algorithm=about.algorithm,
-        time=now(),
-        asked=Asked.CHAMPION,
-        verdict=Verdict.NOTED,
-        before=last.after,
-        after=last.after if back else None,
-        previous=last.after if before else None,
-        words=f"the alias champion was taken away by hand; {what} (policy.gate.on_alias_moved)",
-    )
-    return keep(project, tracking, ruling)
+    number = DecisionLog(session.tracking, last.surface).next_number(about)
+    words = f"the alias champion was taken away by hand; {what} (policy.gate.on_alias_moved)"
+    return keep(session, Ruling.noted(number, about, last.after, back=back, gone=before is None, words=words))
 
 
-def _settle_challenger(project: Project, tracking: Tracking, surface: str) -> Ruling | None:
+def _settle_challenger(session: Session) -> Ruling | None:
     """Decide on the challenger: a request by hand at once, a retrain's proposal where it may be promoted."""
+    surface, tracking = session.surface, session.tracking
     named = tracking.aliases(surface).get("challenger")
     if named is None:
         return None
@@ -172,32 +148,20 @@ def _settle_challenger(project: Project, tracking: Tracking, surface: str) -> Ru
         return None
     rulings = rulings_of(version)
     is_proposal = "proposed_reason" in version.tags and (not rulings or rulings[-1].verdict == Verdict.PROPOSED)
-    waits = _why_it_waits(project, tracking, surface) if is_proposal else ""
+    waits = _why_it_waits(session) if is_proposal else ""
     if not waits:
         asked = Asked.RETRAIN if is_proposal else Asked.CHALLENGER
-        return keep(project, tracking, judge(project, tracking, version, champion, asked))
+        return keep(session, judge(session, version, champion, asked))
     if rulings:
         return None
-    before = champion.version if champion else None
-    ruling = Ruling(
-        number=DecisionLog(tracking, surface).next_number(version),
-        surface=surface,
-        version=version.version,
-        algorithm=version.algorithm,
-        time=now(),
-        asked=Asked.RETRAIN,
-        verdict=Verdict.PROPOSED,
-        before=before,
-        after=before,
-        words=f"version {version.version} ({version.algorithm}) is proposed and waits: {waits}",
-    )
-    return keep(project, tracking, ruling)
+    number = DecisionLog(tracking, surface).next_number(version)
+    return keep(session, Ruling.proposed(number, version, champion.version if champion else None, waits))
 
 
-def _why_it_waits(project: Project, tracking: Tracking, surface: str) -> str:
-    if not read_surface(project, surface).policy.gate.automatic:
+def _why_it_waits(session: Session) -> str:
+    if not session.settings.policy.gate.automatic:
         return "policy.gate.automatic is false"
-    return DecisionLog(tracking, surface).hold()
+    return DecisionLog(session.tracking, session.surface).hold()
 
 
 def _find(tracking: Tracking, surface: str, number: int | None) -> ModelVersion | None:

@@ -2,17 +2,15 @@
 
 from flows.promotion.decide import keep
 from flows.promotion.requests import finish_moves
-from flows.runtime.locks import surface_lock
+from flows.runtime.session import Session, hold
 from pipelines.core.errors import CallError, GateError
-from pipelines.core.paths import Project
 from pipelines.detector.checksums import TAG
 from pipelines.registry.checks import reproduce
-from pipelines.registry.decision import Asked, Ruling, Verdict, champions, now
+from pipelines.registry.decision import Ruling, champions
 from pipelines.registry.decision_log import DecisionLog
-from pipelines.tracking.store import Tracking
 
 
-def roll_back(project: Project, tracking: Tracking, surface: str, to: int | None = None, reason: str = "") -> Ruling:
+def roll_back(session: Session, to: int | None = None, reason: str = "") -> Ruling:
     """Return to the champion before, or to version `to`; repeated, further back along the decisions.
 
     The version must load and give its reference tiles' scores again. Retrains only propose from then on, until
@@ -23,11 +21,12 @@ def roll_back(project: Project, tracking: Tracking, surface: str, to: int | None
         CallError: where there is no champion to return to.
         GateError: where the version does not load or reproduce its reference tiles.
     """
-    with surface_lock(project, surface, "rollback"):
+    surface, tracking = session.surface, session.tracking
+    with hold(session, "rollback"):
         versions = {v.version: v for v in tracking.versions(surface)}
         if not versions:
             raise CallError(f"'{surface}' has no registered version", cure=f"knotwatch retrain {surface}")
-        finish_moves(tracking, surface)
+        finish_moves(session)
         decisions = DecisionLog(tracking, surface)
         named = tracking.aliases(surface).get("champion")
         earlier = [number for number in champions(decisions.read()) if number != named and number in versions]
@@ -40,28 +39,20 @@ def roll_back(project: Project, tracking: Tracking, surface: str, to: int | None
                 cure="name another version with --to; `knotwatch models` lists them",
             )
         kept_before = earlier[: earlier.index(target)] if target in earlier else earlier
-        ruling = Ruling(
-            number=decisions.next_number(version),
-            surface=surface,
-            version=target,
-            algorithm=version.algorithm,
-            time=now(),
-            asked=Asked.ROLLBACK,
-            verdict=Verdict.RETURNED,
-            before=named,
-            after=target,
-            previous=kept_before[-1] if kept_before else None,
-            words=f"returned to version {target} ({version.algorithm}), which {found.words}",
+        ruling = Ruling.returned(
+            *(decisions.next_number(version), version, named, kept_before[-1] if kept_before else None),
+            found=found.words,
             reason=reason,
         )
         # First the hold: a process that ends here leaves a champion that no schedule replaces.
         decisions.set_hold(f"held by the rollback from version {named} of {ruling.time:%d %B %Y, %H:%M UTC}")
-        return keep(project, tracking, ruling)
+        return keep(session, ruling)
 
 
-def release_hold(project: Project, tracking: Tracking, surface: str) -> str:
+def release_hold(session: Session) -> str:
     """Allow automatic promotion again, and return what had held it; empty where nothing did."""
-    with surface_lock(project, surface, "rollback"):
+    surface, tracking = session.surface, session.tracking
+    with hold(session, "rollback"):
         if not tracking.versions(surface):
             raise CallError(f"'{surface}' has no registered version", cure=f"knotwatch retrain {surface}")
         decisions = DecisionLog(tracking, surface)

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import psutil
 
+from flows.runtime.session import Session
 from pipelines.core.paths import Project
 from pipelines.tracking.orphans import end_orphans
-from pipelines.tracking.store import Tracking
 
 _PATIENCE = 10.0  # seconds that a server may take to end by itself
 
@@ -22,10 +22,11 @@ def scratch_folder(project: Project, surface: str) -> Path:
     return folder
 
 
-def clear_up(project: Project, tracking: Tracking, surface: str) -> None:
+def clear_up(session: Session) -> None:
     """Remove what a killed process left, and end its runs and servers. The surface's lock must be held."""
+    project, surface = session.project, session.surface
     shutil.rmtree(project.state / "scratch" / surface, ignore_errors=True)
-    end_orphans(tracking, surface)
+    end_orphans(session.tracking, surface)
     lost = find_lost_servers(project)
     for server in lost:
         log.info("%s: process %d, Prefect's server of a process that was killed, is ended", surface, server.pid)

@@ -2,6 +2,8 @@
 
 import logging
 import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -9,38 +11,66 @@ import pandas as pd
 
 from flows.runtime.disk import explain_by_disk
 from flows.runtime.leftovers import scratch_folder
+from flows.runtime.session import Session
 from flows.steps.job import Job, read_images
 from flows.steps.tasks import evaluate_task, register_task, report_task, train_task
 from flows.steps.unchanged import SUMMARY
 from pipelines.core.errors import KnotwatchError
-from pipelines.core.paths import Project
 from pipelines.core.progress import heed_interrupt
 from pipelines.core.results import Compared, Failure, Start, Verdict
 from pipelines.registry.register import log_types, log_version
 from pipelines.reports.comparison import compare, folder_size_mb
 from pipelines.tracking.data import ARTIFACT, IMAGES, VERDICT
 from pipelines.tracking.runs import Run
-from pipelines.tracking.store import Tracking
 
-
-def log_data(tracking: Tracking, run: Run, project: Project, job: Job) -> None:
-    """Put on a run what brings its data back, and which images it saw, by part and label."""
-    run.text(job.data.model_dump_json(indent=1), ARTIFACT)
-    images = read_images(project, job)
-    table = pd.DataFrame([{"path": i.path, "part": i.part.value, "label": i.label.value} for i in images])
-    run.text(table.to_json(orient="records", indent=0), IMAGES)
-    tracking.log_input(run, table, job.surface, job.data.version, "training")
+log = logging.getLogger(__name__)
 
 
 class Shared(NamedTuple):
     """What the steps of one run have in common; in its own folder `scratch`, what names types is learnt once."""
 
-    project: Project
-    tracking: Tracking
+    session: Session
     job: Job
     verdict: Verdict
     parent: Run
     scratch: Path
+
+
+@contextmanager
+def parent_run(session: Session, job: Job, verdict: Verdict, name: str, tags: Mapping[str, str]) -> Iterator[Shared]:
+    """Open the MLflow run that all of one flow run hangs below, and a folder that goes with it."""
+    with (
+        tempfile.TemporaryDirectory(dir=scratch_folder(session.project, job.surface)) as scratch,
+        session.tracking.run(job.surface, name, tags=tags) as parent,
+    ):
+        yield Shared(session, job, verdict, parent, Path(scratch))
+
+
+def log_data(shared: Shared, run: Run, job: Job) -> None:
+    """Put on a run what brings its data back, which images it saw, by part and label, and the verdict on them."""
+    run.text(job.data.model_dump_json(indent=1), ARTIFACT)
+    images = read_images(shared.session, job)
+    table = pd.DataFrame([{"path": i.path, "part": i.part.value, "label": i.label.value} for i in images])
+    run.text(table.to_json(orient="records", indent=0), IMAGES)
+    shared.session.tracking.log_input(run, table, job.surface, job.data.version, "training")
+    run.text(shared.verdict.model_dump_json(indent=1), VERDICT)
+
+
+def train_each(shared: Shared, known: Mapping[str, Compared]) -> tuple[list[Compared], list[Failure]]:
+    """Train the job's algorithms, but those that are `known`; one that fails loses the others nothing."""
+    job = shared.job
+    models: list[Compared] = []
+    failed: list[Failure] = []
+    for algorithm in job.settings.algorithms:
+        if algorithm in known:
+            log.info("retrain %s: %s version %s is as wanted", job.surface, algorithm, known[algorithm].version)
+            models.append(known[algorithm])
+            continue
+        try:
+            models.append(train_algorithm(shared, algorithm))
+        except Exception as error:
+            failed.append(describe_failure(algorithm, error))
+    return models, failed
 
 
 def train_algorithm(shared: Shared, algorithm: str, start: Start | None = None) -> Compared:
@@ -48,23 +78,22 @@ def train_algorithm(shared: Shared, algorithm: str, start: Start | None = None) 
 
     Nothing but the run's and the version's own files is left, also where it fails or is stopped.
     """
-    project, tracking, job, verdict, parent, shared_files = shared
+    session, job, verdict, parent, shared_files = shared
     tags = job.tags(algorithm)
     with (
-        tempfile.TemporaryDirectory(dir=scratch_folder(project, job.surface)) as scratch,
-        tracking.run(job.surface, algorithm, parent=parent.id, tags=tags) as run,
+        tempfile.TemporaryDirectory(dir=scratch_folder(session.project, job.surface)) as scratch,
+        session.tracking.run(job.surface, algorithm, parent=parent.id, tags=tags) as run,
     ):
         maps = Path(scratch) / "maps"
-        log_data(tracking, run, project, job)
-        run.text(verdict.model_dump_json(indent=1), VERDICT)
-        trained = train_task(project, job, algorithm, Path(scratch) / "model", start)
-        candidate = evaluate_task(project, job, trained, maps, shared_files)
+        log_data(shared, run, job)
+        trained = train_task(session, job, algorithm, Path(scratch) / "model", start)
+        candidate = evaluate_task(session, job, trained, maps, shared_files)
         log_version(run, candidate.trained, candidate.info, candidate.selection, candidate.evaluation, job.settings)
         if candidate.types:
             log_types(run, candidate.types)
-        version = None if job.trial else register_task(project, job, tracking, run, candidate)
+        version = None if job.trial else register_task(session, job, run, candidate)
         number = version.version if version else None
-        report_task(project, job, run, verdict, candidate, maps, number)
+        report_task(session, job, run, verdict, candidate, maps, number)
         found = compare(
             run_id=run.id,
             version=number,
@@ -77,9 +106,6 @@ def train_algorithm(shared: Shared, algorithm: str, start: Start | None = None) 
         run.metrics({"folder_mb": found.folder_mb})
         run.text(found.model_dump_json(indent=1), SUMMARY)
     return found
-
-
-log = logging.getLogger(__name__)
 
 
 def describe_failure(algorithm: str, error: Exception) -> Failure:

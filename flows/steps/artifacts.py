@@ -5,10 +5,9 @@ from collections.abc import Sequence
 from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
 
 from flows.runtime.environment import running_servers
+from flows.runtime.session import Session
 from flows.steps.results import RetrainResult
-from pipelines.core.paths import Project
 from pipelines.core.results import Quarantined, Verdict
-from pipelines.tracking.store import Tracking
 
 _SHOWN = 50
 
@@ -27,7 +26,7 @@ def publish_verdict(surface: str, verdict: Verdict) -> None:
     create_markdown_artifact("\n\n".join(lines), key=f"validation-{surface}", description="Great Expectations' verdict")
 
 
-def publish_result(project: Project, result: RetrainResult, tracking: Tracking) -> None:
+def publish_result(session: Session, result: RetrainResult) -> None:
     """Show the algorithms side by side, the proposal, and the way to their MLflow pages."""
     rows = [
         {
@@ -47,7 +46,7 @@ def publish_result(project: Project, result: RetrainResult, tracking: Tracking) 
     if result.decision:
         said.append(_plain(result.decision.summary))
     create_table_artifact(rows, key=f"models-{result.surface}", description="; ".join(said))
-    running = running_servers(project)
+    tracking, running = session.tracking, running_servers(session.project)
     server = tracking.uri if tracking.uri.startswith("http") else running["mlflow"] if running else None
     for model in result.models:
         if server:

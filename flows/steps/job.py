@@ -3,15 +3,15 @@
 from prefect import runtime
 from pydantic import Field
 
-from pipelines.core.paths import Project
+from flows.runtime.session import Session
 from pipelines.core.records import Part, Record
 from pipelines.core.results import Evaluation, Selection, Trained, TypeFigures
-from pipelines.core.surface_settings import SurfaceSettings, read_surface
+from pipelines.core.surface_settings import SurfaceSettings
 from pipelines.data.prepared import PreparedImage, read_index
 from pipelines.data.versions import DataVersion
 from pipelines.detector.version import VersionInfo
 from pipelines.training.fingerprint import fingerprints, git_commit
-from pipelines.training.run_settings import RunSettings, resolve_run
+from pipelines.training.run_settings import RunSettings
 from pipelines.training.transfer.shots import relabel
 
 
@@ -54,9 +54,9 @@ class Job(Record):
         return {name: value for name, value in tags.items() if value}
 
 
-def read_images(project: Project, job: Job) -> list[PreparedImage]:
+def read_images(session: Session, job: Job) -> list[PreparedImage]:
     """Read the surface's prepared images, those that the job uses, each as of the part that it has in the job."""
-    images = read_index(project.surface(job.surface).prepared)
+    images = read_index(session.paths.prepared)
     return images if job.parts is None else relabel(images, job.parts)
 
 
@@ -70,19 +70,16 @@ class Candidate(Record):
     types: TypeFigures | None = None
 
 
-def resolve_job(
-    project: Project, surface: str, profile: str, assignments: list[str], trial: str | None, data: DataVersion
-) -> Job:
+def resolve_job(session: Session, profile: str, assignments: list[str], trial: str | None, data: DataVersion) -> Job:
     """Resolve settings and fingerprint for the data that is there."""
-    own = read_surface(project, surface)
-    settings = resolve_run(project, own, profile, assignments)
+    settings = session.run_settings(profile, assignments)
     return Job(
-        surface=surface,
+        surface=session.surface,
         profile=profile,
         trial=trial,
         settings=settings,
-        own=own,
+        own=session.settings,
         data=data,
-        fingerprints=fingerprints(data.version, settings, own.policy),
-        commit=git_commit(project.root),
+        fingerprints=fingerprints(data.version, settings, session.settings.policy),
+        commit=git_commit(session.project.root),
     )

@@ -1,35 +1,15 @@
-"""How a change of a surface begins, once it is locked: what was left is ended, and the data are brought up to date."""
-
-from typing import NamedTuple
+"""What a change of a surface begins with, once it is locked: nothing that was left over stands in its way."""
 
 from flows.promotion.requests import settle_requests
-from flows.runtime.data_stages import refuse_bad
 from flows.runtime.leftovers import clear_up
-from flows.steps.tasks import preprocess_task, validate_task
-from pipelines.core.paths import Project
-from pipelines.core.results import Verdict
-from pipelines.data.versions import DataVersion
-from pipelines.tracking.store import Tracking
+from flows.runtime.session import Session
 
 
-class Opened(NamedTuple):
-    """A surface that is ready to be trained on."""
-
-    tracking: Tracking
-    verdict: Verdict
-    data: DataVersion
+def end_leftovers(session: Session) -> None:
+    """Remove what a killed process left of this surface, once a session."""
+    session.once(end_leftovers, lambda: clear_up(session))
 
 
-def open_surface(project: Project, surface: str) -> Opened:
-    """Clear up after killed runs, validate, preprocess, and answer what was asked by alias meanwhile.
-
-    Raises:
-        GateError: where validation stops the run.
-    """
-    tracking = Tracking(project)
-    clear_up(project, tracking, surface)
-    verdict = validate_task(project, surface)
-    refuse_bad(verdict, surface)
-    data = preprocess_task(project, surface)
-    settle_requests(project, tracking, surface)
-    return Opened(tracking, verdict, data)
+def answer_requests(session: Session) -> None:
+    """Decide on aliases that were set by hand, and end moves that were begun, once a session; the data are current."""
+    session.once(answer_requests, lambda: settle_requests(session))

@@ -9,10 +9,10 @@ from prefect import State, task
 
 from flows.promotion.requests import decide_proposal
 from flows.runtime.data_stages import run_preprocess, run_validate
+from flows.runtime.session import Session
 from flows.steps import artifacts
 from flows.steps.job import Candidate, Job, read_images
 from pipelines.core.errors import KnotwatchError
-from pipelines.core.paths import Project
 from pipelines.core.records import TYPES, Part
 from pipelines.core.results import Start, Trained, Verdict
 from pipelines.data.prepared import PreparedImage, read_index, read_region
@@ -26,7 +26,7 @@ from pipelines.reports.comparison import Comparison, write_comparison
 from pipelines.reports.model_card import model_card
 from pipelines.reports.run_page import describe_run, write_pages
 from pipelines.tracking.runs import Run
-from pipelines.tracking.store import ModelVersion, Tracking
+from pipelines.tracking.store import ModelVersion
 from pipelines.training.calibrate import calibrate
 from pipelines.training.evaluate import evaluate
 from pipelines.training.memory import reset_peak
@@ -55,26 +55,26 @@ def _may_pass(_task: object, _run: object, state: State[object]) -> bool:
 _RETRY: Any = {"retries": 1, "retry_delay_seconds": 5, "retry_condition_fn": _may_pass}
 
 
-@task(name="validate", task_run_name="validate {surface}", **_RETRY)
-def validate_task(project: Project, surface: str) -> Verdict:
-    verdict = run_validate(project, surface)
-    artifacts.publish_verdict(surface, verdict)
+@task(name="validate", task_run_name="validate {session.surface}", **_RETRY)
+def validate_task(session: Session) -> Verdict:
+    verdict = run_validate(session.project, session.surface)
+    artifacts.publish_verdict(session.surface, verdict)
     return verdict
 
 
-@task(name="preprocess", task_run_name="preprocess {surface}", **_RETRY)
-def preprocess_task(project: Project, surface: str) -> DataVersion:
-    return run_preprocess(project, surface)
+@task(name="preprocess", task_run_name="preprocess {session.surface}", **_RETRY)
+def preprocess_task(session: Session) -> DataVersion:
+    return run_preprocess(session.project, session.surface)
 
 
 @task(name="train", task_run_name="train {algorithm}")
-def train_task(project: Project, job: Job, algorithm: str, folder: Path, start: Start | None = None) -> Trained:
+def train_task(session: Session, job: Job, algorithm: str, folder: Path, start: Start | None = None) -> Trained:
     """Fit one algorithm; the peak memory that is measured is of this fit alone, where the system counts it anew."""
-    images = read_images(project, job)
+    images = read_images(session, job)
     if start is None or start.checked:
         _log_cost(algorithm, images, job.settings, start)
     reset_peak()
-    return train(algorithm, project.surface(job.surface).prepared, images, job.settings, folder, start)
+    return train(algorithm, session.paths.prepared, images, job.settings, folder, start)
 
 
 def _log_cost(algorithm: str, images: list[PreparedImage], settings: RunSettings, start: Start | None) -> None:
@@ -91,13 +91,13 @@ def _log_cost(algorithm: str, images: list[PreparedImage], settings: RunSettings
 
 
 @task(name="evaluate", task_run_name="evaluate {trained.algorithm}")
-def evaluate_task(project: Project, job: Job, trained: Trained, maps: Path, types: Path | None = None) -> Candidate:
+def evaluate_task(session: Session, job: Job, trained: Trained, maps: Path, types: Path | None = None) -> Candidate:
     """Calibrate a fitted network, score the select and the test part; the test's region maps stay in `maps`.
 
     What may be registered also names types of defects, by what is learnt in `types` once for all of a run's algorithms.
     """
-    prepared = project.surface(job.surface).prepared
-    images = read_images(project, job)
+    prepared = session.paths.prepared
+    images = read_images(session, job)
     score = job.settings.of(trained.algorithm).score
     info = calibrate(trained, prepared, images, job.surface, job.own, score, job.data.version)
     detector = Detector(Path(trained.folder))
@@ -112,7 +112,7 @@ def evaluate_task(project: Project, job: Job, trained: Trained, maps: Path, type
 
 @task(name="report", task_run_name="report {candidate.info.algorithm}")
 def report_task(
-    project: Project, job: Job, run: Run, verdict: Verdict, candidate: Candidate, maps: Path, version: int | None
+    session: Session, job: Job, run: Run, verdict: Verdict, candidate: Candidate, maps: Path, version: int | None
 ) -> Path:
     """Write the pages of a run, put them on its MLflow run, and return the page."""
     info = candidate.info
@@ -131,7 +131,7 @@ def report_task(
         types=candidate.types,
     )
     folder = write_pages(
-        project.surface(job.surface),
+        session.paths,
         run.id,
         page,
         info.pixel_threshold.threshold,
@@ -143,14 +143,14 @@ def report_task(
 
 
 @task(name="register", task_run_name="register {candidate.info.algorithm}", **_RETRY)
-def register_task(project: Project, job: Job, tracking: Tracking, run: Run, candidate: Candidate) -> ModelVersion:
+def register_task(session: Session, job: Job, run: Run, candidate: Candidate) -> ModelVersion:
     """Register a candidate, and see that the registered version gives its scores again."""
-    template = project.root / "mlflow/model_card.md.j2"
+    template = session.project.root / "mlflow/model_card.md.j2"
     trained, info = candidate.trained, candidate.info
     said = (candidate.selection, candidate.evaluation, job.profile, job.commit, candidate.types)
     card = model_card(template, info, trained, *said)
-    version = register(tracking, run, Path(trained.folder), info, job.tags(trained.algorithm), card)
-    paths = project.surface(job.surface)
+    version = register(session.tracking, run, Path(trained.folder), info, job.tags(trained.algorithm), card)
+    paths = session.paths
     images = read_index(paths.prepared)[:_REPRODUCED]
     detector = Detector(Path(trained.folder))
     regions = [read_region(paths.prepared, image) for image in images]
@@ -160,15 +160,15 @@ def register_task(project: Project, job: Job, tracking: Tracking, run: Run, cand
 
 
 @task(name="compare", task_run_name="compare {page.surface}")
-def compare_task(project: Project, run: Run, page: Comparison) -> Path:
+def compare_task(session: Session, run: Run, page: Comparison) -> Path:
     """Write the page of a retrain, put it on the parent run, and return it."""
-    folder = project.surface(page.surface).reports / run.id
+    folder = session.paths.reports / run.id
     path = write_comparison(page, folder / "index.html")
     run.files(folder)
     return path
 
 
 @task(name="decide", task_run_name="decide {version.surface}", **_RETRY)
-def decide_task(project: Project, tracking: Tracking, version: ModelVersion, reason: str) -> Ruling | None:
+def decide_task(session: Session, version: ModelVersion, reason: str) -> Ruling | None:
     """Propose a version, and let the gate decide on it where that is automatic."""
-    return decide_proposal(project, tracking, version, reason)
+    return decide_proposal(session, version, reason)

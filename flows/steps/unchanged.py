@@ -2,29 +2,52 @@
 
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from flows.runtime.data_stages import read_verdict
+from flows.runtime.session import Session
 from flows.steps.results import Champion, ModelResult, Proposed, RetrainResult, ValidationCounts
 from pipelines.core.errors import ModelError
-from pipelines.core.paths import Project
 from pipelines.core.results import Compared
 from pipelines.registry.decision import last_of
 from pipelines.registry.decision_log import DecisionLog
-from pipelines.tracking.store import Tracking
 from pipelines.training.propose import choose_proposal
 
 SUMMARY = "summary.json"
 
 
-def find_registered(tracking: Tracking, surface: str, fingerprints: Mapping[str, str]) -> dict[str, Compared]:
+@dataclass(frozen=True)
+class Known:
+    """What need not be trained: an algorithm's version that is as wanted; `result` where nothing is left to do."""
+
+    models: Mapping[str, Compared] = field(default_factory=dict)
+    result: RetrainResult | None = None
+
+
+def find_known(session: Session, data_version: str, fingerprints: Mapping[str, str]) -> Known:
+    """Find what is registered with these fingerprints already; a command and its flow ask the registry once.
+
+    Where nothing was decided on the proposed version there is something left to do: the retrain ended before.
+    """
+
+    def find() -> Known:
+        with session.tracking.remembering():
+            models = _find_registered(session, fingerprints)
+            return Known(models, _find_unchanged(session, data_version, fingerprints, models))
+
+    return session.once((find_known, data_version, frozenset(fingerprints.items())), find)
+
+
+def _find_registered(session: Session, fingerprints: Mapping[str, str]) -> dict[str, Compared]:
     """Find, of each algorithm, the newest version of the wanted fingerprint, with its figures.
 
     A trial does not count, nor a version whose run failed or lost its summary.
     """
     wanted = {mark: algorithm for algorithm, mark in fingerprints.items()}
+    tracking = session.tracking
     found: dict[str, Compared] = {}
-    for version in tracking.versions(surface):
+    for version in tracking.versions(session.surface):
         algorithm = wanted.get(version.tags.get("fingerprint", ""))
         if algorithm is None or algorithm in found or not tracking.is_finished(version.run_id):
             continue
@@ -33,25 +56,21 @@ def find_registered(tracking: Tracking, surface: str, fingerprints: Mapping[str,
     return found
 
 
-def find_unchanged(
-    project: Project, tracking: Tracking, surface: str, data_version: str, fingerprints: Mapping[str, str]
+def _find_unchanged(
+    session: Session, data_version: str, fingerprints: Mapping[str, str], found: Mapping[str, Compared]
 ) -> RetrainResult | None:
-    """Return what the last retrain with these fingerprints came to, or None where a part of it is missing.
-
-    Where nothing was decided on the proposed version there is something left to do: the retrain ended before.
-    """
-    found = find_registered(tracking, surface, fingerprints)
+    """Return what the last retrain with these fingerprints came to, or None where a part of it is missing."""
     if len(found) < len(fingerprints):
         return None
     models = [found[algorithm] for algorithm in fingerprints]
-    proposed, champion = propose_among(models), tracking.champion(surface)
+    proposed, champion = propose_among(models), session.tracking.champion(session.surface)
     number = proposed.version if proposed else None
-    ruling = last_of(DecisionLog(tracking, surface).read(), number) if number else None
+    ruling = last_of(DecisionLog(session.tracking, session.surface).read(), number) if number else None
     if ruling is None and (champion is None or champion.version != number):
         return None
-    verdict = read_verdict(project, surface)
+    verdict = read_verdict(session.project, session.surface)
     return RetrainResult(
-        surface=surface,
+        surface=session.surface,
         data_version=data_version,
         skipped=True,
         validation=ValidationCounts(images=verdict.images, quarantined=len(verdict.quarantined)),
@@ -59,7 +78,7 @@ def find_unchanged(
         proposed=proposed,
         decision=ruling,
         champion=Champion.of(champion),
-        report=_find_report(project, tracking, surface, models),
+        report=_find_report(session, models),
     )
 
 
@@ -72,12 +91,10 @@ def propose_among(models: list[Compared]) -> Proposed | None:
     return Proposed(algorithm=chosen.algorithm, version=version, reason=chosen.reason)
 
 
-def _find_report(project: Project, tracking: Tracking, surface: str, models: list[Compared]) -> str | None:
+def _find_report(session: Session, models: list[Compared]) -> str | None:
     """Find the page that compares them: that of the retrain which trained the newest."""
     newest = max(models, key=lambda model: model.version or 0)
-    reports = project.surface(surface).reports
-    pages: list[Path] = [
-        reports / run_id / "index.html" for run_id in (tracking.parent(newest.run_id), newest.run_id) if run_id
-    ]
+    runs = (session.tracking.parent(newest.run_id), newest.run_id)
+    pages: list[Path] = [session.paths.reports / run_id / "index.html" for run_id in runs if run_id]
     page = next((page for page in pages if page.is_file()), None)
-    return str(page.relative_to(project.root)) if page else None
+    return str(page.relative_to(session.project.root)) if page else None

@@ -6,18 +6,16 @@ from pathlib import Path
 from flows.dataset.surface import update_surface
 from flows.operations.notify import list_files, notify
 from flows.runtime.data_stages import read_verdict
+from flows.runtime.session import Session
 from flows.watching.results import SourceLook
 from flows.watching.state import WatchState
 from pipelines.core.errors import GateError, SourceError
 from pipelines.core.paths import Project
 from pipelines.core.records import Layout
-from pipelines.core.surface_settings import SurfaceSettings
 from pipelines.data.intake import look_at_source
 
 
-def take_in_news(
-    project: Project, surface: str, own: SurfaceSettings, state: WatchState, *, at_once: bool
-) -> tuple[WatchState, SourceLook | None]:
+def take_in_news(session: Session, state: WatchState, *, at_once: bool) -> tuple[WatchState, SourceLook | None]:
     """Take in what is new at the source, when it is time to look there; None where it is not.
 
     What was seen there before is left alone, so that an old data version that was checked out stays.
@@ -26,6 +24,7 @@ def take_in_news(
     Raises:
         BusyError: where another process changes the surface; the next look sees the same again.
     """
+    project, surface, own = session.project, session.surface, session.settings
     now = time.time()
     due = at_once or now - state.looked >= 60 * own.policy.watch.source_minutes
     if own.source.layout == Layout.PROCEDURAL or not due:

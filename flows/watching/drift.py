@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from flows.operations.notify import notify
+from flows.runtime.session import Session
 from flows.watching.state import WatchState, write_state
 from pipelines.core.paths import Project, SurfacePaths
 from pipelines.core.surface_settings import WatchSettings
@@ -14,26 +15,26 @@ from pipelines.detector.version import Calibration, read_calibration
 from pipelines.inspection.drift import Drift, find_drift
 from pipelines.inspection.history import list_batches, read_batch
 from pipelines.inspection.review_sample import set_aside
-from pipelines.tracking.store import ModelVersion, Tracking
+from pipelines.tracking.store import ModelVersion
 
 EVENT = "knotwatch.drift"
 _RECENT = 200  # photographs that show a change which is too small for one batch
 
 
 def look_for_drift(
-    project: Project, tracking: Tracking, champion: ModelVersion, settings: WatchSettings, state: WatchState
+    session: Session, champion: ModelVersion, state: WatchState
 ) -> tuple[WatchState, list[Drift], list[Path]]:
     """Look at the batches that came since the last look; return what is remembered, each look, and what to review.
 
     Each batch is looked at once, also where a look is killed: what was seen is written down after it was told.
     Drift that goes on is neither told again nor set aside again until it ends or changes.
     """
-    paths = project.surface(champion.surface)
+    paths, settings = session.paths, session.settings.policy.watch
     if state.version != champion.version:
         fresh = {"version": champion.version, "looks": 0, "calm_ns": state.seen_ns, "drift": None, "noticed": None}
         state = state.model_copy(update=fresh)
     files = _new_files(paths.history, state.seen_ns)
-    reference = read_calibration(tracking.folder(champion.surface, champion.version)) if files else None
+    reference = read_calibration(session.tracking.folder(champion.surface, champion.version)) if files else None
     if reference is None or not reference.measures:
         return state, [], []
     looks: list[Drift] = []
@@ -45,9 +46,9 @@ def look_for_drift(
             found = find_drift(champion.surface, reference, batch, state.looks + 1, settings, recent)
             looks.append(found)
             if found.kind is not None and found.kind != state.drift:
-                folders += _tell(project, found, reference, batch, settings)
+                folders += _tell(session.project, found, reference, batch, settings)
             state = _remember(state, found)
-        write_state(project, champion.surface, state)
+        write_state(session.project, champion.surface, state)
     return state, looks, folders
 
 

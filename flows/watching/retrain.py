@@ -4,14 +4,12 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
+from flows.runtime.session import Session
 from flows.watching.results import Retraining
 from flows.watching.state import WatchState, write_state
 from pipelines.core.errors import BusyError
-from pipelines.core.paths import Project
 from pipelines.core.progress import interrupts_first
-from pipelines.core.surface_settings import WatchSettings
 from pipelines.data.versions import data_version
-from pipelines.tracking.store import ModelVersion, Tracking
 
 _TRIES = 3  # one that is killed each time, for want of memory, must not begin each minute for ever
 
@@ -21,22 +19,15 @@ Train = Callable[[str, str], dict[str, Any]]
 log = logging.getLogger(__name__)
 
 
-def retrain_once(
-    project: Project,
-    tracking: Tracking,
-    champion: ModelVersion,
-    settings: WatchSettings,
-    state: WatchState,
-    train: Train,
-) -> tuple[Retraining | None, list[str]]:
+def retrain_once(session: Session, state: WatchState, train: Train) -> tuple[Retraining | None, list[str]]:
     """Retrain by `train` where there is new data and the policy allows it; else say what is missing.
 
     Each data version is trained on once, however many reasons there are: a retrain that failed was told, and would
     fail again. One that was killed begins again.
     """
-    surface = champion.surface
+    project, surface, settings = session.project, session.surface, session.settings.policy.watch
     version = data_version(project, surface)
-    if version is None or not _is_new(tracking, surface, version, state):
+    if version is None or not _is_new(session, version, state):
         nothing = "no photograph was reviewed or added since, so there is nothing to retrain on"
         return None, [nothing] if state.noticed and settings.retrain_on_drift else []
     drifted = settings.retrain_on_drift and state.noticed is not None
@@ -55,11 +46,12 @@ def retrain_once(
     return retrained, []
 
 
-def _is_new(tracking: Tracking, surface: str, version: str, state: WatchState) -> bool:
+def _is_new(session: Session, version: str, state: WatchState) -> bool:
     if version == state.trying:
         # It was killed, maybe after some of its algorithms were registered.
         return state.tries < _TRIES
-    return version != state.tried and version not in {v.tags.get("data_version") for v in tracking.versions(surface)}
+    trained = {v.tags.get("data_version") for v in session.tracking.versions(session.surface)}
+    return version != state.tried and version not in trained
 
 
 def _retrain(train: Train, surface: str, profile: str, version: str, reason: str) -> Retraining:

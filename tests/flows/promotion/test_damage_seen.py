@@ -7,6 +7,7 @@ import pytest
 
 from flows.operations.doctor import examine
 from flows.promotion.requests import decide_promotion
+from flows.runtime.session import look_at
 from pipelines.core.paths import Project
 from pipelines.tracking.store import Tracking
 from tests import tiny_version as tiny
@@ -50,7 +51,7 @@ def test_doctor_and_the_gate_call_a_damaged_version_damaged(
 ) -> None:
     candidate = plant(project, tracking, equal)
     attack(tracking.folder(SURFACE, candidate))
-    ruling = decide_promotion(project, tracking, SURFACE, candidate, dry_run=True)
+    ruling = decide_promotion(look_at(SURFACE), candidate, dry_run=True)
     assert not ruling.accepted
     assert said in ruling.words
     (before,) = (check for check in examine(project) if check.name == "champions")

@@ -11,6 +11,7 @@ import yaml
 from flows.promotion.lineage import find_seers
 from flows.promotion.requests import decide_promotion, decide_proposal, settle_requests
 from flows.promotion.rollback import release_hold, roll_back
+from flows.runtime.session import look_at
 from pipelines.core.errors import CallError, GateError
 from pipelines.core.paths import Project
 from pipelines.core.records import Label, Part
@@ -76,7 +77,7 @@ def test_planted_candidates_are_refused_each_for_its_own_reason(project: Project
         "coordinates": plant(project, tracking, elsewhere),
     }
     for number, (reason, version) in enumerate(planted.items(), 2):
-        ruling = decide_promotion(project, tracking, SURFACE, version)
+        ruling = decide_promotion(look_at(SURFACE), version)
         assert (ruling.accepted, ruling.after, ruling.number) == (False, 1, number), ruling.words
         assert reason in names(ruling), ruling.words
         # What is bright is no defect, and at no threshold.
@@ -94,7 +95,7 @@ def test_planted_candidates_are_refused_each_for_its_own_reason(project: Project
 def test_synthetic_anomalies_tell_recall_where_labelled_ones_are_too_few(project: Project, tracking: Tracking) -> None:
     set_gate(project, least_anomalies=17)
     for change, accepted in ((silent, False), (equal, True)):
-        ruling = decide_promotion(project, tracking, SURFACE, plant(project, tracking, change), dry_run=True)
+        ruling = decide_promotion(look_at(SURFACE), plant(project, tracking, change), dry_run=True)
         assert (ruling.accepted, names(ruling)) == (accepted, [] if accepted else ["recall"])
         assert ruling.decision is not None
         assert ruling.decision.facts.images.defective == 16
@@ -108,13 +109,13 @@ def test_a_refused_one_needs_force_and_a_reason_and_a_better_one_is_accepted(
     # One multiplication is all that the ignorant network does.
     set_gate(project, max_latency_ratio=1000)
     bad, good = plant(project, tracking, ignorant), plant(project, tracking, equal)
-    seen = decide_promotion(project, tracking, SURFACE, bad, dry_run=True)
+    seen = decide_promotion(look_at(SURFACE), bad, dry_run=True)
     assert not seen.accepted
     assert len(DecisionLog(tracking, SURFACE).read()) == 1, "a dry run kept something"
-    forced = decide_promotion(project, tracking, SURFACE, bad, force_reason="a trial on line 3")
+    forced = decide_promotion(look_at(SURFACE), bad, force_reason="a trial on line 3")
     assert (forced.accepted, forced.moved, forced.reason) == (False, True, "a trial on line 3")
     assert tracking.aliases(SURFACE) == {"champion": bad, "previous": 1}
-    better = decide_promotion(project, tracking, SURFACE, good)
+    better = decide_promotion(look_at(SURFACE), good)
     assert better.accepted, better.words
     assert better.decision is not None
     assert better.decision.facts.comparison is not None
@@ -122,7 +123,7 @@ def test_a_refused_one_needs_force_and_a_reason_and_a_better_one_is_accepted(
     assert better.decision.facts.comparison.image_auroc.value > 0
     assert tracking.aliases(SURFACE) == {"champion": good, "previous": bad}
     with pytest.raises(CallError, match="champion already"):
-        decide_promotion(project, tracking, SURFACE, good)
+        decide_promotion(look_at(SURFACE), good)
 
 
 def test_a_challenger_set_by_hand_is_decided_and_nothing_twice(
@@ -131,67 +132,67 @@ def test_a_challenger_set_by_hand_is_decided_and_nothing_twice(
     told: list[tuple[Any, ...]] = []
     monkeypatch.setattr("flows.promotion.decide.notify", lambda *words: told.append(words[1:]))
     bad, good = plant(project, tracking, alarming), plant(project, tracking, equal)
-    assert settle_requests(project, tracking, SURFACE) == []
+    assert settle_requests(look_at(SURFACE)) == []
     by_hand(tracking, "challenger", bad)
-    (refused,) = settle_requests(project, tracking, SURFACE)
+    (refused,) = settle_requests(look_at(SURFACE))
     assert (refused.asked, refused.accepted, names(refused)) == (Asked.CHALLENGER, False, ["false_alarms"])
     assert tracking.aliases(SURFACE) == {"champion": 1}, "a request that was answered is open still"
     assert told == [(SURFACE, f"version {bad} was refused", refused.summary)]
     by_hand(tracking, "challenger", good)
-    (accepted,) = settle_requests(project, tracking, SURFACE)
+    (accepted,) = settle_requests(look_at(SURFACE))
     assert (accepted.accepted, tracking.aliases(SURFACE)) == (True, {"champion": good, "previous": 1})
     assert len(told) == 1
-    assert settle_requests(project, tracking, SURFACE) == []
+    assert settle_requests(look_at(SURFACE)) == []
 
 
 def test_a_champion_moved_by_hand_is_kept_with_a_warning_or_put_back(project: Project, tracking: Tracking) -> None:
     bad = plant(project, tracking, alarming)
     by_hand(tracking, "champion", bad)
-    (kept,) = settle_requests(project, tracking, SURFACE)
+    (kept,) = settle_requests(look_at(SURFACE))
     assert (kept.asked, kept.accepted, kept.before, kept.after) == (Asked.CHAMPION, False, 1, bad)
     assert "set by hand" in kept.words
     assert tracking.aliases(SURFACE) == {"champion": bad, "previous": 1}
-    roll_back(project, tracking, SURFACE)
+    roll_back(look_at(SURFACE))
     set_gate(project, on_alias_moved="revert")
     by_hand(tracking, "champion", bad)
-    (back,) = settle_requests(project, tracking, SURFACE)
+    (back,) = settle_requests(look_at(SURFACE))
     assert (back.accepted, back.before, back.after) == (False, 1, 1)
     assert tracking.aliases(SURFACE)["champion"] == 1
     mlflow.MlflowClient(tracking.uri).delete_registered_model_alias(SURFACE, "champion")
-    (noted,) = settle_requests(project, tracking, SURFACE)
+    (noted,) = settle_requests(look_at(SURFACE))
     assert (noted.verdict, tracking.aliases(SURFACE)["champion"]) == (Verdict.NOTED, 1)
-    assert settle_requests(project, tracking, SURFACE) == []
+    assert settle_requests(look_at(SURFACE)) == []
 
 
 def test_rollback_goes_further_back_each_time_and_holds_until_released(project: Project, tracking: Tracking) -> None:
     second, third, recipe = (plant(project, tracking, equal) for _ in range(3))
     for version in (second, third):
-        assert decide_promotion(project, tracking, SURFACE, version).accepted
-    first = roll_back(project, tracking, SURFACE, reason="misses on pine")
+        assert decide_promotion(look_at(SURFACE), version).accepted
+    first = roll_back(look_at(SURFACE), reason="misses on pine")
     assert (first.before, first.after, first.reason) == (third, second, "misses on pine")
     assert tracking.aliases(SURFACE) == {"champion": second, "previous": 1}
-    assert roll_back(project, tracking, SURFACE).after == 1
+    assert roll_back(look_at(SURFACE)).after == 1
     assert tracking.aliases(SURFACE) == {"champion": 1}
     with pytest.raises(CallError, match="no earlier champion"):
-        roll_back(project, tracking, SURFACE)
-    waiting = decide_proposal(project, tracking, tracking.version(SURFACE, recipe), "the bad recipe")
+        roll_back(look_at(SURFACE))
+    waiting = decide_proposal(look_at(SURFACE), tracking.version(SURFACE, recipe), "the bad recipe")
     assert waiting is not None
     assert (waiting.verdict, "held by the rollback" in waiting.words) == (Verdict.PROPOSED, True)
-    assert settle_requests(project, tracking, SURFACE) == []
+    assert settle_requests(look_at(SURFACE)) == []
     assert tracking.aliases(SURFACE) == {"champion": 1, "challenger": recipe}
-    assert "held by the rollback" in release_hold(project, tracking, SURFACE)
-    (decided,) = settle_requests(project, tracking, SURFACE)
+    assert "held by the rollback" in release_hold(look_at(SURFACE))
+    (decided,) = settle_requests(look_at(SURFACE))
     assert (decided.asked, decided.after) == (Asked.RETRAIN, recipe)
-    assert decide_proposal(project, tracking, tracking.version(SURFACE, recipe), "again") == decided.model_copy(
+    assert decide_proposal(look_at(SURFACE), tracking.version(SURFACE, recipe), "again") == decided.model_copy(
         update={"decision": None}
     ), "it was decided twice"
 
 
 def test_rollback_refuses_what_does_not_reproduce_its_tiles(project: Project, tracking: Tracking) -> None:
-    assert decide_promotion(project, tracking, SURFACE, plant(project, tracking, equal)).accepted
+    assert decide_promotion(look_at(SURFACE), plant(project, tracking, equal)).accepted
     tampered(tracking.folder(SURFACE, 1))
     with pytest.raises(GateError, match="version 1 of 'drawn' is not returned to: "):
-        roll_back(project, tracking, SURFACE)
+        roll_back(look_at(SURFACE))
     assert tracking.aliases(SURFACE) == {"champion": 2, "previous": 1}
     assert DecisionLog(tracking, SURFACE).hold() == ""
 
@@ -199,7 +200,7 @@ def test_rollback_refuses_what_does_not_reproduce_its_tiles(project: Project, tr
 def test_without_automatic_promotion_a_proposal_waits_for_promote(project: Project, tracking: Tracking) -> None:
     set_gate(project, automatic=False)
     version = tracking.version(SURFACE, plant(project, tracking, equal))
-    ruling = decide_proposal(project, tracking, version, "better on the select part")
+    ruling = decide_proposal(look_at(SURFACE), version, "better on the select part")
     assert ruling is not None
     assert (ruling.verdict, tracking.aliases(SURFACE)["challenger"]) == (Verdict.PROPOSED, version.version)
     shown = run_knotwatch(project.root, "promote", SURFACE, "--json").json
@@ -210,7 +211,7 @@ def test_without_automatic_promotion_a_proposal_waits_for_promote(project: Proje
 def test_a_champion_whose_files_are_lost_holds_no_candidate_up(project: Project, tracking: Tracking) -> None:
     version = plant(project, tracking, equal)
     (tracking.folder(SURFACE, 1) / "model.bin").unlink()
-    ruling = decide_promotion(project, tracking, SURFACE, version)
+    ruling = decide_promotion(look_at(SURFACE), version)
     assert ruling.accepted
     assert "the champion, version 1, cannot be compared with" in ruling.words
 
@@ -252,7 +253,7 @@ def test_photographs_that_a_version_was_trained_on_are_not_judged_by(project: Pr
     """The parts were drawn anew since: what is the test part now was trained on then."""
     images = [i for i in read_index(project.surface(SURFACE).prepared) if i.part == Part.TEST]
     seen = [i.path for i in images if i.label == Label.ANOMALOUS][:6] + [i.path for i in images if not i.defects][:3]
-    ruling = decide_promotion(project, tracking, SURFACE, plant(project, tracking, equal, seen=seen), dry_run=True)
+    ruling = decide_promotion(look_at(SURFACE), plant(project, tracking, equal, seen=seen), dry_run=True)
     assert ruling.decision is not None
     sample = ruling.decision.facts.images
     assert (sample.defective, sample.normal) == (16 - 6, len(images) - 16 - 3)

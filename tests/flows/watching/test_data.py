@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from flows.runtime.session import Session
 from flows.watching.data import take_in_news
 from flows.watching.results import SourceLook
 from flows.watching.state import WatchState
@@ -36,7 +37,7 @@ class Camera:
     ) -> tuple[WatchState, SourceLook | None]:
         source = SourceSettings(layout=Layout.FOLDER, path=str(self.folder))
         own = SurfaceSettings(source=source, policy=PolicySettings(watch=WatchSettings(settle_seconds=settle)))
-        return take_in_news(self.project, SURFACE, own, state, at_once=at_once)
+        return take_in_news(Session(self.project, SURFACE, own), state, at_once=at_once)
 
     def update(self, *_: object) -> SourceLook:
         self.updates += 1

@@ -13,12 +13,12 @@ from flows.watching.drift import look_for_drift
 from flows.watching.state import WatchState, read_state
 from pipelines.core.errors import ToolError
 from pipelines.core.paths import Project
-from pipelines.core.surface_settings import WatchSettings
 from pipelines.detector.version import CALIBRATION, Calibration
 from pipelines.imaging.measures import MEASURES
 from pipelines.inspection.drift import DriftKind
 from pipelines.inspection.history import Observation, write_batch
 from pipelines.tracking.store import ModelVersion
+from tests.flows.sessions import looking_at
 
 MORNING = datetime(2026, 3, 2, 6, tzinfo=UTC)
 
@@ -67,7 +67,7 @@ class Line:
 
     def look(self, version: int = 1) -> Sequence[DriftKind | None]:
         champion = ModelVersion(surface="oak", version=version, run_id="", algorithm="padim", tags={}, aliases=())
-        self.state, looks, _ = look_for_drift(self.project, self, champion, WatchSettings(), self.state)
+        self.state, looks, _ = look_for_drift(looking_at(self.project, "oak", self), champion, self.state)
         return [found.kind for found in looks]
 
 

@@ -9,9 +9,9 @@ from flows.watching.retrain import retrain_once
 from flows.watching.state import WatchState, read_state
 from pipelines.core.errors import BusyError, ModelError
 from pipelines.core.paths import Project
-from pipelines.core.surface_settings import WatchSettings
 from pipelines.inspection.drift import DriftKind
 from pipelines.tracking.store import ModelVersion
+from tests.flows.sessions import looking_at
 
 FOUND = {"data_version": "new", "champion": {"version": 2}, "skipped": False}
 
@@ -37,8 +37,7 @@ class Surface:
 
     def look(self, **settings: object) -> tuple[Any, list[str]]:
         state = read_state(self.project, "oak")
-        champion = self.versions("oak")[0]
-        return retrain_once(self.project, self, champion, WatchSettings.model_validate(settings), state, self.retrain)
+        return retrain_once(looking_at(self.project, "oak", self, **settings), state, self.retrain)
 
     def remember(self, **facts: object) -> None:
         path = self.project.surface("oak").watch

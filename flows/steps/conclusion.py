@@ -1,0 +1,75 @@
+"""What a retrain's models come to: a decision on the one that is proposed, a page that compares them, the answer."""
+
+from collections.abc import Container, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import NamedTuple
+
+from flows.steps.algorithm import Shared
+from flows.steps.results import Champion, ModelResult, Proposed, RetrainResult, ValidationCounts
+from flows.steps.tasks import compare_task, decide_task
+from pipelines.core.results import Compared, Failure
+from pipelines.registry.decision import Ruling
+from pipelines.reports.comparison import Comparison
+
+
+class Outcome(NamedTuple):
+    """What came of a retrain's algorithms, those that were `known` before, and what was decided."""
+
+    models: Sequence[Compared]
+    failed: Sequence[Failure]
+    known: Container[str]
+    proposed: Proposed | None
+    ruling: Ruling | None
+
+
+def decide_on(shared: Shared, proposed: Proposed | None) -> Ruling | None:
+    """Note what is proposed on the parent run, and let the gate decide; a trial has no version to decide on."""
+    if proposed is None:
+        return None
+    shared.parent.tags({"proposed": proposed.algorithm, "proposed_reason": proposed.reason})
+    if proposed.version is None:
+        return None
+    shared.parent.tags({"proposed_version": str(proposed.version)})
+    version = shared.session.tracking.version(shared.job.surface, proposed.version)
+    return decide_task(shared.session, version, proposed.reason)
+
+
+def compare_models(shared: Shared, outcome: Outcome) -> Path:
+    """Compare all models on one page, put it on the parent run, and return it."""
+    job, proposed = shared.job, outcome.proposed
+    page = Comparison(
+        surface=job.surface,
+        data_version=job.data.version,
+        git_commit=job.commit or None,
+        profile=job.profile,
+        date=datetime.now(UTC).strftime("%d %B %Y, %H:%M UTC"),
+        models=tuple(outcome.models),
+        failed=tuple(outcome.failed),
+        reused=tuple(model.algorithm for model in outcome.models if model.algorithm in outcome.known),
+        proposed=proposed.algorithm if proposed else None,
+        reason=proposed.reason if proposed else "",
+        decided=outcome.ruling.summary if outcome.ruling else "",
+    )
+    return compare_task(shared.session, shared.parent, page)
+
+
+def answer(shared: Shared, outcome: Outcome, report: Path) -> RetrainResult:
+    """Note the decision on the parent run, which fails where an algorithm did, and say what the retrain came to."""
+    session, job, verdict, parent, _ = shared
+    if outcome.ruling:
+        parent.tags({"decision": outcome.ruling.summary})
+    if outcome.failed:
+        parent.fail("; ".join(f"{f.algorithm}: {f.problem}" for f in outcome.failed))
+    return RetrainResult(
+        surface=job.surface,
+        data_version=job.data.version,
+        skipped=False,
+        validation=ValidationCounts(images=verdict.images, quarantined=len(verdict.quarantined)),
+        models=tuple(ModelResult.of(model, reused=model.algorithm in outcome.known) for model in outcome.models),
+        failed=tuple(outcome.failed),
+        proposed=outcome.proposed,
+        decision=outcome.ruling,
+        champion=Champion.of(session.tracking.champion(job.surface)),
+        report=str(report.relative_to(session.project.root)),
+    )
