@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from tests.pipelines.test_malformed_files import DEEP, LAUGHS, judged
+from tests.pipelines.core.test_malformed_files import DEEP, LAUGHS, judged
 
 from flows.cli.app import run
 from flows.steps.algorithm import describe_failure

@@ -16,8 +16,8 @@ STUBBORN = """
 import subprocess, sys, time
 from contextlib import nullcontext
 from pathlib import Path
-from flows import ending
-from pipelines.interrupt import remember_interrupts
+from flows.runtime import ending
+from pipelines.core.progress import remember_interrupts
 
 remember_interrupts()
 ending._SECONDS = {seconds}

@@ -7,8 +7,7 @@ import pytest
 
 LOST = """
 import os, signal
-from pipelines.interrupt import remember_interrupts
-from pipelines.progress import track
+from pipelines.core.progress import remember_interrupts, track
 remember_interrupts()
 try:
     os.kill(os.getpid(), signal.SIGINT)
@@ -36,7 +35,7 @@ def test_a_process_that_is_deaf_to_it_stays_so() -> None:
 
 CHANGED = """
 import os, signal
-from pipelines.interrupt import interrupts_first, remember_interrupts
+from pipelines.core.progress import interrupts_first, remember_interrupts
 remember_interrupts()
 with interrupts_first():
     try:
