@@ -13,7 +13,7 @@ from pipelines.data.review_ledger import drop_unnamed, raw_file
 from pipelines.data.type_examples import prepare_types
 from tests.pipelines.hostile import NAMES, OUTSIDE, READERS, write_file
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture
