@@ -14,7 +14,7 @@ PROFILE ?= full
 
 .PHONY: help install demo test lint format bench weeks study notebook ui sheet docs clean
 help: ## Show the tasks
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
 install: .venv/installed ## Install everything into .venv
 .venv/installed: pyproject.toml constraints.txt weights.txt
@@ -35,8 +35,15 @@ demo: install ## Draw boards, train on them, inspect some, adapt to fabric: the 
 	$(BIN)/knotwatch adapt $(DEMO) $(NEXT) --shots 16 --profile quick --set "algorithms=[padim]"
 	@echo "Look at: data/reports/$(DEMO)/ and data/reports/$(NEXT)/ (report and marked boards); 'make ui' shows Prefect's and MLflow's pages"
 
-test: install ## Run all tests
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder
+PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder
+test-fast: install ## Run the tests that start no Prefect, MLflow or DVC: two minutes
+	$(PYTEST) -m "not slow and not services"
+
+test: install ## Run all tests but the slow ones: ten minutes
+	$(PYTEST) -m "not slow"
+
+test-all: install ## Run all tests, as CI does
+	$(PYTEST)
 
 lint: install ## Style, types and import contracts
 	$(BIN)/ruff check .

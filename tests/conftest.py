@@ -7,13 +7,16 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from flows.cli.app import run
 from pipelines.core.paths import Project
+from tests.tiers import is_fast, mark_services, refuse_services
 
 ROOT = Path(__file__).parents[1]
 REAL = ROOT.parent / "shared" / "data"
@@ -76,6 +79,17 @@ for _name in _SERVERS:
     os.environ.pop(_name, None)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    mark_services(items)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
+    """Watch a fast test from its first fixture on; see tests/tiers.py."""
+    with refuse_services() if is_fast(item) else nullcontext():
+        return (yield)
+
+
 @pytest.fixture
 def pressed(monkeypatch: pytest.MonkeyPatch) -> None:
     """Ctrl-C was pressed, and some library has answered it in its own way."""
@@ -132,6 +146,15 @@ def run_knotwatch(root: Path, *words: str, expect: int = 0, env: dict[str, str] 
     )
     assert done.returncode == expect, f"{words} ended with {done.returncode}:\n{done.stdout}\n{done.stderr[-4000:]}"
     return Finished(done)
+
+
+def call_knotwatch(said: pytest.CaptureFixture[str], *words: str, expect: int = 0) -> Finished:
+    """Call the command in this process, in the current folder: without the seconds that a new interpreter takes."""
+    said.readouterr()
+    code = run(list(words))
+    done = Finished(subprocess.CompletedProcess(words, code, *said.readouterr()))
+    assert done.code == expect, f"{words} ended with {done.code}:\n{done.out}\n{done.err[-4000:]}"
+    return done
 
 
 @pytest.fixture

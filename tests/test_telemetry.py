@@ -7,6 +7,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.conftest import ROOT
 
 OFF = {
@@ -39,6 +41,7 @@ def test_what_the_user_set_stays() -> None:
     assert ask(code, HF_HUB_OFFLINE="0") == "0"
 
 
+@pytest.mark.services
 def test_the_libraries_take_the_switches(tmp_path: Path) -> None:
     # Away from the project, whose own .dvc/config says the same again.
     code = (
@@ -51,6 +54,7 @@ def test_the_libraries_take_the_switches(tmp_path: Path) -> None:
     assert ask(code, tmp_path) == [False, True, "openvino.tools.ovc.telemetry_stub"]
 
 
+@pytest.mark.services
 def test_the_folder_mlflow_does_not_shadow_the_library() -> None:
     assert (ROOT / "mlflow").is_dir()
     assert [p.name for p in (ROOT / "mlflow").rglob("*") if p.suffix in {".py", ".pyi", ".so"}] == []

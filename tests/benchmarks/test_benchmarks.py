@@ -54,6 +54,7 @@ def test_the_ratio_is_of_neighbours_not_of_medians() -> None:
         ratio_figure("fit", "theirs", "s", ours=[1, 2], reference=[1])
 
 
+@pytest.mark.slow
 def test_each_pair_gets_a_figure_and_our_sides_are_measured_once_a_round() -> None:
     calls = {"f32": 0, "bf16": 0, "x": 0, "y": 0}
 
@@ -120,6 +121,7 @@ def test_false_alarms_are_counted_at_the_threshold_that_gives_the_recall() -> No
     assert false_alarms(drawn, found, 1.0) == 0
 
 
+@pytest.mark.slow
 def test_cycles_are_compared_on_the_boards_that_each_did_not_see(capsys: pytest.CaptureFixture[str]) -> None:
     bad = np.array([0.2, 0.8])
     shared = dict.fromkeys("abcdefgh", 0.1)

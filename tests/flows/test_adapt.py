@@ -11,6 +11,8 @@ from pipelines.core.paths import Project
 from tests.conftest import run_knotwatch, set_training
 from tests.flows.projects import SURFACE, copy_project, lean_on
 
+pytestmark = pytest.mark.slow
+
 QUICK: dict[str, Any] = {
     "algorithms": ["padim"],
     "padim": {"features": 40},

@@ -15,6 +15,8 @@ from pipelines.core.paths import Project
 from tests.conftest import run_knotwatch, set_training
 from tests.flows.projects import copy_project, lean_on
 
+pytestmark = pytest.mark.slow
+
 BUDGETS: dict[str, Any] = {
     "padim": {"features": 20, "max_train_tiles": 12},
     "fastflow": {"max_steps": 2, "check_every": 1, "batch": 2, "flow_steps": 2, "max_train_tiles": 8},

@@ -17,6 +17,8 @@ from pipelines.core.paths import Project
 from tests.conftest import run_knotwatch, set_training
 from tests.flows.projects import copy_project
 
+pytestmark = pytest.mark.slow
+
 # Runs the real command, and stops where a function is called (with a word among its arguments, where one is given).
 DRIVER = """
 import os, signal, sys, time

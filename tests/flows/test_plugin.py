@@ -6,9 +6,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from pipelines.core.paths import Project
 from tests.conftest import ROOT, run_knotwatch, set_training
 from tests.flows.projects import copy_project, lean_on
+
+pytestmark = pytest.mark.slow
 
 EXAMPLE = ROOT / "docs/examples/patchcore"
 

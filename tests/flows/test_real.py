@@ -7,7 +7,7 @@ from PIL import Image
 
 from tests.conftest import Knotwatch
 
-pytestmark = pytest.mark.real
+pytestmark = [pytest.mark.real, pytest.mark.slow]
 PADIM = ("--set", "algorithms=[padim]")
 
 

@@ -18,6 +18,8 @@ from tests.conftest import run_knotwatch, set_training
 from tests.flows.processes import until
 from tests.flows.projects import copy_project
 
+pytestmark = pytest.mark.slow
+
 # Runs the real command, and waits where a function is called until the file `go` is there, or for ever.
 DRIVER = """
 import sys, time

@@ -14,6 +14,8 @@ from pipelines.imaging.crops import cut_crop
 from tests.conftest import make_project, run_knotwatch, set_training
 from tests.flows.projects import lean_on
 
+pytestmark = pytest.mark.slow
+
 SIZE = "192x128"
 
 

@@ -19,6 +19,8 @@ from pipelines.tracking.store import Tracking
 from tests.conftest import make_project, run_knotwatch, set_training
 from tests.flows.web_hook import Receiver, make_block, web_hook
 
+pytestmark = pytest.mark.slow
+
 HEIGHT, WIDTH = 96, 128
 BLOCK = "custom-webhook/factory"
 

@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from tests.pipelines.core.test_malformed_files import DEEP, LAUGHS, judged
 
 from flows.cli.app import run
 from flows.steps.algorithm import describe_failure
 from pipelines.core.paths import Project
 from pipelines.core.records import Layout
 from pipelines.core.surface_settings import SourceSettings, SurfaceSettings, write_surface
+from tests.pipelines.core.test_malformed_files import DEEP, LAUGHS, judged
 
 Said = pytest.CaptureFixture[str]
 CIRCLE = LAUGHS.replace("\n", ", ")[:60]
@@ -171,6 +171,7 @@ def test_an_algorithm_that_met_a_full_disk_says_so_without_a_stack(caplog: pytes
     assert [record.exc_info for record in caplog.records] == [None]
 
 
+@pytest.mark.services
 def test_a_real_disk_that_takes_no_more(project: Project, tmp_path: Path) -> None:
     """Photographs of 300 kB, and a system that lets no file grow beyond 100 kB."""
     photographs = tmp_path / "boards/good"

@@ -13,6 +13,8 @@ from pipelines.core.records import Layout
 from pipelines.core.surface_settings import SourceSettings, SurfaceSettings, write_surface
 from pipelines.data.versions import run_dvc
 
+pytestmark = pytest.mark.services
+
 STOLEN = "stolen.png"
 
 

@@ -21,6 +21,8 @@ from tests.flows.projects import SURFACE, copy_project
 from tests.flows.started import Ui, basic, start, start_ui
 from tests.flows.test_killed import RETRAIN, Killed
 
+pytestmark = pytest.mark.slow
+
 
 class Target(NamedTuple):
     """A project whose servers all run."""

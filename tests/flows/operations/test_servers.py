@@ -18,6 +18,8 @@ from tests.flows.projects import copy_project
 from tests.flows.started import Ui, start_ui
 from tests.flows.web_hook import make_block, web_hook
 
+pytestmark = pytest.mark.slow
+
 ENDED = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
 DRAWN = ("--layout", "procedural", "--normal", "24", "--defective", "3", "--size", "128x128")
 

@@ -12,6 +12,8 @@ from tests.flows.processes import until
 from tests.flows.projects import SURFACE, copy_project
 from tests.flows.started import Ui, start_ui
 
+pytestmark = pytest.mark.slow
+
 ENDED = {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}
 
 

@@ -65,6 +65,7 @@ def by_hand(tracking: Tracking, alias: str, version: int) -> None:
     mlflow.MlflowClient(tracking.uri).set_registered_model_alias(SURFACE, alias, str(version))
 
 
+@pytest.mark.slow
 def test_planted_candidates_are_refused_each_for_its_own_reason(project: Project, tracking: Tracking) -> None:
     """The champion stays what it was, and every decision is kept with its figures and its page."""
     planted = {

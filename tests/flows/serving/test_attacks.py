@@ -23,6 +23,8 @@ from pipelines.core.paths import Project
 from tests.flows.processes import free_port, stop, until
 from tests.flows.projects import copy_project
 
+pytestmark = pytest.mark.slow
+
 FILES = 256  # open files that the server may have
 SECONDS = 8  # that it works on a request
 MB = 10

@@ -77,6 +77,7 @@ def test_a_wrong_call_names_the_folder_and_the_cure(tmp_path: Path, monkeypatch:
         study.from_environment()
 
 
+@pytest.mark.services
 def test_the_command_refuses_to_commit_real_photographs(bare: Study) -> None:
     command = [sys.executable, "-m", "flows.study", str(bare.folder), "--notebook"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)

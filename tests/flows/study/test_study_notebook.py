@@ -54,6 +54,7 @@ def test_what_is_committed_is_small_whole_and_of_no_one_machine(committed: Any) 
     assert said(committed, "open").startswith("Drawn slices: 6 photographs")
 
 
+@pytest.mark.slow
 def test_it_runs_and_the_map_ranks_the_drawn_defects(executed: Any) -> None:
     assert not [o for c in executed.cells if c.cell_type == "code" for o in c.outputs if o.output_type == "error"]
     together = re.search(r"together ([01]\.\d+), ([01]\.\d+)", said(executed, "figures"))
@@ -66,6 +67,7 @@ def test_it_runs_and_the_map_ranks_the_drawn_defects(executed: Any) -> None:
     assert "quick profile" in said(executed, "left-out")
 
 
+@pytest.mark.slow
 def test_the_page_needs_nothing_else_and_tells_what_its_pictures_show(executed: Any) -> None:
     page = render_page(executed)
     assert not re.findall(r"""(?:src|href)=(?!"(?:data:|#))""", page)

@@ -177,6 +177,7 @@ def test_forgetting_a_surface_leaves_the_others(bare: Project) -> None:
     assert set(stages) == {"validate@oak-2", "preprocess@oak-2"}
 
 
+@pytest.mark.services
 def test_a_failing_command_says_dvcs_own_words(project: Project) -> None:
     assert run_dvc(project, "remote", "list") == ""
     with pytest.raises(ToolError, match=r"`dvc checkout nosuch` failed: .*nosuch"):

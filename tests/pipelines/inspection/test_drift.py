@@ -127,6 +127,7 @@ def test_scores_without_a_reference_are_not_compared(reference: Calibration) -> 
     assert "score" not in {figure.name for figure in found.figures}
 
 
+@pytest.mark.slow
 @pytest.mark.real
 def test_real_boards_are_quiet_and_a_dimmer_lamp_is_light(real_data: Path) -> None:
     rows = [row for row in read_source(Layout.VSB, real_data / "wood-boards") if row.label == Label.NORMAL]

@@ -29,6 +29,8 @@ from pipelines.training.fitting import adapt, fit, fit_unlabelled
 from pipelines.training.run_settings import RunSettings
 from pipelines.training.transfer.strategy import find_likelier
 
+pytestmark = pytest.mark.slow
+
 PLAN = TilePlan(mode="fit", tile_height=96, tile_width=128)
 OTHER = TilePlan(mode="fit", tile_height=128, tile_width=96)
 SETTINGS = RunSettings(

@@ -33,6 +33,7 @@ def project(tmp_path: Path) -> Iterator[Project]:
         yield Project(tmp_path / "project")
 
 
+@pytest.mark.services
 def test_only_runs_of_processes_that_are_gone_are_ended(project: Project) -> None:
     tracking = Tracking(project)
     assert end_orphans(tracking, "oak") == 0

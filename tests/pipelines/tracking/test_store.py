@@ -232,6 +232,7 @@ print(json.dumps({"answer": answer, "local": local, "ours": str(ours)}))
 """
 
 
+@pytest.mark.services
 def test_plain_mlflow_loads_a_model_after_the_project_was_moved(
     store: Tracking, versions: list[ModelVersion], home: Path, tmp_path: Path
 ) -> None:

@@ -23,6 +23,8 @@ from pipelines.training.fitting import fit_unlabelled
 from pipelines.training.run_settings import RunSettings
 from pipelines.training.train import tile_settings, train
 
+pytestmark = pytest.mark.slow
+
 SIDE = 384
 BROWN, PALE, STRANGE = (120, 80, 60), (225, 200, 165), (60, 90, 160)
 SETTINGS = RunSettings.model_validate(

@@ -100,6 +100,7 @@ def _board(seed: int) -> np.ndarray:
     return draw("wood", seed, 256, 288, scale=9.0).image
 
 
+@pytest.mark.slow
 def test_the_bundled_teacher_finds_a_planted_blob_and_its_export_agrees(tmp_path: Path) -> None:
     train, select = (_tiles(tmp_path / n, [_board(s) for s in seeds]) for n, seeds in (("t", range(6)), ("s", (7, 8))))
     fitted = fit_efficientad(train, select, EfficientAdSettings(batch=1, max_steps=16, check_every=8), 0)
@@ -118,6 +119,7 @@ def test_the_bundled_teacher_finds_a_planted_blob_and_its_export_agrees(tmp_path
     np.testing.assert_allclose(exported, found, rtol=2e-2, atol=2e-3 * found.max())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pictures", [[_board(0)], [np.full((256, 288, 3), 90, np.uint8)] * 2], ids=["one", "constant"])
 @pytest.mark.parametrize("select", ["same", "none"])
 def test_one_tile_or_constant_tiles_give_finite_maps_and_the_same_twice(

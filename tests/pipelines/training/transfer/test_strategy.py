@@ -117,6 +117,7 @@ def _tiles(folder: Path, draw: Callable[[int], np.ndarray], seeds: range) -> Til
     return TileSet(files, PLAN)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("algorithm", ["padim", "fastflow"])
 def test_a_source_trained_on_noise_is_never_chosen(algorithm: str, tmp_path: Path) -> None:
     """The real strategies on 8 photographs of cloth, 2 of them held back, with defects planted into these."""
