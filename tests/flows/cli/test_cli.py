@@ -1,4 +1,4 @@
-"""The command line itself: help, exit codes, Ctrl-C."""
+"""The command line itself: a damaged champion, and Ctrl-C."""
 
 import signal
 import subprocess
@@ -10,58 +10,8 @@ import pytest
 
 from flows.steps.algorithm import describe_failure
 from pipelines.core.paths import Project
-from pipelines.imaging.procedural.species import SPECIES
-from pipelines.imaging.procedural.weave import CLOTHS
 from tests.conftest import run_knotwatch
 from tests.flows.projects import SURFACE, copy_project
-
-COMMANDS = (
-    "retrain",
-    "inspect",
-    "serve",
-    "promote",
-    "rollback",
-    "models",
-    "schedule",
-    "watch",
-    "ui",
-    "doctor",
-    "data add",
-    "data update",
-    "data checkout",
-)
-
-
-@pytest.mark.parametrize("command", COMMANDS)
-def test_every_command_has_help_with_an_example(project: Project, command: str) -> None:
-    assert "Example" in run_knotwatch(project.root, *command.split(), "--help").out
-
-
-def test_all_looks_that_can_be_drawn_are_named(project: Project) -> None:
-    text = run_knotwatch(project.root, "data", "add", "--help").out
-    assert [look for look in (*SPECIES, *CLOTHS) if look not in text] == []
-
-
-def test_help_needs_no_heavy_library(project: Project) -> None:
-    code = (
-        "import sys\nfrom flows.cli.app import run\nrun(['--help'])\n"
-        "heavy = {'torch', 'mlflow', 'prefect', 'dvc', 'pandas', 'numpy', 'great_expectations'} & set(sys.modules)\n"
-        "sys.exit(f'imported {heavy}' if heavy else 0)"
-    )
-    done = subprocess.run([sys.executable, "-c", code], cwd=project.root, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-
-
-@pytest.mark.parametrize(
-    "words",
-    [("retrain",), ("data", "add", "x", "--layout", "nonsense"), ("nonsense",), ("serve", "x", "--port", "70000")],
-)
-def test_a_wrong_call_ends_with_2(project: Project, words: tuple[str, ...]) -> None:
-    assert "Usage" in run_knotwatch(project.root, *words, expect=2).err
-
-
-def test_outside_a_project_the_cure_is_named(tmp_path: Path) -> None:
-    assert "KNOTWATCH_PROJECT" in run_knotwatch(tmp_path, "data", "list", expect=2).err
 
 
 def test_doctor_finds_a_champion_that_was_tampered_with(trained_once: Project, tmp_path: Path) -> None:

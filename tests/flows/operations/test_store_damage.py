@@ -1,6 +1,7 @@
 """A tracking database that lost its versions: `doctor` says so, and makes no new one over it."""
 
 import os
+import shutil
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
@@ -10,7 +11,7 @@ import pytest
 
 from pipelines.core.paths import Project
 from pipelines.tracking.store import Tracking
-from tests.conftest import run_knotwatch
+from tests.conftest import call_knotwatch
 
 MODEL = "artifacts/oak/models/m-1/artifacts/data/model/model.json"
 
@@ -35,10 +36,22 @@ def leave(database: Path) -> None:
     assert database.stat().st_size
 
 
+@pytest.fixture(scope="session")
+def tables(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A database with MLflow's tables, which take seconds to make."""
+    project = Project(tmp_path_factory.mktemp("tables"))
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI"):  # MLflow writes these itself, for the next to find
+            patch.setenv(name, "")
+        Tracking(project)
+    return project.state / "mlflow" / "mlflow.db"
+
+
 @pytest.fixture
-def stored(project: Project) -> Project:
+def stored(project: Project, tables: Path) -> Project:
     """A project with MLflow's tables and the files of a model, which no version names."""
-    Tracking(project)
+    (project.state / "mlflow").mkdir(parents=True)
+    shutil.copy2(tables, project.state / "mlflow")
     model = project.state / "mlflow" / MODEL
     model.parent.mkdir(parents=True)
     model.write_text("{}")
@@ -56,12 +69,12 @@ def stored(project: Project) -> Project:
     ],
 )
 def test_doctor_names_the_damage_and_touches_nothing(
-    stored: Project, damage: Callable[[Path], object], said: str
+    stored: Project, capsys: pytest.CaptureFixture[str], damage: Callable[[Path], object], said: str
 ) -> None:
     database = stored.state / "mlflow" / "mlflow.db"
     damage(database)
     before = database.read_bytes() if database.exists() else None
-    checks = run_knotwatch(stored.root, "doctor", "--json", expect=1).json["checks"]
+    checks = call_knotwatch(capsys, "doctor", "--json", expect=1).json["checks"]
     found = next(check for check in checks if check["name"] == "tracking")
     assert not found["good"]
     assert said in found["found"]
@@ -69,6 +82,6 @@ def test_doctor_names_the_damage_and_touches_nothing(
     assert (database.read_bytes() if database.exists() else None) == before
 
 
-def test_a_project_that_trained_nothing_is_well(project: Project) -> None:
-    checks = run_knotwatch(project.root, "doctor", "--json").json["checks"]
+def test_a_project_that_trained_nothing_is_well(project: Project, capsys: pytest.CaptureFixture[str]) -> None:
+    checks = call_knotwatch(capsys, "doctor", "--json").json["checks"]
     assert all(check["good"] for check in checks)

@@ -15,6 +15,7 @@ from pipelines.detector.version import read_calibration
 from pipelines.registry.checks import reproduce
 from pipelines.tracking.store import Tracking, load_pyfunc
 from tests import tiny_version as tiny
+from tests.flows.projects import copy_project
 
 pytestmark = [
     # MLflow's own, of its chat types, when mlflow.pyfunc is first imported.
@@ -35,19 +36,27 @@ ATTACKS: dict[str, tuple[tiny.Attack, str]] = {
 }
 
 
+@pytest.fixture(scope="module")
+def registered(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A registry with two versions, of other photographs; the second is the champion. Tests change copies."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI"):
+            patch.setenv(name, "")
+        project = Project(tmp_path_factory.mktemp("registered"))
+        made = Tracking(project)
+        for brightness in (100.0, 180.0):
+            folder = tmp_path_factory.mktemp("made")
+            with made.run("oak", "retrain", tags={}) as run:
+                made.register(run, "oak", tiny.save_version(folder, brightness), {"algorithm": "padim"}, "")
+        made.set_alias("oak", "champion", 2)
+    return project
+
+
 @pytest.fixture
-def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Tracking:
-    """A registry with two versions, of other photographs; the second is the champion."""
+def store(registered: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Tracking:
     for name in ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI"):
         monkeypatch.setenv(name, "")
-    made = Tracking(Project(tmp_path / "project"))
-    for number, brightness in ((1, 100.0), (2, 180.0)):
-        folder = tmp_path / f"made{number}"
-        folder.mkdir()
-        with made.run("oak", "retrain", tags={}) as run:
-            made.register(run, "oak", tiny.save_version(folder, brightness), {"algorithm": "padim"}, "")
-    made.set_alias("oak", "champion", 2)
-    return made
+    return Tracking(copy_project(registered, tmp_path / "project"))
 
 
 @pytest.mark.parametrize("name", ATTACKS)
