@@ -35,15 +35,20 @@ demo: install ## Draw boards, train on them, inspect some, adapt to fabric: the 
 	$(BIN)/knotwatch adapt $(DEMO) $(NEXT) --shots 16 --profile quick --set "algorithms=[padim]"
 	@echo "Look at: data/reports/$(DEMO)/ and data/reports/$(NEXT)/ (report and marked boards); 'make ui' shows Prefect's and MLflow's pages"
 
+FAST = -m "not slow and not services"
+TIER = $(FAST)
 PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder
 test-fast: install ## Run the tests that start no Prefect, MLflow or DVC: two minutes
-	$(PYTEST) -m "not slow and not services"
+	$(PYTEST) $(FAST)
 
 test: install ## Run all tests but the slow ones: ten minutes
 	$(PYTEST) -m "not slow"
 
 test-all: install ## Run all tests, as CI does
 	$(PYTEST)
+
+coverage: install ## Count the lines that the fast tests run: make coverage [TIER=""] for all tests
+	$(PYTEST) $(TIER) --cov --cov-report=term:skip-covered
 
 lint: install ## Style, types and import contracts
 	$(BIN)/ruff check .
