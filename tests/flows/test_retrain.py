@@ -5,7 +5,6 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -154,27 +153,27 @@ def test_reported_figures_follow_from_the_scores(trained: Trained) -> None:
 
 
 @pytest.fixture(scope="module")
-def tried(trained: Trained) -> Any:
-    """What a trial answered, on data that changed since the retrain."""
-    project = trained.project
+def tried(trained_once: Project, prefect: str, tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    """A copy of its own and what a trial answered, on data that changed since the retrain."""
+    project = lean_on(copy_project(trained_once, tmp_path_factory.mktemp("tried") / "project"), prefect)
     (project.surface("drawn").source / "images" / "wood-0040.png").write_bytes(b"broken since")
     add = (sys.executable, "-m", "dvc", "add", "-q", "data/raw/drawn/source")
     subprocess.run(add, cwd=project.root, check=True)
     words = ("--profile", "quick", "--trial", "fewer", "--set", "padim.features=20", "--json")
-    return run_knotwatch(project.root, "retrain", "drawn", *words).json
+    return Trained(project, run_knotwatch(project.root, "retrain", "drawn", *words).json)
 
 
-def test_a_trial_is_tracked_and_never_registered(trained: Trained, tried: Any) -> None:
-    assert tried["models"][0]["version"] is None
-    assert tried["champion"]["version"] == 1
-    listed = run_knotwatch(trained.project.root, "models", "drawn", "--json").json["models"]
+def test_a_trial_is_tracked_and_never_registered(tried: Trained) -> None:
+    assert tried.result["models"][0]["version"] is None
+    assert tried.result["champion"]["version"] == 1
+    listed = run_knotwatch(tried.project.root, "models", "drawn", "--json").json["models"]
     assert [m["version"] for m in listed] == [1]
 
 
-def test_a_data_version_comes_back_from_what_mlflow_keeps(trained: Trained, tried: Any) -> None:
+def test_a_data_version_comes_back_from_what_mlflow_keeps(trained: Trained, tried: Trained) -> None:
     """The project forgot its versions, and the data changed since."""
-    project, version = trained.project, trained.result["data_version"]
-    assert tried["data_version"] != version
+    project, version = tried.project, trained.result["data_version"]
+    assert tried.result["data_version"] != version
     shutil.rmtree(project.state / "versions")
     assert version in run_knotwatch(project.root, "data", "checkout", "drawn", version[:8]).out
     again = run_knotwatch(project.root, "retrain", "drawn", "--profile", "quick", "--json").json
@@ -196,16 +195,15 @@ def test_wrong_settings_stop_before_anything_starts(trained: Trained) -> None:
         assert said in run_knotwatch(trained.project.root, "retrain", "drawn", *words, expect=2).err
 
 
-def test_bad_data_stops_the_run_before_training(trained: Trained) -> None:
-    source = trained.project.surface("drawn").source / "images"
+def test_bad_data_stops_the_run_before_training(trained_once: Project, prefect: str, tmp_path: Path) -> None:
+    project = lean_on(copy_project(trained_once, tmp_path / "project"), prefect)
+    source = project.surface("drawn").source / "images"
     for name in (f"wood-{number:04d}.png" for number in range(1, 6)):
         (source / name).write_bytes(b"not an image")
-    subprocess.run(
-        [sys.executable, "-m", "dvc", "add", "-q", "data/raw/drawn/source"], cwd=trained.project.root, check=True
-    )
-    refused = run_knotwatch(trained.project.root, "retrain", "drawn", "--profile", "quick", "--json", expect=3)
+    subprocess.run([sys.executable, "-m", "dvc", "add", "-q", "data/raw/drawn/source"], cwd=project.root, check=True)
+    refused = run_knotwatch(project.root, "retrain", "drawn", "--profile", "quick", "--json", expect=3)
     assert json.loads(refused.out)["exit_code"] == 3
     assert "wood-0002.png" in refused.err
     assert "Traceback" not in refused.err
-    listed = run_knotwatch(trained.project.root, "models", "drawn", "--json").json["models"]
+    listed = run_knotwatch(project.root, "models", "drawn", "--json").json["models"]
     assert [m["version"] for m in listed] == [1], "something was trained on refused data"

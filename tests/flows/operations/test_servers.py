@@ -154,9 +154,11 @@ def test_the_users_own_servers_get_everything(ui: Ui, tmp_path: Path) -> None:
     assert inspected["images"][0]["score"] > 0
 
 
-def test_stopping_leaves_nothing_behind(ui: Ui) -> None:
-    family = psutil.Process(ui.process.pid).children(recursive=True)
-    assert len(family) >= 3
-    stop(ui.process)
+def test_stopping_leaves_nothing_behind(added_once: Project, tmp_path: Path) -> None:
+    project = copy_project(added_once, tmp_path / "project")
+    with start_ui(project) as ui:
+        family = psutil.Process(ui.process.pid).children(recursive=True)
+        assert len(family) >= 3
+        stop(ui.process)
     assert not [p for p in family if p.is_running() and p.status() != psutil.STATUS_ZOMBIE]
-    assert not (ui.project.state / "ui.json").exists()
+    assert not (project.state / "ui.json").exists()
