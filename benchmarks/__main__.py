@@ -36,7 +36,7 @@ class Subject(StrEnum):
 
 def bench(
     only: Annotated[list[Subject] | None, typer.Option(help="Measure this subject alone; may be repeated.")] = None,
-    rounds: Annotated[int, typer.Option(min=5, help="Rounds of every timing; medians are reported.")] = 5,
+    resamples: Annotated[int, typer.Option(min=5, help="Rounds of every timing; medians are reported.")] = 5,
     full: Annotated[bool, typer.Option("--full", help="More tiles: takes about a quarter of an hour.")] = False,
     out: Annotated[Path | None, typer.Option(help="Where the JSON goes; by default .knotwatch/bench.json.")] = None,
 ) -> None:
@@ -46,7 +46,7 @@ def bench(
     """
     started = time.monotonic()
     progress = Console(stderr=True)
-    effort = choose_effort(rounds, full)
+    effort = choose_effort(resamples, full)
     figures: list[Figure] = []
     path = out or find_project().state / "bench.json"
     # All are imported before minutes are spent on the first.

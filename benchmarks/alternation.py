@@ -9,7 +9,7 @@ Side = Callable[[], object]
 
 def time_sides(
     sides: Mapping[str, Side],
-    rounds: int,
+    resamples: int,
     *,
     calls: int = 1,
     settling: int = 0,
@@ -22,7 +22,7 @@ def time_sides(
     """
     seconds: dict[str, list[float]] = {name: [] for name in sides}
     order = list(sides)
-    for number in range(rounds):
+    for number in range(resamples):
         for name in order if number % 2 == 0 else reversed(order):
             seconds[name].append(_time(sides[name], calls, settling, clock))
     return seconds

@@ -58,7 +58,7 @@ def make_table(bench: Bench) -> Table:
             _quantity(figure.reference, figure.unit),
             _ratio(figure.ratio),
             f"{_ratio(figure.low)} to {_ratio(figure.high)}",
-            str(figure.rounds),
+            str(figure.resamples),
         )
     return table
 

@@ -1,7 +1,7 @@
 """How well a surface's versions detect beside plain anomalib: `python -m benchmarks.detection SURFACE`.
 
 anomalib's own algorithms are trained here on the same tiles, with the same backbone, teacher and number of steps, at
-anomalib's learning rates, and score the same test photographs; of ours, each algorithm's registered version is taken,
+anomalib's learning rates, and score the same test images; of ours, each algorithm's registered version is taken,
 as it is exported.
 """
 
@@ -24,11 +24,11 @@ from benchmarks.plain_detection import fit_plain_algorithm
 from pipelines.core.errors import ModelError, ToolError
 from pipelines.core.geometry import TilePlan
 from pipelines.core.paths import Project, find_project
-from pipelines.core.records import Part
+from pipelines.core.records import Split
 from pipelines.core.surface_settings import read_surface
 from pipelines.core.wording import interval_in_words
 from pipelines.data.prepared import PreparedImage, read_index
-from pipelines.data.versions import data_version
+from pipelines.data.versioning.versions import data_version
 from pipelines.detector.detector import Detector
 from pipelines.detector.scan import RegionScan
 from pipelines.imaging.image_score import ScoreRule, image_score
@@ -59,15 +59,17 @@ def detection(
     project = find_project()
     prepared = project.surface(surface).prepared
     images = sorted(read_index(prepared), key=lambda i: i.path)
-    train, select, test = ([i for i in images if i.part == part] for part in (Part.TRAIN, Part.SELECT, Part.TEST))
-    if not select:
-        raise ToolError(f"'{surface}' has no select part", cure="add normal photographs: plain quantiles are of these")
-    table = Table(*_COLUMNS, title=f"{surface}: {len(test)} test photographs")
+    train, validation, test = (
+        [i for i in images if i.split == split] for split in (Split.TRAIN, Split.VALIDATION, Split.TEST)
+    )
+    if not validation:
+        raise ToolError(f"'{surface}' has no validation split", hint="add normal images: plain quantiles are of these")
+    table = Table(*_COLUMNS, title=f"{surface}: {len(test)} test images")
     for name, folder, settings in _find_versions(project, surface, algorithm or _PLAIN):
         detector = Detector(folder)
         plan, own = detector.info.plan, detector.info.algorithm
         most = settings.of(own).max_train_tiles
-        tiles = [TileSet([prepared / i.file for i in some], plan, most, settings.seed) for some in (train, select)]
+        tiles = [TileSet([prepared / i.file for i in some], plan, most, settings.seed) for some in (train, validation)]
         plain = _Plain(fit_plain_algorithm(own, *tiles, settings), own, plan, detector.info.score_rule)
         ours, theirs = (_score(d, prepared, test) for d in (detector, cast("Detector", plain)))
         _add_rows(table, name, own, (ours, theirs), plain.scores, settings.seed)
@@ -82,13 +84,13 @@ def _find_versions(project: Project, surface: str, algorithms: list[str]) -> Ite
         of_data = (v for v in tracking.versions(surface) if v.tags.get("data_version") == data)
         fitting = [v for v in of_data if v.algorithm == algorithm and "adapted_from" not in v.tags]
         if not fitting:
-            raise ModelError(f"no version of {algorithm} of the current data", cure=f"knotwatch retrain {surface}")
+            raise ModelError(f"no version of {algorithm} of the current data", hint=f"knotwatch retrain {surface}")
         newest = max(fitting, key=lambda v: v.version)
         params = tracking.params(newest.run_id)
-        if f"{algorithm}.beside.backbone" in params or params.get(f"{algorithm}.backbone", "lite0") not in BACKBONES:
+        if f"{algorithm}.auxiliary.backbone" in params or params.get(f"{algorithm}.backbone", "lite0") not in BACKBONES:
             raise ToolError(
                 f"version {newest.version} sees features that anomalib's {algorithm} cannot be given here",
-                cure=f"retrain '{surface}' on {', '.join(BACKBONES)} alone, or name another --algorithm",
+                hint=f"retrain '{surface}' on {', '.join(BACKBONES)} alone, or name another --algorithm",
             )
         words = [f"{key}={params[key]}" for name in _BUDGET if (key := f"{algorithm}.{name}") in params]
         settings = resolve_run(project, own, "full", [*words, f"seed={params['seed']}"])
@@ -138,7 +140,7 @@ def _score(detector: Detector, prepared: Path, test: list[PreparedImage]) -> Sco
 def _add_rows(
     table: Table, name: str, algorithm: str, found: tuple[ScoredTest, ScoredTest], ranked: list[float], seed: int
 ) -> None:
-    """Add a row of each, and how much higher ours ranks, paired over photographs: as theirs scores, and by our rule."""
+    """Add a row of each, and how much higher ours ranks, paired over images: as theirs scores, and by our rule."""
     for label, one in zip((f"knotwatch {name}", "anomalib"), found, strict=True):
         pixels, auroc = one.table.metrics(), image_auroc(one.scores, one.anomalous)
         table.add_row(algorithm, label, f"{auroc:.3f}", f"{pixels['pixel_auroc']:.3f}", f"{pixels['aupro']:.3f}")

@@ -33,10 +33,10 @@ def repeat_tiles(files: Sequence[Path], count: int) -> TileSet:
 
 
 def draw_slice() -> NDArray[np.uint8]:
-    """Draw a photograph of a wood slice, 2592 wide and 1952 high."""
+    """Draw an image of a wood slice, 2592 wide and 1952 high."""
     return draw("wood", 0, SLICE_HEIGHT, SLICE_WIDTH, ["live knot", "crack"]).image
 
 
 def plan_slice() -> TilePlan:
-    """Choose the plan that a surface of such photographs gets by default."""
+    """Choose the plan that a surface of such images gets by default."""
     return choose_plan(TileSettings(), [(SLICE_HEIGHT, SLICE_WIDTH)])

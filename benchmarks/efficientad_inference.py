@@ -31,7 +31,7 @@ def measure(effort: Effort, folder: Path) -> list[Figure]:
     figures = []
     for precision in machine_precisions():
         ours = _in_openvino(exported[precision], precision, tiles[0][None])
-        seconds = time_sides({"ours": ours, "theirs": theirs}, effort.rounds, calls=_CALLS, settling=_SETTLING)
+        seconds = time_sides({"ours": ours, "theirs": theirs}, effort.resamples, calls=_CALLS, settling=_SETTLING)
         milliseconds = {name: [1000 * second for second in found] for name, found in seconds.items()}
         note = f"one tile of {SIDE} x {SIDE}; ours: OpenVINO in {precision}"
         against = f"anomalib in torch, float32; ours in {precision}"

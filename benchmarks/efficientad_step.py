@@ -25,7 +25,9 @@ def measure(effort: Effort, folder: Path) -> list[Figure]:
         f"anomalib, the same teacher ({channels} channels)": _theirs(tile, channels),
         f"anomalib, its own size ({_OFFICIAL_CHANNELS} channels)": _theirs(tile, _OFFICIAL_CHANNELS),
     }
-    seconds = time_sides({"ours": _ours(tile, teacher), **references}, effort.rounds, calls=_CALLS, settling=_SETTLING)
+    seconds = time_sides(
+        {"ours": _ours(tile, teacher), **references}, effort.resamples, calls=_CALLS, settling=_SETTLING
+    )
     note = f"one tile of {SIDE} x {SIDE}, optimiser included"
     return [
         ratio_figure(SUBJECT, name, "s", ours=seconds["ours"], reference=seconds[name], note=note)

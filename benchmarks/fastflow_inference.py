@@ -24,7 +24,7 @@ def measure(effort: Effort, folder: Path) -> list[Figure]:
     export_openvino(with_colour(make_ours(), tiles), SIDE, SIDE, folder / "ours")
     ours = run_in_float(folder / "ours", tile[None])
     sides = {**ours, "anomalib": _plain(to_float(tile)[None])}
-    seconds = time_sides(sides, effort.rounds, calls=_CALLS, settling=_SETTLING)
+    seconds = time_sides(sides, effort.resamples, calls=_CALLS, settling=_SETTLING)
     return [
         ratio_figure(
             *(SUBJECT, f"anomalib in torch, float32; ours in {precision}", "ms"),

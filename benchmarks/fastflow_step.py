@@ -24,7 +24,7 @@ def measure(effort: Effort, folder: Path) -> list[Figure]:
     batch = FastflowSettings().batch
     tiles = repeat_tiles(draw_tiles(folder / "tiles", batch), batch)
     floats = torch.stack([to_float(tiles[i]) for i in range(batch)])
-    seconds = time_sides({"ours": _ours(floats), "anomalib": _plain(floats)}, effort.rounds, settling=_SETTLING)
+    seconds = time_sides({"ours": _ours(floats), "anomalib": _plain(floats)}, effort.resamples, settling=_SETTLING)
     figure = ratio_figure(
         SUBJECT,
         "anomalib's training step, float32",
@@ -39,12 +39,12 @@ def measure(effort: Effort, folder: Path) -> list[Figure]:
 
 def _ours(tiles: Any) -> Side:
     from pipelines.models.engine.device import has_bf16
-    from pipelines.models.engine.feature_cache import keep_outputs
+    from pipelines.models.engine.feature_cache import cache_outputs
     from pipelines.models.fastflow.training import FastflowTraining
 
     model = make_ours().train()
     model.use_bf16(has_bf16())
-    with_features = keep_outputs(len(tiles), lambda row: [f[0] for f in model.features(tiles[row : row + 1])], "tiles")
+    with_features = cache_outputs(len(tiles), lambda row: [f[0] for f in model.features(tiles[row : row + 1])], "tiles")
     module = FastflowTraining(model, with_features, FastflowSettings().learning_rate)
     return _step(module, lambda: module.take_gradients(range(len(tiles))))
 

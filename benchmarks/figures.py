@@ -21,7 +21,7 @@ class Figure(Record):
     ratio: float
     low: float
     high: float
-    rounds: int
+    resamples: int
     note: str = ""
 
 
@@ -44,6 +44,6 @@ def ratio_figure(
         ratio=median(ratios),
         low=min(ratios),
         high=max(ratios),
-        rounds=len(ratios),
+        resamples=len(ratios),
         note=note,
     )

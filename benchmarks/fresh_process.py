@@ -29,7 +29,7 @@ def peak_mb(function: str, *arguments: Any) -> float:
     )
     if done.returncode:
         raise ToolError(
-            f"{function}{arguments} failed in its own process: {done.stderr[-2000:]}", cure="mend what it names"
+            f"{function}{arguments} failed in its own process: {done.stderr[-2000:]}", hint="mend what it names"
         )
     return float(done.stdout.splitlines()[-1])
 

@@ -1,4 +1,4 @@
-"""A whole photograph: what cutting and stitching add to the tiles' own time, and what a larger one takes of memory."""
+"""A whole image: what cutting and stitching add to the tiles' own time, and what a larger one takes of memory."""
 
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from benchmarks.fresh_process import peak_mb
 from benchmarks.in_use import fit_padim_in_use
 from pipelines.core.geometry import TilePlan
 from pipelines.detector.scan import scan_region
-from pipelines.imaging.decoding import decode_photograph
+from pipelines.imaging.decoding import decode_image
 from pipelines.imaging.image_score import ScoreRule
 from pipelines.imaging.tiling import cut_tiles
 from pipelines.models.openvino.runtime import TileModel
@@ -24,9 +24,9 @@ _TRAINED_ON = 16
 _MEGAPIXELS = 200.0
 
 
-def scan_file(model: str, plan: str, photograph: str) -> None:
-    """Decode and scan a photograph; runs in a process of its own."""
-    image = decode_photograph(Path(photograph).read_bytes(), _MEGAPIXELS).image
+def scan_file(model: str, plan: str, source_image: str) -> None:
+    """Decode and scan an image; runs in a process of its own."""
+    image = decode_image(Path(source_image).read_bytes(), _MEGAPIXELS).image
     scan_region(TileModel(Path(model)), TilePlan.model_validate_json(plan), ScoreRule(), image)
 
 
@@ -54,7 +54,7 @@ def _time(effort: Effort, model: Path, image: NDArray[np.uint8], plan: TilePlan)
     }
     # The first scan settles both.
     scan_region(runtime, plan, ScoreRule(), image)
-    seconds = time_sides(sides, effort.rounds)
+    seconds = time_sides(sides, effort.resamples)
     return ratio_figure(
         SUBJECT,
         f"its {len(tiles)} tiles' inference alone",
@@ -67,13 +67,13 @@ def _time(effort: Effort, model: Path, image: NDArray[np.uint8], plan: TilePlan)
 
 def _weigh(folder: Path, model: Path, image: NDArray[np.uint8], plan: TilePlan) -> Figure:
     peaks = []
-    for name, photograph in (("one", image), ("tall", np.concatenate([image, image[::-1]]))):
+    for name, source_image in (("one", image), ("tall", np.concatenate([image, image[::-1]]))):
         file = folder / f"{name}.jpg"
-        Image.fromarray(photograph).save(file, quality=95)
+        Image.fromarray(source_image).save(file, quality=95)
         peaks.append(peak_mb(f"{__name__}:scan_file", str(model), plan.model_dump_json(), str(file)))
     return ratio_figure(
         f"{SUBJECT}, memory",
-        "peak of the photograph; ours: one twice as tall",
+        "peak of the image; ours: one twice as tall",
         "MB",
         ours=[peaks[1]],
         reference=[peaks[0]],

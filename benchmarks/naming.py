@@ -16,12 +16,12 @@ from rich.table import Table
 
 from benchmarks.small_network import SIDE, chosen, name_left_out
 from flows.study.naming import ROUNDS, name_held_out
-from pipelines.core.records import SOUND, TYPES, Layout
-from pipelines.core.results import Verdict
-from pipelines.core.surface_settings import PartSettings, RegionSettings, ValidationSettings
+from pipelines.core.records import NORMAL, TYPES, Layout
+from pipelines.core.results import ValidationReport
+from pipelines.core.surface_settings import RegionSettings, SplitSettings, ValidationSettings
 from pipelines.core.wording import interval_in_words
 from pipelines.data.layouts import read_source
-from pipelines.data.manifest import assign_groups, assign_parts, measure_rows
+from pipelines.data.manifest import assign_groups, assign_splits, measure_rows
 from pipelines.data.prepared import read_index
 from pipelines.data.preprocess import preprocess
 from pipelines.data.type_examples import prepare_types, take_in_types
@@ -82,16 +82,16 @@ def crops(
 
 @app.command()
 def masks(folder: Annotated[Path, typer.Argument(help="A data set of layout vsb.")]) -> None:
-    """Name the regions of typed masks, held out by photograph, without and with sound wood among them."""
+    """Name the regions of typed masks, held out by image, without and with normal wood among them."""
     with tempfile.TemporaryDirectory() as scratch:
         prepared = Path(scratch)
         table = measure_rows(read_source(Layout.VSB, folder), folder, ValidationSettings())
-        table = assign_parts(assign_groups(table, ValidationSettings().near_duplicate_bits), PartSettings())
-        verdict = Verdict(accepted=True, images=len(table), usable=len(table))
+        table = assign_splits(assign_groups(table, ValidationSettings().near_duplicate_bits), SplitSettings())
+        verdict = ValidationReport(accepted=True, images=len(table), usable=len(table))
         preprocess(table, verdict, folder, RegionSettings(), _MEGAPIXELS, prepared)
         examples = read_examples(prepared, read_index(prepared), 0)
-        defects = [e for e in examples if e.type != SOUND]
-        for label, kept in (("regions of masks", defects), ("with sound wood", examples)):
+        defects = [e for e in examples if e.type != NORMAL]
+        for label, kept in (("regions of masks", defects), ("with normal wood", examples)):
             started = time.monotonic()
             types, groups = [e.type for e in kept], [e.group for e in kept]
             named = name_held_out(kept, prepared / "network").named

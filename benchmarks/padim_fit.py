@@ -22,7 +22,7 @@ def measure(effort: Effort, folder: Path) -> list[Figure]:
     fit_padim_in_use(few)
     fit_plain(few)
     sides = {"ours": lambda: fit_padim_in_use(tiles), "anomalib": lambda: fit_plain(tiles)}
-    seconds = time_sides(sides, effort.rounds)
+    seconds = time_sides(sides, effort.resamples)
     figure = ratio_figure(
         SUBJECT,
         f"anomalib's Engine().fit, {effort.fit_tiles} tiles",

@@ -37,12 +37,12 @@ def measure(effort: Effort, folder: Path) -> list[Figure]:
         f"anomalib {how}, f32": _in_openvino(compile_plain(path, "f32"), tile.numpy()),
         f"anomalib {how}, default ({precision})": _in_openvino(default, tile.numpy()),
     }
-    return compare(_ours(tiles, folder / "ours"), references, effort.rounds)
+    return compare(_ours(tiles, folder / "ours"), references, effort.resamples)
 
 
-def compare(ours: Mapping[Precision, Side], references: Mapping[str, Side], rounds: int) -> list[Figure]:
+def compare(ours: Mapping[Precision, Side], references: Mapping[str, Side], resamples: int) -> list[Figure]:
     """Time each of our sides once a round beside all references; a figure for each pair, in milliseconds."""
-    seconds = time_sides({**ours, **references}, rounds, calls=_CALLS, settling=_SETTLING)
+    seconds = time_sides({**ours, **references}, resamples, calls=_CALLS, settling=_SETTLING)
     milliseconds = {name: [1000 * second for second in found] for name, found in seconds.items()}
     note = f"one tile of {SIDE} x {SIDE}; ours: OpenVINO, statistics at stride 8"
     return [

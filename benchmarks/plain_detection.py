@@ -17,17 +17,17 @@ from pipelines.models.fastflow.settings import FastflowSettings
 from pipelines.training.run_settings import RunSettings
 
 
-def fit_plain_algorithm(algorithm: str, tiles: TileSet, select: TileSet, settings: RunSettings) -> Any:
-    """Fit to sound tiles; the module takes float tiles (n, 3, h, w) in [0, 1] and gives `pred_score` and a map.
+def fit_plain_algorithm(algorithm: str, tiles: TileSet, validation: TileSet, settings: RunSettings) -> Any:
+    """Fit to normal tiles; the module takes float tiles (n, 3, h, w) in [0, 1] and gives `pred_score` and a map.
 
-    Only EfficientAD looks at `select`: the quantiles of its two maps are of these.
+    Only EfficientAD looks at `validation`: the quantiles of its two maps are of these.
     """
     torch.manual_seed(settings.seed)
     if algorithm == "padim":
         return fit_plain(tiles, settings.padim)
     if algorithm == "fastflow":
         return _fit_fastflow(tiles, settings.fastflow)
-    return _fit_efficientad(tiles, select, settings.efficientad, settings.seed)
+    return _fit_efficientad(tiles, validation, settings.efficientad, settings.seed)
 
 
 def _fit_fastflow(tiles: TileSet, ours: FastflowSettings) -> Any:
@@ -43,7 +43,7 @@ def _fit_fastflow(tiles: TileSet, ours: FastflowSettings) -> Any:
     return train_plainly(module, tiles, ours.batch, ours.max_steps)
 
 
-def _fit_efficientad(tiles: TileSet, select: TileSet, ours: EfficientAdSettings, seed: int) -> Any:
+def _fit_efficientad(tiles: TileSet, validation: TileSet, ours: EfficientAdSettings, seed: int) -> Any:
     from anomalib.models import EfficientAd
 
     from pipelines.models.efficientad.teacher import load_teacher
@@ -66,7 +66,7 @@ def _fit_efficientad(tiles: TileSet, select: TileSet, ours: EfficientAdSettings,
         module.model.teacher.load_state_dict(teacher.state_dict())
         module.model.mean_std.update(module.teacher_channel_mean_std(_batches(tiles)))
         train_plainly(module, tiles, 1, ours.max_steps)
-        module.model.quantiles.update(module.map_norm_quantiles(_batches(select)))
+        module.model.quantiles.update(module.map_norm_quantiles(_batches(validation)))
     return module
 
 

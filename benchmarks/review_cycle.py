@@ -1,6 +1,6 @@
 """One review cycle on real boards: does rejecting false alarms, and training on them, lessen those on other boards?
 
-A simulated reviewer, who knows the masks, looks at sound boards that were held back from the start: a threshold marks
+A simulated reviewer, who knows the masks, looks at normal boards that were held out from the start: a threshold marks
 some of them, these are rejected, and the surface is trained again with them. Both versions are then compared on boards
 that neither has seen, at equal recall: `python -m benchmarks.review_cycle ../shared/data/wood-boards /tmp/cycle`.
 """
@@ -24,10 +24,10 @@ from benchmarks.command import run_command
 from pipelines.core.errors import ToolError
 from pipelines.core.files import write_whole
 from pipelines.core.paths import Project
-from pipelines.core.records import Label, Part
+from pipelines.core.records import Label, Split
 from pipelines.data.prepared import PreparedImage, read_index, read_region
 from pipelines.detector.detector import Detector
-from pipelines.imaging.decoding import decode_photograph
+from pipelines.imaging.decoding import decode_image
 from pipelines.imaging.roi import find_region
 from pipelines.tracking.store import Tracking
 from tests.conftest import make_project, run_knotwatch, set_training
@@ -40,14 +40,14 @@ Floats = NDArray[np.float64]
 
 
 class Scores(NamedTuple):
-    """One version's scores: of sound boards by their names, and of the defective test boards in a fixed order."""
+    """One version's scores: of normal boards by their names, and of the defective test boards in a fixed order."""
 
-    sound: dict[str, float]
+    normal: dict[str, float]
     defective: Floats
 
     def drawn(self, names: Sequence[str], numbers: NDArray[np.int64]) -> tuple[Floats, Floats]:
-        """Return the scores of those of the drawn sound boards that the version did not see, and of defective ones."""
-        return np.array([self.sound[name] for name in names if name in self.sound]), self.defective[numbers]
+        """Return the scores of those of the drawn normal boards that the version did not see, and of defective ones."""
+        return np.array([self.normal[name] for name in names if name in self.normal]), self.defective[numbers]
 
 
 class Cycle(NamedTuple):
@@ -58,19 +58,19 @@ class Cycle(NamedTuple):
     recall: float
 
 
-def false_alarms(sound: Floats, defective: Floats, recall: float) -> float:
-    """Return the share of sound boards above the highest threshold that still finds a share `recall`."""
+def false_alarms(normal: Floats, defective: Floats, recall: float) -> float:
+    """Return the share of normal boards above the highest threshold that still finds a share `recall`."""
     found = np.sort(defective)[::-1]
     threshold = found[max(1, int(np.ceil(recall * found.size - 1e-9))) - 1]
-    return float(np.mean(sound >= threshold))
+    return float(np.mean(normal >= threshold))
 
 
 class Conditions(NamedTuple):
     """How one cycle is done."""
 
-    held_back: int
+    held_out: int
     unseen: int
-    marked: int
+    flagged: int
     algorithm: str
     profile: str
     seed: int
@@ -79,16 +79,16 @@ class Conditions(NamedTuple):
 def cycle(  # noqa: PLR0917 - a command has as many arguments as options
     boards: Annotated[Path, typer.Argument(help="A data set of layout vsb with the column `split`.")],
     folder: Annotated[Path, typer.Argument(help="Where the projects are made, and scores kept.")],
-    held_back: Annotated[int, typer.Option(help="Sound boards that the reviewer sees.")] = 150,
-    unseen: Annotated[int, typer.Option(help="More sound boards held back, to compare the versions on.")] = 0,
-    marked: Annotated[int, typer.Option(help="How many of these the review threshold marks.")] = 20,
+    held_out: Annotated[int, typer.Option(help="Normal boards that the reviewer sees.")] = 150,
+    unseen: Annotated[int, typer.Option(help="More normal boards held out, to compare the versions on.")] = 0,
+    flagged: Annotated[int, typer.Option(help="How many of these the review threshold marks.")] = 20,
     algorithm: Annotated[str, typer.Option(help="padim, fastflow or efficientad.")] = "padim",
     profile: Annotated[str, typer.Option(help="quick or full.")] = "full",
-    cycles: Annotated[int, typer.Option(min=1, help="Cycles, each with other boards held back.")] = 1,
+    cycles: Annotated[int, typer.Option(min=1, help="Cycles, each with other boards held out.")] = 1,
 ) -> None:
     """Train, review, train again, and compare on unseen boards."""
     done = [
-        run_cycle(boards, folder / str(number), Conditions(held_back, unseen, marked, algorithm, profile, number))
+        run_cycle(boards, folder / str(number), Conditions(held_out, unseen, flagged, algorithm, profile, number))
         for number in range(cycles)
     ]
     compare_cycles(done)
@@ -100,42 +100,42 @@ def run_cycle(boards: Path, folder: Path, how: Conditions) -> Cycle:
     if kept.is_file():
         conditions, before, after, recall = json.loads(kept.read_text(encoding="utf-8"))
         if conditions != list(how):
-            raise ToolError(f"{folder} holds a cycle under other conditions: {conditions}", cure="name another folder")
-        return Cycle(*(Scores(sound, np.array(defective)) for sound, defective in (before, after)), recall)
+            raise ToolError(f"{folder} holds a cycle under other conditions: {conditions}", hint="name another folder")
+        return Cycle(*(Scores(normal, np.array(defective)) for normal, defective in (before, after)), recall)
     if folder.exists():
-        raise ToolError(f"{folder} is there without the scores of a cycle", cure="remove it, or name another folder")
+        raise ToolError(f"{folder} is there without the scores of a cycle", hint="remove it, or name another folder")
     pool, others = split_boards(boards, folder, how)
     project = make_project(folder / "project")
     run_knotwatch(project.root, "data", "add", SURFACE, str(folder / "boards"), "--layout", "vsb")
     set_training(project.root, SURFACE, algorithms=[how.algorithm])
     first = retrain(project, how.profile)
-    say(f"cycle {how.seed}: version {first} is trained; the reviewer looks at {len(pool)} sound boards")
-    review = review_pool(project, pool, how.marked, folder / "review.json")
+    say(f"cycle {how.seed}: version {first} is trained; the reviewer looks at {len(pool)} normal boards")
+    review = review_pool(project, pool, how.flagged, folder / "review.json")
     change = run_knotwatch(project.root, "data", "review", SURFACE, str(review), "--json").json
-    say(f"{change['photographs']} boards reviewed, {change['rejected']} regions rejected, now in {change['parts']}")
+    say(f"{change['images']} boards reviewed, {change['rejected']} regions rejected, now in {change['splits']}")
     second = retrain(project, how.profile)
     before, after = (score_unseen(project, version, others) for version in (first, second))
     threshold = Detector(Tracking(project).folder(SURFACE, first)).info.image_threshold.threshold
     found = Cycle(before, after, float(np.mean(before.defective > threshold)))
     write_whole(
-        kept, json.dumps([list(how), *((s.sound, s.defective.tolist()) for s in (before, after)), found.recall])
+        kept, json.dumps([list(how), *((s.normal, s.defective.tolist()) for s in (before, after)), found.recall])
     )
     return found
 
 
 def split_boards(boards: Path, folder: Path, how: Conditions) -> tuple[list[Path], list[Path]]:
-    """Copy the data set to `folder` without some of its sound training boards, drawn with the seed.
+    """Copy the data set to `folder` without some of its normal training boards, drawn with the seed.
 
     Return those that the reviewer sees, and those that neither version is trained on.
     """
     with (boards / "labels.csv").open(encoding="utf-8-sig", newline="") as file:
         rows = list(csv.DictReader(file))
-    sound = sorted(row["image"] for row in rows if row["split"] == "train" and not (row["defects"] or "").strip())
-    held_back, away = how.held_back, how.held_back + how.unseen
-    if len(sound) <= away:
-        raise ToolError(f"{boards} has {len(sound)} sound training boards", cure="hold fewer back")
-    drawn = np.random.default_rng(how.seed).permutation(sound)[:away].tolist()
-    places = {name: folder / ("held-back" if number < held_back else "unseen") for number, name in enumerate(drawn)}
+    normal = sorted(row["image"] for row in rows if row["split"] == "train" and not (row["defects"] or "").strip())
+    held_out, away = how.held_out, how.held_out + how.unseen
+    if len(normal) <= away:
+        raise ToolError(f"{boards} has {len(normal)} normal training boards", hint="hold fewer back")
+    drawn = np.random.default_rng(how.seed).permutation(normal)[:away].tolist()
+    places = {name: folder / ("held-back" if number < held_out else "unseen") for number, name in enumerate(drawn)}
     target = folder / "boards"
     for row in rows:
         place = places.get(row["image"], target / "images")
@@ -156,10 +156,10 @@ def retrain(project: Project, profile: str) -> int:
     return int(found["models"][0]["version"])
 
 
-def review_pool(project: Project, pool: list[Path], marked: int, file: Path) -> Path:
-    """Reject what the champion outlines on the held-back boards of the highest scores; none of them has a defect."""
+def review_pool(project: Project, pool: list[Path], flagged: int, file: Path) -> Path:
+    """Reject what the champion outlines on the held-out boards of the highest scores; none of them has a defect."""
     found = run_knotwatch(project.root, "inspect", SURFACE, str(pool[0].parent), "--no-pictures", "--json").json
-    highest = sorted(found["images"], key=lambda image: -image["score"])[:marked]
+    highest = sorted(found["images"], key=lambda image: -image["score"])[:flagged]
     say(f"the review threshold is {highest[-1]['score']:.3f}; that of the version {found['image_threshold']:.3f}")
     content = {
         "kind": "knotwatch review",
@@ -167,7 +167,7 @@ def review_pool(project: Project, pool: list[Path], marked: int, file: Path) -> 
         "surface": SURFACE,
         "model": found["model"],
         "reviewed": "by a script",
-        "photographs": [judge(image) for image in highest],
+        "images": [judge(image) for image in highest],
     }
     file.write_text(json.dumps(content))
     return file
@@ -182,7 +182,7 @@ def judge(image: dict[str, Any]) -> dict[str, Any]:
 
 
 def score_unseen(project: Project, version: int, others: list[Path]) -> Scores:
-    """Score the test part and other sound boards without naming types: what names them has seen masks."""
+    """Score the test split and other normal boards without naming types: what names them has seen masks."""
     detector = Detector(Tracking(project).folder(SURFACE, version))
     prepared = project.surface(SURFACE).prepared
 
@@ -190,26 +190,26 @@ def score_unseen(project: Project, version: int, others: list[Path]) -> Scores:
         return detector.scan_region(read_region(prepared, image)).score
 
     def score_file(file: Path) -> float:
-        photograph = decode_photograph(file, detector.info.max_megapixels).image
-        box = find_region(photograph, detector.info.region)
-        return detector.scan_region(photograph[box.top : box.bottom, box.left : box.right]).score
+        source_image = decode_image(file, detector.info.max_megapixels).image
+        box = find_region(source_image, detector.info.region)
+        return detector.scan_region(source_image[box.top : box.bottom, box.left : box.right]).score
 
-    test = [i for i in read_index(prepared) if i.part == Part.TEST]
-    sound = {Path(i.path).name: score(i) for i in test if i.label == Label.NORMAL}
+    test = [i for i in read_index(prepared) if i.split == Split.TEST]
+    normal = {Path(i.path).name: score(i) for i in test if i.label == Label.NORMAL}
     defective = [score(i) for i in sorted(test, key=lambda i: i.path) if i.label == Label.ANOMALOUS]
-    return Scores({**sound, **{file.name: score_file(file) for file in others}}, np.array(defective))
+    return Scores({**normal, **{file.name: score_file(file) for file in others}}, np.array(defective))
 
 
 def compare_cycles(done: Sequence[Cycle]) -> None:
-    """Print how many sound boards are marked at equal recall, and paired differences with their 95 % intervals.
+    """Print how many normal boards are flagged at equal recall, and paired differences with their 95 % intervals.
 
     Figures are means over the cycles. A resample draws boards, and takes them for all cycles and both versions alike.
     """
     rng = np.random.default_rng(_SEED)
-    names, defective = sorted({n for one in done for n in one.before.sound}), done[0].before.defective.size
+    names, defective = sorted({n for one in done for n in one.before.normal}), done[0].before.defective.size
     whole = (names, np.arange(defective))
     draws = [(rng.choice(names, len(names)).tolist(), rng.integers(0, defective, defective)) for _ in range(_ROUNDS)]
-    say(f"{len(names)} sound and {defective} defective boards; no version is compared on one that it was trained on")
+    say(f"{len(names)} normal and {defective} defective boards; no version is compared on one that it was trained on")
 
     def measure(of: Callable[[Cycle, Floats, Floats], float]) -> tuple[float, float, str]:
         def apart(draw: tuple[Sequence[str], NDArray[np.int64]]) -> Floats:
@@ -220,18 +220,18 @@ def compare_cycles(done: Sequence[Cycle]) -> None:
         return before, after, f"difference {after - before:+.4f} ({low:+.4f} to {high:+.4f})"
 
     recall = float(np.mean([one.recall for one in done]))
-    before, after, words = measure(lambda one, sound, bad: false_alarms(sound, bad, one.recall))
+    before, after, words = measure(lambda one, normal, bad: false_alarms(normal, bad, one.recall))
     say(f"recall {recall:.3f}, of the first version at its threshold: false alarms {before:.3f}, {after:.3f}, {words}")
-    for asked in (0.8, 0.9):
-        before, after, words = measure(lambda _, sound, bad, asked=asked: false_alarms(sound, bad, asked))
-        say(f"recall {asked:.3f}: false alarms {before:.3f} before, {after:.3f} after, {words}")
-    before, after, words = measure(lambda _, sound, bad: mean_false_alarms(sound, bad))
+    for requested in (0.8, 0.9):
+        before, after, words = measure(lambda _, normal, bad, requested=requested: false_alarms(normal, bad, requested))
+        say(f"recall {requested:.3f}: false alarms {before:.3f} before, {after:.3f} after, {words}")
+    before, after, words = measure(lambda _, normal, bad: mean_false_alarms(normal, bad))
     say(f"averaged over all recalls: false alarms {before:.4f} before, {after:.4f} after, {words}")
 
 
-def mean_false_alarms(sound: Floats, defective: Floats) -> float:
+def mean_false_alarms(normal: Floats, defective: Floats) -> float:
     """Return the share of false alarms, averaged over all recalls: 1 less the image AUROC (Mann, Whitney 1947)."""
-    return float(mannwhitneyu(sound, defective).statistic) / (sound.size * defective.size)
+    return float(mannwhitneyu(normal, defective).statistic) / (normal.size * defective.size)
 
 
 def say(text: str) -> None:

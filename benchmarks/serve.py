@@ -21,8 +21,8 @@ from benchmarks.serve_load import Load, encode_bodies, pace, press, serving, sum
 from flows.runtime.champion import Loaded, find_champion, load_version
 from pipelines.core.errors import CallError
 from pipelines.core.paths import Project, find_project
-from pipelines.imaging.decoding import decode_photograph
-from pipelines.inspection.inputs import find_photographs
+from pipelines.imaging.decoding import decode_image
+from pipelines.inspection.inputs import find_images
 from pipelines.tracking.store import Tracking
 from tests.conftest import make_project, run_knotwatch, set_training
 
@@ -32,7 +32,7 @@ _PRESSING = 4
 
 
 def measure(effort: Effort, folder: Path) -> list[Figure]:
-    """Time a request against the same photograph's decoding and scan in this process, on drawn boards."""
+    """Time a request against the same image's decoding and scan in this process, on drawn boards."""
     project = _draw_project(folder / "project")
     files = sorted((project.surface("drawn").source / "images").iterdir())
     tracking = Tracking(project)
@@ -40,7 +40,7 @@ def measure(effort: Effort, folder: Path) -> list[Figure]:
     ours, reference = [], []
     with serving(project.root, "drawn") as port:
         press(port, encode_bodies(files), 1, 3.0)
-        for _ in range(effort.rounds):
+        for _ in range(effort.resamples):
             reference.append(median(_scan_times(champion, files)))
             ours.append(summarise("", press(port, encode_bodies(files), 1, 3.0), 3.0).p50)
     note = "one client, boards of 192 x 128"
@@ -60,7 +60,7 @@ def _scan_times(champion: Loaded, files: list[Path]) -> list[float]:
     times = []
     for file in files:
         started = time.perf_counter()
-        champion.detector.scan(decode_photograph(file, champion.detector.info.max_megapixels).image)
+        champion.detector.scan(decode_image(file, champion.detector.info.max_megapixels).image)
         times.append((time.perf_counter() - started) * 1000)
     return times
 
@@ -70,12 +70,12 @@ def measure_surface(project: Project, surface: str, paths: list[Path], seconds: 
 
     The champion is the one it was afterwards.
     """
-    bodies = encode_bodies([Path(photograph.file) for photograph in find_photographs(paths)])
+    bodies = encode_bodies([Path(image.file) for image in find_images(paths)])
     tracking = Tracking(project)
     first = find_champion(project, tracking, surface).version
     others = [version.version for version in tracking.versions(surface) if version.version != first]
     if not others:
-        raise CallError(f"'{surface}' has one version alone", cure=f"knotwatch retrain {surface} --force")
+        raise CallError(f"'{surface}' has one version alone", hint=f"knotwatch retrain {surface} --force")
 
     with serving(project.root, surface) as port:
         press(port, bodies, 1, 3.0)
@@ -94,7 +94,7 @@ def measure_surface(project: Project, surface: str, paths: list[Path], seconds: 
 
 def show(
     surface: Annotated[str, typer.Argument(help="A surface with a champion and another version.")],
-    paths: Annotated[list[Path], typer.Argument(help="Photographs to send, or folders of them.")],
+    paths: Annotated[list[Path], typer.Argument(help="Images to send, or folders of them.")],
     seconds: Annotated[float, typer.Option(min=5, help="How long each load lasts; the last one twice as long.")] = 20.0,
 ) -> None:
     """Print latency and throughput of a surface's server as a table."""

@@ -1,4 +1,4 @@
-"""Load on `knotwatch serve`: a server of its own, requests of one photograph each, and what became of them."""
+"""Load on `knotwatch serve`: a server of its own, requests of one image each, and what became of them."""
 
 import base64
 import http.client
@@ -53,7 +53,7 @@ def serving(root: Path, surface: str) -> Iterator[int]:
         try:
             yield _await_port(process, log)
             if process.poll() is not None:
-                raise ToolError(f"the server ended with {process.returncode}", cure=f"read {log}")
+                raise ToolError(f"the server ended with {process.returncode}", hint=f"read {log}")
         finally:
             process.terminate()
             process.wait(timeout=60)
@@ -63,13 +63,13 @@ def _await_port(process: "subprocess.Popen[bytes]", log: Path) -> int:
     deadline = time.monotonic() + _START
     while "Ctrl-C" not in log.read_text():
         if process.poll() is not None or time.monotonic() > deadline:
-            raise ToolError(f"the server did not start: {log.read_text()[-500:]}", cure="mend what it names")
+            raise ToolError(f"the server did not start: {log.read_text()[-500:]}", hint="mend what it names")
         time.sleep(0.1)
     return int(log.read_text().split("127.0.0.1:")[1].split("/")[0])
 
 
 def encode_bodies(files: Sequence[Path]) -> list[bytes]:
-    """Write a request for each photograph."""
+    """Write a request for each image."""
     return [
         json.dumps({"dataframe_records": [{"image": base64.b64encode(file.read_bytes()).decode()}]}).encode()
         for file in files

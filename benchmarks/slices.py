@@ -15,7 +15,7 @@ from rich.table import Table
 
 from benchmarks.command import run_command
 from flows.study.drawn import DrawnSize, write_drawn_study
-from flows.study.figures import Compared, compare, figure_row, tabulate_figures
+from flows.study.figures import VersionSummary, compare, figure_row, tabulate_figures
 from flows.study.folder import Study, open_study
 from flows.study.steps import Prepared, prepare_folder, scan, train_model
 from pipelines.core.errors import SourceError
@@ -27,7 +27,7 @@ show = Console(width=150)
 def slices(
     folder: Annotated[Path | None, typer.Argument(help="Holds raw/ and annotations.json; without: drawn.")] = None,
     algorithm: Annotated[str, typer.Option(help="What to train.")] = "padim",
-    leave_out: Annotated[bool, typer.Option(help="Also train once without each outlined photograph.")] = True,
+    leave_out: Annotated[bool, typer.Option(help="Also train once without each outlined image.")] = True,
     precision: Annotated[
         str, typer.Option(help="The exported network's; auto or one that it is to compute in.")
     ] = "auto",
@@ -42,7 +42,7 @@ def slices(
         prepared = prepare_folder(study.raw, study.scratch / "prepared")
         outlined = [image.path for image in prepared.images if image.path in study.outlines]
         if not outlined:
-            raise SourceError(f"{folder} has no outlines of usable photographs", cure="add them in annotations.json")
+            raise SourceError(f"{folder} has no outlines of usable images", hint="add them in annotations.json")
         _report("trained on all", list(_look(study, prepared, None, outlined, algorithm, settings)))
         if not leave_out:
             return
@@ -57,7 +57,7 @@ def _look(
     names: Sequence[str],
     algorithm: str,
     settings: RunSettings,
-) -> Iterator[Compared]:
+) -> Iterator[VersionSummary]:
     images = [image for image in prepared.images if image.path != left_out]
     model = train_model(prepared, images, study.scratch / "model", algorithm, settings)
     trained = model.trained
@@ -69,7 +69,7 @@ def _look(
             yield compared
 
 
-def _report(title: str, compared: Sequence[Compared]) -> None:
+def _report(title: str, compared: Sequence[VersionSummary]) -> None:
     figures = tabulate_figures(compared)
     table = Table(*figures.columns, title=title)
     for row in figures.rows:

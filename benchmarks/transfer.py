@@ -1,6 +1,6 @@
 """How well what one surface taught carries over to another: `python -m benchmarks.transfer SOURCE TARGET`.
 
-Every strategy of every algorithm, over numbers of photographs and draws of them, on one fixed subset of the test part.
+Every strategy of every algorithm, over numbers of images and draws of them, on one fixed subset of the test split.
 Each result is a line of a JSON file as soon as it is there: a stopped run goes on where it was.
 """
 
@@ -21,7 +21,7 @@ from benchmarks.transfer_scores import Bench, Picture, choose_test
 from flows.adapting.origins import Origin, find_origins
 from pipelines.core.errors import CallError
 from pipelines.core.paths import find_project
-from pipelines.core.records import Label, Part, Strategy
+from pipelines.core.records import Label, Split, Strategy
 from pipelines.core.surface_settings import read_surface
 from pipelines.data.prepared import PreparedImage, read_index
 from pipelines.metrics.curves import image_auroc
@@ -31,8 +31,8 @@ from pipelines.tracking.store import Tracking
 from pipelines.training.fingerprint import code_hash
 from pipelines.training.fitting import adapt
 from pipelines.training.run_settings import RunSettings, resolve_run
-from pipelines.training.transfer.shots import LEAST_HELD_BACK, draw_shots, relabel
-from pipelines.training.transfer.strategy import choose_strategy, find_likelier
+from pipelines.training.transfer.shots import LEAST_HELD_OUT, draw_shots, relabel
+from pipelines.training.transfer.strategy import choose_strategy, find_likelihood_gains
 
 _DRAWS = {"padim": 5, "fastflow": 5, "efficientad": 2, "fastflow_dinov2": 2}
 _ROUNDS = 1000
@@ -43,8 +43,8 @@ def transfer(  # noqa: PLR0917 - a command has as many arguments as options
     target: Annotated[str, typer.Argument(help="A surface with labelled defects, shown whole to the model.")],
     algorithm: Annotated[list[str] | None, typer.Option(help="May be repeated; default: all of SOURCE.")] = None,
     shots: Annotated[list[int] | None, typer.Option(min=1, help="May be repeated; default: 1 4 8 16 64.")] = None,
-    draws: Annotated[int | None, typer.Option(min=1, help="Draws of photographs; default: 5 or 2.")] = None,
-    test: Annotated[int, typer.Option(min=10, help="Test photographs, a fixed subset.")] = 200,
+    draws: Annotated[int | None, typer.Option(min=1, help="Draws of images; default: 5 or 2.")] = None,
+    test: Annotated[int, typer.Option(min=10, help="Test images, a fixed subset.")] = 200,
     profile: Annotated[str, typer.Option(help="quick or full.")] = "full",
     out: Annotated[Path | None, typer.Option(help="The JSON lines; default: one of these conditions.")] = None,
     only_report: Annotated[bool, typer.Option("--only-report", help="Compute nothing, print the table.")] = False,
@@ -68,13 +68,13 @@ def transfer(  # noqa: PLR0917 - a command has as many arguments as options
                 kept += _keep(path, _measure(bench, origin, settings, images, k, draw))
         known += kept
     if not known:
-        raise CallError("nothing was measured with this source, data and code", cure="leave --only-report out")
+        raise CallError("nothing was measured with this source, data and code", hint="leave --only-report out")
     labels = [i.label == Label.ANOMALOUS for i in choose_test(images, test)]
     Console(width=None if sys.stdout.isatty() else 170).print(make_table(known, labels))
 
 
 def _mark(origin: Origin, settings: RunSettings, images: list[PreparedImage], test: int) -> str:
-    """Hash what figures depend on, so that those of other code, settings, sources or photographs stay apart."""
+    """Hash what figures depend on, so that those of other code, settings, sources or images stay apart."""
     code = [code_hash(Path(pipelines.__file__).parent)]
     parts = [*code, origin.name, origin.run_id, settings.model_dump_json(), str(test), *(i.digest for i in images)]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:12]
@@ -83,31 +83,31 @@ def _mark(origin: Origin, settings: RunSettings, images: list[PreparedImage], te
 def _measure(
     bench: Bench, origin: Origin, settings: RunSettings, images: list[PreparedImage], shots: int, draw: int
 ) -> list[Outcome]:
-    """Fit and score all strategies on one draw, and mark the one that its held-back photographs choose."""
+    """Fit and score all strategies on one draw, and mark the one that its held-out images choose."""
     started = time.monotonic()
     drawn = relabel(images, draw_shots(images, shots, draw))
-    train, held = ([i for i in drawn if i.part == part] for part in (Part.TRAIN, Part.SELECT))
-    rounds = -(-settings.adapt.planted // len(held)) if held else 0
-    planted = [Picture(image, number) for image in held for number in range(rounds + 1)]
-    labels = [picture.number > 0 for picture in planted]
+    train, held = ([i for i in drawn if i.split == split] for split in (Split.TRAIN, Split.VALIDATION))
+    resamples = -(-settings.adapt.synthetic // len(held)) if held else 0
+    synthetic = [Picture(image, number) for image in held for number in range(resamples + 1)]
+    labels = [picture.number > 0 for picture in synthetic]
     state = load_state(Path(origin.folder))
-    bench.forget_planted()
-    found, ways = {}, {}
+    bench.forget_synthetic()
+    found, methods = {}, {}
     for strategy in find_algorithm(origin.algorithm).strategies:
-        if strategy == Strategy.FINETUNE and shots < LEAST_HELD_BACK:
+        if strategy == Strategy.FINETUNE and shots < LEAST_HELD_OUT:
             continue
-        tiles, select = (bench.tiles(some, train, strategy) for some in (train, held))
-        fitted = adapt(origin.algorithm, strategy, tiles, select, settings, state)
-        ways[strategy] = fitted
-        scores = bench.score(fitted.model, tiles.plan, [*planted, *bench.test])
-        found[strategy] = scores[: len(planted)], tuple(scores[len(planted) :])
-    usable = {s: on_planted for s, (on_planted, _) in found.items() if s != Strategy.NEAREST}
-    choice = choose_strategy(usable, labels, _ROUNDS, settings.seed, likelier=find_likelier(ways))
+        tiles, validation = (bench.tiles(some, train, strategy) for some in (train, held))
+        fitted = adapt(origin.algorithm, strategy, tiles, validation, settings, state)
+        methods[strategy] = fitted
+        scores = bench.score(fitted.model, tiles.plan, [*synthetic, *bench.test])
+        found[strategy] = scores[: len(synthetic)], tuple(scores[len(synthetic) :])
+    usable = {s: on_synthetic for s, (on_synthetic, _) in found.items() if s != Strategy.NEAREST}
+    choice = choose_strategy(usable, labels, _ROUNDS, settings.seed, likelihood_gains=find_likelihood_gains(methods))
     seconds = time.monotonic() - started
     Console(stderr=True).print(f"{origin.algorithm} {shots} draw {draw}: {choice.strategy}, {seconds:.0f} s")
     return [
-        Outcome(origin.algorithm, s, shots, draw, s == choice.strategy, image_auroc(on_planted, labels), on_test)
-        for s, (on_planted, on_test) in found.items()
+        Outcome(origin.algorithm, s, shots, draw, s == choice.strategy, image_auroc(on_synthetic, labels), on_test)
+        for s, (on_synthetic, on_test) in found.items()
     ]
 
 

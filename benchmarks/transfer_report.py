@@ -1,4 +1,4 @@
-"""The table of a transfer experiment: mean over draws, with an interval over the test photographs."""
+"""The table of a transfer experiment: mean over draws, with an interval over the test images."""
 
 import json
 from collections.abc import Iterable, Sequence
@@ -17,14 +17,14 @@ _ROUNDS, _SEED = 1000, 0
 
 
 class Outcome(NamedTuple):
-    """One strategy on one draw: AUROC on planted defects (None where nothing is held back) and the test's scores."""
+    """One strategy on one draw: AUROC on synthetic anomalies (None where nothing is held out) and the test's scores."""
 
     algorithm: str
     strategy: str
     shots: int
     draw: int
     chosen: bool
-    planted: float | None
+    synthetic: float | None
     scores: tuple[float, ...]
 
 
@@ -35,7 +35,7 @@ def read_outcomes(path: Path) -> list[Outcome]:
 
 
 def resampled(scored: Iterable[ArrayLike], labels: ArrayLike) -> NDArray[np.float64]:
-    """Return the AUROC of each row of scores (rows, 1 + rounds): first of all photographs, then of each resample."""
+    """Return the AUROC of each row of scores (rows, 1 + rounds): first of all images, then of each resample."""
     defective = np.asarray(labels, dtype=bool)
     weights = np.vstack([np.ones((1, defective.size), np.int64), resample_weights(defective, _ROUNDS, _SEED)])
     rows = []

@@ -1,4 +1,4 @@
-"""Scores of many fitted networks on the same photographs: what their frozen backbone makes of these is kept."""
+"""Scores of many fitted networks on the same images: what their frozen backbone makes of these is kept."""
 
 import hashlib
 import tempfile
@@ -13,11 +13,11 @@ from torch import nn
 
 from flows.adapting.origins import Origin
 from pipelines.core.geometry import TilePlan
-from pipelines.core.records import Part, Precision, Strategy
+from pipelines.core.records import Precision, Split, Strategy
 from pipelines.core.results import Start
 from pipelines.data.prepared import PreparedImage, read_region
 from pipelines.imaging.image_score import ScoreRule, image_score
-from pipelines.imaging.synthetic.anomalies import plant_defect
+from pipelines.imaging.synthetic.anomalies import add_synthetic_anomaly
 from pipelines.imaging.tiling import TileSet, cut_tiles
 from pipelines.models.engine.augment import as_tensor
 from pipelines.models.openvino.export import export_openvino
@@ -29,8 +29,8 @@ _BATCH = 16
 
 
 def choose_test(images: Sequence[PreparedImage], count: int) -> list[PreparedImage]:
-    """Choose the same test photographs every time."""
-    test = [i for i in images if i.part == Part.TEST]
+    """Choose the same test images every time."""
+    test = [i for i in images if i.split == Split.TEST]
     return sorted(test, key=lambda i: hashlib.sha256(i.path.encode()).digest())[:count]
 
 
@@ -47,7 +47,7 @@ class Recalled(nn.Module):
 
 
 class Picture(NamedTuple):
-    """A photograph of the target; with a `number` above 0 a defect is planted into it."""
+    """An image of the target; with a `number` above 0 a defect is added to it."""
 
     image: PreparedImage
     number: int = 0
@@ -61,7 +61,7 @@ class _Seen(NamedTuple):
 
 
 class Bench:
-    """One algorithm's test photographs and score rule; what the backbone makes of them is kept, as float16."""
+    """One algorithm's test images and score rule; what the backbone makes of them is kept, as float16."""
 
     def __init__(self, prepared: Path, test: Sequence[PreparedImage], origin: Origin, settings: RunSettings) -> None:
         self._prepared, self._origin, self._settings = prepared, origin, settings
@@ -77,8 +77,8 @@ class Bench:
         most = self._settings.of(self._origin.algorithm).max_train_tiles
         return TileSet([self._prepared / i.file for i in images], plan, max_tiles=most, seed=self._settings.seed)
 
-    def forget_planted(self) -> None:
-        """Give back the memory of photographs with planted defects."""
+    def forget_synthetic(self) -> None:
+        """Give back the memory of images with synthetic anomalies."""
         self._kept = {key: seen for key, seen in self._kept.items() if not key[2]}
 
     @torch.no_grad()
@@ -116,7 +116,7 @@ class Bench:
         if picture.number:
             words = f"{self._settings.seed}/{picture.image.path}/{picture.number}"
             digest = hashlib.sha256(words.encode()).digest()
-            region = plant_defect(region, np.random.default_rng(int.from_bytes(digest[:8], "big"))).image
+            region = add_synthetic_anomaly(region, np.random.default_rng(int.from_bytes(digest[:8], "big"))).image
         if plan.mode != "fit":
             raise ValueError("only surfaces that are shown whole can be measured here")
         tile, _ = next(iter(cut_tiles(region, plan)))

@@ -1,7 +1,7 @@
-"""Trained without a label on six photographs, and on all there are: what more of them are worth, and what they cost.
+"""Trained without a label on six images, and on all there are: what more of them are worth, and what they cost.
 
 `python -m benchmarks.unlabelled_count [BOARDS]`: BOARDS is a data set of layout vsb; without it, slices of three
-kinds of wood are drawn. What training sees is mostly sound, and its labels and masks are kept from it.
+kinds of wood are drawn. What training sees is mostly normal, and its labels and masks are kept from it.
 """
 
 import csv
@@ -23,7 +23,7 @@ from benchmarks.transfer_report import in_words, resampled
 from flows.study.steps import Prepared, prepare_folder, train_model
 from pipelines.core.errors import CallError
 from pipelines.core.progress import track
-from pipelines.core.records import Interval, Label, Layout, Part
+from pipelines.core.records import Interval, Label, Layout, Split
 from pipelines.core.surface_settings import SourceSettings, SurfaceSettings
 from pipelines.data.prepared import PreparedImage, read_region
 from pipelines.detector.detector import Detector
@@ -37,7 +37,7 @@ SURFACE = SurfaceSettings(source=SourceSettings(layout=Layout.VSB))
 # Drawn slices are cut into a grid, as whole ones are, and small: all of them are scanned to set thresholds.
 _WHOLE, _GRID = RunSettings(), RunSettings.model_validate({"tiles": {"mode": "grid", "tile": 128}})
 _RESAMPLES, _SEED = 1000, 0
-_TIMED, _TURNS = 6, 15  # photographs that are scanned by both in turn, and how often
+_TIMED, _TURNS = 6, 15  # images that are scanned by both in turn, and how often
 _LOOKS = ("walnut", "alder", "oak")
 
 show = Console(width=150, highlight=False)
@@ -53,7 +53,7 @@ class DrawnSlices(NamedTuple):
 
 
 class Trained(NamedTuple):
-    """One version, and what it scored on the photographs that were held out."""
+    """One version, and what it scored on the images that were held out."""
 
     detector: Detector
     scored: ScoredTest
@@ -62,22 +62,22 @@ class Trained(NamedTuple):
 def count(
     boards: Annotated[Path | None, typer.Argument(help="A data set of layout vsb; without: drawn slices.")] = None,
     algorithm: Annotated[str, typer.Option(help="What to train.")] = "padim",
-    few: Annotated[int, typer.Option(min=1, help="How many photographs are few.")] = 6,
+    few: Annotated[int, typer.Option(min=1, help="How many images are few.")] = 6,
     many: Annotated[int, typer.Option(min=2, help="How many are drawn to be many; of boards, all are.")] = 600,
     draws: Annotated[int, typer.Option(min=1, help="How often the few are drawn.")] = 5,
     defective: Annotated[float, typer.Option(min=0, max=0.5, help="Their share of what is trained on.")] = 0.1,
 ) -> None:
-    """Train without labels on few and on many photographs, and compare both on others, paired."""
+    """Train without labels on few and on many images, and compare both on others, paired."""
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         source = boards or draw_slices(folder / "drawn", DrawnSlices(many), defective)
         prepared = prepare_folder(source, folder / "prepared", surface=SURFACE)
         pool, held = split(prepared.images, defective)
         if len(pool) <= few:
-            raise CallError(f"{source} has {len(pool)} photographs to train on", cure="name fewer with --few")
+            raise CallError(f"{source} has {len(pool)} images to train on", hint="name fewer with --few")
         if len({image.label for image in held}) < 2:
-            raise CallError("no photograph with a defect, or no sound one, is held out", cure="lower --defective")
-        show.print(f"{len(pool)} photographs to draw from, {sum(i.label != Label.NORMAL for i in pool)} with a defect")
+            raise CallError("no image with a defect, or no normal one, is held out", hint="lower --defective")
+        show.print(f"{len(pool)} images to draw from, {sum(i.label != Label.NORMAL for i in pool)} with a defect")
         settings = _WHOLE if boards else _GRID
         whole = train_unlabelled(prepared, pool, held, folder / "many", algorithm, settings)
         table = Table(
@@ -125,15 +125,15 @@ def draw_slices(folder: Path, size: DrawnSlices, defective: float) -> Path:
 def split(images: Sequence[PreparedImage], defective: float) -> tuple[list[PreparedImage], list[PreparedImage]]:
     """Take all that is not test, and defective ones to their share, to train on; the others are held out.
 
-    No photograph that is held out resembles one that is trained on: groups stay together.
+    No image that is held out resembles one that is trained on: groups stay together.
     """
-    sound = [i for i in images if i.part != Part.TEST]
+    normal = [i for i in images if i.split != Split.TEST]
     spoilt = [i for i in images if i.label == Label.ANOMALOUS]
-    wanted = round(defective / (1 - defective) * len(sound))
+    wanted = round(defective / (1 - defective) * len(normal))
     order = np.random.default_rng(_SEED).permutation(len(spoilt))[:wanted]
-    pool = [*sound, *(spoilt[n] for n in order)]
+    pool = [*normal, *(spoilt[n] for n in order)]
     groups = {i.group for i in pool}
-    return pool, [i for i in images if i.part == Part.TEST and i.group not in groups]
+    return pool, [i for i in images if i.split == Split.TEST and i.group not in groups]
 
 
 def train_unlabelled(
@@ -144,12 +144,12 @@ def train_unlabelled(
     algorithm: str,
     settings: RunSettings,
 ) -> Trained:
-    """Train on photographs of which nothing is said, and score the others."""
-    unsaid: dict[str, Any] = {"label": Label.UNKNOWN, "part": Part.TRAIN, "mask": None, "defects": {}}
+    """Train on images of which nothing is said, and score the others."""
+    unsaid: dict[str, Any] = {"label": Label.UNKNOWN, "split": Split.TRAIN, "mask": None, "defects": {}}
     model = train_model(prepared, [i.model_copy(update=unsaid) for i in chosen], folder, algorithm, settings)
     trained = model.trained
     took = f"{trained.tiles} tiles, {trained.seconds:.0f} s, peak {trained.peak_rss_mb:.0f} MB"
-    show.print(f"{folder.name}: {len(chosen)} photographs, {took}, {trained.notes}")
+    show.print(f"{folder.name}: {len(chosen)} images, {took}, {trained.notes}")
     maps = folder.with_name(f"{folder.name}-maps")
     return Trained(model.detector, score_test(model.detector, prepared.folder, held, maps))
 
@@ -161,7 +161,7 @@ def figures(scored: ScoredTest) -> tuple[str, str, str]:
 
 
 def compare(whole: ScoredTest, small: ScoredTest) -> Iterable[str]:
-    """Write how much higher the version of many photographs is, paired over those held out."""
+    """Write how much higher the version of many images is, paired over those held out."""
     for found in (
         image_auroc_difference(whole.scores, small.scores, whole.anomalous, _RESAMPLES, _SEED),
         aupro_difference(whole.table, small.table, _RESAMPLES, _SEED),
@@ -174,7 +174,7 @@ def _interval(found: Interval) -> str:
 
 
 def compare_time(small: Detector, whole: Detector, held: Sequence[PreparedImage], prepared: Path) -> None:
-    """Scan the same photographs with both in turn."""
+    """Scan the same images with both in turn."""
     regions = [read_region(prepared, image) for image in held[:_TIMED]]
     sides = {
         name: lambda detector=detector: [detector.scan_region(region) for region in regions]
@@ -184,8 +184,9 @@ def compare_time(small: Detector, whole: Detector, held: Sequence[PreparedImage]
     each = {name: [s / len(regions) for s in found] for name, found in seconds.items()}
     figure = ratio_figure("scan", "few", "s", ours=each["many"], reference=each["few"])
     show.print(
-        f"a photograph takes {1000 * figure.ours:.0f} ms by the version of many, {1000 * figure.reference:.0f} ms by "
-        f"that of few: {figure.ratio:.2f} of it ({figure.low:.2f} to {figure.high:.2f}, {figure.rounds} rounds in turn)"
+        f"an image takes {1000 * figure.ours:.0f} ms by the version of many, {1000 * figure.reference:.0f} ms by "
+        f"that of few: {figure.ratio:.2f} of it ({figure.low:.2f} to {figure.high:.2f}, {figure.resamples} rounds in "
+        "turn)"
     )
 
 

@@ -1,6 +1,6 @@
 """Six weeks of a factory, day by day, and what `watch` made of each: `python -m benchmarks.weeks`, `make weeks`.
 
-Boards are drawn, PaDiM is trained on 240 of them, and each day a batch of 20 to 200 is inspected and looked at once, as
+Boards are drawn, PaDiM is trained on 240 of them, and each day a batch of 20 to 200 is inspected and checked once, as
 the worker would. One board in twenty has a defect.
 """
 
@@ -20,7 +20,7 @@ from flows.watching.results import WatchResult
 from pipelines.core.paths import Project
 from pipelines.core.wording import share_in_words
 from pipelines.imaging.procedural import WOOD_DEFECTS, draw
-from pipelines.inspection.drift import MARKED, Drift
+from pipelines.inspection.drift import FLAGGED, Drift
 from pipelines.inspection.exports import Exports
 from tests.conftest import make_project, run_knotwatch, set_training
 
@@ -34,7 +34,7 @@ class Day(NamedTuple):
 
     name: str
     gain: float = 1.0
-    look: str = "pine"
+    check: str = "pine"
     defective: float = USUAL
     types: tuple[str, ...] = tuple(WOOD_DEFECTS.values())
     added: int = 0
@@ -55,7 +55,7 @@ WEEKS = (
 
 
 def draw_batch(folder: Path, rng: np.random.Generator, count: int, day: Day) -> None:
-    """Draw the photographs of a day; a dim lamp takes its share of every pixel, the sensor's noise stays."""
+    """Draw the images of a day; a dim lamp takes its share of every pixel, the sensor's noise stays."""
     folder.mkdir(parents=True)
     for number in range(count):
         shown = [str(rng.choice(day.types))] if rng.random() < day.defective else []
@@ -66,7 +66,7 @@ def draw_batch(folder: Path, rng: np.random.Generator, count: int, day: Day) -> 
 
 
 def found_factory(root: Path, rng: np.random.Generator) -> Project:
-    """Train a champion on drawn sound boards; it is looked at for new ones at once, without waiting."""
+    """Train a champion on drawn normal boards; it is checked for new ones at once, without waiting."""
     project = make_project(root / "project")
     source = root / "camera"
     draw_batch(source / "good", rng, TRAINED, QUIET._replace(defective=0))
@@ -79,7 +79,7 @@ def found_factory(root: Path, rng: np.random.Generator) -> Project:
 
 
 def live_through(root: Path, days: Sequence[Day], rng: np.random.Generator) -> list[tuple[Day, int, WatchResult]]:
-    """Inspect and look at each day's batch; return the day, its photographs and the look."""
+    """Inspect and look at each day's batch; return the day, its images and the check."""
     project = found_factory(root, rng)
     os.environ["KNOTWATCH_PROJECT"] = str(project.root)
     logging.disable(logging.INFO)
@@ -98,15 +98,15 @@ def live_through(root: Path, days: Sequence[Day], rng: np.random.Generator) -> l
     return lived
 
 
-def _marked(look: Drift) -> str:
-    return share_in_words(next(figure.now for figure in look.figures if figure.name == MARKED))
+def _flagged(check: Drift) -> str:
+    return share_in_words(next(figure.now for figure in check.figures if figure.name == FLAGGED))
 
 
 def print_table(lived: Sequence[tuple[Day, int, WatchResult]]) -> None:
     """Print a row a day as Markdown."""
-    print("| day | what is new | photographs | champion | what `watch` saw and did |\n| --- | --- | --- | --- | --- |")  # noqa: T201 - the answer
+    print("| day | what is new | images | champion | what `watch` saw and did |\n| --- | --- | --- | --- | --- |")  # noqa: T201 - the answer
     for number, (day, count, result) in enumerate(lived, 1):
-        said = [f"{_marked(look)} marked; {look.words}" for look in result.drift]
+        said = [f"{_flagged(check)} flagged; {check.message}" for check in result.drift]
         said += [line for line in result.lines if "drift" not in line and "to look at" not in line]
         print(f"| {number} | {day.name} | {count} | {result.champion} | {'; '.join(said)} |", flush=True)  # noqa: T201 - the answer
 

@@ -1,4 +1,4 @@
-"""The flow `adapt`: the same stages as `retrain`, for each algorithm by each way of learning from another surface."""
+"""The flow `adapt`: the same stages as `retrain`, for each algorithm by each transfer strategy."""
 
 import hashlib
 import logging
@@ -11,7 +11,7 @@ from prefect import flow
 
 from flows.adapting.attempt import Attempt, attempt
 from flows.adapting.choice import Chosen, choose_attempt
-from flows.adapting.known import TAG, find_adapted, keep_result, mark_adaptation, propose_again
+from flows.adapting.known import TAG, find_adapted, fingerprint_adaptation, keep_result, propose_again
 from flows.adapting.origins import Origin, find_origins
 from flows.adapting.report import describe, write_task
 from flows.adapting.results import AdaptResult, AttemptResult, ChosenResult
@@ -27,13 +27,13 @@ from flows.steps.results import Champion
 from flows.steps.tasks import decide_task, preprocess_task, validate_task
 from pipelines.core.errors import CallError
 from pipelines.core.progress import interrupts_first
-from pipelines.core.records import Part, Strategy
-from pipelines.core.results import Compared, Failure
+from pipelines.core.records import Split, Strategy
+from pipelines.core.results import Failure, VersionSummary
 from pipelines.core.wording import flatten
 from pipelines.data.prepared import read_index
-from pipelines.data.versions import DataVersion
+from pipelines.data.versioning.versions import DataVersion
 from pipelines.models.registry import find_algorithm
-from pipelines.training.transfer.shots import LEAST_HELD_BACK, draw_shots, find_candidates, keep_tested
+from pipelines.training.transfer.shots import LEAST_HELD_OUT, draw_shots, find_candidates, keep_tested
 
 log = logging.getLogger(__name__)
 
@@ -43,7 +43,7 @@ class _Adapting(NamedTuple):
 
     shared: Shared
     source: str
-    asked: Strategy | None
+    requested: Strategy | None
 
 
 @flow(name="adapt", flow_run_name="adapt {source} to {target}", on_failure=[tell_failure], on_crashed=[mark_cancelled])
@@ -57,14 +57,14 @@ def adapt(  # noqa: PLR0913, PLR0917 - a flow is called with what its command ta
     force: bool = False,
     wait: float = LONGEST_WAIT,
 ) -> dict[str, Any]:
-    """Bring the versions of `source` to `target` by a few photographs, compare the ways, register and propose one.
+    """Bring the versions of `source` to `target` by a few images, compare the strategies, register and propose one.
 
     Of several numbers of `shots` the largest makes the version; the others show what fewer would have come to. Without,
-    all photographs that may be drawn are used, up to `adapt.most_shots`. Where nothing changed since the same
+    all images that may be drawn are used, up to `adapt.most_shots`. Where nothing changed since the same
     adaptation, its result is returned, without `force`.
 
     Raises:
-        ModelError: where the source has no version, or no way came to an end.
+        ModelError: where the source has no version, or no strategy came to an end.
     """
     started = time.monotonic()
     with interrupts_first(), open_session(target, "adapt", wait=wait) as session:
@@ -75,16 +75,16 @@ def adapt(  # noqa: PLR0913, PLR0917 - a flow is called with what its command ta
         answer_requests(session)
         job, origins = _resolve(session, source, profile, assignments or [], data)
         counts = _choose_counts(session, job, shots or [])
-        mark = mark_adaptation(job, origins, counts, strategy)
-        known = None if force else find_adapted(session.tracking, target, mark)
+        fingerprint = fingerprint_adaptation(job, origins, counts, strategy)
+        known = None if force else find_adapted(session.tracking, target, fingerprint)
         if known is not None:
             log.info("adapt %s: %s, data, settings and code are unchanged, nothing to train", target, source)
             result = propose_again(session, known)
         else:
-            tags = {**job.tags(), "adapted_from": source, TAG: mark}
-            asked = None if strategy == "auto" else Strategy(strategy)
+            tags = {**job.tags(), "adapted_from": source, TAG: fingerprint}
+            requested = None if strategy == "auto" else Strategy(strategy)
             with parent_run(session, job, verdict, f"adapt {source} {profile}", tags) as shared:
-                result = _adapt_all(_Adapting(shared, source, asked), origins, counts)
+                result = _adapt_all(_Adapting(shared, source, requested), origins, counts)
                 keep_result(shared.parent, result)
     return result.model_copy(update={"seconds": time.monotonic() - started}).model_dump(mode="json")
 
@@ -99,24 +99,24 @@ def _resolve(
     return resolve_job(session, profile, [*structure, *assignments], None, data), origins
 
 
-def _choose_counts(session: Session, job: Job, asked: Sequence[int]) -> list[int]:
+def _choose_counts(session: Session, job: Job, requested: Sequence[int]) -> list[int]:
     images = read_index(session.paths.prepared)
     most = len(find_candidates(images, job.settings.seed))
     if not most:
-        raise CallError(f"'{job.surface}' has no photograph to adapt with", cure="add photographs of sound pieces")
-    return sorted(set(asked)) or [min(most, job.settings.adapt.most_shots)]
+        raise CallError(f"'{job.surface}' has no image to adapt with", hint="add images of normal pieces")
+    return sorted(set(requested)) or [min(most, job.settings.adapt.most_shots)]
 
 
 def _draw(session: Session, job: Job, shots: int) -> Job:
-    """Return the job for some photographs; enough defects are planted to choose by, however few are held back."""
-    parts = draw_shots(read_index(session.paths.prepared), shots, job.settings.seed)
-    held = sum(part == Part.SELECT for part in parts.values())
+    """Return the job for some images; enough synthetic anomalies are added to choose by, however few are held out."""
+    splits = draw_shots(read_index(session.paths.prepared), shots, job.settings.seed)
+    held = sum(split == Split.VALIDATION for split in splits.values())
     evaluation = job.settings.evaluation
     if held:
-        planted = max(evaluation.planted, math.ceil(job.settings.adapt.planted / held))
-        evaluation = evaluation.model_copy(update={"planted": planted})
+        synthetic = max(evaluation.synthetic, math.ceil(job.settings.adapt.synthetic / held))
+        evaluation = evaluation.model_copy(update={"synthetic": synthetic})
     settings = job.settings.model_copy(update={"evaluation": evaluation})
-    return job.model_copy(update={"parts": parts, "settings": settings})
+    return job.model_copy(update={"splits": splits, "settings": settings})
 
 
 def _adapt_all(adapting: _Adapting, origins: Sequence[Origin], counts: Sequence[int]) -> AdaptResult:
@@ -125,7 +125,7 @@ def _adapt_all(adapting: _Adapting, origins: Sequence[Origin], counts: Sequence[
     final = jobs[max(counts)]
     images, tested = read_index(session.paths.prepared), job.settings.adapt.tested
     reported = {
-        shots: drawn.model_copy(update={"parts": keep_tested(images, drawn.parts or {}, tested)})
+        shots: drawn.model_copy(update={"splits": keep_tested(images, drawn.splits or {}, tested)})
         for shots, drawn in jobs.items()
     }
     log_data(adapting.shared, parent, final)
@@ -133,7 +133,7 @@ def _adapt_all(adapting: _Adapting, origins: Sequence[Origin], counts: Sequence[
         dict(flatten(job.settings.model_dump(mode="json"))) | {"shots": max(counts), "source": adapting.source}
     )
     attempts, failed = _attempt_all(adapting, origins, reported)
-    chosen = choose_attempt([a for a in attempts if a.shots == max(counts)], adapting.asked, job.settings.seed)
+    chosen = choose_attempt([a for a in attempts if a.shots == max(counts)], adapting.requested, job.settings.seed)
     origin = next(o for o in origins if o.algorithm == chosen.attempt.algorithm)
     model = _finish(adapting, final, origin, chosen)
     return _conclude(adapting, final, attempts, failed, chosen, model)
@@ -142,64 +142,66 @@ def _adapt_all(adapting: _Adapting, origins: Sequence[Origin], counts: Sequence[
 def _attempt_all(
     adapting: _Adapting, origins: Sequence[Origin], jobs: dict[int, Job]
 ) -> tuple[list[Attempt], list[Failure]]:
-    """Try every way, one after another: each uses all cores. One that fails loses the others nothing."""
+    """Try every strategy, one after another: each uses all cores. One that fails loses the others nothing."""
     session, _, _, parent, scratch = adapting.shared
     surface = session.surface
-    ways = [
+    methods = [
         (shots, origin, strategy)
         for shots in jobs
         for origin in origins
-        for strategy in _strategies(origin, shots, adapting.asked)
+        for strategy in _strategies(origin, shots, adapting.requested)
     ]
-    if adapting.asked and all(strategy != adapting.asked for *_, strategy in ways):
+    if adapting.requested and all(strategy != adapting.requested for *_, strategy in methods):
         raise CallError(
-            f"no algorithm can be brought to '{surface}' by '{adapting.asked}'",
-            cure=f"choose another --strategy, or at least {LEAST_HELD_BACK} --shots",
+            f"no algorithm can be brought to '{surface}' by '{adapting.requested}'",
+            hint=f"choose another --strategy, or at least {LEAST_HELD_OUT} --shots",
         )
     found: list[Attempt] = []
     failed: list[Failure] = []
     started = time.monotonic()
-    log.info("adapt %s: %d ways of adapting %s", surface, len(ways), ", ".join(o.name for o in origins))
-    for number, (shots, origin, strategy) in enumerate(ways):
+    log.info("adapt %s: %d strategies %s", surface, len(methods), ", ".join(o.name for o in origins))
+    for number, (shots, origin, strategy) in enumerate(methods):
         job = jobs[shots].model_copy(update={"lineage": {"adapted_from": origin.name}})
         folder = scratch / f"{origin.algorithm}-{strategy}-{shots}"
         try:
             found.append(attempt(session, job, origin, strategy, folder, parent))
         except Exception as error:
             failed.append(describe_failure(origin.algorithm, error))
-        left = (time.monotonic() - started) / (number + 1) * (len(ways) - number - 1)
-        log.info("adapt %s: %d of %d, about %.0f s left", surface, number + 1, len(ways), left)
+        left = (time.monotonic() - started) / (number + 1) * (len(methods) - number - 1)
+        log.info("adapt %s: %d of %d, about %.0f s left", surface, number + 1, len(methods), left)
     return found, failed
 
 
-def _strategies(origin: Origin, shots: int, asked: Strategy | None) -> list[Strategy]:
-    """List what is tried; what is asked for is compared with starting afresh."""
-    # With nothing held back, nothing would say when to stop.
+def _strategies(origin: Origin, shots: int, requested: Strategy | None) -> list[Strategy]:
+    """List what is tried; what is requested is compared with training from scratch."""
+    # With nothing held out, nothing would say when to stop.
     known = [
-        s for s in find_algorithm(origin.algorithm).strategies if s != Strategy.FINETUNE or shots >= LEAST_HELD_BACK
+        s for s in find_algorithm(origin.algorithm).strategies if s != Strategy.FINETUNE or shots >= LEAST_HELD_OUT
     ]
-    return known if asked is None else [s for s in known if s in (asked, Strategy.SCRATCH)]
+    return known if requested is None else [s for s in known if s in (requested, Strategy.SCRATCH)]
 
 
-def _finish(adapting: _Adapting, job: Job, origin: Origin, chosen: Chosen) -> Compared:
+def _finish(adapting: _Adapting, job: Job, origin: Origin, chosen: Chosen) -> VersionSummary:
     """Make the chosen network again from its own state, set its export against torch, evaluate and register it."""
     found = chosen.attempt
     lineage = {"adapted_from": origin.name, "strategy": found.strategy, "shots": str(found.shots)}
-    mark = hashlib.sha256(f"{job.fingerprints[found.algorithm]}{sorted(lineage.items())}".encode()).hexdigest()[:16]
-    final = job.model_copy(update={"lineage": lineage, "fingerprints": {found.algorithm: mark}})
+    fingerprint = hashlib.sha256(f"{job.fingerprints[found.algorithm]}{sorted(lineage.items())}".encode()).hexdigest()[
+        :16
+    ]
+    final = job.model_copy(update={"lineage": lineage, "fingerprints": {found.algorithm: fingerprint}})
     notes = {"adapted": f"from {origin.name} by {found.strategy}, with {_used(job)}"}
     start = found.finished(notes)
     return train_algorithm(adapting.shared._replace(job=final), found.algorithm, start)
 
 
 def _used(job: Job) -> str:
-    counts = {part: sum(p == part for p in (job.parts or {}).values()) for part in Part}
-    uses = ((Part.TRAIN, "trained on"), (Part.SELECT, "chosen on"), (Part.CALIBRATE, "calibrated on"))
-    return f"{job.shots} photographs ({', '.join(f'{counts[part]} {use}' for part, use in uses)})"
+    counts = {split: sum(p == split for p in (job.splits or {}).values()) for split in Split}
+    uses = ((Split.TRAIN, "trained on"), (Split.VALIDATION, "chosen on"), (Split.CALIBRATION, "calibrated on"))
+    return f"{job.shots} images ({', '.join(f'{counts[split]} {use}' for split, use in uses)})"
 
 
 def _conclude(
-    adapting: _Adapting, job: Job, attempts: list[Attempt], failed: list[Failure], chosen: Chosen, model: Compared
+    adapting: _Adapting, job: Job, attempts: list[Attempt], failed: list[Failure], chosen: Chosen, model: VersionSummary
 ) -> AdaptResult:
     """Write the page, mark and propose the version, and answer."""
     session, _, _, parent, _ = adapting.shared
@@ -211,9 +213,9 @@ def _conclude(
     parent.metrics({**gain, "shots": job.shots})
     parent.tags({"proposed": model.algorithm, "proposed_reason": page.reason, "proposed_version": str(model.version)})
     parent.tags({"summary": page.lead})
-    ruling = decide_task(session, session.tracking.version(job.surface, model.version), page.reason)
-    if ruling:
-        parent.tags({"decision": ruling.summary})
+    record = decide_task(session, session.tracking.version(job.surface, model.version), page.reason)
+    if record:
+        parent.tags({"decision": record.summary})
     champion = session.tracking.champion(job.surface)
     return AdaptResult(
         source=adapting.source,
@@ -226,9 +228,9 @@ def _conclude(
         ),
         gain_over_scratch=chosen.gain,
         summary=page.lead,
-        promise=page.promise,
+        guarantee=page.guarantee,
         chosen_with_labels=chosen.with_labels,
-        decision=ruling,
+        decision=record,
         champion=Champion.of(champion),
         report=str(report.relative_to(session.project.root)),
     )

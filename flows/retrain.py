@@ -21,7 +21,7 @@ from flows.steps.results import RetrainResult, SomeFailedError
 from flows.steps.tasks import preprocess_task, validate_task
 from flows.steps.unchanged import Known, find_known, propose_among
 from pipelines.core.progress import interrupts_first
-from pipelines.core.results import Compared, Verdict
+from pipelines.core.results import ValidationReport, VersionSummary
 from pipelines.core.wording import flatten
 
 log = logging.getLogger(__name__)
@@ -65,7 +65,7 @@ def retrain(
     return result.model_dump(mode="json")
 
 
-def _train(session: Session, job: Job, verdict: Verdict, known: Mapping[str, Compared]) -> RetrainResult:
+def _train(session: Session, job: Job, verdict: ValidationReport, known: Mapping[str, VersionSummary]) -> RetrainResult:
     """Train what is not `known` under one parent run, which carries what brings the data back, and propose one."""
     name = f"trial {job.trial}" if job.trial else f"retrain {job.profile}"
     with parent_run(session, job, verdict, name, job.tags()) as shared:
@@ -73,7 +73,7 @@ def _train(session: Session, job: Job, verdict: Verdict, known: Mapping[str, Com
         shared.parent.params(dict(flatten(job.settings.model_dump(mode="json"))))
         models, failed = train_each(shared, known)
         proposed = propose_among(models)
-        ruling = decide_on(shared, proposed)
-        outcome = Outcome(models, failed, known, proposed, ruling)
+        record = decide_on(shared, proposed)
+        outcome = Outcome(models, failed, known, proposed, record)
         report = compare_models(shared, outcome)
         return answer(shared, outcome, report)

@@ -1,4 +1,4 @@
-"""The flow `watch`: look at requests, new photographs and drift, then retrain once where there is a reason."""
+"""The flow `watch`: check requests, new images and drift, then retrain once where there is a reason."""
 
 import logging
 from datetime import UTC, datetime
@@ -14,7 +14,7 @@ from flows.runtime.environment import log_stages, prepare_environment
 from flows.runtime.locks import watch_lock
 from flows.runtime.session import Session, keep_open, look_at
 from flows.watching.data import take_in_news
-from flows.watching.drift import look_for_drift
+from flows.watching.drift import check_drift
 from flows.watching.results import WatchResult
 from flows.watching.retrain import retrain_once
 from flows.watching.state import WatchState, read_state, write_state
@@ -29,12 +29,12 @@ log = logging.getLogger(__name__)
 
 @flow(name="watch", flow_run_name="watch {surface}", on_crashed=[mark_cancelled])
 def watch(surface: str, at_once: bool = False) -> dict[str, Any]:
-    """Look at a surface once.
+    """Check a surface once.
 
-    With `at_once` the source is looked at also where the policy's interval has not passed.
+    With `at_once` the source is checked also where the policy's interval has not passed.
 
     Raises:
-        BusyError: where another look at this surface is going on.
+        BusyError: where another check of this surface is going on.
     """
     project = find_project()
     prepare_environment(project)
@@ -42,19 +42,19 @@ def watch(surface: str, at_once: bool = False) -> dict[str, Any]:
     with watch_lock(project, surface):
         try:
             with interrupts_first(), keep_open(look_at(surface, project=project)) as session:
-                result = look(session, at_once=at_once)
+                result = check(session, at_once=at_once)
         except Exception as error:
             _tell_once(project, surface, error)
             raise
         _forget_problem(project, surface)
-    log.info("watch %s: %s", surface, result.words)
+    log.info("watch %s: %s", surface, result.message)
     return result.model_dump(mode="json")
 
 
-def look(session: Session, *, at_once: bool = False) -> WatchResult:
-    """Look at a surface's requests, source and history, and retrain it once where there is a reason.
+def check(session: Session, *, at_once: bool = False) -> WatchResult:
+    """Check a surface's requests, source and history, and retrain it once where there is a reason.
 
-    What another process holds just now is left for the next look.
+    What another process holds just now is left for the next check.
     """
     project, surface = session.project, session.surface
     state = read_state(project, surface)
@@ -62,7 +62,7 @@ def look(session: Session, *, at_once: bool = False) -> WatchResult:
     requests: tuple[str, ...] = ()
     source = None
     try:
-        requests = tuple(ruling.summary for ruling in settle_requests(session))
+        requests = tuple(record.summary for record in settle_requests(session))
     except BusyError as error:
         notes.append(f"aliases set by hand wait: {error.problem}")
     try:
@@ -71,7 +71,7 @@ def look(session: Session, *, at_once: bool = False) -> WatchResult:
         notes.append(f"what is new at the source waits: {error.problem}")
     write_state(project, surface, state)
     champion = session.tracking.champion(surface)
-    looks: list[Drift] = []
+    checks: list[Drift] = []
     folders: list[Path] = []
     retrained = None
     if champion is None:
@@ -79,7 +79,7 @@ def look(session: Session, *, at_once: bool = False) -> WatchResult:
     else:
         # Before anything new is read, so that what a killed call left is not read twice.
         notes += _tidy(project, surface, state)
-        state, looks, folders = look_for_drift(session, champion, state)
+        state, checks, folders = check_drift(session, champion, state)
         write_state(project, surface, state)
         retrained, why_not = retrain_once(session, state, _train)
         notes += why_not
@@ -88,7 +88,7 @@ def look(session: Session, *, at_once: bool = False) -> WatchResult:
         champion=champion.version if champion else None,
         requests=requests,
         source=source,
-        drift=tuple(looks),
+        drift=tuple(checks),
         review=tuple(str(folder.relative_to(project.root)) for folder in folders),
         retrained=retrained,
         notes=tuple(notes),
@@ -96,14 +96,14 @@ def look(session: Session, *, at_once: bool = False) -> WatchResult:
 
 
 def _train(surface: str, profile: str) -> dict[str, Any]:
-    # A look that finds nothing, each minute, must not load what trains.
+    # A check that finds nothing, each minute, must not load what trains.
     from flows.retrain import retrain
 
     return retrain(surface, profile, wait=0.0)
 
 
 def _tidy(project: Project, surface: str, state: WatchState) -> list[str]:
-    """Join the history's files of past days; a file that cannot be read is no reason to end a look."""
+    """Join the history's files of past days; a file that cannot be read is no reason to end a check."""
     try:
         joined = join_days(project.surface(surface).history, datetime.now(UTC).date(), (state.calm_ns, state.seen_ns))
     except (ToolError, OSError) as error:
@@ -114,7 +114,7 @@ def _tidy(project: Project, surface: str, state: WatchState) -> list[str]:
 
 
 def _tell_once(project: Project, surface: str, error: Exception) -> None:
-    """Tell people what a look failed with, and not again a minute later."""
+    """Tell people what a check failed with, and not again a minute later."""
     state = read_state(project, surface)
     if state.problem != str(error):
         notify(project, surface, "watch failed", str(error))

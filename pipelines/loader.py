@@ -9,7 +9,7 @@ from typing import Any
 
 from pipelines.detector.checksums import FILE as CHECKSUMS
 from pipelines.detector.detector import Detector
-from pipelines.imaging.decoding import decode_photograph
+from pipelines.imaging.decoding import decode_image
 
 log = logging.getLogger(__name__)
 
@@ -25,8 +25,8 @@ class _PyFunc:
 
         rows = []
         for data in model_input["image"]:
-            photograph = decode_photograph(bytes(data), self.detector.info.max_megapixels)
-            scan = self.detector.scan(photograph.image)
+            image = decode_image(bytes(data), self.detector.info.max_megapixels)
+            scan = self.detector.scan(image.image)
             rows.append({"score": scan.score, "anomalous": scan.anomalous})
         return pd.DataFrame(rows, columns=["score", "anomalous"])
 

@@ -1,4 +1,4 @@
-"""Fixtures: a project folder of its own for each test that needs one, tiny boards, and the real photographs."""
+"""Fixtures: a project folder of its own for each test that needs one, tiny boards, and the real images."""
 
 import json
 import os
@@ -93,9 +93,9 @@ def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
 @pytest.fixture
 def pressed(monkeypatch: pytest.MonkeyPatch) -> None:
     """Ctrl-C was pressed, and some library has answered it in its own way."""
-    asked = threading.Event()
-    asked.set()
-    monkeypatch.setattr("pipelines.core.progress._asked", asked)
+    requested = threading.Event()
+    requested.set()
+    monkeypatch.setattr("pipelines.core.progress._asked", requested)
 
 
 @pytest.fixture(autouse=True)
@@ -165,7 +165,7 @@ def knotwatch(project: Project) -> Knotwatch:
 
 @pytest.fixture(scope="session")
 def real_data() -> Path:
-    """The folder with the real photographs; tests that need it are skipped where it is absent."""
+    """The folder with the real images; tests that need it are skipped where it is absent."""
     if not REAL.is_dir():
-        pytest.skip("no ../shared/data beside the project: real photographs are not part of it")
+        pytest.skip("no ../shared/data beside the project: real images are not part of it")
     return REAL

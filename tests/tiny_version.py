@@ -13,9 +13,9 @@ from openvino import opset13 as ops
 from PIL import Image
 
 from pipelines.core.geometry import TilePlan
-from pipelines.core.results import Promise
+from pipelines.core.results import CalibratedThreshold
 from pipelines.core.surface_settings import RegionSettings
-from pipelines.detector.version import Calibration, Reference, VersionInfo
+from pipelines.detector.version import DriftReference, Reference, VersionInfo
 from pipelines.imaging.image_score import ScoreRule
 
 TILE = 32
@@ -33,7 +33,7 @@ def save_version(folder: Path, brightness: float = 100.0) -> Path:
     for number in (0, 1):
         tile = np.full((TILE, TILE, 3), 100 * (number + 1), np.uint8)
         Image.fromarray(tile).save(folder / "reference" / f"{number}.png")
-    promise = Promise(threshold=1.0, asked=0.01, rate=0.01, images=99)
+    calibrated = CalibratedThreshold(threshold=1.0, target_rate=0.01, achieved_rate=0.01, images=99)
     info = VersionInfo(
         surface="oak",
         algorithm="padim",
@@ -43,12 +43,12 @@ def save_version(folder: Path, brightness: float = 100.0) -> Path:
         score_rule=ScoreRule(),
         map_divisor=200,
         image_divisor=200,
-        image_threshold=promise,
-        pixel_threshold=promise,
+        image_threshold=calibrated,
+        pixel_threshold=calibrated,
         references=tuple(_reference(100 * (n + 1), f"{n}.png") for n in (0, 1)),
     )
     (folder / "model.json").write_text(info.model_dump_json())
-    seen = Calibration(scores=(brightness / 200,), measures={"brightness_mean": (brightness,)})
+    seen = DriftReference(scores=(brightness / 200,), measures={"brightness_mean": (brightness,)})
     (folder / "calibration.json").write_text(seen.model_dump_json())
     return folder
 
@@ -83,7 +83,7 @@ def spoil_weights(folder: Path) -> None:
 
 
 def raise_threshold(folder: Path) -> None:
-    """Make every photograph good."""
+    """Make every image good."""
     rewrite(folder, lambda info: info["image_threshold"].update(threshold=1e9))
 
 
@@ -98,9 +98,9 @@ def take_calibration_of(other: Path) -> Attack:
 
 def swap_files(folder: Path) -> None:
     one, two = folder / "reference/0.png", folder / "reference/1.png"
-    beside = one.rename(folder / "aside")
+    auxiliary = one.rename(folder / "aside")
     two.rename(one)
-    beside.rename(two)
+    auxiliary.rename(two)
 
 
 def and_its_line(attack: Attack, name: str) -> Attack:

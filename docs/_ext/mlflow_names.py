@@ -19,7 +19,6 @@ _SAID: dict[str, dict[str, str]] = yaml.safe_load(
 def tags() -> str:
     """Write every tag that the code sets on a run, a version or a registered model."""
     from pipelines.registry import decision_log
-
     from pipelines.tracking.runs import PROCESS
 
     fixed = [PROCESS, decision_log._SETTLED, decision_log._HOLD, f"{decision_log._TAG}NNNN", "note NAME"]

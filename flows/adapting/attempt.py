@@ -1,4 +1,4 @@
-"""One way of bringing one algorithm to another surface, under an MLflow run of its own."""
+"""One transfer strategy of one algorithm, under an MLflow run of its own."""
 
 import logging
 import tempfile
@@ -6,11 +6,11 @@ from pathlib import Path
 
 from flows.adapting.origins import Origin
 from flows.runtime.session import Session
-from flows.steps.job import Candidate, Job
+from flows.steps.job import EvaluatedVersion, Job
 from flows.steps.tasks import evaluate_task, train_task
 from pipelines.core.geometry import TilePlan
 from pipelines.core.records import Interval, Label, Record, Strategy
-from pipelines.core.results import Promise, ScoredImage, Selection, Start
+from pipelines.core.results import CalibratedThreshold, ScoredImage, Selection, Start
 from pipelines.metrics.conformal import most_false_alarms
 from pipelines.registry.register import log_version
 from pipelines.tracking.runs import Run
@@ -19,11 +19,11 @@ log = logging.getLogger(__name__)
 
 
 class Attempt(Record):
-    """What came of one strategy: its network in `folder`, and what the held-back and the test photographs say.
+    """What came of one strategy: its network in `folder`, and what the held-out and the test images say.
 
-    `alarming` says that more held-back sound photographs are marked than the promise allows; an estimate allows any.
-    `likelier` is by how much held-back photographs are likelier than without the source, `densities` how likely they
-    are.
+    `alarming` says that more held-out normal images are flagged than the guarantee allows; an in-sample threshold
+    allows any. `likelihood_gains` is by how much held-out images have a higher log-likelihood than without the source,
+    `densities` how likely they are.
     """
 
     algorithm: str
@@ -35,16 +35,16 @@ class Attempt(Record):
     metrics: dict[str, Interval]
     selection: Selection
     test: tuple[ScoredImage, ...]
-    promise: Promise
+    image_threshold: CalibratedThreshold
     alarming: bool
     notes: dict[str, str]
-    likelier: tuple[float, ...] = ()
+    likelihood_gains: tuple[float, ...] = ()
     densities: tuple[float, ...] = ()
     seconds: float
 
     @property
     def labels(self) -> tuple[bool, ...]:
-        """Say which test photographs are defective; empty where labels are missing."""
+        """Say which test images are defective; empty where labels are missing."""
         if any(image.label == Label.UNKNOWN for image in self.test):
             return ()
         return tuple(image.label == Label.ANOMALOUS for image in self.test)
@@ -60,7 +60,7 @@ class Attempt(Record):
 
 
 def attempt(session: Session, job: Job, origin: Origin, strategy: Strategy, folder: Path, parent: Run) -> Attempt:
-    """Fit one algorithm by one strategy to `folder`, calibrate it and score what is held back and the test part."""
+    """Fit one algorithm by one strategy to `folder`, calibrate it and score what is held out and the test split."""
     shots = job.shots
     tags = {**job.tags(origin.algorithm), "strategy": strategy, "shots": str(shots)}
     start = Start(strategy=strategy, folder=origin.folder, plan=origin.plan, checked=False)
@@ -80,15 +80,15 @@ def attempt(session: Session, job: Job, origin: Origin, strategy: Strategy, fold
     return found
 
 
-def _describe(candidate: Candidate, strategy: Strategy, shots: int, run: Run) -> Attempt:
+def _describe(candidate: EvaluatedVersion, strategy: Strategy, shots: int, run: Run) -> Attempt:
     trained, info = candidate.trained, candidate.info
-    sound = [
+    normal = [
         score
         for score, defect in zip(candidate.selection.scores, candidate.selection.holds_defect, strict=True)
         if not defect
     ]
-    alarms = sum(score > info.image_threshold.threshold for score in sound)
-    promise = info.image_threshold
+    alarms = sum(score > info.image_threshold.threshold for score in normal)
+    calibrated = info.image_threshold
     return Attempt(
         algorithm=trained.algorithm,
         strategy=strategy,
@@ -99,19 +99,22 @@ def _describe(candidate: Candidate, strategy: Strategy, shots: int, run: Run) ->
         metrics=candidate.evaluation.metrics,
         selection=candidate.selection,
         test=candidate.evaluation.images,
-        promise=promise,
-        alarming=not promise.estimate and alarms > most_false_alarms(promise.rate, promise.images, len(sound)),
+        image_threshold=calibrated,
+        alarming=not calibrated.in_sample
+        and alarms > most_false_alarms(calibrated.achieved_rate, calibrated.images, len(normal)),
         notes=trained.notes,
-        likelier=trained.likelier,
+        likelihood_gains=trained.likelihood_gains,
         densities=trained.densities,
         seconds=trained.seconds,
     )
 
 
 def _in_words(found: Attempt) -> tuple[str, str, str]:
-    planted, real = found.selection.metrics.get("image_auroc"), found.metrics.get("image_auroc")
-    figures = [f"image AUROC {planted:.3f} on planted defects" if planted is not None else "nothing to choose on"]
+    synthetic, real = found.selection.metrics.get("image_auroc"), found.metrics.get("image_auroc")
+    figures = [
+        f"image AUROC {synthetic:.3f} on synthetic anomalies" if synthetic is not None else "nothing to choose on"
+    ]
     if real is not None:
-        figures.append(f"{real.value:.3f} on the test part")
-    shots = f"{found.shots} photograph{'s' if found.shots > 1 else ''}"
+        figures.append(f"{real.value:.3f} on the test split")
+    shots = f"{found.shots} image{'s' if found.shots > 1 else ''}"
     return f"{found.algorithm} {found.strategy}", shots, ", ".join(figures)

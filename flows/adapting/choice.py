@@ -9,16 +9,16 @@ from pipelines.metrics.curves import image_auroc
 from pipelines.metrics.paired import image_auroc_difference
 from pipelines.models.registry import by_preference
 from pipelines.training.propose import choose_proposal
-from pipelines.training.transfer.strategy import StrategyChoice, choose_strategy, find_likelier
+from pipelines.training.transfer.strategy import StrategyChoice, choose_strategy, find_likelihood_gains
 
-_ROUNDS = 1000  # resamples of the choice: cheap, and a profile of less effort must not choose worse
+_RESAMPLES = 1000  # resamples of the choice: cheap, and a profile of less effort must not choose worse
 
 
 class Chosen(Record):
-    """The attempt that becomes a version, why, and how much higher than starting afresh it ranks.
+    """The attempt that becomes a version, why, and how much higher than training from scratch it ranks.
 
-    `gain` is on the test part where that has labelled defects (`on_test`), else on planted ones. `with_labels` says in
-    words what the test part's labels would have chosen.
+    `gain` is on the test split where that has labelled defects (`on_test`), else on synthetic ones. `with_labels` says
+    in words what the test split's labels would have chosen.
     """
 
     attempt: Attempt
@@ -28,8 +28,8 @@ class Chosen(Record):
     with_labels: str | None
 
 
-def choose_attempt(attempts: Sequence[Attempt], asked: Strategy | None, seed: int) -> Chosen:
-    """Choose among attempts with the same photographs: a strategy for each algorithm, then the algorithm.
+def choose_attempt(attempts: Sequence[Attempt], requested: Strategy | None, seed: int) -> Chosen:
+    """Choose among attempts with the same images: a strategy for each algorithm, then the algorithm.
 
     Raises:
         ModelError: where no attempt came to an end that can be used.
@@ -38,11 +38,13 @@ def choose_attempt(attempts: Sequence[Attempt], asked: Strategy | None, seed: in
     names = by_preference(sorted({a.algorithm for a in usable}))
     by_algorithm = {algorithm: {a.strategy: a for a in usable if a.algorithm == algorithm} for algorithm in names}
     choices = {
-        algorithm: _choose(found, asked, seed) for algorithm, found in by_algorithm.items() if _has(found, asked)
+        algorithm: _choose(found, requested, seed)
+        for algorithm, found in by_algorithm.items()
+        if _has(found, requested)
     }
     proposal = choose_proposal({a: by_algorithm[a][c.strategy].selection.metrics for a, c in choices.items()})
     if proposal is None:
-        raise ModelError("no way of adapting came to an end", cure="read the failures above; retrain the source")
+        raise ModelError("no strategy came to an end", hint="read the failures above; retrain the source")
     algorithm = proposal.algorithm
     choice = choices[algorithm]
     taken = by_algorithm[algorithm][choice.strategy]
@@ -58,38 +60,38 @@ def choose_attempt(attempts: Sequence[Attempt], asked: Strategy | None, seed: in
     )
 
 
-def _has(found: Mapping[Strategy, Attempt], asked: Strategy | None) -> bool:
-    return bool(found) if asked is None else asked in found
+def _has(found: Mapping[Strategy, Attempt], requested: Strategy | None) -> bool:
+    return bool(found) if requested is None else requested in found
 
 
-def _choose(found: Mapping[Strategy, Attempt], asked: Strategy | None, seed: int) -> StrategyChoice:
+def _choose(found: Mapping[Strategy, Attempt], requested: Strategy | None, seed: int) -> StrategyChoice:
     labels = next(iter(found.values())).selection.holds_defect
     scores = {strategy: attempt.selection.scores for strategy, attempt in found.items()}
-    if asked is None:
+    if requested is None:
         alarming = [strategy for strategy, attempt in found.items() if attempt.alarming]
-        likelier = find_likelier(found)
-        return choose_strategy(scores, labels, _ROUNDS, seed, alarming, likelier)
+        likelihood_gains = find_likelihood_gains(found)
+        return choose_strategy(scores, labels, _RESAMPLES, seed, alarming, likelihood_gains)
     gain = None
     if Strategy.SCRATCH in scores and image_auroc([float(label) for label in labels], labels) is not None:
-        gain = image_auroc_difference(scores[asked], scores[Strategy.SCRATCH], labels, _ROUNDS, seed)
-    return StrategyChoice(strategy=asked, reason=f"--strategy {asked} was asked for", gain=gain)
+        gain = image_auroc_difference(scores[requested], scores[Strategy.SCRATCH], labels, _RESAMPLES, seed)
+    return StrategyChoice(strategy=requested, reason=f"--strategy {requested} was requested", gain=gain)
 
 
 def _difference(taken: Attempt, scratch: Attempt, seed: int) -> Interval | None:
-    """Compare with starting afresh on the labelled test part; None where it has no labelled defect."""
+    """Compare with training from scratch on the labelled test split; None where it has no labelled defect."""
     labels = taken.labels
     if image_auroc([float(label) for label in labels], labels) is None:
         return None
-    return image_auroc_difference(taken.scores, scratch.scores, labels, _ROUNDS, seed)
+    return image_auroc_difference(taken.scores, scratch.scores, labels, _RESAMPLES, seed)
 
 
 def _choose_with_labels(attempts: Mapping[str, Mapping[Strategy, Attempt]], seed: int) -> str | None:
-    """Say which strategy of each algorithm the labelled test part would have chosen by the same rule."""
+    """Say which strategy of each algorithm the labelled test split would have chosen by the same rule."""
     words = []
     for algorithm, found in attempts.items():
         labels = next(iter(found.values())).labels if found else ()
         if not labels or image_auroc([float(label) for label in labels], labels) is None:
             continue
-        choice = choose_strategy({s: a.scores for s, a in found.items()}, labels, _ROUNDS, seed)
+        choice = choose_strategy({s: a.scores for s, a in found.items()}, labels, _RESAMPLES, seed)
         words.append(f"{algorithm} {choice.strategy}")
     return ", ".join(words) or None

@@ -12,7 +12,7 @@ from flows.steps.job import Job
 from flows.steps.results import Champion
 from flows.steps.tasks import decide_task
 from pipelines.core.errors import ModelError
-from pipelines.core.reuse import hash_modules
+from pipelines.data.reuse import hash_modules
 from pipelines.tracking.runs import Run
 from pipelines.tracking.store import Tracking
 
@@ -20,7 +20,7 @@ TAG = "adaptation"
 _FILE = "adaptation.json"
 
 
-def mark_adaptation(job: Job, origins: Sequence[Origin], counts: Sequence[int], strategy: str) -> str:
+def fingerprint_adaptation(job: Job, origins: Sequence[Origin], counts: Sequence[int], strategy: str) -> str:
     """Hash all that an adaptation's result depends on, 16 hex digits."""
     parts = {
         "fingerprints": job.fingerprints,
@@ -42,12 +42,12 @@ def keep_result(run: Run, result: AdaptResult) -> None:
     run.text(result.model_dump_json(indent=1), _FILE)
 
 
-def find_adapted(tracking: Tracking, target: str, mark: str) -> AdaptResult | None:
+def find_adapted(tracking: Tracking, target: str, fingerprint: str) -> AdaptResult | None:
     """Return what the newest finished adaptation of this mark came to.
 
-    None where its version is gone, or where a way failed: what made it fail may be mended.
+    None where its version is gone, or where a strategy failed: what made it fail may be mended.
     """
-    for run_id in tracking.tag_values(target, TAG, mark).values():
+    for run_id in tracking.tag_values(target, TAG, fingerprint).values():
         with suppress(ModelError, ValueError):
             found = AdaptResult.model_validate_json(tracking.read_text(run_id, _FILE))
             version = tracking.version(target, found.chosen.version)
@@ -59,7 +59,7 @@ def find_adapted(tracking: Tracking, target: str, mark: str) -> AdaptResult | No
 def propose_again(session: Session, known: AdaptResult) -> AdaptResult:
     """Answer with what is known, and with what is decided and in use by now; what still waits is proposed again."""
     tracking, root = session.tracking, session.project.root
-    ruling = decide_task(session, tracking.version(known.target, known.chosen.version), known.chosen.reason)
+    record = decide_task(session, tracking.version(known.target, known.chosen.version), known.chosen.reason)
     champion = Champion.of(tracking.champion(known.target))
     page = known.report if known.report and (root / known.report).is_file() else None
-    return known.model_copy(update={"skipped": True, "decision": ruling, "champion": champion, "report": page})
+    return known.model_copy(update={"skipped": True, "decision": record, "champion": champion, "report": page})

@@ -49,7 +49,7 @@ def find_origins(tracking: Tracking, source: str, algorithms: Sequence[str]) -> 
         found.append(_open(tracking, version))
     if not found:
         raise ModelError(
-            f"'{source}' has no version of {', '.join(algorithms)} to start from", cure=f"knotwatch retrain {source}"
+            f"'{source}' has no version of {', '.join(algorithms)} to start from", hint=f"knotwatch retrain {source}"
         )
     return found
 

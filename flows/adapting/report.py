@@ -11,9 +11,9 @@ from flows.adapting.attempt import Attempt
 from flows.adapting.choice import Chosen
 from flows.runtime.session import Session
 from flows.steps.job import Job
-from pipelines.core.records import Part, Strategy
-from pipelines.core.results import Compared, Failure
-from pipelines.core.wording import count_in_words, promise_in_words
+from pipelines.core.records import Split, Strategy
+from pipelines.core.results import Failure, VersionSummary
+from pipelines.core.wording import count_in_words, threshold_in_words
 from pipelines.reports.adaptation import AdaptationPage, AdaptedRow, lead_in_words, write_adaptation
 from pipelines.tracking.runs import Run
 
@@ -24,23 +24,23 @@ def describe(
     attempts: Sequence[Attempt],
     failed: Sequence[Failure],
     chosen: Chosen,
-    model: Compared,
+    model: VersionSummary,
     used: str,
 ) -> AdaptationPage:
     """Gather what the page of an adaptation says."""
-    way = f"{chosen.attempt.algorithm} by {chosen.attempt.strategy}"
+    method = f"{chosen.attempt.algorithm} by {chosen.attempt.strategy}"
     return AdaptationPage(
         source=source,
         target=job.surface,
         lead=lead_in_words(
             source,
-            way,
+            method,
             scratch=chosen.attempt.strategy == Strategy.SCRATCH,
             gain=chosen.gain,
             on_test=chosen.on_test,
         ),
-        reason=f"{way}: {chosen.reason}",
-        promise=promise_in_words(model.promise, "sound photographs"),
+        reason=f"{method}: {chosen.reason}",
+        guarantee=threshold_in_words(model.image_threshold, "normal images"),
         with_labels=chosen.with_labels,
         data_version=job.data.version,
         git_commit=job.commit or None,
@@ -56,8 +56,8 @@ def describe(
 
 
 def _tested(found: Attempt, job: Job) -> str:
-    tests = sum(part == Part.TEST for part in (job.parts or {}).values())
-    return f"{len(found.test)} of {count_in_words(tests, 'test photograph')}" if len(found.test) < tests else ""
+    tests = sum(split == Split.TEST for split in (job.splits or {}).values())
+    return f"{len(found.test)} of {count_in_words(tests, 'test image')}" if len(found.test) < tests else ""
 
 
 def _row(found: Attempt, chosen: Attempt) -> AdaptedRow:
@@ -67,7 +67,7 @@ def _row(found: Attempt, chosen: Attempt) -> AdaptedRow:
         shots=found.shots,
         run_id=found.run_id,
         metrics=found.metrics,
-        select=found.selection.metrics,
+        validation=found.selection.metrics,
         notes=found.notes,
         chosen=found.run_id == chosen.run_id,
     )
@@ -83,9 +83,9 @@ def write_task(session: Session, run: Run, page: AdaptationPage) -> Path:
         {
             "algorithm": row.algorithm,
             "strategy": row.strategy + (", chosen" if row.chosen else ""),
-            "photographs": row.shots,
+            "images": row.shots,
             **{name: round(figure.value, 4) for name, figure in row.metrics.items()},
-            **{f"select_{name}": round(value, 4) for name, value in row.select.items()},
+            **{f"validation_{name}": round(value, 4) for name, value in row.validation.items()},
         }
         for row in page.rows
     ]

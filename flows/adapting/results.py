@@ -4,14 +4,14 @@ from flows.adapting.attempt import Attempt
 from flows.steps.results import Champion
 from pipelines.core.records import Interval, Record
 from pipelines.core.results import Failure
-from pipelines.registry.decision import Ruling
+from pipelines.registry.decision import DecisionRecord
 
 
 class AttemptResult(Record):
-    """One strategy of one algorithm; `interval` is the image AUROC's on the test part, None without labelled defects.
+    """One strategy of one algorithm; `interval` is the image AUROC's on the test split, None without labelled defects.
 
-    Figures of held-back photographs with planted defects are named `select_NAME`; the others are of `tested`
-    photographs of the test part.
+    Figures of held-out images with synthetic anomalies are named `validation_NAME`; the others are of `tested`
+    images of the test split.
     """
 
     algorithm: str
@@ -33,7 +33,7 @@ class AttemptResult(Record):
             strategy=found.strategy,
             shots=found.shots,
             tested=len(found.test),
-            metrics=metrics | {f"select_{name}": value for name, value in found.selection.metrics.items()},
+            metrics=metrics | {f"validation_{name}": value for name, value in found.selection.metrics.items()},
             interval=bounds,
             run_id=found.run_id,
             seconds=found.seconds,
@@ -48,10 +48,10 @@ class ChosenResult(Record):
 
 
 class AdaptResult(Record):
-    """One adaptation. `shots` photographs were used; `gain_over_scratch` is of image AUROC, with a paired interval.
+    """One adaptation. `shots` images were used; `gain_over_scratch` is of image AUROC, with a paired interval.
 
     `decision` is what the target's gate said of the version. `chosen_with_labels` says in words what the labelled
-    defects of the test part would have chosen; they did not. `skipped` says that nothing had changed since the same
+    defects of the test split would have chosen; they did not. `skipped` says that nothing had changed since the same
     adaptation, whose result this is.
     """
 
@@ -63,9 +63,9 @@ class AdaptResult(Record):
     chosen: ChosenResult
     gain_over_scratch: Interval | None
     summary: str
-    promise: str
+    guarantee: str
     chosen_with_labels: str | None = None
-    decision: Ruling | None = None
+    decision: DecisionRecord | None = None
     champion: Champion | None = None
     report: str | None
     skipped: bool = False

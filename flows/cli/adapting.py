@@ -1,4 +1,4 @@
-"""`knotwatch adapt`: from one surface to another by a handful of photographs."""
+"""`knotwatch adapt`: from one surface to another by a handful of images."""
 
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
@@ -10,10 +10,10 @@ from flows.cli.printing import print_json, print_outcome, print_table, say
 if TYPE_CHECKING:
     from flows.adapting.results import AdaptResult, AttemptResult
 
-_SHOWN = ("select_image_auroc", "image_auroc", "pixel_auroc", "aupro", "false_alarm_rate")
+_SHOWN = ("validation_image_auroc", "image_auroc", "pixel_auroc", "aupro", "false_positive_rate")
 
 
-class Way(StrEnum):
+class StrategyOption(StrEnum):
     """What `--strategy` takes."""
 
     AUTO = "auto"
@@ -31,20 +31,22 @@ def adapt(
         typer.Option(
             min=1,
             metavar="K",
-            help="Photographs of TARGET to use, those held back included; may be repeated: "
+            help="Images of TARGET to use, those held out included; may be repeated: "
             "the largest makes the version, the others show what fewer come to. Default: all, up to 64.",
         ),
     ] = None,
-    strategy: Annotated[Way, typer.Option(help="auto compares all of them and starting afresh.")] = Way.AUTO,
+    strategy: Annotated[
+        StrategyOption, typer.Option(help="auto compares all of them and training from scratch.")
+    ] = StrategyOption.AUTO,
     profile: Annotated[str, typer.Option(help="quick or full: how much effort to spend.")] = "full",
     assign: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a setting.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Try again although nothing changed.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")] = False,
 ) -> None:
-    """Bring what SOURCE taught to TARGET by a few sound photographs, and say whether it beat starting afresh.
+    """Bring what SOURCE taught to TARGET by a few normal images, and say whether it beat training from scratch.
 
-    The ways are compared on photographs held back from those, with planted defects; the test part only reports. The
-    chosen version is registered under TARGET and proposed there.
+    The strategies are compared on images held out from those, with synthetic anomalies; the test split only reports.
+    The chosen version is registered under TARGET and proposed there.
     """
     from flows.commands.train import call_adapt
 
@@ -64,13 +66,13 @@ def _print(result: "AdaptResult") -> None:
         [_row(found) for found in result.results],
     )
     if tested := result.results[0].tested:
-        say(f"each way's test figures are of {tested} photographs; the version is tested on all")
+        say(f"each strategy's test figures are of {tested} images; the version is tested on all")
     for failure in result.failed:
         say(f"{failure.algorithm} failed: {failure.problem}", "yellow")
     say(f"chosen: version {result.chosen.version} ({result.chosen.reason})")
-    say(result.promise)
+    say(result.guarantee)
     if result.chosen_with_labels:
-        say(f"with the labels of the test part would have been chosen: {result.chosen_with_labels}")
+        say(f"with the labels of the test split would have been chosen: {result.chosen_with_labels}")
     print_outcome(result)
 
 

@@ -60,7 +60,7 @@ def _check_words(words: list[str]) -> None:
     """Refuse what no file and no setting is called; a shell cannot say it, who calls `run` can."""
     wrong = next((word for word in words if "\0" in word), None)
     if wrong is not None:
-        raise CallError(f"{wrong!r} holds a NUL character", cure="leave it out")
+        raise CallError(f"{wrong!r} holds a NUL character", hint="leave it out")
 
 
 @app.command(epilog="Example: knotwatch retrain wood-boards --profile quick --set padim.features=64 --json")
@@ -83,7 +83,7 @@ def retrain(
         result = call_retrain(surface, profile, assign or [], trial, force)
     except SomeFailedError as error:
         if as_json:
-            failure = {"error": error.problem, "cure": error.cure, "exit_code": error.exit_code}
+            failure = {"error": error.problem, "hint": error.hint, "exit_code": error.exit_code}
             print_json({**error.result.model_dump(mode="json"), **failure})
         else:
             print_retrain(error.result)
@@ -97,12 +97,12 @@ def retrain(
 
 @app.command(
     "inspect",
-    epilog="Examples: knotwatch inspect wood-boards new/ --out marked --maps maps --json; "
+    epilog="Examples: knotwatch inspect wood-boards new/ --out annotated --maps maps --json; "
     "knotwatch inspect wood-boards month/ --no-pictures --table month.parquet",
 )
 def inspect_command(
     surface: Surface,
-    paths: Annotated[list[Path], typer.Argument(help="Photographs, or folders that hold some.")],
+    paths: Annotated[list[Path], typer.Argument(help="Images, or folders that hold some.")],
     out: Annotated[
         Path | None, typer.Option(help="Where the pictures go; default: data/reports/SURFACE/inspect.")
     ] = None,
@@ -115,13 +115,15 @@ def inspect_command(
         Path | None,
         typer.Option(metavar="FILE", help="Write one Parquet table; a stopped call goes on when it is repeated."),
     ] = None,
-    no_pictures: Annotated[bool, typer.Option("--no-pictures", help="Write no marked pictures and no report.")] = False,
+    no_pictures: Annotated[
+        bool, typer.Option("--no-pictures", help="Write no annotated pictures and no report.")
+    ] = False,
     review: Annotated[
-        int, typer.Option(metavar="N", min=0, help="Show N photographs drawn at random in the report, too.")
+        int, typer.Option(metavar="N", min=0, help="Show N images drawn at random in the report, too.")
     ] = 0,
     as_json: Json = False,
 ) -> None:
-    """Score new photographs with the champion and mark what is unusual on them; 1 where one could not be read.
+    """Score new images with the champion and outline what is unusual on them; 1 where one could not be read.
 
     OUT/report.html shows the highest scores, to be looked at and judged: see `knotwatch data review`.
     """
@@ -130,7 +132,7 @@ def inspect_command(
     from pipelines.inspection.exports import Exports
 
     if no_pictures and out is not None:
-        raise CallError("--out and --no-pictures contradict each other", cure="leave one of them out")
+        raise CallError("--out and --no-pictures contradict each other", hint="leave one of them out")
     exports = Exports(coco=coco, csv=csv, masks=masks, crops=crops)
     result = call_inspect(surface, paths, out, maps, exports, table, review, pictures=not no_pictures)
     if as_json:

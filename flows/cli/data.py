@@ -1,4 +1,4 @@
-"""`knotwatch data`: surfaces and their photographs."""
+"""`knotwatch data`: surfaces and their images."""
 
 from enum import StrEnum
 from pathlib import Path
@@ -12,7 +12,7 @@ from pipelines.core.errors import CallError
 from pipelines.core.paths import find_project
 from pipelines.core.records import Layout
 
-app = typer.Typer(help="Add, update, show, share and bring back a surface's photographs.", no_args_is_help=True)
+app = typer.Typer(help="Add, update, show, share and bring back a surface's images.", no_args_is_help=True)
 
 Surface = Annotated[str, typer.Argument(help="The surface's name.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
@@ -34,7 +34,7 @@ def add(
         str | None, typer.Option(help="procedural: pine, oak, walnut or alder; linen, cotton or chambray.")
     ] = None,
     seed: Annotated[int, typer.Option(help="procedural: the seed.")] = 0,
-    normal: Annotated[int, typer.Option(help="procedural: sound images.")] = 90,
+    normal: Annotated[int, typer.Option(help="procedural: normal images.")] = 90,
     defective: Annotated[int, typer.Option(help="procedural: images with defects.")] = 30,
     size: Annotated[str, typer.Option(metavar="WxH", help="procedural: pixels.")] = "384x192",
     as_json: Json = False,
@@ -52,7 +52,7 @@ def add(
         )
         source = SourceSettings(layout=layout, procedural=options)
     elif path is None:
-        raise CallError(f"layout {layout} needs a PATH", cure=f"knotwatch data add {surface} FOLDER --layout {layout}")
+        raise CallError(f"layout {layout} needs a PATH", hint=f"knotwatch data add {surface} FOLDER --layout {layout}")
     elif from_git:
         source = check_settings(SourceSettings, {"layout": layout, "path": path, "git_url": from_git}, "data add")
     else:
@@ -76,7 +76,7 @@ def update(
 
 
 @app.command(
-    "add-types", epilog="Example: knotwatch data add-types boards ~/crops, where crops/ holds crack/, knot/, sound/"
+    "add-types", epilog="Example: knotwatch data add-types boards ~/crops, where crops/ holds crack/, knot/, normal/"
 )
 def add_types_command(
     surface: Surface,
@@ -84,7 +84,7 @@ def add_types_command(
     prune: Annotated[bool, typer.Option("--prune", help="Also drop examples that are not in FOLDER.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Take in example crops of defect types, which the next retrain learns; perfect, good or sound hold no defect."""
+    """Take in example crops of defect types, which the next retrain learns; perfect, good or normal hold no defect."""
     from flows.dataset.surface import add_types, check_source
 
     log_to_terminal()
@@ -101,26 +101,26 @@ def add_types_command(
 def review(
     surface: Surface,
     file: Annotated[Path, typer.Argument(help="What the page of an inspection saved.")],
-    photographs: Annotated[
-        list[Path] | None, typer.Option(metavar="FOLDER", help="Where the photographs are now, if they were moved.")
+    images: Annotated[
+        list[Path] | None, typer.Option(metavar="FOLDER", help="Where the images are now, if they were moved.")
     ] = None,
     as_json: Json = False,
 ) -> None:
     """Turn a review into the next data version.
 
-    A photograph with a confirmed defect goes to the test part, one that was drawn at random to calibrate, any other to
-    train; one that the surface knows stays in its part. Reviewed twice, the later verdict counts.
+    An image with a confirmed defect goes to the test split, one that was drawn at random to calibration, any other to
+    training; one that the surface knows stays in its split. Reviewed twice, the later verdict counts.
     """
     from flows.dataset.review import review_surface
 
     log_to_terminal()
-    change = review_surface(find_project(), surface, file, photographs or [])
+    change = review_surface(find_project(), surface, file, images or [])
     if as_json:
         print_json(change)
         return
-    parts = ", ".join(f"{part} {count}" for part, count in sorted(change.parts.items()))
+    splits = ", ".join(f"{split} {count}" for split, count in sorted(change.splits.items()))
     say(
-        f"{surface}: {change.photographs} photographs reviewed, {change.new} new ({parts}); "
+        f"{surface}: {change.images} images reviewed, {change.new} new ({splits}); "
         f"{change.confirmed} defects confirmed, {change.rejected} rejected"
     )
     print_verdict(change.verdict)
@@ -161,7 +161,7 @@ def list_command(as_json: Json = False) -> None:
 
 @app.command(epilog="Example: knotwatch data show boards")
 def show(surface: Surface, as_json: Json = False) -> None:
-    """Show a surface's parts, verdict, data versions and settings."""
+    """Show a surface's splits, verdict, data versions and settings."""
     from flows.dataset.overview import describe
 
     found = describe(find_project(), surface)
@@ -171,10 +171,10 @@ def show(surface: Surface, as_json: Json = False) -> None:
     say(f"{found.surface}: layout {found.layout}, from {found.source}")
     say(f"data version {found.data_version or 'not prepared'}; known: {', '.join(found.versions) or 'none'}")
     rows = [
-        (part, *(counts.get(label, 0) for label in ("normal", "anomalous", "unknown")))
-        for part, counts in found.parts.items()
+        (split, *(counts.get(label, 0) for label in ("normal", "anomalous", "unknown")))
+        for split, counts in found.splits.items()
     ]
-    print_table(["part", "normal", "anomalous", "unknown"], rows)
+    print_table(["split", "normal", "anomalous", "unknown"], rows)
     if found.verdict:
         print_verdict(found.verdict)
     say(f"settings: data/surfaces/{surface}.yaml; validation pages: {found.docs or 'not made yet'}")
@@ -221,7 +221,7 @@ def checkout(
 
 
 class Download(StrEnum):
-    """What can be fetched; nothing is unless it is asked for here."""
+    """What can be fetched; nothing is unless it is requested here."""
 
     EFFICIENTAD_TEACHER = "efficientad-teacher"
 

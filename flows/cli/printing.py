@@ -11,7 +11,7 @@ from rich.text import Text
 
 from pipelines.core.errors import KnotwatchError
 from pipelines.core.records import Record
-from pipelines.core.results import Verdict
+from pipelines.core.results import ValidationReport
 
 if TYPE_CHECKING:
     from flows.steps.results import InspectResult
@@ -49,7 +49,7 @@ def say(text: str, style: str = "") -> None:
     out.print(Text(text), style=style)
 
 
-def print_verdict(verdict: Verdict) -> None:
+def print_verdict(verdict: ValidationReport) -> None:
     """Print what validation found, file by file."""
     say(f"{verdict.images} images, {verdict.usable} usable")
     for title, files in (("quarantined", verdict.quarantined), ("duplicate", verdict.duplicates)):
@@ -63,7 +63,7 @@ def print_error(error: KnotwatchError, *, as_json: bool) -> None:
     """Print an error for people, and for machines where they asked for JSON."""
     err.print(Text(f"knotwatch: {error}"), style="red")
     if as_json:
-        print_json({"error": error.problem, "cure": error.cure, "exit_code": error.exit_code})
+        print_json({"error": error.problem, "hint": error.hint, "exit_code": error.exit_code})
 
 
 def print_inspect(result: "InspectResult") -> None:
@@ -74,11 +74,11 @@ def print_inspect(result: "InspectResult") -> None:
             (i.path, "-", "-", i.error) if i.score is None else (i.path, f"{i.score:.3f}", len(i.defects), _verdict(i))
             for i in result.images
         ]
-        print_table(["photograph", "score", "defects", f"verdict (above {result.image_threshold:.3f})"], rows)
+        print_table(["image", "score", "defects", f"verdict (above {result.image_threshold:.3f})"], rows)
     else:
         before = f" ({result.before} of them by an earlier call)" if result.before else ""
         say(
-            f"{result.photographs} photographs{before}, {result.anomalous} anomalous, {result.unreadable} unreadable "
+            f"{result.total} images{before}, {result.anomalous} anomalous, {result.unreadable} unreadable "
             f"(threshold {result.image_threshold:.3f})"
         )
         say(f"table: {result.table}")
@@ -86,12 +86,14 @@ def print_inspect(result: "InspectResult") -> None:
 
 
 def _verdict(image: "Inspected") -> str:
-    """Say what a photograph is, and where a version knows no such kind of surface."""
-    word = "ANOMALOUS" if image.anomalous else "sound"
-    return f"{word}, of no kind that was trained on" if image.foreign else word
+    """Say what an image is, and where a version knows no such domain."""
+    word = "ANOMALOUS" if image.anomalous else "normal"
+    return f"{word}, out of distribution" if image.out_of_distribution else word
 
 
-_SHOWN = (*("select_image_auroc", "select_aupro", "image_auroc", "false_alarm_rate", "pixel_auroc", "aupro"),)
+_SHOWN = (
+    *("validation_image_auroc", "validation_aupro", "image_auroc", "false_positive_rate", "pixel_auroc", "aupro"),
+)
 
 
 def print_retrain(result: "RetrainResult") -> None:

@@ -9,7 +9,7 @@ from pipelines.core.errors import CallError
 
 if TYPE_CHECKING:
     from flows.promotion.lineage import Lineage
-    from pipelines.registry.decision import Ruling
+    from pipelines.registry.decision import DecisionRecord
 
 Surface = Annotated[str, typer.Argument(help="The surface's name, as `knotwatch data list` shows it.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
@@ -33,14 +33,14 @@ def promote(
 
     if force != bool(reason.strip()):
         raise CallError(
-            "--force and --reason go together", cure=f'knotwatch promote {surface} --force --reason "why it may"'
+            "--force and --reason go together", hint=f'knotwatch promote {surface} --force --reason "why it may"'
         )
-    ruling = call_promote(surface, version, dry_run=dry_run, force_reason=reason.strip() or None)
+    record = call_promote(surface, version, dry_run=dry_run, force_reason=reason.strip() or None)
     if as_json:
-        print_json(ruling)
+        print_json(record)
     else:
-        _print_ruling(ruling, dry_run=dry_run)
-    if not (ruling.moved or ruling.accepted):
+        _print_record(record, dry_run=dry_run)
+    if not (record.moved or record.accepted):
         raise typer.Exit(_REFUSED)
 
 
@@ -59,7 +59,7 @@ def rollback(
 
     if release:
         if to is not None or reason:
-            raise CallError("--release moves nothing", cure=f"knotwatch rollback {surface} --release")
+            raise CallError("--release moves nothing", hint=f"knotwatch rollback {surface} --release")
         held, waiting = call_release(surface)
         if as_json:
             print_json({"surface": surface, "released": held, "waiting": waiting})
@@ -68,26 +68,26 @@ def rollback(
         if waiting:
             say(f"version {waiting} waits; the next retrain decides on it, or: knotwatch promote {surface}")
         return
-    ruling = call_rollback(surface, to, reason)
+    record = call_rollback(surface, to, reason)
     if as_json:
-        print_json(ruling)
+        print_json(record)
         return
-    say(f"{surface}: {ruling.summary}")
+    say(f"{surface}: {record.summary}")
     say(f"Retrains only propose until: knotwatch rollback {surface} --release")
 
 
 def models(
     surface: Surface,
-    lineage: Annotated[bool, typer.Option("--lineage", help="Data, photographs, code, parameters, decisions.")] = False,
+    lineage: Annotated[bool, typer.Option("--lineage", help="Data, images, code, parameters, decisions.")] = False,
     version: Annotated[int | None, typer.Option(help="With --lineage: the version; default: the champion.")] = None,
     data: Annotated[str | None, typer.Option(metavar="VERSION", help="All models that saw this data version.")] = None,
     as_json: Json = False,
 ) -> None:
     """List a surface's registered versions, newest first: aliases, figures, and why each is in use or not."""
-    from flows.commands.registry import call_lineage, call_seen, list_models
+    from flows.commands.registry import call_data_users, call_lineage, list_models
 
     if data is not None:
-        seen = call_seen(data)
+        seen = call_data_users(data)
         if as_json:
             print_json({"data_version": data, "models": [s.model_dump(mode="json") for s in seen]})
             return
@@ -120,15 +120,15 @@ def models(
         say(f"promotion is {hold}; `knotwatch rollback {surface} --release` ends that", "yellow")
 
 
-def _print_ruling(ruling: "Ruling", *, dry_run: bool) -> None:
-    if ruling.decision:
-        rows = [(c.name.replace("_", " "), c.outcome.value, c.found, c.wanted) for c in ruling.decision.checks]
+def _print_record(record: "DecisionRecord", *, dry_run: bool) -> None:
+    if record.decision:
+        rows = [(c.name.replace("_", " "), c.outcome.value, c.found, c.wanted) for c in record.decision.checks]
         print_table(["check", "outcome", "found", "wanted"], rows)
     if dry_run:
-        say(f"would be decided: {ruling.summary}")
+        say(f"would be decided: {record.summary}")
         return
-    say(f"decision {ruling.number}: {ruling.summary}")
-    say(f"page: data/reports/{ruling.surface}/decisions/{ruling.number:04d}.html")
+    say(f"decision {record.number}: {record.summary}")
+    say(f"page: data/reports/{record.surface}/decisions/{record.number:04d}.html")
 
 
 def _print_lineage(found: "Lineage") -> None:
@@ -137,7 +137,7 @@ def _print_lineage(found: "Lineage") -> None:
     rows = [
         ("version", f"{found.version} ({found.algorithm}) {', '.join(found.aliases)}"),
         ("data version", f"{found.data_version}; back with: {back}"),
-        ("photographs", f"{counts} (--json lists them)"),
+        ("images", f"{counts} (--json lists them)"),
         ("code", found.git_commit or "no git commit"),
         ("adapted from", found.parent or "-"),
         ("MLflow run", f"{found.run_id}, retrain {found.retrain_run_id or '-'}"),

@@ -16,16 +16,16 @@ def schedule(
     cron: Annotated[str | None, typer.Option(help='Retrain when, for example "0 2 * * 1": Mondays at two.')] = None,
     timezone: Annotated[str | None, typer.Option(help="The time zone of --cron; default: as before, or UTC.")] = None,
     profile: Annotated[str | None, typer.Option(help="quick or full; default: as before, or full.")] = None,
-    watch: Annotated[bool, typer.Option("--watch", help="Look each minute, as `knotwatch watch` does.")] = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Check each minute, as `knotwatch watch` does.")] = False,
     pause: Annotated[bool, typer.Option("--pause", help="Keep the schedules, run nothing.")] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Run again by the clock.")] = False,
     remove: Annotated[bool, typer.Option("--remove", help="Remove the schedules.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")] = False,
 ) -> None:
-    """Retrain surfaces by the clock and look at them each minute; list, pause, resume or remove schedules.
+    """Retrain surfaces by the clock and check them each minute; list, pause, resume or remove schedules.
 
-    The worker of `knotwatch ui` runs what is scheduled: trainings one by one, looks beside them. --pause, --resume and
-    --remove mean both of a surface's schedules, with --watch the looks alone.
+    The worker of `knotwatch ui` runs what is scheduled: trainings one by one, checks beside them. --pause, --resume and
+    --remove mean both of a surface's schedules, with --watch the checks alone.
     """
     from flows.operations import deployments
     from pipelines.core.surface_settings import read_surface
@@ -33,14 +33,14 @@ def schedule(
 
     project = find_project()
     changes = [pause, resume, remove]
-    asked = every or watch or cron is not None or any(changes)
-    if sum(changes) > 1 or (any(changes) and cron is not None) or (asked and every == (surface is not None)):
+    requested = every or watch or cron is not None or any(changes)
+    if sum(changes) > 1 or (any(changes) and cron is not None) or (requested and every == (surface is not None)):
         raise CallError(
             "expected a surface, or --all, with --cron and --watch, or with one of --pause, --resume, --remove",
-            cure='knotwatch schedule wood-boards --cron "0 2 * * 1" --watch, or knotwatch schedule --all',
+            hint='knotwatch schedule wood-boards --cron "0 2 * * 1" --watch, or knotwatch schedule --all',
         )
     only = deployments.WATCH if watch else None
-    names = project.surface_names() if every else [surface] if surface and asked else []
+    names = project.surface_names() if every else [surface] if surface and requested else []
     for name in names:
         if any(changes):
             _change(project, name, only, every, resume=resume, remove=remove)
@@ -83,12 +83,12 @@ def _is_served() -> bool:
 def serve(
     surface: Annotated[str, typer.Argument(help="The surface's name, as `knotwatch data list` shows it.")],
     port: Annotated[int, typer.Option(min=0, max=65535, help="The port on 127.0.0.1; 0 takes a free one.")] = 8400,
-    most_images: Annotated[int, typer.Option(min=1, help="Photographs that one request may bring.")] = 64,
+    most_images: Annotated[int, typer.Option(min=1, help="Images that one request may bring.")] = 64,
     most_mb: Annotated[int, typer.Option(min=1, help="Megabytes that one request may have.")] = 100,
     waiting: Annotated[int, typer.Option(min=0, help="Requests that may wait; more are told to come back.")] = 64,
     most_mp: Annotated[
         float | None,
-        typer.Option(min=0.01, help="Megapixels of a photograph; default: 16 times those trained on, at most 50."),
+        typer.Option(min=0.01, help="Megapixels of an image; default: 16 times those trained on, at most 50."),
     ] = None,
     most_request_mp: Annotated[
         float | None, typer.Option(min=0.01, help="Megapixels of one request; default: four times --most-mp.")

@@ -14,18 +14,18 @@ _LONGEST = 31_536_000.0  # a year
 
 def watch(
     surface: Annotated[str, typer.Argument(help="The surface's name, as `knotwatch data list` shows it.")],
-    once: Annotated[bool, typer.Option("--once", help="Look once, then end.")] = False,
-    every: Annotated[float, typer.Option(min=1, max=_LONGEST, help="Seconds between two looks.")] = 60.0,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object a look instead of text.")] = False,
+    once: Annotated[bool, typer.Option("--once", help="Check once, then end.")] = False,
+    every: Annotated[float, typer.Option(min=1, max=_LONGEST, help="Seconds between two checks.")] = 60.0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object a check instead of text.")] = False,
 ) -> None:
-    """Look for new photographs and drift; retrain where the surface's policy says so.
+    """Check for new images and drift; retrain where the surface's policy says so.
 
-    Without --once it looks again and again until Ctrl-C. `knotwatch schedule SURFACE --watch` has the worker do it.
+    Without --once it checks again and again until Ctrl-C. `knotwatch schedule SURFACE --watch` has the worker do it.
     """
     from flows.commands.train import call_watch
 
     if math.isnan(every):
-        raise CallError("--every nan is no number of seconds", cure="give 1 or more")
+        raise CallError("--every nan is no number of seconds", hint="give 1 or more")
     while True:
         result = call_watch(surface)
         if as_json:

@@ -1,4 +1,4 @@
-"""What `inspect` calls: a few photographs are answered one by one, a large batch becomes a table."""
+"""What `inspect` calls: a few images are answered one by one, a large batch becomes a table."""
 
 import logging
 import time
@@ -13,15 +13,15 @@ from flows.runtime.environment import log_to_terminal, prepare_environment
 from flows.steps.results import InspectResult
 from pipelines.core.errors import CallError
 from pipelines.core.paths import Project, find_project
-from pipelines.core.records import SOUND, UNKNOWN
+from pipelines.core.records import NORMAL, UNKNOWN
 from pipelines.core.results import Inspected
-from pipelines.detector.version import read_calibration
+from pipelines.detector.version import read_drift_reference
 from pipelines.imaging.components import pixel_level
 from pipelines.inspection.batch import Counts, Terms, open_batch
 from pipelines.inspection.exports import Exports
 from pipelines.inspection.history import write_batch
-from pipelines.inspection.inputs import Photograph, find_photographs
-from pipelines.inspection.inspect import Looked, inspect_photographs
+from pipelines.inspection.inputs import InputImage, find_images
+from pipelines.inspection.inspect import InspectionOutcome, inspect_images
 from pipelines.inspection.showcase import Showcase, draw_at_random
 from pipelines.inspection.sinks import Sink, spare_inputs
 from pipelines.reports.inspection_page import InspectionPage, usual_range, write_inspection_page
@@ -29,37 +29,37 @@ from pipelines.tracking.store import Tracking
 
 
 def write_report(project: Project, champion: Loaded, showcase: Showcase, counts: Counts, path: Path) -> Path:
-    """Write the page of an inspection; photographs inside the project are named relative to it."""
+    """Write the page of an inspection; images inside the project are named relative to it."""
     detector, info = champion.detector, champion.detector.info
     shown = tuple(s.model_copy(update={"path": _relative(s.path, project)}) for s in showcase.shown())
     named = {name for s in shown for d in s.defects for name in (d.type, *d.also) if name}
     known = {name for image in prepared_images(project, info.surface) for name in image.defects.values()}
     types = project.surface(info.surface).types
     known |= {folder.name for folder in types.iterdir()} if types.is_dir() else set()
-    calibration = read_calibration(detector.folder)
+    calibration = read_drift_reference(detector.folder)
     page = InspectionPage(
         surface=info.surface,
         model=champion.name,
         data_version=info.data_version,
         date=datetime.now(UTC).strftime("%d %B %Y, %H:%M UTC"),
-        image_promise=info.image_threshold,
-        pixel_promise=info.pixel_threshold,
+        image_threshold=info.image_threshold,
+        pixel_threshold=info.pixel_threshold,
         anomalous_level=pixel_level(info.pixel_threshold.threshold, info.defects, anomalous=True),
-        photographs=counts.photographs,
+        images=counts.total,
         anomalous=counts.anomalous,
         unread=counts.unreadable,
         before=counts.before,
         shown=shown,
         unreadable=tuple(showcase.unreadable),
         usual=usual_range(calibration.measures) if calibration else {},
-        types=tuple(sorted((named | known) - {SOUND, UNKNOWN})),
+        types=tuple(sorted((named | known) - {NORMAL, UNKNOWN})),
         pixels_per_mm=info.defects.pixels_per_mm,
     )
     return write_inspection_page(page, path)
 
 
 def _relative(path: str, project: Project) -> str:
-    """Name a photograph so that a review finds it from anywhere: relative to the project, or absolute."""
+    """Name an image so that a review finds it from anywhere: relative to the project, or absolute."""
     whole = Path(path).resolve()
     return whole.relative_to(project.root).as_posix() if whole.is_relative_to(project.root) else str(whole)
 
@@ -78,12 +78,12 @@ def call_inspect(  # noqa: PLR0913 - one command has all of these as options
     *,
     pictures: bool = True,
 ) -> InspectResult:
-    """Inspect photographs with a surface's champion, and write what was seen into the surface's history.
+    """Inspect images with a surface's champion, and write what was seen into the surface's history.
 
-    The report also shows `review` photographs that are drawn at random.
+    The report also shows `review` images that are drawn at random.
 
     Raises:
-        CallError: where results would be written over photographs, or a table is asked for together with files that
+        CallError: where results would be written over images, or a table is requested together with files that
             would hold a resumed batch's rest alone.
     """
     started = time.monotonic()
@@ -93,26 +93,28 @@ def call_inspect(  # noqa: PLR0913 - one command has all of these as options
     target = (out or project.surface(surface).reports / "inspect") if pictures else None
     if table is not None and exports.files:
         raise CallError(
-            "--coco and --csv hold one call's photographs, a table may come of several",
-            cure="leave --table out, or these two",
+            "--coco and --csv hold one call's images, a table may come of several",
+            hint="leave --table out, or these two",
         )
     report = None if target is None else target / "report.html"
     folders = _Results(target, maps, exports).folders.values()
-    photographs = find_photographs(paths, list(folders))
-    spare_inputs([Path(p.file) for p in photographs], [*exports.files, *([report] if report else [])], exports.folders)
+    source_images = find_images(paths, list(folders))
+    spare_inputs(
+        [Path(p.file) for p in source_images], [*exports.files, *([report] if report else [])], exports.folders
+    )
     tracking = Tracking(project)
     champion = load_version(tracking, find_champion(project, tracking, surface))
     info = champion.detector.info
-    drawn = draw_at_random((p.stem for p in photographs), review)
+    drawn = draw_at_random((p.stem for p in source_images), review)
     showcase = None if report is None else Showcase(info.pixel_threshold.threshold, drawn)
     results = _Results(target, maps, exports, showcase)
     history = project.surface(surface).history
     images: tuple[Inspected, ...] = ()
     if table is None:
-        images = _inspect_few(champion, photographs, results, history)
+        images = _inspect_few(champion, source_images, results, history)
         counts = _count(images)
     else:
-        counts = _inspect_batch(champion, photographs, results, table, history)
+        counts = _inspect_batch(champion, source_images, results, table, history)
     if report is not None and showcase is not None:
         write_report(project, champion, showcase, counts, report)
     return InspectResult(
@@ -130,7 +132,7 @@ def call_inspect(  # noqa: PLR0913 - one command has all of these as options
 
 
 class _Results(NamedTuple):
-    """Where the results of each photograph go, and what keeps some of them for the report."""
+    """Where the results of each image go, and what keeps some of them for the report."""
 
     out: Path | None
     maps: Path | None
@@ -143,24 +145,20 @@ class _Results(NamedTuple):
         return {name: folder for name, folder in named.items() if folder}
 
 
-def _inspect(champion: Loaded, photographs: list[Photograph], results: _Results) -> Iterator[Looked]:
+def _inspect(champion: Loaded, images: list[InputImage], results: _Results) -> Iterator[InspectionOutcome]:
     sinks: list[Sink] = list(results.exports.open(champion.name))
     if results.showcase is not None:
         sinks.append(results.showcase)
-    for found in inspect_photographs(
-        champion.detector, champion.version, photographs, results.out, results.maps, sinks
-    ):
+    for found in inspect_images(champion.detector, champion.version, images, results.out, results.maps, sinks):
         if results.showcase is not None:
             results.showcase.note(found.inspected)
         yield found
 
 
-def _inspect_few(
-    champion: Loaded, photographs: list[Photograph], results: _Results, history: Path
-) -> tuple[Inspected, ...]:
-    looked: list[Looked] = []
+def _inspect_few(champion: Loaded, images: list[InputImage], results: _Results, history: Path) -> tuple[Inspected, ...]:
+    looked: list[InspectionOutcome] = []
     try:
-        for found in _inspect(champion, photographs, results):
+        for found in _inspect(champion, images, results):
             looked.append(found)
     finally:
         # Also after Ctrl-C: what was seen was seen.
@@ -168,17 +166,15 @@ def _inspect_few(
     return tuple(found.inspected for found in looked)
 
 
-def _inspect_batch(
-    champion: Loaded, photographs: list[Photograph], results: _Results, table: Path, history: Path
-) -> Counts:
+def _inspect_batch(champion: Loaded, images: list[InputImage], results: _Results, table: Path, history: Path) -> Counts:
     terms = Terms(
         surface=champion.detector.info.surface,
         version=champion.version,
         results={name: str(folder.absolute()) for name, folder in results.folders.items()},
     )
-    with open_batch(table, terms, photographs, history) as batch:
-        if len(batch.left) < len(photographs):
-            log.info("%s: goes on with %d of %d photographs", table, len(batch.left), len(photographs))
+    with open_batch(table, terms, images, history) as batch:
+        if len(batch.left) < len(images):
+            log.info("%s: goes on with %d of %d images", table, len(batch.left), len(images))
         try:
             for found in _inspect(champion, batch.left, results):
                 batch.add(found.inspected, found.observation)
@@ -190,7 +186,7 @@ def _inspect_batch(
 
 def _count(images: tuple[Inspected, ...]) -> Counts:
     return Counts(
-        photographs=len(images),
+        total=len(images),
         anomalous=sum(bool(image.anomalous) for image in images),
         unreadable=sum(image.error is not None for image in images),
     )

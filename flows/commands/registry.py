@@ -1,6 +1,6 @@
 """What `promote`, `rollback` and `models` call: each sets the stage and hands over."""
 
-from flows.promotion.lineage import Lineage, Seen, find_seers, trace, why
+from flows.promotion.lineage import DataUser, Lineage, find_data_users, trace, why
 from flows.promotion.requests import decide_promotion, find_proposed
 from flows.promotion.rollback import release_hold, roll_back
 from flows.runtime.environment import log_to_terminal, prepare_environment
@@ -9,19 +9,19 @@ from flows.steps.results import ModelLine
 from pipelines.core.errors import ModelError
 from pipelines.core.paths import find_project
 from pipelines.core.surface_settings import read_surface
-from pipelines.registry.decision import Ruling
+from pipelines.registry.decision import DecisionRecord
 from pipelines.registry.decision_log import DecisionLog
 from pipelines.tracking.store import ModelVersion, Tracking
 
 
-def call_promote(surface: str, version: int | None, *, dry_run: bool, force_reason: str | None) -> Ruling:
+def call_promote(surface: str, version: int | None, *, dry_run: bool, force_reason: str | None) -> DecisionRecord:
     """Let the gate decide on a version, by default the challenger."""
     session = _look_at(surface)
     number = find_proposed(session) if version is None else version
     return decide_promotion(session, number, dry_run=dry_run, force_reason=force_reason)
 
 
-def call_rollback(surface: str, to: int | None, reason: str) -> Ruling:
+def call_rollback(surface: str, to: int | None, reason: str) -> DecisionRecord:
     """Return to the champion before, or to version `to`."""
     return roll_back(_look_at(surface), to, reason)
 
@@ -39,16 +39,16 @@ def call_lineage(surface: str, version: int | None) -> Lineage:
     if version is None:
         champion = tracking.champion(surface)
         if champion is None:
-            raise ModelError(f"'{surface}' has no champion", cure="name a version with --version")
+            raise ModelError(f"'{surface}' has no champion", hint="name a version with --version")
         version = champion.version
     return trace(tracking, surface, version)
 
 
-def call_seen(data: str) -> list[Seen]:
+def call_data_users(data: str) -> list[DataUser]:
     """Find all models that saw a data version."""
     project = find_project()
     prepare_environment(project)
-    return find_seers(project, Tracking(project), data)
+    return find_data_users(project, Tracking(project), data)
 
 
 def list_models(surface: str) -> tuple[list[ModelLine], str]:

@@ -14,7 +14,7 @@ from flows.steps.results import RetrainResult
 from flows.watching.results import WatchResult
 from pipelines.core.errors import CallError
 from pipelines.core.paths import Project
-from pipelines.data.versions import data_version, is_current
+from pipelines.data.versioning.versions import data_version, is_current
 
 if TYPE_CHECKING:
     from flows.adapting.results import AdaptResult
@@ -63,15 +63,15 @@ def _find_unchanged(session: Session, profile: str, assignments: list[str]) -> R
     end_leftovers(session)
     with session.tracking.remembering():
         answer_requests(session)
-        marks = fingerprints(version, session.run_settings(profile, assignments), session.settings.policy)
-        return find_known(session, version, marks).result
+        wanted = fingerprints(version, session.run_settings(profile, assignments), session.settings.policy)
+        return find_known(session, version, wanted).result
 
 
 def call_watch(surface: str) -> WatchResult:
-    """Look at a surface once, now.
+    """Check a surface once, now.
 
     Raises:
-        BusyError: where another look at it is going on.
+        BusyError: where another check of it is going on.
     """
     with keep_open(_begin(surface)) as session:
         ensure_server(session.project)
@@ -100,7 +100,7 @@ def call_adapt(
     """
     started = time.monotonic()
     if source == target:
-        raise CallError(f"'{source}' cannot be adapted to itself", cure=f"knotwatch retrain {source}")
+        raise CallError(f"'{source}' cannot be adapted to itself", hint=f"knotwatch retrain {source}")
     session = _begin(target)
     session.run_settings(profile, assignments)
     require_space(session.project)

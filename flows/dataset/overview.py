@@ -5,14 +5,14 @@ from collections import Counter
 from flows.dataset.surface import prepared_images
 from flows.runtime.data_stages import read_verdict
 from pipelines.core.paths import Project
-from pipelines.core.records import Part, Record
-from pipelines.core.results import Verdict
+from pipelines.core.records import Record, Split
+from pipelines.core.results import ValidationReport
 from pipelines.core.surface_settings import read_surface
-from pipelines.data.versions import data_version, kept_versions
+from pipelines.data.versioning.versions import data_version, kept_versions
 
 
 class SurfaceOverview(Record):
-    """A surface at a glance. `parts` counts prepared images by part and label; paths are relative to the project."""
+    """A surface at a glance. `splits` counts prepared images by split and label; paths are relative to the project."""
 
     surface: str
     layout: str
@@ -20,8 +20,8 @@ class SurfaceOverview(Record):
     images: int
     data_version: str | None
     versions: tuple[str, ...]
-    parts: dict[str, dict[str, int]]
-    verdict: Verdict | None
+    splits: dict[str, dict[str, int]]
+    verdict: ValidationReport | None
     docs: str | None
 
 
@@ -30,8 +30,8 @@ def describe(project: Project, name: str) -> SurfaceOverview:
     settings = read_surface(project, name)
     paths = project.surface(name)
     images = prepared_images(project, name)
-    counts = Counter((image.part.value, image.label.value) for image in images)
-    parts = {p.value: {label: n for (part, label), n in sorted(counts.items()) if part == p.value} for p in Part}
+    counts = Counter((image.split.value, image.label.value) for image in images)
+    splits = {p.value: {label: n for (split, label), n in sorted(counts.items()) if split == p.value} for p in Split}
     origin = settings.source.git_url or settings.source.path or "drawn from a seed"
     docs = paths.reports / "validation" / "index.html"
     return SurfaceOverview(
@@ -41,7 +41,7 @@ def describe(project: Project, name: str) -> SurfaceOverview:
         images=len(images),
         data_version=data_version(project, name),
         versions=tuple(kept_versions(project, name)),
-        parts=parts,
+        splits=splits,
         verdict=read_verdict(project, name) if paths.verdict.is_file() else None,
         docs=str(docs.relative_to(project.root)) if docs.is_file() else None,
     )

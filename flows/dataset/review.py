@@ -10,7 +10,7 @@ from flows.runtime.session import hold, look_at
 from pipelines.core.errors import CallError
 from pipelines.core.paths import Project
 from pipelines.core.records import Record
-from pipelines.core.results import Verdict
+from pipelines.core.results import ValidationReport
 from pipelines.data.intake import Intake, note_arrivals
 from pipelines.data.manifest import read_manifest
 from pipelines.data.review import find_reviewed, read_review, take_review
@@ -19,33 +19,33 @@ log = logging.getLogger(__name__)
 
 
 class ReviewChange(Record):
-    """What a review came to: photographs, defects confirmed and rejected, and photographs in each part.
+    """What a review came to: images, defects confirmed and rejected, and images in each split.
 
-    `new` counts the photographs that the surface did not know.
+    `new` counts the images that the surface did not know.
     """
 
     surface: str
     data_version: str | None
-    photographs: int
+    images: int
     new: int
     confirmed: int
     rejected: int
-    parts: dict[str, int]
-    verdict: Verdict
+    splits: dict[str, int]
+    verdict: ValidationReport
 
 
 def review_surface(project: Project, name: str, file: Path, folders: Sequence[Path] = ()) -> ReviewChange:
     """Take a saved review into a surface's data, then measure and prepare what changed.
 
     Raises:
-        CallError: where the file is no review of this surface, or its photographs are not found as they were.
+        CallError: where the file is no review of this surface, or its images are not found as they were.
         GateError: where too many images are bad then.
     """
     session = look_at(name, project=project)
     settings = session.settings
     review = read_review(file)
     if review.surface != name:
-        raise CallError(f"{file} reviews surface '{review.surface}', not '{name}'", cure="name that surface")
+        raise CallError(f"{file} reviews surface '{review.surface}', not '{name}'", hint="name that surface")
     paths = project.surface(name)
     files = find_reviewed(review, project.root, folders)
     with hold(session, "data review"):
@@ -57,14 +57,14 @@ def review_surface(project: Project, name: str, file: Path, folders: Sequence[Pa
     shown = {r.sha256 for r in taken}
     manifest = read_manifest(paths.manifest)
     told = manifest[manifest["sha256"].isin(shown) & (manifest["duplicate_of"] == "")]
-    judged = [defect.verdict for photograph in review.photographs for defect in photograph.defects]
+    judged = [defect.verdict for image in review.images for defect in image.defects]
     return ReviewChange(
         surface=name,
         data_version=change.data_version,
-        photographs=len(taken),
+        images=len(taken),
         new=len(shown - known),
         confirmed=judged.count("confirmed"),
         rejected=judged.count("rejected"),
-        parts=dict(Counter(told["part"])),
+        splits=dict(Counter(told["split"])),
         verdict=change.verdict,
     )

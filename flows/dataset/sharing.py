@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 
 from pipelines.core.paths import Project
-from pipelines.data.dvc_files import DvcFile, read_pointer, read_stage
-from pipelines.data.versions import lock_entries, refuse_listings, run_dvc, stage_names
+from pipelines.data.versioning.dvc_files import DvcFile, read_pointer, read_stage
+from pipelines.data.versioning.versions import lock_entries, refuse_listings, run_dvc, stage_names
 
 
 def pull(project: Project, surfaces: Sequence[str]) -> str:

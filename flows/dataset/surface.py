@@ -1,4 +1,4 @@
-"""Data under DVC: add, update, remove, share and bring back a surface's photographs."""
+"""Data under DVC: add, update, remove, share and bring back a surface's images."""
 
 import logging
 import shutil
@@ -15,7 +15,7 @@ from pipelines.core.errors import CallError, SourceError
 from pipelines.core.files import write_whole
 from pipelines.core.paths import Project, SurfacePaths
 from pipelines.core.records import Layout, Record
-from pipelines.core.results import Verdict
+from pipelines.core.results import ValidationReport
 from pipelines.core.surface_settings import (
     ProceduralSettings,
     SourceSettings,
@@ -27,7 +27,7 @@ from pipelines.data.intake import Intake, note_arrivals, take_in
 from pipelines.data.layouts import read_source
 from pipelines.data.prepared import PreparedImage, read_index
 from pipelines.data.type_examples import TypesIntake, take_in_types
-from pipelines.data.versions import data_version, forget_lock_entries, read_kept, restore, run_dvc
+from pipelines.data.versioning.versions import data_version, forget_lock_entries, read_kept, restore, run_dvc
 
 log = logging.getLogger(__name__)
 
@@ -39,7 +39,7 @@ class DataChange(Record):
     data_version: str | None
     intake: Intake
     prepared: int
-    verdict: Verdict
+    verdict: ValidationReport
 
 
 class TypesChange(Record):
@@ -62,7 +62,7 @@ def add_surface(project: Project, name: str, source: SourceSettings) -> DataChan
     settings = SurfaceSettings(source=source)
     with surface_lock(project, name, "data add"):
         if paths.settings.exists():
-            raise CallError(f"surface '{name}' exists", cure=f"`knotwatch data update {name}`, or choose another name")
+            raise CallError(f"surface '{name}' exists", hint=f"`knotwatch data update {name}`, or choose another name")
         # What a killed `data add` left: a surface without settings is none.
         _forget(project, paths)
         try:
@@ -126,7 +126,7 @@ def share(project: Project, verb: str, names: list[str]) -> str:
     """Push data to, or pull it from, the user's DVC remote: the named surfaces, or all."""
     if not run_dvc(project, "remote", "list").strip():
         raise CallError(
-            "no DVC remote is set", cure="`dvc remote add -d NAME URL`, for example a folder or s3://bucket"
+            "no DVC remote is set", hint="`dvc remote add -d NAME URL`, for example a folder or s3://bucket"
         )
     surfaces = sorted(set(names or project.surface_names()))
     for name in surfaces:
@@ -214,5 +214,5 @@ def _forget(project: Project, paths: SurfacePaths) -> None:
 def check_source(path: Path) -> Path:
     """Return the folder as an absolute path; raise SourceError where it is not there."""
     if not path.is_dir():
-        raise SourceError(f"{path} is not a folder", cure="name the folder that holds the data set")
+        raise SourceError(f"{path} is not a folder", hint="name the folder that holds the data set")
     return path.resolve()

@@ -31,7 +31,7 @@ def bind_port(name: str, port: int) -> socket.socket:
     except OSError as error:
         listener.close()
         raise BusyError(
-            f"port {port} on {HOST}, wanted for {name}, is busy", cure=f"choose another with --{name.lower()}-port"
+            f"port {port} on {HOST}, wanted for {name}, is busy", hint=f"choose another with --{name.lower()}-port"
         ) from error
     return listener
 
@@ -89,13 +89,13 @@ def _await(name: str, process: Process, url: str, logfile: Path) -> None:
     deadline = time.monotonic() + _START
     while time.monotonic() < deadline:
         if process.poll() is not None:
-            raise ToolError(f"{name} ended at its start", cure=f"read {logfile}")
+            raise ToolError(f"{name} ended at its start", hint=f"read {logfile}")
         try:
             with urllib.request.urlopen(url, timeout=2):  # noqa: S310 - our own address on 127.0.0.1
                 return
         except OSError:
             time.sleep(0.1)
-    raise ToolError(f"{name} did not answer within {_START:.0f} s", cure=f"read {logfile}")
+    raise ToolError(f"{name} did not answer within {_START:.0f} s", hint=f"read {logfile}")
 
 
 def _stop(process: Process) -> None:

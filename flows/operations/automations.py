@@ -75,5 +75,5 @@ def _block_id(block: str) -> Any:
         except ObjectNotFound as error:
             raise ToolError(
                 f"Prefect has no block '{block}', which policy.watch.notify names",
-                cure="make it on Prefect's page under Blocks, then schedule again",
+                hint="make it on Prefect's page under Blocks, then schedule again",
             ) from error

@@ -18,7 +18,7 @@ _EACH_MINUTE = "* * * * *"
 
 
 class Schedule(Record):
-    """One flow's schedule for a surface; runs start while it is active and a worker runs. Looks have no profile."""
+    """One flow's schedule for a surface; runs start while it is active and a worker runs. Checks have no profile."""
 
     surface: str
     flow: str
@@ -39,7 +39,7 @@ def set_schedule(project: Project, surface: str, cron: str, timezone: str, profi
 
 
 def set_watch(project: Project, surface: str) -> Schedule:
-    """Deploy `watch` for a surface so that the worker looks each minute; one that is there stays, paused or not.
+    """Deploy `watch` for a surface so that the worker checks each minute; one that is there stays, paused or not.
 
     Who is told of crashed runs is taken from the policy anew.
     """
@@ -57,7 +57,7 @@ def _deploy(project: Project, surface: str, flow_name: str, when: Any, parameter
     from prefect.client.schemas.objects import ConcurrencyLimitConfig, ConcurrencyLimitStrategy
 
     ensure_pool(project)
-    # A second retrain of the same surface waits in line; the surface's lock would make it wait anyway. Looks that were
+    # A second retrain of the same surface waits in line; the surface's lock would make it wait anyway. Checks that were
     # missed are not made up for: the next one sees all there is.
     second = ConcurrencyLimitStrategy.ENQUEUE if flow_name == RETRAIN else ConcurrencyLimitStrategy.CANCEL_NEW
     deployed: Any = flow.from_source(source=str(project.root), entrypoint=entrypoint(flow_name))
@@ -178,7 +178,7 @@ def _own(surface: str, flow_name: str | None) -> list[Any]:
     found = [deployment for deployment, name in _deployments(surface) if flow_name in {None, name}]
     if not found:
         raise CallError(
-            f"'{surface}' has no schedule", cure=f'knotwatch schedule {surface} --cron "0 2 * * 1", or --watch'
+            f"'{surface}' has no schedule", hint=f'knotwatch schedule {surface} --cron "0 2 * * 1", or --watch'
         )
     return found
 
@@ -189,8 +189,8 @@ def _parse_schedule(project: Project, cron: str, timezone: str) -> Any:
     from pydantic import ValidationError
 
     if timezone not in available_timezones():
-        raise CallError(f"no time zone '{timezone}'", cure="name one such as Europe/Berlin")
+        raise CallError(f"no time zone '{timezone}'", hint="name one such as Europe/Berlin")
     try:
         return Cron(cron, timezone=timezone)
     except (ValidationError, ValueError) as error:
-        raise CallError(f"'{cron}' is not a cron line", cure='write for example --cron "0 2 * * 1"') from error
+        raise CallError(f"'{cron}' is not a cron line", hint='write for example --cron "0 2 * * 1"') from error

@@ -39,7 +39,7 @@ def send(block: str, subject: str, body: str) -> None:
 
     found = _load(block)
     if not isinstance(found, NotificationBlock):
-        raise ToolError(f"block '{block}' cannot notify", cure="name a notification block, e.g. custom-webhook/factory")
+        raise ToolError(f"block '{block}' cannot notify", hint="name a notification block, e.g. custom-webhook/factory")
     sent: Any = found
     sent.notify(body, subject=subject)
 
@@ -54,7 +54,7 @@ def _load(block: str) -> Any:
     except ValueError as error:
         raise ToolError(
             f"Prefect has no block '{block}'",
-            cure="make it on Prefect's page under Blocks, or correct policy.watch.notify",
+            hint="make it on Prefect's page under Blocks, or correct policy.watch.notify",
         ) from error
 
 

@@ -1,4 +1,4 @@
-"""The work pool that this project's worker polls, and its queues: trainings one by one, looks beside them."""
+"""The work pool that this project's worker polls, and its queues: trainings one by one, checks beside them."""
 
 from typing import Any
 
@@ -6,8 +6,8 @@ from flows.local_servers.temporary import ensure_server
 from pipelines.core.paths import Project
 
 POOL = "knotwatch"
-# How many runs of a flow may go on at once, whatever their surface. A training takes the machine; a look takes seconds,
-# unless it retrains, and then another surface's look shall not wait for it.
+# How many runs of a flow may go on at once, whatever their surface. A training takes the machine; a check takes
+# seconds, unless it retrains, and then another surface's check shall not wait for it.
 QUEUES = {"retrain": 1, "watch": 2}
 LIMIT = sum(QUEUES.values())
 

@@ -37,7 +37,7 @@ def run_ui(project: Project, prefect_port: int, mlflow_port: int | None, ready: 
     """
     port = mlflow_port or int(yaml.safe_load((project.root / "mlflow/server.yaml").read_text("utf-8"))["port"])
     if running_servers(project):
-        raise BusyError("this project's servers run already", cure="use them, or end that `knotwatch ui` first")
+        raise BusyError("this project's servers run already", hint="use them, or end that `knotwatch ui` first")
     prepare_environment(project)
     mlflow_url, code = f"http://{HOST}:{port}", secrets.token_urlsafe(16)
     previous = signal.signal(signal.SIGTERM, _interrupt)
@@ -98,7 +98,7 @@ def _watch(project: Project, servers: dict[str, Process]) -> None:
     while True:
         for name, process in servers.items():
             if process.poll() is not None:
-                raise ToolError(f"{name} ended by itself", cure=f"read {project.state / 'logs' / f'{name}.log'}")
+                raise ToolError(f"{name} ended by itself", hint=f"read {project.state / 'logs' / f'{name}.log'}")
         time.sleep(0.5)
 
 

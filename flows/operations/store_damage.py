@@ -16,7 +16,7 @@ def refuse_damage(project: Project) -> None:
     if damage is not None:
         raise ToolError(
             f"{home / 'mlflow.db'} {damage}, while {models} models lie in {home / 'artifacts'}",
-            cure="put the database back from a copy of the project; without one, move that folder away and retrain",
+            hint="put the database back from a copy of the project; without one, move that folder away and retrain",
         )
 
 

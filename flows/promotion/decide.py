@@ -1,4 +1,4 @@
-"""One version before the gate: its facts are gathered, the decision is made, kept, and carried out."""
+"""One version before the gate: its evidence is gathered, the decision is made, kept, and carried out."""
 
 from contextlib import suppress
 
@@ -9,15 +9,15 @@ from flows.runtime.session import Session
 from pipelines.core.errors import KnotwatchError, ModelError
 from pipelines.core.files import write_whole
 from pipelines.core.parsing import parse_json
-from pipelines.core.records import Part
-from pipelines.core.results import Verdict as DataVerdict
+from pipelines.core.records import Split
+from pipelines.core.results import ValidationReport
 from pipelines.data.prepared import read_index
-from pipelines.data.versions import data_version
+from pipelines.data.versioning.versions import data_version
 from pipelines.detector.checksums import TAG
 from pipelines.registry.aliases import carry_out
-from pipelines.registry.decision import Asked, Decision, Finding, Ruling, Verdict
+from pipelines.registry.decision import CheckResult, Decision, DecisionRecord, Outcome, Trigger
 from pipelines.registry.decision_log import DecisionLog
-from pipelines.registry.evidence import Contender, Ground, gather_facts
+from pipelines.registry.evidence import Candidate, EvaluationContext, gather_evidence
 from pipelines.registry.gate import decide
 from pipelines.reports.pages import render_decision
 from pipelines.tracking.data import IMAGES, VERDICT
@@ -27,73 +27,75 @@ from pipelines.tracking.store import ModelVersion, Tracking
 _PROFILE = "full"
 
 
-def judge(session: Session, version: ModelVersion, champion: ModelVersion | None, asked: Asked) -> Ruling:
+def judge(session: Session, version: ModelVersion, champion: ModelVersion | None, trigger: Trigger) -> DecisionRecord:
     """Decide on a version; nothing is written. One that cannot be judged is refused, with the reason.
 
     Raises:
         SettingsError, ToolError: where the surface's settings or prepared images cannot be read.
     """
-    ground, tracking = _ground(session), session.tracking
-    found: Decision | Finding
+    context, tracking = _context(session), session.tracking
+    found: Decision | CheckResult
     try:
-        candidate = _contender(tracking, version)
+        candidate = _candidate(tracking, version)
         known = _as_known(session, champion) if champion else None
-        found = decide(gather_facts(ground, candidate, known, _validation(session, version)), ground.own.policy.gate)
+        found = decide(
+            gather_evidence(context, candidate, known, _validation(session, version)), context.own.policy.gate
+        )
     except KnotwatchError as error:
         who = f"version {version.version} ({version.algorithm})"
-        found = Finding(ok=False, words=f"{who} refused: it cannot be judged: {error.problem}")
+        found = CheckResult(ok=False, message=f"{who} refused: it cannot be judged: {error.problem}")
     number = DecisionLog(tracking, version.surface).next_number(version)
-    return Ruling.judged(number, version, asked, champion.version if champion else None, found)
+    return DecisionRecord.judged(number, version, trigger, champion.version if champion else None, found)
 
 
-def keep(session: Session, ruling: Ruling) -> Ruling:
-    """Keep a ruling with its version and as a page, then move the aliases; people are told of a refusal."""
-    page, tracking = render_decision(ruling), session.tracking
-    version = tracking.version(ruling.surface, ruling.version)
-    DecisionLog(tracking, ruling.surface).add(version, ruling, page)
-    write_whole(session.paths.reports / "decisions" / f"{ruling.number:04d}.html", page)
-    carry_out(tracking, ruling)
-    if ruling.verdict == Verdict.REFUSED:
-        notify(session.project, ruling.surface, f"version {ruling.version} was refused", ruling.summary)
-    return ruling
+def keep(session: Session, record: DecisionRecord) -> DecisionRecord:
+    """Keep a decision record with its version and as a page, then move the aliases; people are told of a refusal."""
+    page, tracking = render_decision(record), session.tracking
+    version = tracking.version(record.surface, record.version)
+    DecisionLog(tracking, record.surface).add(version, record, page)
+    write_whole(session.paths.reports / "decisions" / f"{record.number:04d}.html", page)
+    carry_out(tracking, record)
+    if record.outcome == Outcome.REFUSED:
+        notify(session.project, record.surface, f"version {record.version} was refused", record.summary)
+    return record
 
 
-def _ground(session: Session) -> Ground:
+def _context(session: Session) -> EvaluationContext:
     settings = session.run_settings(_PROFILE, [])
     images = read_index(session.paths.prepared)
     scratch = scratch_folder(session.project, session.surface)
-    return Ground(session.paths, session.settings, images, settings.evaluation, settings.seed, scratch)
+    return EvaluationContext(session.paths, session.settings, images, settings.evaluation, settings.seed, scratch)
 
 
-def _contender(tracking: Tracking, version: ModelVersion) -> Contender:
+def _candidate(tracking: Tracking, version: ModelVersion) -> Candidate:
     """Name a version, its folder and what it has seen; raise ModelError where its files are gone."""
     seen: frozenset[str] = frozenset()
     with suppress(ModelError, ValueError, TypeError, KeyError):
         rows = parse_json(tracking.read_text(version.run_id, IMAGES))
-        seen = frozenset(row["path"] for row in rows if row["part"] != Part.TEST)
+        seen = frozenset(row["path"] for row in rows if row["split"] != Split.TEST)
     folder = tracking.folder(version.surface, version.version)
     registered = version.tags.get(TAG, "")
-    return Contender(version.version, version.algorithm, folder, seen, registered=registered)
+    return Candidate(version.version, version.algorithm, folder, seen, registered=registered)
 
 
-def _as_known(session: Session, champion: ModelVersion) -> Contender:
+def _as_known(session: Session, champion: ModelVersion) -> Candidate:
     try:
-        return _contender(session.tracking, champion)
+        return _candidate(session.tracking, champion)
     except ModelError as error:
         # A champion whose files are lost must not keep a good candidate out.
-        return Contender(champion.version, champion.algorithm, session.project.state, lost=error.problem)
+        return Candidate(champion.version, champion.algorithm, session.project.state, lost=error.problem)
 
 
-def _validation(session: Session, version: ModelVersion) -> Finding:
+def _validation(session: Session, version: ModelVersion) -> CheckResult:
     """Find the verdict on the data that a version was trained on: its run's, its retrain's, or the present one."""
     verdict, tracking = None, session.tracking
     for run_id in (version.run_id, tracking.parent(version.run_id) if version.run_id else None):
         if run_id and verdict is None:
             with suppress(ModelError, ValueError):
-                verdict = DataVerdict.model_validate_json(tracking.read_text(run_id, VERDICT))
+                verdict = ValidationReport.model_validate_json(tracking.read_text(run_id, VERDICT))
     if verdict is None and version.tags.get("data_version") == data_version(session.project, version.surface):
         verdict = read_verdict(session.project, version.surface)
     if verdict is None:
-        return Finding(ok=False, words="nothing says that the data it was trained on passed validation")
+        return CheckResult(ok=False, message="nothing says that the data it was trained on passed validation")
     fine = f"{verdict.usable:,} of {verdict.images:,} images usable"
-    return Finding.of((verdict.reasons or ("refused",)) if not verdict.accepted else (), fine)
+    return CheckResult.of((verdict.reasons or ("refused",)) if not verdict.accepted else (), fine)

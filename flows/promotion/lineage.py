@@ -9,24 +9,24 @@ from pipelines.core.errors import CallError, ModelError
 from pipelines.core.parsing import parse_json
 from pipelines.core.paths import InsidePath, Project
 from pipelines.core.records import Record
-from pipelines.registry.decision import Ruling
-from pipelines.registry.decision_log import DecisionLog, rulings_of
+from pipelines.registry.decision import DecisionRecord
+from pipelines.registry.decision_log import DecisionLog, records_of
 from pipelines.tracking.data import IMAGES
 from pipelines.tracking.store import ModelVersion, Tracking
 
 
 class Image(Record):
-    """A photograph that a version met, and in which part."""
+    """An image that a version met, and in which split."""
 
     path: InsidePath
-    part: str
+    split: str
     label: str
 
 
 class Lineage(Record):
-    """All that made a version: data, photographs, code, parameters, runs, and the decisions about it.
+    """All that made a version: data, images, code, parameters, runs, and the decisions about it.
 
-    `counts` are the photographs by part; versions made before photographs were listed have none. `parent` is the
+    `counts` are the images by split; versions made before images were listed have none. `parent` is the
     version that it was adapted from.
     """
 
@@ -43,10 +43,10 @@ class Lineage(Record):
     run_id: str
     retrain_run_id: str = ""
     prefect_page: str = ""
-    decisions: tuple[Ruling, ...] = ()
+    decisions: tuple[DecisionRecord, ...] = ()
 
 
-class Seen(Record):
+class DataUser(Record):
     """A version that saw a data version: it was trained on it, or adapted from a version that was."""
 
     surface: str
@@ -61,7 +61,7 @@ def trace(tracking: Tracking, surface: str, number: int) -> Lineage:
     """Trace a version back to what it was made from; decisions come with all their figures."""
     version = next((v for v in tracking.versions(surface) if v.version == number), None)
     if version is None:
-        raise ModelError(f"'{surface}' has no version {number}", cure=f"knotwatch models {surface} lists what there is")
+        raise ModelError(f"'{surface}' has no version {number}", hint=f"knotwatch models {surface} lists what there is")
     images: tuple[Image, ...] = ()
     with suppress(ModelError, ValueError, TypeError):
         images = tuple(Image.model_validate(row) for row in parse_json(tracking.read_text(version.run_id, IMAGES)))
@@ -71,7 +71,7 @@ def trace(tracking: Tracking, surface: str, number: int) -> Lineage:
         algorithm=version.algorithm,
         aliases=version.aliases,
         data_version=version.tags.get("data_version", ""),
-        counts=dict(Counter(image.part for image in images)),
+        counts=dict(Counter(image.split for image in images)),
         images=images,
         git_commit=version.tags.get("git_commit", ""),
         parameters=tracking.params(version.run_id) if version.run_id else {},
@@ -79,11 +79,11 @@ def trace(tracking: Tracking, surface: str, number: int) -> Lineage:
         run_id=version.run_id,
         retrain_run_id=(tracking.parent(version.run_id) or "") if version.run_id else "",
         prefect_page=version.tags.get("prefect_page", ""),
-        decisions=tuple(_whole(tracking, ruling) for ruling in rulings_of(version)),
+        decisions=tuple(_whole(tracking, record) for record in records_of(version)),
     )
 
 
-def find_seers(project: Project, tracking: Tracking, data: str) -> list[Seen]:
+def find_data_users(project: Project, tracking: Tracking, data: str) -> list[DataUser]:
     """Find all models of all surfaces that saw a data version, or one that begins so; the newest first.
 
     Raises:
@@ -98,13 +98,13 @@ def find_seers(project: Project, tracking: Tracking, data: str) -> list[Seen]:
         found = found + heirs
     if not found:
         raise CallError(
-            f"no model saw a data version '{data}'", cure="`knotwatch data show SURFACE` lists data versions"
+            f"no model saw a data version '{data}'", hint="`knotwatch data show SURFACE` lists data versions"
         )
-    return [_as_seen(version) for version in found]
+    return [_as_data_user(version) for version in found]
 
 
-def _as_seen(version: ModelVersion) -> Seen:
-    return Seen(
+def _as_data_user(version: ModelVersion) -> DataUser:
+    return DataUser(
         surface=version.surface,
         version=version.version,
         algorithm=version.algorithm,
@@ -119,16 +119,16 @@ def _surfaces(project: Project, tracking: Tracking) -> list[str]:
     return sorted({*project.surface_names(), *tracking.model_names()})
 
 
-def _whole(tracking: Tracking, ruling: Ruling) -> Ruling:
+def _whole(tracking: Tracking, record: DecisionRecord) -> DecisionRecord:
     try:
-        return DecisionLog(tracking, ruling.surface).read_whole(ruling)
+        return DecisionLog(tracking, record.surface).read_whole(record)
     except (ModelError, ValueError):
-        return ruling
+        return record
 
 
 def why(tracking: Tracking, version: ModelVersion) -> str:
     """Say in one line why a version is in use or not: its last decision, or how its run ended."""
-    rulings = rulings_of(version)
-    if rulings:
-        return rulings[-1].summary
+    records = records_of(version)
+    if records:
+        return records[-1].summary
     return "" if not version.run_id or tracking.is_finished(version.run_id) else "its run did not come to its end"

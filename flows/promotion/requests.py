@@ -6,8 +6,8 @@ from flows.promotion.decide import judge, keep
 from flows.runtime.session import Session, hold
 from pipelines.core.errors import CallError, ModelError
 from pipelines.registry.aliases import carry_out, propose
-from pipelines.registry.decision import Asked, Ruling, Verdict, last_of
-from pipelines.registry.decision_log import DecisionLog, rulings_of
+from pipelines.registry.decision import DecisionRecord, Outcome, Trigger, last_of
+from pipelines.registry.decision_log import DecisionLog, records_of
 from pipelines.tracking.store import ModelVersion, Tracking
 
 log = logging.getLogger(__name__)
@@ -15,7 +15,7 @@ log = logging.getLogger(__name__)
 
 def decide_promotion(
     session: Session, number: int, *, dry_run: bool = False, force_reason: str | None = None
-) -> Ruling:
+) -> DecisionRecord:
     """Let the gate decide on a version, keep the decision, and move the aliases as it says.
 
     A `dry_run` writes nothing. With `force_reason` a refused version becomes champion all the same, and the reason is
@@ -34,14 +34,14 @@ def decide_promotion(
             _settle_champion(session)
         champion = tracking.champion(surface)
         if champion and champion.version == number:
-            raise CallError(f"version {number} of '{surface}' is champion already", cure="name another with --version")
-        ruling = judge(session, version, champion, Asked.PROMOTE)
-        if force_reason and not ruling.accepted:
-            ruling = ruling.forced(force_reason)
-        return ruling if dry_run else keep(session, ruling)
+            raise CallError(f"version {number} of '{surface}' is champion already", hint="name another with --version")
+        record = judge(session, version, champion, Trigger.PROMOTE)
+        if force_reason and not record.accepted:
+            record = record.forced(force_reason)
+        return record if dry_run else keep(session, record)
 
 
-def settle_requests(session: Session) -> list[Ruling]:
+def settle_requests(session: Session) -> list[DecisionRecord]:
     """Do what is left to do: end moves that a killed process began, and decide on aliases that were set by hand.
 
     A `challenger` set by hand is a request. A `champion` moved by hand is gated afterwards, and kept with a warning or
@@ -56,17 +56,17 @@ def settle_requests(session: Session) -> list[Ruling]:
             return []
         finish_moves(session)
         found = (_settle_champion(session), _settle_challenger(session))
-        return [ruling for ruling in found if ruling]
+        return [record for record in found if record]
 
 
-def decide_proposal(session: Session, version: ModelVersion, reason: str) -> Ruling | None:
+def decide_proposal(session: Session, version: ModelVersion, reason: str) -> DecisionRecord | None:
     """Make a retrain's proposal challenger and decide on it, where promotion is automatic and not held.
 
     What was decided before is not decided again; None where the proposed version is champion already.
     """
     with hold(session, "promote"):
         known = last_of(DecisionLog(session.tracking, session.surface).read(), version.version)
-        if known and known.verdict != Verdict.PROPOSED:
+        if known and known.outcome != Outcome.PROPOSED:
             return known
         propose(session.tracking, version, reason)
         return _settle_challenger(session) or known
@@ -85,58 +85,60 @@ def find_proposed(session: Session) -> int:
     if not proposed:
         raise CallError(
             f"'{surface}' has no challenger",
-            cure=f"name a version with --version; `knotwatch models {surface}` lists them",
+            hint=f"name a version with --version; `knotwatch models {surface}` lists them",
         )
     return proposed[0].version
 
 
 def finish_moves(session: Session) -> None:
-    """Move the aliases of a ruling whose process was ended in between."""
+    """Move the aliases of a decision record whose process was ended in between."""
     surface, tracking = session.surface, session.tracking
     decisions = DecisionLog(tracking, surface)
-    ruling = decisions.unsettled()
-    if ruling is None:
+    record = decisions.unsettled()
+    if record is None:
         return
     named = tracking.aliases(surface).get("champion")
-    expected = {ruling.before, ruling.after} | ({ruling.version} if ruling.asked == Asked.CHAMPION else set())
+    expected = {record.before, record.after} | ({record.version} if record.trigger == Trigger.CHAMPION else set())
     if named in expected:
-        carry_out(tracking, ruling)
+        carry_out(tracking, record)
     else:
         # Somebody moved it since: that is gated as any other move by hand.
-        decisions.settle(ruling)
+        decisions.settle(record)
 
 
-def _settle_champion(session: Session) -> Ruling | None:
+def _settle_champion(session: Session) -> DecisionRecord | None:
     """Notice a champion that was moved by hand, and gate it afterwards against the one before it."""
     surface, tracking = session.surface, session.tracking
-    rulings = DecisionLog(tracking, surface).read()
-    expected = rulings[-1].after if rulings else None
+    records = DecisionLog(tracking, surface).read()
+    expected = records[-1].after if records else None
     named = tracking.aliases(surface).get("champion")
     if named == expected:
         return None
     before = _find(tracking, surface, expected)
     back = session.settings.policy.gate.on_alias_moved == "revert" and before is not None
     if named is None:
-        return _note_removal(session, rulings[-1], before, back=back)
-    ruling = judge(session, tracking.version(surface, named), before, Asked.CHAMPION)
-    if not ruling.accepted:
+        return _note_removal(session, records[-1], before, back=back)
+    record = judge(session, tracking.version(surface, named), before, Trigger.CHAMPION)
+    if not record.accepted:
         what = f"version {expected} is put back" if back else "it stays in use all the same, because it was set by hand"
-        log.warning("promote %s: %s; %s", surface, ruling.words, what)
-        ruling = ruling.moved_by_hand(expected if back else named, what)
-    return keep(session, ruling)
+        log.warning("promote %s: %s; %s", surface, record.message, what)
+        record = record.moved_by_hand(expected if back else named, what)
+    return keep(session, record)
 
 
-def _note_removal(session: Session, last: Ruling, before: ModelVersion | None, *, back: bool) -> Ruling:
+def _note_removal(session: Session, last: DecisionRecord, before: ModelVersion | None, *, back: bool) -> DecisionRecord:
     """Put a champion back whose alias was taken away, or note that there is none."""
     about = before or session.tracking.version(last.surface, last.version)
     what = "it is put back" if back else "nothing is in use"
     log.warning("promote %s: the alias champion was taken away by hand; %s", last.surface, what)
     number = DecisionLog(session.tracking, last.surface).next_number(about)
-    words = f"the alias champion was taken away by hand; {what} (policy.gate.on_alias_moved)"
-    return keep(session, Ruling.noted(number, about, last.after, back=back, gone=before is None, words=words))
+    message = f"the alias champion was taken away by hand; {what} (policy.gate.on_alias_moved)"
+    return keep(
+        session, DecisionRecord.noted(number, about, last.after, back=back, gone=before is None, message=message)
+    )
 
 
-def _settle_challenger(session: Session) -> Ruling | None:
+def _settle_challenger(session: Session) -> DecisionRecord | None:
     """Decide on the challenger: a request by hand at once, a retrain's proposal where it may be promoted."""
     surface, tracking = session.surface, session.tracking
     named = tracking.aliases(surface).get("challenger")
@@ -146,16 +148,16 @@ def _settle_challenger(session: Session) -> Ruling | None:
     if champion and champion.version == named:
         tracking.drop_alias(surface, "challenger")
         return None
-    rulings = rulings_of(version)
-    is_proposal = "proposed_reason" in version.tags and (not rulings or rulings[-1].verdict == Verdict.PROPOSED)
+    records = records_of(version)
+    is_proposal = "proposed_reason" in version.tags and (not records or records[-1].outcome == Outcome.PROPOSED)
     waits = _why_it_waits(session) if is_proposal else ""
     if not waits:
-        asked = Asked.RETRAIN if is_proposal else Asked.CHALLENGER
-        return keep(session, judge(session, version, champion, asked))
-    if rulings:
+        trigger = Trigger.RETRAIN if is_proposal else Trigger.CHALLENGER
+        return keep(session, judge(session, version, champion, trigger))
+    if records:
         return None
     number = DecisionLog(tracking, surface).next_number(version)
-    return keep(session, Ruling.proposed(number, version, champion.version if champion else None, waits))
+    return keep(session, DecisionRecord.proposed(number, version, champion.version if champion else None, waits))
 
 
 def _why_it_waits(session: Session) -> str:

@@ -6,11 +6,11 @@ from flows.runtime.session import Session, hold
 from pipelines.core.errors import CallError, GateError
 from pipelines.detector.checksums import TAG
 from pipelines.registry.checks import reproduce
-from pipelines.registry.decision import Ruling, champions
+from pipelines.registry.decision import DecisionRecord, champions
 from pipelines.registry.decision_log import DecisionLog
 
 
-def roll_back(session: Session, to: int | None = None, reason: str = "") -> Ruling:
+def roll_back(session: Session, to: int | None = None, reason: str = "") -> DecisionRecord:
     """Return to the champion before, or to version `to`; repeated, further back along the decisions.
 
     The version must load and give its reference tiles' scores again. Retrains only propose from then on, until
@@ -25,7 +25,7 @@ def roll_back(session: Session, to: int | None = None, reason: str = "") -> Ruli
     with hold(session, "rollback"):
         versions = {v.version: v for v in tracking.versions(surface)}
         if not versions:
-            raise CallError(f"'{surface}' has no registered version", cure=f"knotwatch retrain {surface}")
+            raise CallError(f"'{surface}' has no registered version", hint=f"knotwatch retrain {surface}")
         finish_moves(session)
         decisions = DecisionLog(tracking, surface)
         named = tracking.aliases(surface).get("champion")
@@ -35,18 +35,18 @@ def roll_back(session: Session, to: int | None = None, reason: str = "") -> Ruli
         found = reproduce(tracking.folder(surface, target), version.tags.get(TAG, ""))
         if not found.ok:
             raise GateError(
-                f"version {target} of '{surface}' is not returned to: {found.words}",
-                cure="name another version with --to; `knotwatch models` lists them",
+                f"version {target} of '{surface}' is not returned to: {found.message}",
+                hint="name another version with --to; `knotwatch models` lists them",
             )
         kept_before = earlier[: earlier.index(target)] if target in earlier else earlier
-        ruling = Ruling.returned(
+        record = DecisionRecord.returned(
             *(decisions.next_number(version), version, named, kept_before[-1] if kept_before else None),
-            found=found.words,
+            found=found.message,
             reason=reason,
         )
         # First the hold: a process that ends here leaves a champion that no schedule replaces.
-        decisions.set_hold(f"held by the rollback from version {named} of {ruling.time:%d %B %Y, %H:%M UTC}")
-        return keep(session, ruling)
+        decisions.set_hold(f"held by the rollback from version {named} of {record.time:%d %B %Y, %H:%M UTC}")
+        return keep(session, record)
 
 
 def release_hold(session: Session) -> str:
@@ -54,7 +54,7 @@ def release_hold(session: Session) -> str:
     surface, tracking = session.surface, session.tracking
     with hold(session, "rollback"):
         if not tracking.versions(surface):
-            raise CallError(f"'{surface}' has no registered version", cure=f"knotwatch retrain {surface}")
+            raise CallError(f"'{surface}' has no registered version", hint=f"knotwatch retrain {surface}")
         decisions = DecisionLog(tracking, surface)
         held = decisions.hold()
         if held:
@@ -69,6 +69,6 @@ def _choose(surface: str, to: int | None, named: int | None, earlier: list[int])
         known = ", ".join(map(str, earlier)) or "none"
         raise CallError(
             f"'{surface}' has no earlier champion to return to (in use: {named or 'none'}, before it: {known})",
-            cure="name a version with --to; `knotwatch models` lists them",
+            hint="name a version with --to; `knotwatch models` lists them",
         )
     return earlier[-1]

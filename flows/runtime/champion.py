@@ -1,4 +1,4 @@
-"""A surface's champion, loaded: what `inspect` and the REST server look at photographs with."""
+"""A surface's champion, loaded: what `inspect` and the REST server look at images with."""
 
 from dataclasses import dataclass
 
@@ -24,14 +24,14 @@ def find_champion(project: Project, tracking: Tracking, surface: str) -> ModelVe
     champion = tracking.champion(surface)
     if champion is None:
         read_surface(project, surface)
-        raise ModelError(f"'{surface}' has no champion", cure=f"knotwatch retrain {surface}")
+        raise ModelError(f"'{surface}' has no champion", hint=f"knotwatch retrain {surface}")
     return champion
 
 
 def load_version(tracking: Tracking, version: ModelVersion) -> Loaded:
     """Load a registered version for the device that is named; its name says surface, number and algorithm.
 
-    Training, calibration and the gate keep to the processor, which the thresholds are promised for.
+    Training, calibration and the gate keep to the processor, which the thresholds are guaranteed for.
     """
     return Loaded(
         version=version.version,

@@ -7,13 +7,13 @@ from flows.runtime.locks import data_lock
 from pipelines.core.errors import GateError
 from pipelines.core.parsing import read_record
 from pipelines.core.paths import Project
-from pipelines.core.results import Verdict
-from pipelines.data.versions import DataVersion, capture, run_dvc
+from pipelines.core.results import ValidationReport
+from pipelines.data.versioning.versions import DataVersion, capture, run_dvc
 
 log = logging.getLogger(__name__)
 
 
-def run_validate(project: Project, surface: str) -> Verdict:
+def run_validate(project: Project, surface: str) -> ValidationReport:
     """Reproduce the surface's `validate` stage and return its verdict, good or bad."""
     with data_lock(project):
         run_dvc(project, "repro", "--quiet", f"validate@{surface}", quiet=not sys.stderr.isatty())
@@ -39,17 +39,17 @@ def run_preprocess(project: Project, surface: str) -> DataVersion:
     return kept
 
 
-def read_verdict(project: Project, surface: str) -> Verdict:
-    return read_record(Verdict, project.surface(surface).verdict, f"run `knotwatch data update {surface}`")
+def read_verdict(project: Project, surface: str) -> ValidationReport:
+    return read_record(ValidationReport, project.surface(surface).verdict, f"run `knotwatch data update {surface}`")
 
 
-def refuse_bad(verdict: Verdict, surface: str) -> None:
+def refuse_bad(verdict: ValidationReport, surface: str) -> None:
     """Raise GateError, with the list of files, for a verdict that stops the run."""
     if verdict.accepted:
         return
     listed = "\n".join(f"  {q.path}: {q.reason}" for q in verdict.quarantined)
     raise GateError(
         f"validation stopped '{surface}': {'; '.join(verdict.reasons)}\n{listed}",
-        cure=f"mend or remove these files and run `knotwatch data update {surface}` (with --prune what vanished goes), "
+        hint=f"mend or remove these files and run `knotwatch data update {surface}` (with --prune what vanished goes), "
         f"or raise validation.max_quarantined_share in data/surfaces/{surface}.yaml",
     )

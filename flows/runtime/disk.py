@@ -28,7 +28,7 @@ def require_space(project: Project) -> None:
     if free < _TRAINING:
         raise DiskError(
             f"{free >> 20} MB are free on the disk of {project.root}, a training needs {_TRAINING >> 20}",
-            cure="free space, then run this again",
+            hint="free space, then run this again",
         )
 
 
@@ -46,7 +46,7 @@ def _fault_of_project() -> DiskError | None:
         return None
     free = shutil.disk_usage(root).free
     if free < _LEAST:
-        return DiskError(f"the disk of {root} is full ({free:,} bytes free)", cure="free space, then run this again")
+        return DiskError(f"the disk of {root} is full ({free:,} bytes free)", hint="free space, then run this again")
     if not os.access(root, os.W_OK):
-        return DiskError(f"{root} may not be written", cure="allow this user to write there, then run this again")
+        return DiskError(f"{root} may not be written", hint="allow this user to write there, then run this again")
     return None

@@ -50,15 +50,15 @@ def _forget() -> None:
 
 
 def _watch(reader: int) -> None:
-    asked = False
+    requested = False
     while numbers := os.read(reader, 1):
         number = numbers[0]
         if number not in _bounded:
             continue
         # Elsewhere a second one may be Prefect's, which raises the first again after it looked at it.
-        if asked and _last:
+        if requested and _last:
             _end(number)
-        asked = True
+        requested = True
         timer = Timer(_SECONDS, _end, (number,))
         timer.daemon = True
         timer.start()

@@ -50,7 +50,7 @@ def _hold(project: Project, name: str, doing: str, wait: float) -> Iterator[None
         lock.acquire(timeout=wait)
     except Timeout as error:
         raise BusyError(
-            f"{_holder(note.read_text() if note.is_file() else '')} holds this", cure="wait until it ends"
+            f"{_holder(note.read_text() if note.is_file() else '')} holds this", hint="wait until it ends"
         ) from error
     try:
         if lock.lock_counter == 1:

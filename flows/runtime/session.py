@@ -49,7 +49,7 @@ class Session:
         return lay_settings(params, self.project.params, self.settings, profile, assignments)
 
     def once(self, what: Hashable, act: Callable[[], Found]) -> Found:
-        """Do something the first time it is asked for, and return what came of it from then on."""
+        """Do something the first time it is requested, and return what came of it from then on."""
         if what not in self._done:
             self._done[what] = act()
         found: Found = self._done[what]

@@ -64,7 +64,7 @@ def make_app(holder: Holder, scorer: Scorer, line: Line, limits: Limits) -> Fast
             # What is left of a body that came too slowly is not waited for.
             return _refuse(error, {"Connection": "close"} if error.status == 408 else None)
         except KnotwatchError as error:
-            return _refuse(RequestError(error.problem, cure=error.cure, status=500, code="INTERNAL_ERROR"))
+            return _refuse(RequestError(error.problem, hint=error.hint, status=500, code="INTERNAL_ERROR"))
         except ClientDisconnect:
             return Response(status_code=400)  # nobody reads it
 
@@ -80,7 +80,7 @@ def _score(scorer: Scorer, body: bytes, limits: Limits, patience: Patience) -> b
 def _check_type(request: Request) -> None:
     found = request.headers.get("content-type", "").split(";")[0].strip().lower()
     if found != "application/json":
-        raise RequestError(f"the content type is '{found}'", cure="send application/json", status=415)
+        raise RequestError(f"the content type is '{found}'", hint="send application/json", status=415)
 
 
 async def _read(request: Request, line: Line, limits: Limits) -> bytes:
@@ -98,4 +98,4 @@ def _answer(content: dict[str, Any], status: int = 200, headers: dict[str, str] 
 
 
 def _refuse(error: RequestError, headers: dict[str, str] | None = None) -> Response:
-    return _answer({"error_code": error.code, "message": f"{error.problem}: {error.cure}"}, error.status, headers)
+    return _answer({"error_code": error.code, "message": f"{error.problem}: {error.hint}"}, error.status, headers)

@@ -30,9 +30,7 @@ async def read_body(request: Request, most: int, seconds: float, grow: Callable[
 
     await _receive(request, seconds, take)
     if size > most:
-        raise RequestError(
-            f"the body has {size} bytes, at most {most} are taken", cure="send fewer photographs", status=413
-        )
+        raise RequestError(f"the body has {size} bytes, at most {most} are taken", hint="send fewer images", status=413)
     return b"".join(chunks)
 
 
@@ -53,4 +51,4 @@ async def _receive(request: Request, seconds: float, take: Callable[[bytes], Non
                     fresh = 0
                     window.reschedule(min(until, loop.time() + _WINDOW))
     except TimeoutError as error:
-        raise RequestError("the body did not arrive in time", cure="send it again, faster", status=408) from error
+        raise RequestError("the body did not arrive in time", hint="send it again, faster", status=408) from error

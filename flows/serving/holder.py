@@ -34,9 +34,9 @@ class Holder:
     def watch(self, stop: Event) -> None:
         """Look at the registry every few seconds until `stop` is set."""
         while not stop.wait(EVERY):
-            self.look()
+            self.check()
 
-    def look(self) -> None:
+    def check(self) -> None:
         """Take over the registry's champion where it is another one; keep serving the old one whatever happens."""
         try:
             champion = self._tracking.champion(self.surface)

@@ -22,7 +22,7 @@ class FullError(RequestError):
     def __init__(self, inside: int, held: int, seconds: int) -> None:
         super().__init__(
             f"{inside} requests of {held / 1e6:.0f} MB are under way already",
-            cure=f"try again in {seconds} s",
+            hint=f"try again in {seconds} s",
             status=503,
             code="TEMPORARILY_UNAVAILABLE",
         )

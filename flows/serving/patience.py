@@ -36,7 +36,7 @@ class Patience:
     def overdue(self) -> RequestError:
         return RequestError(
             f"the answer was not there after {self._seconds:g} s",
-            cure="send fewer or smaller photographs, or start the server with more --seconds",
+            hint="send fewer or smaller images, or start the server with more --seconds",
             status=504,
             code="DEADLINE_EXCEEDED",
         )
@@ -56,10 +56,10 @@ class HeedingNetwork:
 
 
 def gone() -> RequestError:
-    return RequestError("the client is gone", cure="wait for the answer", code="CANCELLED")
+    return RequestError("the client is gone", hint="wait for the answer", code="CANCELLED")
 
 
 def stopping() -> RequestError:
     return RequestError(
-        "the server stops", cure="send it again when it is back", status=503, code="TEMPORARILY_UNAVAILABLE"
+        "the server stops", hint="send it again when it is back", status=503, code="TEMPORARILY_UNAVAILABLE"
     )

@@ -1,17 +1,17 @@
-"""How large a request's photographs may be when they are decoded: a file of 32 KB may hold 200 megapixels."""
+"""How large a request's images may be when they are decoded: a file of 32 KB may hold 200 megapixels."""
 
 from collections.abc import Iterator, Sequence
 
 from flows.serving.protocol import Limits, RequestError
 from pipelines.imaging.decoding import read_pixels
 
-_TIMES = 16  # the largest photograph that was trained on: four times as many pixels along each side
+_TIMES = 16  # the largest image that was trained on: four times as many pixels along each side
 _MOST = 50.0  # megapixels; also where a version does not say what it was trained on
-_REQUEST = 4  # times the largest photograph: 64 of the usual ones
+_REQUEST = 4  # times the largest image: 64 of the usual ones
 
 
 def check_pixels(images: Sequence[bytes], usual_pixels: int | None, limits: Limits) -> Iterator[int]:
-    """Yield each photograph's pixels, read from its head and not decoded.
+    """Yield each image's pixels, read from its head and not decoded.
 
     Raises:
         ImageError: for one that is no image.
@@ -34,5 +34,5 @@ def check_pixels(images: Sequence[bytes], usual_pixels: int | None, limits: Limi
 
 
 def _too_large(problem: str, option: str) -> RequestError:
-    cure = f"send smaller or fewer photographs, or start the server with a higher {option}"
-    return RequestError(problem, cure=cure, status=413)
+    hint = f"send smaller or fewer images, or start the server with a higher {option}"
+    return RequestError(problem, hint=hint, status=413)

@@ -1,4 +1,4 @@
-"""MLflow's scoring protocol: from a request's body to encoded photographs.
+"""MLflow's scoring protocol: from a request's body to encoded images.
 
 https://mlflow.org/docs/latest/ml/deployment/deploy-model-locally, "Inference Server Specification": `dataframe_split`
 or `dataframe_records` with a column `image` of base64, which is how it takes a `binary` column.
@@ -20,7 +20,7 @@ _KINDS = ("dataframe_split", "dataframe_records")
 class Limits(Record):
     """What one request may bring and take, and how many may wait; together they may hold four of the largest.
 
-    Without `megapixels` the version in use says how large a photograph may be; see flows/serving/pixels.py.
+    Without `megapixels` the version in use says how large an image may be; see flows/serving/pixels.py.
     """
 
     images: int = 64
@@ -40,8 +40,8 @@ class Limits(Record):
         return 4 * self.bytes
 
 
-class Asked(NamedTuple):
-    """A request's photographs, encoded as files are, and whether their anomaly maps are wanted."""
+class ScoringRequest(NamedTuple):
+    """A request's images, encoded as files are, and whether their anomaly maps are wanted."""
 
     images: list[bytes]
     maps: bool
@@ -50,17 +50,17 @@ class Asked(NamedTuple):
 class RequestError(KnotwatchError):
     """A request that cannot be answered; `status` is HTTP's and `code` MLflow's word for it."""
 
-    def __init__(self, problem: str, *, cure: str, status: int = 400, code: str = "BAD_REQUEST") -> None:
-        super().__init__(problem, cure=cure)
+    def __init__(self, problem: str, *, hint: str, status: int = 400, code: str = "BAD_REQUEST") -> None:
+        super().__init__(problem, hint=hint)
         self.status = status
         self.code = code
 
 
-def read_request(body: bytes, limits: Limits) -> Asked:
-    """Read the photographs out of a request's body.
+def read_request(body: bytes, limits: Limits) -> ScoringRequest:
+    """Read the images out of a request's body.
 
     Raises:
-        RequestError: for what is no JSON, has no column `image`, holds no base64, or more photographs than allowed.
+        RequestError: for what is no JSON, has no column `image`, holds no base64, or more images than allowed.
     """
     try:
         content = json.loads(body)
@@ -73,10 +73,10 @@ def read_request(body: bytes, limits: Limits) -> Asked:
         raise _bad(f"expected one of {' and '.join(_KINDS)}, and params, found {_names(content)}")
     values = (_read_split if kinds[0] == "dataframe_split" else _read_records)(content[kinds[0]])
     if not values:
-        raise _bad("there is no photograph in it")
+        raise _bad("there is no image in it")
     if len(values) > limits.images:
-        raise _bad(f"{len(values)} photographs in one request, at most {limits.images} are taken", status=413)
-    return Asked([_decode(value, row) for row, value in enumerate(values)], _wants_maps(content.get("params")))
+        raise _bad(f"{len(values)} images in one request, at most {limits.images} are taken", status=413)
+    return ScoringRequest([_decode(value, row) for row, value in enumerate(values)], _wants_maps(content.get("params")))
 
 
 def _read_split(table: Any) -> list[Any]:
@@ -122,6 +122,6 @@ def _names(found: Mapping[str, Any] | list[Any]) -> str:
 def _bad(problem: str, status: int = 400) -> RequestError:
     return RequestError(
         problem,
-        cure=f'send {{"dataframe_split": {{"columns": ["{COLUMN}"], "data": [["BASE64"], ...]}}}}',
+        hint=f'send {{"dataframe_split": {{"columns": ["{COLUMN}"], "data": [["BASE64"], ...]}}}}',
         status=status,
     )

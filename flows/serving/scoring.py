@@ -1,4 +1,4 @@
-"""One request's work: every photograph through the champion that the request began with."""
+"""One request's work: every image through the champion that the request began with."""
 
 import base64
 import secrets
@@ -12,10 +12,10 @@ from flows.runtime.champion import Loaded
 from flows.serving.holder import Holder
 from flows.serving.patience import HeedingNetwork, Patience
 from flows.serving.pixels import check_pixels
-from flows.serving.protocol import Asked, Limits, RequestError
+from flows.serving.protocol import Limits, RequestError, ScoringRequest
 from flows.serving.recorder import Recorder
 from pipelines.core.errors import ImageError, ScoreError
-from pipelines.imaging.decoding import decode_photograph
+from pipelines.imaging.decoding import decode_image
 from pipelines.imaging.overlay import encode_map
 from pipelines.inspection.history import Observation
 from pipelines.inspection.inspect import observe
@@ -32,35 +32,35 @@ class Scorer:
         # One inference takes all cores; two at once would only wait for each other, and OpenVINO's call is not shared.
         self._turn = Lock()
 
-    def score(self, asked: Asked, limits: Limits, patience: Patience) -> list[dict[str, Any]]:
-        """Return a prediction for each photograph, all by one version.
+    def score(self, request: ScoringRequest, limits: Limits, patience: Patience) -> list[dict[str, Any]]:
+        """Return a prediction for each image, all by one version.
 
         Raises:
             RequestError: naming the row, where one cannot be read, is too large or gets no finite score, and where the
                 request's time is over; nothing is answered then.
         """
         used, seen = self._holder.current, list[Observation]()
-        request = secrets.token_hex(4)
+        request_id = secrets.token_hex(4)
         starts = [
-            Observation(time=datetime.now(UTC), path=f"rest:{request}/{row}", version=used.version)
-            for row in range(len(asked.images))
+            Observation(time=datetime.now(UTC), path=f"rest:{request_id}/{row}", version=used.version)
+            for row in range(len(request.images))
         ]
         row, predictions = 0, []
         try:
             # All of them before the first is decoded: together they may be too large.
-            for _ in check_pixels(asked.images, used.detector.info.usual_pixels, limits):
+            for _ in check_pixels(request.images, used.detector.info.usual_pixels, limits):
                 row += 1
-            for row, data in enumerate(asked.images):
-                prediction, observation = self._score_one(used, data, starts[row], patience, maps=asked.maps)
+            for row, data in enumerate(request.images):
+                prediction, observation = self._score_one(used, data, starts[row], patience, maps=request.maps)
                 seen.append(observation)
                 predictions.append(prediction)
         except ImageError as error:
             seen.append(starts[row].model_copy(update={"error": error.problem}))
-            raise RequestError(f"row {row}: {error.problem}", cure=error.cure) from error
+            raise RequestError(f"row {row}: {error.problem}", hint=error.hint) from error
         except ScoreError as error:
             seen.append(starts[row].model_copy(update={"error": error.problem}))
             problem = f"row {row}: {error.problem}"
-            raise RequestError(problem, cure=error.cure, status=500, code="INTERNAL_ERROR") from error
+            raise RequestError(problem, hint=error.hint, status=500, code="INTERNAL_ERROR") from error
         else:
             return predictions
         finally:
@@ -80,7 +80,7 @@ class Scorer:
     ) -> tuple[dict[str, Any], Observation]:
         patience.heed()
         # How large it may be was looked at before, with the server's own limits.
-        image = decode_photograph(data, float("inf")).image
+        image = decode_image(data, float("inf")).image
         with self._taking_turns(patience):
             scan = used.detector.scan(image, HeedingNetwork(used.detector.network, patience))
         patience.heed()
@@ -88,8 +88,8 @@ class Scorer:
             "score": scan.score,
             "anomalous": scan.anomalous,
             "defects": [defect.model_dump(mode="json") for defect in scan.defects],
-            "sound": scan.sound,
-            "foreign": scan.foreign,
+            "normal_regions": scan.normal_regions,
+            "out_of_distribution": scan.out_of_distribution,
             "version": used.version,
             "model": used.name,
         }

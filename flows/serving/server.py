@@ -121,7 +121,7 @@ def bind_listener(port: int) -> socket.socket:
         listener.bind((HOST, port))
     except OSError as error:
         listener.close()
-        raise BusyError(f"port {port} on {HOST} is busy", cure="choose another with --port") from error
+        raise BusyError(f"port {port} on {HOST} is busy", hint="choose another with --port") from error
     return listener
 
 

@@ -17,9 +17,9 @@ from flows.steps.tasks import evaluate_task, register_task, report_task, train_t
 from flows.steps.unchanged import SUMMARY
 from pipelines.core.errors import KnotwatchError
 from pipelines.core.progress import heed_interrupt
-from pipelines.core.results import Compared, Failure, Start, Verdict
+from pipelines.core.results import Failure, Start, ValidationReport, VersionSummary
 from pipelines.registry.register import log_types, log_version
-from pipelines.reports.comparison import compare, folder_size_mb
+from pipelines.reports.comparison import folder_size_mb, summarise
 from pipelines.tracking.data import ARTIFACT, IMAGES, VERDICT
 from pipelines.tracking.runs import Run
 
@@ -31,13 +31,15 @@ class Shared(NamedTuple):
 
     session: Session
     job: Job
-    verdict: Verdict
+    verdict: ValidationReport
     parent: Run
     scratch: Path
 
 
 @contextmanager
-def parent_run(session: Session, job: Job, verdict: Verdict, name: str, tags: Mapping[str, str]) -> Iterator[Shared]:
+def parent_run(
+    session: Session, job: Job, verdict: ValidationReport, name: str, tags: Mapping[str, str]
+) -> Iterator[Shared]:
     """Open the MLflow run that all of one flow run hangs below, and a folder that goes with it."""
     with (
         tempfile.TemporaryDirectory(dir=scratch_folder(session.project, job.surface)) as scratch,
@@ -47,19 +49,19 @@ def parent_run(session: Session, job: Job, verdict: Verdict, name: str, tags: Ma
 
 
 def log_data(shared: Shared, run: Run, job: Job) -> None:
-    """Put on a run what brings its data back, which images it saw, by part and label, and the verdict on them."""
+    """Put on a run what brings its data back, which images it saw, by split and label, and the verdict on them."""
     run.text(job.data.model_dump_json(indent=1), ARTIFACT)
     images = read_images(shared.session, job)
-    table = pd.DataFrame([{"path": i.path, "part": i.part.value, "label": i.label.value} for i in images])
+    table = pd.DataFrame([{"path": i.path, "split": i.split.value, "label": i.label.value} for i in images])
     run.text(table.to_json(orient="records", indent=0), IMAGES)
     shared.session.tracking.log_input(run, table, job.surface, job.data.version, "training")
     run.text(shared.verdict.model_dump_json(indent=1), VERDICT)
 
 
-def train_each(shared: Shared, known: Mapping[str, Compared]) -> tuple[list[Compared], list[Failure]]:
+def train_each(shared: Shared, known: Mapping[str, VersionSummary]) -> tuple[list[VersionSummary], list[Failure]]:
     """Train the job's algorithms, but those that are `known`; one that fails loses the others nothing."""
     job = shared.job
-    models: list[Compared] = []
+    models: list[VersionSummary] = []
     failed: list[Failure] = []
     for algorithm in job.settings.algorithms:
         if algorithm in known:
@@ -73,7 +75,7 @@ def train_each(shared: Shared, known: Mapping[str, Compared]) -> tuple[list[Comp
     return models, failed
 
 
-def train_algorithm(shared: Shared, algorithm: str, start: Start | None = None) -> Compared:
+def train_algorithm(shared: Shared, algorithm: str, start: Start | None = None) -> VersionSummary:
     """Train, evaluate and register one algorithm and write its page; a trial is not registered.
 
     Nothing but the run's and the version's own files is left, also where it fails or is stopped.
@@ -94,13 +96,13 @@ def train_algorithm(shared: Shared, algorithm: str, start: Start | None = None) 
         version = None if job.trial else register_task(session, job, run, candidate)
         number = version.version if version else None
         report_task(session, job, run, verdict, candidate, maps, number)
-        found = compare(
+        found = summarise(
             run_id=run.id,
             version=number,
             trained=candidate.trained,
             selection=candidate.selection,
             evaluation=candidate.evaluation,
-            promise=candidate.info.image_threshold,
+            image_threshold=candidate.info.image_threshold,
             folder_mb=folder_size_mb(Path(trained.folder)),
         )
         run.metrics({"folder_mb": found.folder_mb})
@@ -118,7 +120,7 @@ def describe_failure(algorithm: str, error: Exception) -> Failure:
         error = explain_by_disk(error) or error
     if isinstance(error, KnotwatchError):
         log.error("%s failed: %s", algorithm, error)
-        return Failure(algorithm=algorithm, problem=error.problem, cure=error.cure)
+        return Failure(algorithm=algorithm, problem=error.problem, hint=error.hint)
     log.error("%s failed", algorithm, exc_info=error)
     problem = f"{type(error).__name__}: {error}"
-    return Failure(algorithm=algorithm, problem=problem, cure="read the log above; report it if it comes again")
+    return Failure(algorithm=algorithm, problem=problem, hint="read the log above; report it if it comes again")

@@ -7,12 +7,12 @@ from prefect.artifacts import create_link_artifact, create_markdown_artifact, cr
 from flows.runtime.environment import running_servers
 from flows.runtime.session import Session
 from flows.steps.results import RetrainResult
-from pipelines.core.results import Quarantined, Verdict
+from pipelines.core.results import Quarantined, ValidationReport
 
 _SHOWN = 50
 
 
-def publish_verdict(surface: str, verdict: Verdict) -> None:
+def publish_verdict(surface: str, verdict: ValidationReport) -> None:
     """Show what validation found, with the reason for each file that was left out."""
     state = "accepted" if verdict.accepted else "**refused**: " + _plain("; ".join(verdict.reasons))
     lines = [

@@ -8,22 +8,22 @@ from typing import NamedTuple
 from flows.steps.algorithm import Shared
 from flows.steps.results import Champion, ModelResult, Proposed, RetrainResult, ValidationCounts
 from flows.steps.tasks import compare_task, decide_task
-from pipelines.core.results import Compared, Failure
-from pipelines.registry.decision import Ruling
-from pipelines.reports.comparison import Comparison
+from pipelines.core.results import Failure, VersionSummary
+from pipelines.registry.decision import DecisionRecord
+from pipelines.reports.comparison import ComparisonPage
 
 
 class Outcome(NamedTuple):
     """What came of a retrain's algorithms, those that were `known` before, and what was decided."""
 
-    models: Sequence[Compared]
+    models: Sequence[VersionSummary]
     failed: Sequence[Failure]
     known: Container[str]
     proposed: Proposed | None
-    ruling: Ruling | None
+    record: DecisionRecord | None
 
 
-def decide_on(shared: Shared, proposed: Proposed | None) -> Ruling | None:
+def decide_on(shared: Shared, proposed: Proposed | None) -> DecisionRecord | None:
     """Note what is proposed on the parent run, and let the gate decide; a trial has no version to decide on."""
     if proposed is None:
         return None
@@ -38,7 +38,7 @@ def decide_on(shared: Shared, proposed: Proposed | None) -> Ruling | None:
 def compare_models(shared: Shared, outcome: Outcome) -> Path:
     """Compare all models on one page, put it on the parent run, and return it."""
     job, proposed = shared.job, outcome.proposed
-    page = Comparison(
+    page = ComparisonPage(
         surface=job.surface,
         data_version=job.data.version,
         git_commit=job.commit or None,
@@ -49,7 +49,7 @@ def compare_models(shared: Shared, outcome: Outcome) -> Path:
         reused=tuple(model.algorithm for model in outcome.models if model.algorithm in outcome.known),
         proposed=proposed.algorithm if proposed else None,
         reason=proposed.reason if proposed else "",
-        decided=outcome.ruling.summary if outcome.ruling else "",
+        decided=outcome.record.summary if outcome.record else "",
     )
     return compare_task(shared.session, shared.parent, page)
 
@@ -57,8 +57,8 @@ def compare_models(shared: Shared, outcome: Outcome) -> Path:
 def answer(shared: Shared, outcome: Outcome, report: Path) -> RetrainResult:
     """Note the decision on the parent run, which fails where an algorithm did, and say what the retrain came to."""
     session, job, verdict, parent, _ = shared
-    if outcome.ruling:
-        parent.tags({"decision": outcome.ruling.summary})
+    if outcome.record:
+        parent.tags({"decision": outcome.record.summary})
     if outcome.failed:
         parent.fail("; ".join(f"{f.algorithm}: {f.problem}" for f in outcome.failed))
     return RetrainResult(
@@ -69,7 +69,7 @@ def answer(shared: Shared, outcome: Outcome, report: Path) -> RetrainResult:
         models=tuple(ModelResult.of(model, reused=model.algorithm in outcome.known) for model in outcome.models),
         failed=tuple(outcome.failed),
         proposed=outcome.proposed,
-        decision=outcome.ruling,
+        decision=outcome.record,
         champion=Champion.of(session.tracking.champion(job.surface)),
         report=str(report.relative_to(session.project.root)),
     )

@@ -4,11 +4,11 @@ from prefect import runtime
 from pydantic import Field
 
 from flows.runtime.session import Session
-from pipelines.core.records import Part, Record
+from pipelines.core.records import Record, Split
 from pipelines.core.results import Evaluation, Selection, Trained, TypeFigures
 from pipelines.core.surface_settings import SurfaceSettings
 from pipelines.data.prepared import PreparedImage, read_index
-from pipelines.data.versions import DataVersion
+from pipelines.data.versioning.versions import DataVersion
 from pipelines.detector.version import VersionInfo
 from pipelines.training.fingerprint import fingerprints, git_commit
 from pipelines.training.run_settings import RunSettings
@@ -18,7 +18,7 @@ from pipelines.training.transfer.shots import relabel
 class Job(Record):
     """One call of `retrain` or `adapt`. A `trial` has a name and is never registered.
 
-    `parts` says which images are used, and as what; without, all are, as the surface parts them. `lineage` are tags
+    `splits` says which images are used, and as what; without, all are, as the surface splits them. `lineage` are tags
     that say what a version comes from.
     """
 
@@ -30,13 +30,13 @@ class Job(Record):
     data: DataVersion
     fingerprints: dict[str, str]
     commit: str
-    parts: dict[str, Part] | None = None
+    splits: dict[str, Split] | None = None
     lineage: dict[str, str] = Field(default_factory=dict)
 
     @property
     def shots(self) -> int:
-        """Count the photographs that a job with `parts` uses; the test part is not used but looked at."""
-        return sum(part != Part.TEST for part in (self.parts or {}).values())
+        """Count the images that a job with `splits` uses; the test split is not used but looked at."""
+        return sum(split != Split.TEST for split in (self.splits or {}).values())
 
     def tags(self, algorithm: str | None = None) -> dict[str, str]:
         """Return what an MLflow run or version of this job carries; empty values are left out."""
@@ -55,13 +55,13 @@ class Job(Record):
 
 
 def read_images(session: Session, job: Job) -> list[PreparedImage]:
-    """Read the surface's prepared images, those that the job uses, each as of the part that it has in the job."""
+    """Read the surface's prepared images, those that the job uses, each as of the split that it has in the job."""
     images = read_index(session.paths.prepared)
-    return images if job.parts is None else relabel(images, job.parts)
+    return images if job.splits is None else relabel(images, job.splits)
 
 
-class Candidate(Record):
-    """A version on its way into the registry: what was trained, its calibration, what the parts say."""
+class EvaluatedVersion(Record):
+    """A version on its way into the registry: what was trained, its calibration, what the splits say."""
 
     trained: Trained
     info: VersionInfo

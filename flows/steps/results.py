@@ -4,8 +4,8 @@ from typing import TYPE_CHECKING
 
 from pipelines.core.errors import KnotwatchError
 from pipelines.core.records import Record
-from pipelines.core.results import Compared, Failure, Inspected
-from pipelines.registry.decision import Ruling
+from pipelines.core.results import Failure, Inspected, VersionSummary
+from pipelines.registry.decision import DecisionRecord
 
 if TYPE_CHECKING:
     from pipelines.tracking.store import ModelVersion
@@ -19,7 +19,7 @@ class ValidationCounts(Record):
 class ModelResult(Record):
     """One algorithm's version; `reused` where an earlier retrain had trained it.
 
-    Figures of the select part are named `select_NAME`.
+    Figures of the validation split are named `validation_NAME`.
     """
 
     algorithm: str
@@ -33,7 +33,7 @@ class ModelResult(Record):
     reused: bool = False
 
     @classmethod
-    def of(cls, compared: Compared, *, reused: bool) -> "ModelResult":
+    def of(cls, compared: VersionSummary, *, reused: bool) -> "ModelResult":
         same = {"algorithm", "version", "run_id", "seconds", "peak_rss_mb", "precision", "folder_mb"}
         return cls(**compared.model_dump(include=same), metrics=compared.figures(), reused=reused)
 
@@ -70,7 +70,7 @@ class RetrainResult(Record):
     models: tuple[ModelResult, ...] = ()
     failed: tuple[Failure, ...] = ()
     proposed: Proposed | None = None
-    decision: Ruling | None = None
+    decision: DecisionRecord | None = None
     champion: Champion | None = None
     report: str | None = None
     seconds: float = 0.0
@@ -85,7 +85,7 @@ class SomeFailedError(KnotwatchError):
         super().__init__(
             "; ".join(f"{f.algorithm} failed: {f.problem}" for f in failed)
             + (f". Registered all the same: {kept}" if kept else ""),
-            cure="; ".join(dict.fromkeys(f.cure for f in failed))
+            hint="; ".join(dict.fromkeys(f.hint for f in failed))
             + ". Then retrain again: what is registered is not trained again",
         )
         self.result = result
@@ -94,7 +94,7 @@ class SomeFailedError(KnotwatchError):
 class InspectResult(Record):
     """What `inspect --json` prints. `model` names surface, version and algorithm, `report` the page for people.
 
-    With a `table`, the photographs stand there and `images` is empty; `before` counts those that an earlier, stopped
+    With a `table`, the images stand there and `images` is empty; `before` counts those that an earlier, stopped
     call had done.
     """
 
@@ -103,7 +103,7 @@ class InspectResult(Record):
     image_threshold: float
     pixel_threshold: float
     images: tuple[Inspected, ...]
-    photographs: int
+    total: int
     anomalous: int
     unreadable: int
     before: int = 0

@@ -11,18 +11,18 @@ from flows.promotion.requests import decide_proposal
 from flows.runtime.data_stages import run_preprocess, run_validate
 from flows.runtime.session import Session
 from flows.steps import artifacts
-from flows.steps.job import Candidate, Job, read_images
+from flows.steps.job import EvaluatedVersion, Job, read_images
 from pipelines.core.errors import KnotwatchError
-from pipelines.core.records import TYPES, Part
-from pipelines.core.results import Start, Trained, Verdict
+from pipelines.core.records import TYPES, Split
+from pipelines.core.results import Start, Trained, ValidationReport
 from pipelines.data.prepared import PreparedImage, read_index, read_region
 from pipelines.data.review_ledger import raw_file
-from pipelines.data.versions import DataVersion
+from pipelines.data.versioning.versions import DataVersion
 from pipelines.detector.detector import Detector
 from pipelines.models.registry import find_algorithm
-from pipelines.registry.decision import Ruling
+from pipelines.registry.decision import DecisionRecord
 from pipelines.registry.register import check_reproduction, register
-from pipelines.reports.comparison import Comparison, write_comparison
+from pipelines.reports.comparison import ComparisonPage, write_comparison
 from pipelines.reports.model_card import model_card
 from pipelines.reports.run_page import describe_run, write_pages
 from pipelines.tracking.runs import Run
@@ -35,7 +35,7 @@ from pipelines.training.selection import score_selection
 from pipelines.training.train import choose_tile_plan, is_unlabelled, train
 from pipelines.training.types.train import name_types
 
-# Photographs that a registered version must give its evaluation's scores for, from their files.
+# Images that a registered version must give its evaluation's scores for, from their files.
 _REPRODUCED = 8
 
 log = logging.getLogger(__name__)
@@ -56,7 +56,7 @@ _RETRY: Any = {"retries": 1, "retry_delay_seconds": 5, "retry_condition_fn": _ma
 
 
 @task(name="validate", task_run_name="validate {session.surface}", **_RETRY)
-def validate_task(session: Session) -> Verdict:
+def validate_task(session: Session) -> ValidationReport:
     verdict = run_validate(session.project, session.surface)
     artifacts.publish_verdict(session.surface, verdict)
     return verdict
@@ -79,7 +79,7 @@ def train_task(session: Session, job: Job, algorithm: str, folder: Path, start: 
 
 def _log_cost(algorithm: str, images: list[PreparedImage], settings: RunSettings, start: Start | None) -> None:
     """Say before a fit what it will take, where settings can make it outgrow the machine."""
-    trained_on = [i for i in images if i.part == Part.TRAIN]
+    trained_on = [i for i in images if i.split == Split.TRAIN]
     if trained_on and not is_unlabelled(trained_on):
         plan = choose_tile_plan(algorithm, trained_on, settings, start)
         cost = find_algorithm(algorithm).estimate_cost(plan, settings.of(algorithm))
@@ -91,8 +91,10 @@ def _log_cost(algorithm: str, images: list[PreparedImage], settings: RunSettings
 
 
 @task(name="evaluate", task_run_name="evaluate {trained.algorithm}")
-def evaluate_task(session: Session, job: Job, trained: Trained, maps: Path, types: Path | None = None) -> Candidate:
-    """Calibrate a fitted network, score the select and the test part; the test's region maps stay in `maps`.
+def evaluate_task(
+    session: Session, job: Job, trained: Trained, maps: Path, types: Path | None = None
+) -> EvaluatedVersion:
+    """Calibrate a fitted network, score the validation and the test split; the test's region maps stay in `maps`.
 
     What may be registered also names types of defects, by what is learnt in `types` once for all of a run's algorithms.
     """
@@ -105,14 +107,20 @@ def evaluate_task(session: Session, job: Job, trained: Trained, maps: Path, type
     figures = name_types(prepared, images, types, settings.bootstrap, seed) if types else None
     if types and figures:
         shutil.copytree(types / TYPES, Path(trained.folder) / TYPES)
-    selection = score_selection(detector, prepared, images, settings.planted, seed)
+    selection = score_selection(detector, prepared, images, settings.synthetic, seed)
     found = evaluate(detector, prepared, images, settings, seed, maps)
-    return Candidate(trained=trained, info=info, selection=selection, evaluation=found, types=figures)
+    return EvaluatedVersion(trained=trained, info=info, selection=selection, evaluation=found, types=figures)
 
 
 @task(name="report", task_run_name="report {candidate.info.algorithm}")
 def report_task(
-    session: Session, job: Job, run: Run, verdict: Verdict, candidate: Candidate, maps: Path, version: int | None
+    session: Session,
+    job: Job,
+    run: Run,
+    verdict: ValidationReport,
+    candidate: EvaluatedVersion,
+    maps: Path,
+    version: int | None,
 ) -> Path:
     """Write the pages of a run, put them on its MLflow run, and return the page."""
     info = candidate.info
@@ -124,7 +132,7 @@ def report_task(
         selection=candidate.selection,
         evaluation=candidate.evaluation,
         verdict=verdict,
-        promises=(info.image_threshold, info.pixel_threshold),
+        thresholds=(info.image_threshold, info.pixel_threshold),
         settings=job.settings.model_dump(mode="json"),
         profile=job.profile,
         commit=job.commit,
@@ -143,7 +151,7 @@ def report_task(
 
 
 @task(name="register", task_run_name="register {candidate.info.algorithm}", **_RETRY)
-def register_task(session: Session, job: Job, run: Run, candidate: Candidate) -> ModelVersion:
+def register_task(session: Session, job: Job, run: Run, candidate: EvaluatedVersion) -> ModelVersion:
     """Register a candidate, and see that the registered version gives its scores again."""
     template = session.project.root / "mlflow/model_card.md.j2"
     trained, info = candidate.trained, candidate.info
@@ -160,7 +168,7 @@ def register_task(session: Session, job: Job, run: Run, candidate: Candidate) ->
 
 
 @task(name="compare", task_run_name="compare {page.surface}")
-def compare_task(session: Session, run: Run, page: Comparison) -> Path:
+def compare_task(session: Session, run: Run, page: ComparisonPage) -> Path:
     """Write the page of a retrain, put it on the parent run, and return it."""
     folder = session.paths.reports / run.id
     path = write_comparison(page, folder / "index.html")
@@ -169,6 +177,6 @@ def compare_task(session: Session, run: Run, page: Comparison) -> Path:
 
 
 @task(name="decide", task_run_name="decide {version.surface}", **_RETRY)
-def decide_task(session: Session, version: ModelVersion, reason: str) -> Ruling | None:
+def decide_task(session: Session, version: ModelVersion, reason: str) -> DecisionRecord | None:
     """Propose a version, and let the gate decide on it where that is automatic."""
     return decide_proposal(session, version, reason)

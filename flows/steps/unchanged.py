@@ -9,7 +9,7 @@ from flows.runtime.data_stages import read_verdict
 from flows.runtime.session import Session
 from flows.steps.results import Champion, ModelResult, Proposed, RetrainResult, ValidationCounts
 from pipelines.core.errors import ModelError
-from pipelines.core.results import Compared
+from pipelines.core.results import VersionSummary
 from pipelines.registry.decision import last_of
 from pipelines.registry.decision_log import DecisionLog
 from pipelines.training.propose import choose_proposal
@@ -21,7 +21,7 @@ SUMMARY = "summary.json"
 class Known:
     """What need not be trained: an algorithm's version that is as wanted; `result` where nothing is left to do."""
 
-    models: Mapping[str, Compared] = field(default_factory=dict)
+    models: Mapping[str, VersionSummary] = field(default_factory=dict)
     result: RetrainResult | None = None
 
 
@@ -39,25 +39,25 @@ def find_known(session: Session, data_version: str, fingerprints: Mapping[str, s
     return session.once((find_known, data_version, frozenset(fingerprints.items())), find)
 
 
-def _find_registered(session: Session, fingerprints: Mapping[str, str]) -> dict[str, Compared]:
+def _find_registered(session: Session, fingerprints: Mapping[str, str]) -> dict[str, VersionSummary]:
     """Find, of each algorithm, the newest version of the wanted fingerprint, with its figures.
 
     A trial does not count, nor a version whose run failed or lost its summary.
     """
-    wanted = {mark: algorithm for algorithm, mark in fingerprints.items()}
+    wanted = {fingerprint: algorithm for algorithm, fingerprint in fingerprints.items()}
     tracking = session.tracking
-    found: dict[str, Compared] = {}
+    found: dict[str, VersionSummary] = {}
     for version in tracking.versions(session.surface):
         algorithm = wanted.get(version.tags.get("fingerprint", ""))
         if algorithm is None or algorithm in found or not tracking.is_finished(version.run_id):
             continue
         with suppress(ModelError, ValueError):
-            found[algorithm] = Compared.model_validate_json(tracking.read_text(version.run_id, SUMMARY))
+            found[algorithm] = VersionSummary.model_validate_json(tracking.read_text(version.run_id, SUMMARY))
     return found
 
 
 def _find_unchanged(
-    session: Session, data_version: str, fingerprints: Mapping[str, str], found: Mapping[str, Compared]
+    session: Session, data_version: str, fingerprints: Mapping[str, str], found: Mapping[str, VersionSummary]
 ) -> RetrainResult | None:
     """Return what the last retrain with these fingerprints came to, or None where a part of it is missing."""
     if len(found) < len(fingerprints):
@@ -65,8 +65,8 @@ def _find_unchanged(
     models = [found[algorithm] for algorithm in fingerprints]
     proposed, champion = propose_among(models), session.tracking.champion(session.surface)
     number = proposed.version if proposed else None
-    ruling = last_of(DecisionLog(session.tracking, session.surface).read(), number) if number else None
-    if ruling is None and (champion is None or champion.version != number):
+    record = last_of(DecisionLog(session.tracking, session.surface).read(), number) if number else None
+    if record is None and (champion is None or champion.version != number):
         return None
     verdict = read_verdict(session.project, session.surface)
     return RetrainResult(
@@ -76,22 +76,22 @@ def _find_unchanged(
         validation=ValidationCounts(images=verdict.images, quarantined=len(verdict.quarantined)),
         models=tuple(ModelResult.of(model, reused=True) for model in models),
         proposed=proposed,
-        decision=ruling,
+        decision=record,
         champion=Champion.of(champion),
         report=_find_report(session, models),
     )
 
 
-def propose_among(models: list[Compared]) -> Proposed | None:
-    """Choose the version to propose from the figures of the select part."""
-    chosen = choose_proposal({model.algorithm: model.select for model in models})
+def propose_among(models: list[VersionSummary]) -> Proposed | None:
+    """Choose the version to propose from the figures of the validation split."""
+    chosen = choose_proposal({model.algorithm: model.validation for model in models})
     if chosen is None:
         return None
     version = next(model.version for model in models if model.algorithm == chosen.algorithm)
     return Proposed(algorithm=chosen.algorithm, version=version, reason=chosen.reason)
 
 
-def _find_report(session: Session, models: list[Compared]) -> str | None:
+def _find_report(session: Session, models: list[VersionSummary]) -> str | None:
     """Find the page that compares them: that of the retrain which trained the newest."""
     newest = max(models, key=lambda model: model.version or 0)
     runs = (session.tracking.parent(newest.run_id), newest.run_id)

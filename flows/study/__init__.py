@@ -1,9 +1,9 @@
 """The study of wood slices: what its notebook calls, cell by cell, on any folder laid out as one."""
 
-from flows.study.figures import describe_model, leave_one_out, show_figures, tabulate_defects, tabulate_photographs
+from flows.study.figures import describe_model, leave_one_out, show_figures, tabulate_defects, tabulate_images
 from flows.study.folder import from_environment, open_study
 from flows.study.naming import hold_out_crops, name_defects, show_crops, tabulate_types
-from flows.study.pictures import show_defects, show_maps, show_outlines, show_photographs, show_tiles
+from flows.study.pictures import show_defects, show_images, show_maps, show_outlines, show_tiles
 from flows.study.steps import prepare, scan, train_without_labels
 from flows.study.tried import try_otherwise
 
@@ -19,12 +19,12 @@ __all__ = [
     "show_crops",
     "show_defects",
     "show_figures",
+    "show_images",
     "show_maps",
     "show_outlines",
-    "show_photographs",
     "show_tiles",
     "tabulate_defects",
-    "tabulate_photographs",
+    "tabulate_images",
     "tabulate_types",
     "train_without_labels",
     "try_otherwise",

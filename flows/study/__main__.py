@@ -40,7 +40,7 @@ def main(
     started = time.monotonic()
     project = find_project()
     if notebook and data is not None:
-        raise CallError("the notebook's own outputs are of drawn slices only", cure=f"leave {data} away, or --notebook")
+        raise CallError("the notebook's own outputs are of drawn slices only", hint=f"leave {data} away, or --notebook")
     target = project.root / NOTEBOOK if notebook else out or project.root / "data/reports/study/wood-slices.html"
     try:
         with tempfile.TemporaryDirectory(prefix="knotwatch-study-") as scratch:

@@ -28,7 +28,7 @@ class _Slice(NamedTuple):
     outlined: bool
 
 
-# As in the real study: three kinds of wood, every second photograph outlined.
+# As in the real study: three kinds of wood, every second image outlined.
 _SLICES = (
     _Slice("walnut", ("live knot",), True),
     _Slice("walnut", (), False),
@@ -75,7 +75,7 @@ def _outline(drawn: Drawn) -> Iterator[Outline]:
 
 
 def _draw_crop(kind: str, defects: tuple[str, ...], number: int) -> NDArray[np.uint8]:
-    """Draw a crop of one defect, or of sound wood; the kinds of wood take turns."""
+    """Draw a crop of one defect, or of normal wood; the kinds of wood take turns."""
     look = ("walnut", "alder", "oak")[number % 3]
     shown = [defects[number % len(defects)]] if defects else []
     seed = 1000 * (1 + list(_TYPES).index(kind)) + number

@@ -7,26 +7,26 @@ from flows.study.folder import Profile, Study
 from flows.study.outlines import Outlines
 from flows.study.shown import Table, Words
 from flows.study.steps import Model, Prepared, Scanned, scan, train_without_labels
-from pipelines.core.wording import count_in_words, promise_in_words
+from pipelines.core.wording import count_in_words, threshold_in_words
 from pipelines.metrics.outlines import OutlineFigures, Pixels, compare_with_outlines, rank_pixels
 
 NO_OUTLINES = Words(
     "No figures: this folder has no annotations.json, so nothing says where the defects really are. Outline some "
-    "photographs to learn how many are found."
+    "images to learn how many are found."
 )
-FIGURES = ("photograph", "AUROC, AP", "+-8 px of outlines out", "found", "false regions", "foreign")
+FIGURES = ("image", "AUROC, AP", "+-8 px of outlines out", "found", "false regions", "out_of_distribution")
 
 
-class Compared(NamedTuple):
-    """One outlined photograph: figures, and whether it was taken to be of a kind that was not trained on."""
+class VersionSummary(NamedTuple):
+    """One outlined image: figures, and whether it was taken to be of a kind that was not trained on."""
 
     name: str
     figures: OutlineFigures
-    foreign: bool
+    out_of_distribution: bool
 
 
-def tabulate_photographs(prepared: Prepared) -> Table:
-    """List the photographs with what was measured of them, and what was left out and why."""
+def tabulate_images(prepared: Prepared) -> Table:
+    """List the images with what was measured of them, and what was left out and why."""
     rows = tuple(
         (
             str(row["path"]),
@@ -37,13 +37,13 @@ def tabulate_photographs(prepared: Prepared) -> Table:
         if not row["error"]
     )
     out = [f"{q.path}: {q.reason}" for q in (*prepared.verdict.quarantined, *prepared.verdict.duplicates)]
-    words = f"{prepared.verdict.usable} of {count_in_words(prepared.verdict.images, 'photograph')} can be used."
+    words = f"{prepared.verdict.usable} of {count_in_words(prepared.verdict.images, 'image')} can be used."
     left_out = f" Left out: {'; '.join(out)}." if out else ""
-    return Table(("photograph", "pixels", "brightness", "contrast", "sharpness"), rows, words + left_out)
+    return Table(("image", "pixels", "brightness", "contrast", "sharpness"), rows, words + left_out)
 
 
 def describe_model(model: Model) -> Table:
-    """Say what was trained, how photographs are cut, and what stands behind the thresholds."""
+    """Say what was trained, how images are cut, and what stands behind the thresholds."""
     info, trained = model.detector.info, model.trained
     size = "at full size" if trained.plan.scale == 1 else f"at {trained.plan.scale:.2f} of the full size"
     plan = f"{trained.plan.tile_width} x {trained.plan.tile_height} px, {size}"
@@ -51,8 +51,8 @@ def describe_model(model: Model) -> Table:
         ("algorithm", f"{trained.algorithm} on {count_in_words(trained.tiles, 'tile')}"),
         *trained.notes.items(),
         ("a tile", plan),
-        ("photographs", promise_in_words(info.image_threshold, "photographs")),
-        ("area", promise_in_words(info.pixel_threshold, "the area")),
+        ("images", threshold_in_words(info.image_threshold, "images")),
+        ("area", threshold_in_words(info.pixel_threshold, "the area")),
     )
     return Table(("what", "how"), tuple((name, text) for name, text in rows if name != "export"))
 
@@ -71,29 +71,29 @@ def tabulate_defects(scanned: Sequence[Scanned]) -> Table:
         for one in scanned
         for d in one.scan.defects
     ]
-    marked = sum(one.scan.anomalous for one in scanned)
-    words = f"{count_in_words(len(rows), 'region')}; {marked} of {count_in_words(len(scanned), 'photograph')} marked."
-    columns = ("photograph", "left, top", "length x width, px", "area, px", "direction", "score")
+    flagged = sum(one.scan.anomalous for one in scanned)
+    words = f"{count_in_words(len(rows), 'region')}; {flagged} of {count_in_words(len(scanned), 'image')} flagged."
+    columns = ("image", "left, top", "length x width, px", "area, px", "direction", "score")
     return Table(columns, tuple(rows), words)
 
 
-def compare(scanned: Sequence[Scanned], outlines: Outlines) -> list[Compared]:
-    """Set each photograph that a person outlined against the outlines."""
+def compare(scanned: Sequence[Scanned], outlines: Outlines) -> list[VersionSummary]:
+    """Set each image that a person outlined against the outlines."""
     return [
-        Compared(
+        VersionSummary(
             one.name,
             compare_with_outlines(
                 one.scan.map, [o.polygon for o in outlines[one.name]], [d.outline for d in one.scan.defects]
             ),
-            one.scan.foreign,
+            one.scan.out_of_distribution,
         )
         for one in scanned
         if one.name in outlines
     ]
 
 
-def tabulate_figures(compared: Sequence[Compared], words: str = "") -> Table:
-    """List the figures of outlined photographs, and of all their pixels together."""
+def tabulate_figures(compared: Sequence[VersionSummary], words: str = "") -> Table:
+    """List the figures of outlined images, and of all their pixels together."""
     figures = [one.figures for one in compared]
     rates = [in_words([f.strict for f in figures]), in_words([f.even for f in figures])]
     found = f"{sum(f.found for f in figures)} of {sum(f.outlined for f in figures)}"
@@ -102,10 +102,16 @@ def tabulate_figures(compared: Sequence[Compared], words: str = "") -> Table:
     return Table(FIGURES, (*(figure_row(one) for one in compared), together), words)
 
 
-def figure_row(one: Compared) -> tuple[str, ...]:
+def figure_row(one: VersionSummary) -> tuple[str, ...]:
     figures = one.figures
     rates = (in_words([figures.strict]), in_words([figures.even]))
-    return (one.name, *rates, f"{figures.found} of {figures.outlined}", str(figures.false), str(one.foreign))
+    return (
+        one.name,
+        *rates,
+        f"{figures.found} of {figures.outlined}",
+        str(figures.false),
+        str(one.out_of_distribution),
+    )
 
 
 def in_words(pixels: Sequence[Pixels]) -> str:
@@ -119,18 +125,18 @@ def show_figures(study: Study, scanned: Sequence[Scanned]) -> Table | Words:
     compared = compare(scanned, study.outlines)
     if not compared:
         return NO_OUTLINES
-    return tabulate_figures(compared, "Trained on these very photographs, without a label.")
+    return tabulate_figures(compared, "Trained on these very images, without a label.")
 
 
 def leave_one_out(study: Study, prepared: Prepared, scanned: Sequence[Scanned]) -> Table | Words:
-    """Train again without each outlined photograph, and set both networks' figures of it beside each other."""
+    """Train again without each outlined image, and set both networks' figures of it beside each other."""
     names = [one.name for one in scanned if one.name in study.outlines]
     if not names:
         return NO_OUTLINES
     if study.profile == Profile.QUICK or len(prepared.images) < 2:
-        return Words("Not measured: the quick profile trains once, and one photograph leaves none to train on.")
+        return Words("Not measured: the quick profile trains once, and one image leaves none to train on.")
     apart = [one for name in names for one in scan(train_without_labels(prepared, name), prepared, [name])]
     sides = {"trained on": compare(scanned, study.outlines), "left out": compare(apart, study.outlines)}
     rows = [(side, *row) for side, compared in sides.items() for row in tabulate_figures(compared).rows]
-    words = "Left out: found by a network that had not seen the photograph; together, by as many networks."
-    return Table(("photograph was", *FIGURES), tuple(rows), words)
+    words = "Left out: found by a network that had not seen the image; together, by as many networks."
+    return Table(("image was", *FIGURES), tuple(rows), words)

@@ -1,4 +1,4 @@
-"""The folder that is studied: photographs nobody labelled, and beside them what a person outlined and cut out."""
+"""The folder that is studied: images nobody labelled, and beside them what a person outlined and cut out."""
 
 import atexit
 import os
@@ -13,10 +13,10 @@ from flows.study.outlines import Outlines, read_outlines
 from flows.study.shown import Bundle, Words
 from pipelines.core.errors import CallError, SourceError
 from pipelines.core.wording import count_in_words
-from pipelines.data.layouts.listing import folders, photographs
+from pipelines.data.layouts.listing import folders, image_files
 
 FOLDER, PROFILE = "KNOTWATCH_STUDY_DATA", "KNOTWATCH_STUDY_PROFILE"
-_DRAWN_PANEL, _PANEL = 480, 900  # longer side of a photograph that is shown, pixels
+_DRAWN_PANEL, _PANEL = 480, 900  # longer side of an image that is shown, pixels
 
 
 class Profile(StrEnum):
@@ -31,7 +31,7 @@ _DRAWN = {Profile.FULL: DrawnSize(), Profile.QUICK: DrawnSize(slices=4, height=6
 
 @dataclass(frozen=True)
 class Study:
-    """An opened folder. `scratch` takes what is made of it; `panel` is how large a photograph is shown, pixels."""
+    """An opened folder. `scratch` takes what is made of it; `panel` is how large an image is shown, pixels."""
 
     folder: Path
     scratch: Path
@@ -55,10 +55,10 @@ class Study:
 
     def describe(self) -> str:
         """Say in words what the folder holds."""
-        parts = [count_in_words(len(photographs(self.raw)), "photograph")]
+        parts = [count_in_words(len(image_files(self.raw)), "image")]
         count = sum(map(len, self.outlines.values()))
         parts.append(f"{count_in_words(count, 'outline')} on {len(self.outlines)} of them" if count else "no outlines")
-        types = {place.name: len(photographs(place)) for place in folders(self.folder / "crops")}
+        types = {place.name: len(image_files(place)) for place in folders(self.folder / "crops")}
         crops = ", ".join(f"{number} {name}" for name, number in types.items())
         parts.append(f"crops of {len(types)} types ({crops})" if types else "no crops")
         return f"{'Drawn slices' if self.drawn else self.folder.name}: {'; '.join(parts)}."
@@ -68,16 +68,16 @@ class Study:
 
 
 def open_study(folder: Path, scratch: Path, profile: Profile = Profile.FULL, *, drawn: bool = False) -> Study:
-    """Open a folder with photographs in raw/, and annotations.json and crops/ where they are.
+    """Open a folder with images in raw/, and annotations.json and crops/ where they are.
 
     Raises:
-        SourceError: where there is no such folder, no photograph in raw/, or the outlines are damaged.
+        SourceError: where there is no such folder, no image in raw/, or the outlines are damaged.
     """
-    if not photographs(folder / "raw"):
-        what = "holds no photographs in raw/" if folder.is_dir() else "is not a folder"
+    if not image_files(folder / "raw"):
+        what = "holds no images in raw/" if folder.is_dir() else "is not a folder"
         raise SourceError(
-            f"{folder} {what}: expected raw/ with photographs, and annotations.json and crops/ if there are some",
-            cure="check the path, or put the photographs into its subfolder raw/",
+            f"{folder} {what}: expected raw/ with images, and annotations.json and crops/ if there are some",
+            hint="check the path, or put the images into its subfolder raw/",
         )
     return Study(folder, scratch, profile, read_outlines(folder / "annotations.json", folder / "raw"), drawn)
 
@@ -90,7 +90,7 @@ def from_environment() -> Study:
     """
     word = os.environ.get(PROFILE, Profile.FULL)
     if word not in list(Profile):
-        raise CallError(f"{PROFILE} is '{word}'", cure=f"set it to {' or '.join(Profile)}")
+        raise CallError(f"{PROFILE} is '{word}'", hint=f"set it to {' or '.join(Profile)}")
     scratch = Path(tempfile.mkdtemp(prefix="knotwatch-study-"))
     atexit.register(shutil.rmtree, scratch, ignore_errors=True)
     if named := os.environ.get(FOLDER):

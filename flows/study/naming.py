@@ -23,7 +23,7 @@ ROUNDS = 10_000
 _SEED = 0
 _NO_CROPS = Words(
     "Defects are not named: this folder has no crops/ with at least two types of three examples. Cut some out, one "
-    "folder a type (perfect/ for sound wood), to have them named."
+    "folder a type (perfect/ for normal wood), to have them named."
 )
 _CROP_SIDE = 110
 _FRAME = 6
@@ -93,6 +93,8 @@ def name_defects(study: Study, prepared: Prepared, model: Model, scanned: Sequen
         return tuple(scanned)
     named = []
     for one in scanned:
-        found = namer.sort(one.photograph, one.scan.defects)
-        named.append(replace(one, scan=one.scan._replace(defects=found.defects, sound=len(found.sound))))
+        found = namer.sort(one.image, one.scan.defects)
+        named.append(
+            replace(one, scan=one.scan._replace(defects=found.defects, normal_regions=len(found.normal_regions)))
+        )
     return tuple(named)

@@ -30,7 +30,7 @@ def read_notebook(file: Path) -> Any:
     try:
         return nbformat.read(file, as_version=4)
     except (OSError, ValueError, nbformat.ValidationError) as error:
-        raise ToolError(f"{file} is no notebook: {error}", cure=f"restore it: git checkout {NOTEBOOK}") from error
+        raise ToolError(f"{file} is no notebook: {error}", hint=f"restore it: git checkout {NOTEBOOK}") from error
 
 
 def _jupyter(name: str) -> Any:
@@ -40,7 +40,7 @@ def _jupyter(name: str) -> Any:
     try:
         return import_module(name)
     except ImportError as error:
-        raise ToolError(f"{name} is not installed", cure="make install, or pip install -e '.[dev]'") from error
+        raise ToolError(f"{name} is not installed", hint="make install, or pip install -e '.[dev]'") from error
 
 
 def execute(notebook: Any, project: Project, folder: Path | None, profile: Profile, scratch: Path) -> Any:
@@ -61,7 +61,7 @@ def execute(notebook: Any, project: Project, folder: Path | None, profile: Profi
     except said.CellExecutionError as error:
         raise _as_ours(error) from error
     except said.DeadKernelError as error:
-        raise ToolError(f"the notebook's kernel ended: {error}", cure="see whether memory ran out") from error
+        raise ToolError(f"the notebook's kernel ended: {error}", hint="see whether memory ran out") from error
     except AssertionError:
         # nbclient ends the kernel on Ctrl-C by itself, and then finds none where it wants to end it again.
         raise KeyboardInterrupt from None
@@ -108,12 +108,12 @@ def _heading(notebook: Any, index: int) -> str:
 
 def _as_ours(error: Any) -> KnotwatchError:
     """Say again what a cell said: our own errors as they were raised, others with the cell's first line."""
-    problem, _, cure = str(error.evalue).partition("\n  What to do: ")
+    problem, _, hint = str(error.evalue).partition("\n  What to do: ")
     kind = getattr(errors, str(error.ename), None)
     if isinstance(kind, type) and issubclass(kind, KnotwatchError):
-        return kind(problem, cure=cure)
+        return kind(problem, hint=hint)
     return ToolError(
-        f"a cell of {NOTEBOOK} failed: {error.ename}: {error.evalue}", cure="open it in Jupyter to see where"
+        f"a cell of {NOTEBOOK} failed: {error.ename}: {error.evalue}", hint="open it in Jupyter to see where"
     )
 
 

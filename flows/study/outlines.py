@@ -1,4 +1,4 @@
-"""Outlines of defects that a person drew: annotations.json beside a folder of photographs."""
+"""Outlines of defects that a person drew: annotations.json beside a folder of images."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -19,7 +19,7 @@ Outlines = Mapping[str, tuple["Outline", ...]]
 
 
 class Outline(Record):
-    """One defect: its type, and its corners (x, y) in pixels of the photograph."""
+    """One defect: its type, and its corners (x, y) in pixels of the image."""
 
     label: str
     polygon: tuple[tuple[Coordinate, Coordinate], ...] = Field(min_length=3)
@@ -33,11 +33,11 @@ class _File(BaseModel):
     images: dict[InsidePath, tuple[Outline, ...]]
 
 
-def read_outlines(file: Path, photographs: Path) -> Outlines:
-    """Read the outlines of photographs, by their file names; empty without a file. None of a photograph is no entry.
+def read_outlines(file: Path, images: Path) -> Outlines:
+    """Read the outlines of images, by their file names; empty without a file. None of an image is no entry.
 
     Raises:
-        SourceError: where the file is damaged, or names a photograph that is not in the folder `photographs`.
+        SourceError: where the file is damaged, or names an image that is not in the folder `images`.
     """
     if not file.is_file():
         return {}
@@ -46,13 +46,13 @@ def read_outlines(file: Path, photographs: Path) -> Outlines:
     except (ValidationError, OSError) as error:
         raise SourceError(
             f"{file} holds no outlines: {first_fault(error) if isinstance(error, ValidationError) else error.strerror}",
-            cure='expected {"images": {"NAME.jpg": [{"label": "knot", "polygon": [[x, y], ...]}]}}; move it away to go '
+            hint='expected {"images": {"NAME.jpg": [{"label": "knot", "polygon": [[x, y], ...]}]}}; move it away to go '
             "without",
         ) from error
-    missing = sorted(name for name in found if not inside(photographs, name).is_file())
+    missing = sorted(name for name in found if not inside(images, name).is_file())
     if missing:
         raise SourceError(
-            f"{file} names '{missing[0]}', which is not in {photographs}", cure="correct the name, or remove its entry"
+            f"{file} names '{missing[0]}', which is not in {images}", hint="correct the name, or remove its entry"
         )
     return {name: outlines for name, outlines in sorted(found.items()) if outlines}
 

@@ -1,4 +1,4 @@
-"""A picture for each step: photographs, tiles, heat, outlines, and each defect from near."""
+"""A picture for each step: images, tiles, heat, outlines, and each defect from near."""
 
 from collections.abc import Sequence
 
@@ -9,7 +9,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from flows.study.folder import Study
 from flows.study.shown import Picture, Words
-from flows.study.steps import Model, Prepared, Scanned, read_photograph
+from flows.study.steps import Model, Prepared, Scanned, read_image
 from pipelines.core.paths import inside
 from pipelines.core.wording import count_in_words
 from pipelines.imaging.components import draw_regions
@@ -57,18 +57,18 @@ _NEAR = 24  # defects shown from near
 _NEAR_SIDE = 150
 
 
-def show_photographs(study: Study, prepared: Prepared) -> Picture:
-    """Show all usable photographs, small."""
-    panels = [(i.path, shrink(read_photograph(inside(prepared.raw, i.path)), study.panel)) for i in prepared.images]
-    return lay_out(panels, 3, study.panel * 2 // 3, f"{count_in_words(len(panels), 'photograph')}, side by side")
+def show_images(study: Study, prepared: Prepared) -> Picture:
+    """Show all usable images, small."""
+    panels = [(i.path, shrink(read_image(inside(prepared.raw, i.path)), study.panel)) for i in prepared.images]
+    return lay_out(panels, 3, study.panel * 2 // 3, f"{count_in_words(len(panels), 'image')}, side by side")
 
 
 def show_tiles(study: Study, prepared: Prepared, model: Model) -> Picture:
-    """Show how the first photograph is cut into tiles that overlap, the first of them in red."""
+    """Show how the first image is cut into tiles that overlap, the first of them in red."""
     image, plan = prepared.images[0], model.trained.plan
     box, canvas = image.box, plan_canvas(plan, image.box.height, image.box.width)
     across, down = box.width / canvas.width, box.height / canvas.height
-    drawn = read_photograph(inside(prepared.raw, image.path)).copy()
+    drawn = read_image(inside(prepared.raw, image.path)).copy()
     line = max(2, round(3 * max(drawn.shape) / study.panel))
     positions = plan_positions(plan, box.height, box.width)
     # The first is drawn last, over its neighbours.
@@ -82,20 +82,20 @@ def show_tiles(study: Study, prepared: Prepared, model: Model) -> Picture:
 
 
 def show_maps(study: Study, scanned: Sequence[Scanned], model: Model) -> Picture:
-    """Lay each anomaly map over its photograph: dark where all is usual, bright where it is not."""
+    """Lay each anomaly map over its image: dark where all is usual, bright where it is not."""
     level = model.detector.info.pixel_threshold.threshold
     panels = [(s.name, _heat(s, level, study.panel)) for s in scanned]
-    return lay_out(panels, 2, study.panel, "anomaly maps over the photographs; the brighter, the more unusual")
+    return lay_out(panels, 2, study.panel, "anomaly maps over the images; the brighter, the more unusual")
 
 
 def _heat(scanned: Scanned, level: float, side: int) -> NDArray[np.uint8]:
-    return heatmap(shrink(scanned.photograph, side), shrink(scanned.scan.map, side), level)
+    return heatmap(shrink(scanned.image, side), shrink(scanned.scan.map, side), level)
 
 
 def show_outlines(study: Study, scanned: Sequence[Scanned]) -> Picture:
     """Draw what was found in red, over what a person outlined in blue where somebody did."""
     panels = [(f"{s.name}: {count_in_words(len(s.scan.defects), 'region')}", _outline(study, s)) for s in scanned]
-    return lay_out(panels, 2, study.panel, "outlines on the photographs: found in red, drawn by a person in blue")
+    return lay_out(panels, 2, study.panel, "outlines on the images: found in red, drawn by a person in blue")
 
 
 def _outline(study: Study, scanned: Scanned) -> NDArray[np.uint8]:
@@ -106,18 +106,18 @@ def _outline(study: Study, scanned: Scanned) -> NDArray[np.uint8]:
     # Around a defect, not on it: a hairline would vanish below its own outline.
     disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (6 * line + 1, 6 * line + 1))
     around = cv2.dilate(true, disc) > 0
-    drawn = outline(scanned.photograph, around, TRUE, line)
+    drawn = outline(scanned.image, around, TRUE, line)
     return outline(drawn, draw_regions(scanned.scan.defects, *size) > 0, FOUND, line)
 
 
 def show_defects(scanned: Sequence[Scanned]) -> Picture | Words:
-    """Show the regions that were found from near, the highest of each photograph first, with their types if named."""
+    """Show the regions that were found from near, the highest of each image first, with their types if named."""
     found = [(s, defect) for s in scanned for defect in s.scan.defects]
     if not found:
         return Words("No region was found: no pixel of any map exceeds the threshold.")
     panels = []
     for one, defect in found[:_NEAR]:
         sure = "" if defect.confidence is None else f" {100 * defect.confidence:.0f} %"
-        panels.append((f"{defect.types}{sure}", cut_crop(one.photograph, defect.box)))
+        panels.append((f"{defect.types}{sure}", cut_crop(one.image, defect.box)))
     shown = f"the first {_NEAR} of {len(found)} regions" if len(found) > _NEAR else count_in_words(len(found), "region")
     return lay_out(panels, 6, _NEAR_SIDE, f"{shown} from near")

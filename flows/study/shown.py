@@ -16,10 +16,10 @@ Bundle = tuple[dict[str, Any], dict[str, Any]]
 class Words:
     """A sentence in the place of figures that cannot be given."""
 
-    words: str
+    message: str
 
     def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> Bundle:  # noqa: ARG002 - Jupyter's
-        return {"text/plain": self.words, "text/html": f"<p>{escape(self.words)}</p>"}, {}
+        return {"text/plain": self.message, "text/html": f"<p>{escape(self.message)}</p>"}, {}
 
 
 @dataclass(frozen=True)
@@ -28,15 +28,15 @@ class Table:
 
     columns: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
-    words: str = ""
+    message: str = ""
 
     def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> Bundle:  # noqa: ARG002 - Jupyter's
         plain = pd.DataFrame(list(self.rows), columns=list(self.columns)).to_string(index=False)
         head = "".join(f"<th>{escape(name)}</th>" for name in self.columns)
         body = "".join(f"<tr>{_cells(row)}</tr>" for row in self.rows)
         table = f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
-        below = f"<p>{escape(self.words)}</p>" if self.words else ""
-        return {"text/plain": f"{plain}\n{self.words}".rstrip(), "text/html": table + below}, {}
+        below = f"<p>{escape(self.message)}</p>" if self.message else ""
+        return {"text/plain": f"{plain}\n{self.message}".rstrip(), "text/html": table + below}, {}
 
 
 @dataclass(frozen=True)
@@ -44,11 +44,11 @@ class Picture:
     """A JPEG, and what it shows for those who cannot see it."""
 
     jpeg: bytes
-    words: str
+    message: str
 
     def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> Bundle:  # noqa: ARG002 - Jupyter's
         encoded = base64.b64encode(self.jpeg).decode("ascii")
-        return {"image/jpeg": encoded, "text/plain": self.words}, {"image/jpeg": {"alt": self.words}}
+        return {"image/jpeg": encoded, "text/plain": self.message}, {"image/jpeg": {"alt": self.message}}
 
 
 def _cells(row: Sequence[str]) -> str:

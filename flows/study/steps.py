@@ -13,14 +13,14 @@ from flows.study.folder import Study
 from pipelines.core.paths import inside
 from pipelines.core.progress import track
 from pipelines.core.records import TYPES, Layout
-from pipelines.core.results import Trained, Verdict
+from pipelines.core.results import Trained, ValidationReport
 from pipelines.core.surface_settings import SourceSettings, SurfaceSettings
 from pipelines.data.prepared import PreparedImage, read_index
 from pipelines.data.preprocess import preprocess
 from pipelines.data.type_examples import take_in_types
 from pipelines.data.validate import build_manifest, validate
 from pipelines.detector.detector import Detector, Scan
-from pipelines.imaging.decoding import decode_photograph
+from pipelines.imaging.decoding import decode_image
 from pipelines.training.calibrate import calibrate
 from pipelines.training.memory import reset_peak
 from pipelines.training.run_settings import RunSettings
@@ -32,12 +32,12 @@ SETTINGS = RunSettings()
 
 @dataclass(frozen=True)
 class Prepared:
-    """Photographs measured, judged and prepared in `folder`; `manifest` has a row for each, usable or not."""
+    """Images measured, judged and prepared in `folder`; `manifest` has a row for each, usable or not."""
 
     raw: Path
     folder: Path
     manifest: pd.DataFrame
-    verdict: Verdict
+    verdict: ValidationReport
     images: tuple[PreparedImage, ...]
 
 
@@ -52,24 +52,24 @@ class Model:
 
 @dataclass(frozen=True)
 class Scanned:
-    """One photograph (H, W, 3) and what a model finds on it."""
+    """One image (H, W, 3) and what a model finds on it."""
 
     name: str
-    photograph: NDArray[np.uint8]
+    image: NDArray[np.uint8]
     scan: Scan
     seconds: float
 
 
 def prepare(study: Study) -> Prepared:
-    """Measure and judge the photographs of a study, and write what the stages after this one read."""
+    """Measure and judge the images of a study, and write what the stages after this one read."""
     return prepare_folder(study.raw, study.scratch / "prepared", study.crops)
 
 
 def prepare_folder(raw: Path, out: Path, crops: Path | None = None, surface: SurfaceSettings = SURFACE) -> Prepared:
-    """Run the stages `validate` and `preprocess` on a folder of photographs, which by default nobody labelled.
+    """Run the stages `validate` and `preprocess` on a folder of images, which by default nobody labelled.
 
     Raises:
-        GateError: where too many photographs are bad.
+        GateError: where too many images are bad.
         SourceError: where the crops do not lie in folders of at least three.
     """
     megapixels = surface.validation.max_megapixels
@@ -83,7 +83,7 @@ def prepare_folder(raw: Path, out: Path, crops: Path | None = None, surface: Sur
 
 
 def train_without_labels(prepared: Prepared, leave_out: str | None = None) -> Model:
-    """Train PaDiM on all photographs, or on all but one, and set its thresholds; no outline is seen."""
+    """Train PaDiM on all images, or on all but one, and set its thresholds; no outline is seen."""
     images = [image for image in prepared.images if image.path != leave_out]
     folder = prepared.folder.with_name("model" if leave_out is None else "model-left-out")
     return train_model(prepared, images, folder, "padim", SETTINGS)
@@ -104,18 +104,18 @@ def train_model(
 
 
 def scan(model: Model, prepared: Prepared, names: Sequence[str] | None = None) -> tuple[Scanned, ...]:
-    """Scan the photographs, or those that are named, as `knotwatch inspect` does."""
+    """Scan the images, or those that are named, as `knotwatch inspect` does."""
     chosen = [image.path for image in prepared.images if names is None or image.path in names]
     return tuple(_scan(model, prepared.raw, name) for name in track(chosen, len(chosen), "scan"))
 
 
 def _scan(model: Model, raw: Path, name: str) -> Scanned:
-    photograph = read_photograph(inside(raw, name))
+    image = read_image(inside(raw, name))
     started = time.monotonic()
-    found = model.detector.scan(photograph)
-    return Scanned(name, photograph, found, time.monotonic() - started)
+    found = model.detector.scan(image)
+    return Scanned(name, image, found, time.monotonic() - started)
 
 
-def read_photograph(file: Path) -> NDArray[np.uint8]:
-    """Read a photograph (H, W, 3) as a person sees it."""
-    return decode_photograph(file, SURFACE.validation.max_megapixels).image
+def read_image(file: Path) -> NDArray[np.uint8]:
+    """Read an image (H, W, 3) as a person sees it."""
+    return decode_image(file, SURFACE.validation.max_megapixels).image

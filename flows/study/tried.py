@@ -1,4 +1,4 @@
-"""What else was tried: the same photographs, one thing done otherwise, ranked against the outlines."""
+"""What else was tried: the same images, one thing done otherwise, ranked against the outlines."""
 
 from collections.abc import Mapping
 
@@ -7,7 +7,7 @@ import numpy as np
 from flows.study.figures import NO_OUTLINES, in_words
 from flows.study.folder import Profile, Study
 from flows.study.shown import Table, Words
-from flows.study.steps import SETTINGS, SURFACE, Prepared, read_photograph
+from flows.study.steps import SETTINGS, SURFACE, Prepared, read_image
 from pipelines.core.paths import inside
 from pipelines.core.results import Trained
 from pipelines.detector.scan import scan_region
@@ -31,8 +31,8 @@ def try_otherwise(study: Study, prepared: Prepared) -> Table | Words:
     tried: dict[str, dict[str, float]] = {
         "as it is": {},
         "nothing left out as a defect": {"unlabelled.contamination": 1e-6},
-        "one kind of wood for all": {"unlabelled.most_kinds": 1},
-        "photographs at half the size": {"unlabelled.max_side": half, "tiles.max_side": half},
+        "one kind of wood for all": {"unlabelled.most_clusters": 1},
+        "images at half the size": {"unlabelled.max_side": half, "tiles.max_side": half},
     }
     rows = []
     for words, changes in tried.items():
@@ -51,7 +51,7 @@ def _with(changes: Mapping[str, float]) -> RunSettings:
 
 
 def _rank(study: Study, prepared: Prepared, names: list[str], settings: RunSettings) -> list[Pixels]:
-    """Return the pixels of each outlined photograph, scored by a network trained on all with these settings."""
+    """Return the pixels of each outlined image, scored by a network trained on all with these settings."""
     folder = prepared.folder.with_name("model-tried")
     trained = train("padim", prepared.folder, prepared.images, settings, folder, checked=False)
     model = TileModel(folder, trained.precision)
@@ -59,11 +59,11 @@ def _rank(study: Study, prepared: Prepared, names: list[str], settings: RunSetti
 
 
 def _pixels(study: Study, prepared: Prepared, name: str, trained: Trained, model: TileModel) -> Pixels:
-    photograph = read_photograph(inside(prepared.raw, name))
-    box = find_region(photograph, SURFACE.region)
+    image = read_image(inside(prepared.raw, name))
+    box = find_region(image, SURFACE.region)
     # How a map becomes an image score does not matter here.
     rule = ScoreRule(border_share=0.0, top_share=0.0)
-    found = scan_region(model, trained.plan, rule, photograph[box.top : box.bottom, box.left : box.right])
-    whole = np.zeros(photograph.shape[:2], np.float32)
+    found = scan_region(model, trained.plan, rule, image[box.top : box.bottom, box.left : box.right])
+    whole = np.zeros(image.shape[:2], np.float32)
     whole[box.top : box.bottom, box.left : box.right] = found.map
     return compare_with_outlines(whole, [o.polygon for o in study.outlines[name]], []).strict

@@ -1,4 +1,4 @@
-"""The part of a look that concerns data: what is new at the remembered source is taken in."""
+"""The part of a check that concerns data: what is new at the remembered source is taken in."""
 
 import time
 from pathlib import Path
@@ -7,56 +7,56 @@ from flows.dataset.surface import update_surface
 from flows.operations.notify import list_files, notify
 from flows.runtime.data_stages import read_verdict
 from flows.runtime.session import Session
-from flows.watching.results import SourceLook
+from flows.watching.results import SourceCheck
 from flows.watching.state import WatchState
 from pipelines.core.errors import GateError, SourceError
 from pipelines.core.paths import Project
 from pipelines.core.records import Layout
-from pipelines.data.intake import look_at_source
+from pipelines.data.intake import compare_source
 
 
-def take_in_news(session: Session, state: WatchState, *, at_once: bool) -> tuple[WatchState, SourceLook | None]:
-    """Take in what is new at the source, when it is time to look there; None where it is not.
+def take_in_news(session: Session, state: WatchState, *, at_once: bool) -> tuple[WatchState, SourceCheck | None]:
+    """Take in what is new at the source, when it is time to check there; None where it is not.
 
     What was seen there before is left alone, so that an old data version that was checked out stays.
     Images that are put into quarantine are told to people, and a source that cannot be read.
 
     Raises:
-        BusyError: where another process changes the surface; the next look sees the same again.
+        BusyError: where another process changes the surface; the next check sees the same again.
     """
     project, surface, own = session.project, session.surface, session.settings
     now = time.time()
-    due = at_once or now - state.looked >= 60 * own.policy.watch.source_minutes
+    due = at_once or now - state.source_checked >= 60 * own.policy.watch.source_minutes
     if own.source.layout == Layout.PROCEDURAL or not due:
         return state, None
-    seen = state.model_copy(update={"looked": now})
+    seen = state.model_copy(update={"source_checked": now})
     if own.source.git_url:
         return seen, _update(project, surface)
     try:
-        news = look_at_source(own.source.layout, Path(own.source.path or ""), project.surface(surface).source)
+        news = compare_source(own.source.layout, Path(own.source.path or ""), project.surface(surface).source)
     except SourceError as error:
         # Kept in the place of the source's state: told once, until it is there again.
         if state.source != error.problem:
             notify(project, surface, "its source cannot be read", str(error))
-        return seen.model_copy(update={"source": error.problem}), SourceLook(problem=error.problem)
+        return seen.model_copy(update={"source": error.problem}), SourceCheck(problem=error.problem)
     if news.stale and news.state != state.source and now - news.youngest < own.policy.watch.settle_seconds:
-        # Looked at again a minute later, whatever the interval.
-        return state, SourceLook(waiting=news.stale)
-    taken = _update(project, surface) if news.stale and news.state != state.source else SourceLook()
+        # Checked again a minute later, whatever the interval.
+        return state, SourceCheck(waiting=news.stale)
+    taken = _update(project, surface) if news.stale and news.state != state.source else SourceCheck()
     return seen.model_copy(update={"source": news.state}), taken
 
 
-def _update(project: Project, surface: str) -> SourceLook:
+def _update(project: Project, surface: str) -> SourceCheck:
     before = _quarantined(project, surface)
     try:
         change = update_surface(project, surface)
     except GateError as error:
         notify(project, surface, "its new data was refused", str(error))
-        return SourceLook(problem=error.problem)
+        return SourceCheck(problem=error.problem)
     fresh = [file for file in change.verdict.quarantined if (file.path, file.reason) not in before]
     if fresh:
         notify(project, surface, f"{len(fresh)} images put into quarantine", list_files(fresh))
-    return SourceLook(new=change.intake.new, changed=change.intake.changed)
+    return SourceCheck(new=change.intake.new, changed=change.intake.changed)
 
 
 def _quarantined(project: Project, surface: str) -> set[tuple[str, str]]:

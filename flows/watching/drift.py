@@ -1,4 +1,4 @@
-"""The part of a look that concerns drift: new batches of the history against the champion's calibration."""
+"""The part of a check that concerns drift: new batches of the history against the champion's calibration."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,45 +11,45 @@ from flows.runtime.session import Session
 from flows.watching.state import WatchState, write_state
 from pipelines.core.paths import Project, SurfacePaths
 from pipelines.core.surface_settings import WatchSettings
-from pipelines.detector.version import Calibration, read_calibration
+from pipelines.detector.version import DriftReference, read_drift_reference
 from pipelines.inspection.drift import Drift, find_drift
 from pipelines.inspection.history import list_batches, read_batch
-from pipelines.inspection.review_sample import set_aside
+from pipelines.inspection.review_sample import sample_for_review
 from pipelines.tracking.store import ModelVersion
 
 EVENT = "knotwatch.drift"
-_RECENT = 200  # photographs that show a change which is too small for one batch
+_RECENT = 200  # images that show a change which is too small for one batch
 
 
-def look_for_drift(
+def check_drift(
     session: Session, champion: ModelVersion, state: WatchState
 ) -> tuple[WatchState, list[Drift], list[Path]]:
-    """Look at the batches that came since the last look; return what is remembered, each look, and what to review.
+    """Check the batches that came since the last check; return what is remembered, each check, and what to review.
 
-    Each batch is looked at once, also where a look is killed: what was seen is written down after it was told.
-    Drift that goes on is neither told again nor set aside again until it ends or changes.
+    Each batch is checked once, also where a check is killed: what was seen is written down after it was told.
+    Drift that goes on is neither told again nor sampled for review again until it ends or changes.
     """
     paths, settings = session.paths, session.settings.policy.watch
     if state.version != champion.version:
-        fresh = {"version": champion.version, "looks": 0, "calm_ns": state.seen_ns, "drift": None, "noticed": None}
+        fresh = {"version": champion.version, "checks": 0, "calm_ns": state.seen_ns, "drift": None, "noticed": None}
         state = state.model_copy(update=fresh)
     files = _new_files(paths.history, state.seen_ns)
-    reference = read_calibration(session.tracking.folder(champion.surface, champion.version)) if files else None
+    reference = read_drift_reference(session.tracking.folder(champion.surface, champion.version)) if files else None
     if reference is None or not reference.measures:
         return state, [], []
-    looks: list[Drift] = []
+    checks: list[Drift] = []
     folders: list[Path] = []
-    for batch, seen_ns in _group(files, champion.version, paths, settings.least_photographs):
+    for batch, seen_ns in _group(files, champion.version, paths, settings.least_images):
         state = state.model_copy(update={"seen_ns": seen_ns})
         if not batch.empty:
             recent = _read_recent(paths, champion.version, state) if len(batch) < _RECENT else None
-            found = find_drift(champion.surface, reference, batch, state.looks + 1, settings, recent)
-            looks.append(found)
+            found = find_drift(champion.surface, reference, batch, state.checks + 1, settings, recent)
+            checks.append(found)
             if found.kind is not None and found.kind != state.drift:
                 folders += _tell(session.project, found, reference, batch, settings)
             state = _remember(state, found)
         write_state(session.project, champion.surface, state)
-    return state, looks, folders
+    return state, checks, folders
 
 
 def _new_files(folder: Path, seen_ns: int) -> list[Path]:
@@ -59,7 +59,7 @@ def _new_files(folder: Path, seen_ns: int) -> list[Path]:
 def _group(files: list[Path], version: int, paths: SurfacePaths, least: int) -> Iterator[tuple[pd.DataFrame, int]]:
     """Join small batches until they are large enough to look at; the last ones may have to wait for more.
 
-    An empty table stands for batches of which nothing counts: another version's, or photographs put aside before.
+    An empty table stands for batches of which nothing counts: another version's, or images sampled for review before.
     """
     waiting: list[pd.DataFrame] = []
     for path in files:
@@ -70,7 +70,7 @@ def _group(files: list[Path], version: int, paths: SurfacePaths, least: int) -> 
 
 
 def _read_counting(path: Path, version: int, paths: SurfacePaths) -> pd.DataFrame:
-    """Read the rows of a batch that count: scored by this version, and not photographs that were put aside."""
+    """Read the rows of a batch that count: scored by this version, and not images that were sampled for review."""
     rows = read_batch(path, version)
     reviewed = [Path(name).is_relative_to(paths.review) for name in rows["path"]]
     return rows[rows["score"].notna() & ~np.array(reviewed, dtype=bool)]
@@ -79,12 +79,12 @@ def _read_counting(path: Path, version: int, paths: SurfacePaths) -> pd.DataFram
 def _remember(state: WatchState, found: Drift) -> WatchState:
     calm_ns = state.calm_ns if found.kind is None else state.seen_ns
     noticed = found.kind or state.noticed
-    changes = {"looks": found.number, "calm_ns": calm_ns, "drift": found.kind, "noticed": noticed}
+    changes = {"checks": found.number, "calm_ns": calm_ns, "drift": found.kind, "noticed": noticed}
     return state.model_copy(update=changes)
 
 
 def _read_recent(paths: SurfacePaths, version: int, state: WatchState) -> pd.DataFrame:
-    """Read the last photographs that were seen since the last drift, the latest batches first."""
+    """Read the last images that were seen since the last drift, the latest batches first."""
     found: list[pd.DataFrame] = []
     for path in reversed(_new_files(paths.history, state.calm_ns)):
         if path.stat().st_mtime_ns <= state.seen_ns and sum(map(len, found)) < _RECENT:
@@ -93,12 +93,12 @@ def _read_recent(paths: SurfacePaths, version: int, state: WatchState) -> pd.Dat
 
 
 def _tell(
-    project: Project, found: Drift, reference: Calibration, batch: pd.DataFrame, settings: WatchSettings
+    project: Project, found: Drift, reference: DriftReference, batch: pd.DataFrame, settings: WatchSettings
 ) -> list[Path]:
-    """Set photographs aside, emit a Prefect event, and notify; return the folder, where there is one."""
+    """Sample images for review, emit a Prefect event, and notify; return the folder, where there is one."""
     from prefect.events import emit_event
 
-    folder = set_aside(found, reference, batch, project.surface(found.surface).review, settings.review_photographs)
+    folder = sample_for_review(found, reference, batch, project.surface(found.surface).review, settings.review_images)
     where = str(folder.relative_to(project.root)) if folder else ""
     emit_event(
         event=f"{EVENT}.{found.kind}",
@@ -108,5 +108,5 @@ def _tell(
         },
         payload={**found.model_dump(mode="json"), "review": where},
     )
-    notify(project, found.surface, f"{found.kind} drift", found.words + (f"\nTo look at: {where}" if where else ""))
+    notify(project, found.surface, f"{found.kind} drift", found.message + (f"\nTo look at: {where}" if where else ""))
     return [folder] if folder else []

@@ -1,11 +1,11 @@
-"""What a look at a surface came to: the object that `watch --json` prints."""
+"""What a check of a surface came to: the object that `watch --json` prints."""
 
 from pipelines.core.records import Record
 from pipelines.inspection.drift import Drift
 
 
 class Retraining(Record):
-    """The one retrain of a look: why, and what came of it; `problem` where it failed."""
+    """The one retrain of a check: why, and what came of it; `problem` where it failed."""
 
     reason: str
     data_version: str
@@ -14,7 +14,7 @@ class Retraining(Record):
     problem: str | None = None
 
 
-class SourceLook(Record):
+class SourceCheck(Record):
     """What was new at the source: images taken in, files that must be still first, or why none could be taken in."""
 
     new: int = 0
@@ -24,7 +24,7 @@ class SourceLook(Record):
 
 
 class WatchResult(Record):
-    """One look. `source` is None where it was not yet time to look there; `review` are folders to look at.
+    """One check. `source` is None where it was not yet time to check there; `review` are folders to look at.
 
     `requests` says what became of aliases that were set by hand, `notes` what was left undone and why.
     """
@@ -32,7 +32,7 @@ class WatchResult(Record):
     surface: str
     champion: int | None
     requests: tuple[str, ...] = ()
-    source: SourceLook | None = None
+    source: SourceCheck | None = None
     drift: tuple[Drift, ...] = ()
     review: tuple[str, ...] = ()
     retrained: Retraining | None = None
@@ -40,7 +40,7 @@ class WatchResult(Record):
 
     @property
     def lines(self) -> tuple[str, ...]:
-        """Write the look as sentences; none where there was nothing to see."""
+        """Write the check as sentences; none where there was nothing to see."""
         found = list(self.requests)
         if self.source and (self.source.new or self.source.changed):
             found.append(f"taken in: {self.source.new} new, {self.source.changed} changed")
@@ -48,7 +48,7 @@ class WatchResult(Record):
             found.append(f"not taken in: {self.source.problem}")
         if self.source and self.source.waiting:
             found.append(f"{self.source.waiting} new files at the source wait until they are still")
-        found += [f"{look.batch}: {look.words}" for look in self.drift]
+        found += [f"{check.batch}: {check.message}" for check in self.drift]
         found += [f"to look at: {folder}" for folder in self.review]
         if self.retrained:
             outcome = self.retrained.problem or f"champion is version {self.retrained.champion}"
@@ -56,5 +56,5 @@ class WatchResult(Record):
         return (*found, *self.notes)
 
     @property
-    def words(self) -> str:
+    def message(self) -> str:
         return "; ".join(self.lines) or "nothing new"

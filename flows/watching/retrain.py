@@ -1,4 +1,4 @@
-"""The part of a look that retrains: once for each data version, and only on data that no version was trained on."""
+"""The part of a check that retrains: once for each data version, and only on data that no version was trained on."""
 
 import logging
 from collections.abc import Callable
@@ -9,7 +9,7 @@ from flows.watching.results import Retraining
 from flows.watching.state import WatchState, write_state
 from pipelines.core.errors import BusyError
 from pipelines.core.progress import interrupts_first
-from pipelines.data.versions import data_version
+from pipelines.data.versioning.versions import data_version
 
 _TRIES = 3  # one that is killed each time, for want of memory, must not begin each minute for ever
 
@@ -28,7 +28,7 @@ def retrain_once(session: Session, state: WatchState, train: Train) -> tuple[Ret
     project, surface, settings = session.project, session.surface, session.settings.policy.watch
     version = data_version(project, surface)
     if version is None or not _is_new(session, version, state):
-        nothing = "no photograph was reviewed or added since, so there is nothing to retrain on"
+        nothing = "no image was reviewed or added since, so there is nothing to retrain on"
         return None, [nothing] if state.noticed and settings.retrain_on_drift else []
     drifted = settings.retrain_on_drift and state.noticed is not None
     if not (settings.retrain_on_new_data or drifted):

@@ -1,4 +1,4 @@
-"""What the looks at a surface remember: a small file beside its history, gone with the surface."""
+"""What the checks of a surface remember: a small file beside its history, gone with the surface."""
 
 from pydantic import ValidationError
 
@@ -9,23 +9,23 @@ from pipelines.inspection.drift import DriftKind
 
 
 class WatchState(Record):
-    """What earlier looks saw.
+    """What earlier checks saw.
 
-    `looks` counts those at batches of the champion `version`; batches written until `seen_ns` (their files' time) are
-    done with, those after `calm_ns` had no drift. `drift` is what the last look noticed, `noticed` what any did.
-    `source` is the state of the source that was dealt with, looked at when the clock said `looked` (seconds since
+    `checks` counts those at batches of the champion `version`; batches written until `seen_ns` (their files' time) are
+    done with, those after `calm_ns` had no drift. `drift` is what the last check noticed, `noticed` what any did.
+    `source` is the state of the source that was dealt with, checked when the clock said `source_checked` (seconds since
     1970). `tried` is the data version last trained on, with or without success; `trying` one that a retrain began on,
-    `tries` how often. `problem` is what the last look failed with, so that it is told once.
+    `tries` how often. `problem` is what the last check failed with, so that it is told once.
     """
 
     version: int | None = None
-    looks: int = 0
+    checks: int = 0
     seen_ns: int = 0
     calm_ns: int = 0
     drift: DriftKind | None = None
     noticed: DriftKind | None = None
     source: str = ""
-    looked: float = 0.0
+    source_checked: float = 0.0
     tried: str = ""
     trying: str = ""
     tries: int = 0
@@ -33,7 +33,7 @@ class WatchState(Record):
 
 
 def read_state(project: Project, surface: str) -> WatchState:
-    """Read what is remembered; a damaged file is as good as none, the looks begin anew."""
+    """Read what is remembered; a damaged file is as good as none, the checks begin anew."""
     path = project.surface(surface).watch
     try:
         return WatchState.model_validate_json(path.read_bytes())

@@ -9,10 +9,10 @@ class KnotwatchError(Exception):
 
     exit_code: ClassVar[int] = 1
 
-    def __init__(self, problem: str, *, cure: str) -> None:
-        super().__init__(f"{problem}\n  What to do: {cure}")
+    def __init__(self, problem: str, *, hint: str) -> None:
+        super().__init__(f"{problem}\n  What to do: {hint}")
         self.problem = problem
-        self.cure = cure
+        self.hint = hint
 
 
 class CallError(KnotwatchError):
@@ -34,7 +34,7 @@ class PathError(SourceError):
 
 
 class ImageError(KnotwatchError):
-    """A file cannot be used as a photograph. The problem names the reason, not the file's content."""
+    """A file cannot be used as an image. The problem names the reason, not the file's content."""
 
 
 class GateError(KnotwatchError):
@@ -72,9 +72,9 @@ def explain_os_error(error: OSError) -> KnotwatchError:
     said = error.strerror or str(error) or type(error).__name__
     problem = f"{str(error.filename)[:300]}: {said}" if error.filename else f"the system says: {said}"
     if error.errno == errno.ENAMETOOLONG:
-        return CallError(problem, cure="name a file with a shorter name")
+        return CallError(problem, hint="name a file with a shorter name")
     if error.errno in _FULL:
-        return DiskError(problem, cure="free space on that disk, then run this again")
+        return DiskError(problem, hint="free space on that disk, then run this again")
     if error.errno in _FORBIDDEN:
-        return DiskError(problem, cure="allow this user to write there, or name another folder")
-    return DiskError(problem, cure="mend what it names, then run this again")
+        return DiskError(problem, hint="allow this user to write there, or name another folder")
+    return DiskError(problem, hint="mend what it names, then run this again")

@@ -8,7 +8,7 @@ from pipelines.core.records import _LONGEST_SIDE, _LONGEST_TILE, _MOST_GROWTH, F
 
 
 class Box(NamedTuple):
-    """A rectangle in pixels of the photograph as a person sees it; right and bottom are exclusive."""
+    """A rectangle in pixels of the image as a person sees it; right and bottom are exclusive."""
 
     left: int
     top: int
@@ -26,7 +26,7 @@ class Box(NamedTuple):
 
 def _check_box(box: Box) -> Box:
     if not (0 <= box.left < box.right <= _LONGEST_SIDE and 0 <= box.top < box.bottom <= _LONGEST_SIDE):
-        raise ValueError(f"{tuple(box)} is no box of a photograph")
+        raise ValueError(f"{tuple(box)} is no box of an image")
     return box
 
 
@@ -35,7 +35,7 @@ ReadBox = Annotated[Box, AfterValidator(_check_box)]
 
 
 class TilePlan(FiniteRecord):
-    """How a photograph's region of interest becomes model input, and the maps a map again.
+    """How an image's region of interest becomes model input, and the maps a map again.
 
     `fit`: the region is resized to one tile. `grid`: the region is resized by `scale`, padded by reflection to at
     least one tile and cut into overlapping tiles; maps are blended with a Hann window.
@@ -56,7 +56,7 @@ class TilePlan(FiniteRecord):
 
 
 class Defect(Record):
-    """One connected region above the pixel threshold, in pixels of the photograph as a person sees it.
+    """One connected region above the pixel threshold, in pixels of the image as a person sees it.
 
     `outline` is a closed line (x, y) without its first point again. `orientation` is the long axis against the
     horizontal, degrees in (-90, 90]; `length` and `width` are the sides of the smallest rectangle around it. `score`

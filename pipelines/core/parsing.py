@@ -79,11 +79,11 @@ def _printable(text: str) -> str:
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
-def read_record(model: type[_Model], path: Path, cure: str, kind: type[KnotwatchError] = ToolError) -> _Model:
+def read_record(model: type[_Model], path: Path, hint: str, kind: type[KnotwatchError] = ToolError) -> _Model:
     """Read a record that a file holds as JSON; raise `kind`, naming the file, where it holds another thing."""
     try:
         return model.model_validate_json(path.read_bytes())
     except ValidationError as error:
-        raise kind(f"{path} is damaged: {first_fault(error)}", cure=cure) from error
+        raise kind(f"{path} is damaged: {first_fault(error)}", hint=hint) from error
     except OSError as error:
-        raise kind(f"{path} cannot be read: {error.strerror}", cure=cure) from error
+        raise kind(f"{path} cannot be read: {error.strerror}", hint=hint) from error

@@ -70,12 +70,12 @@ class SurfacePaths:
 
     @property
     def review(self) -> Path:
-        """Photographs of drifted batches, put aside for a person; a folder a batch."""
+        """Images of drifted batches, sampled for review by a person; a folder a batch."""
         return self.work / "review"
 
     @property
     def watch(self) -> Path:
-        """What the looks at this surface remember."""
+        """What the checks of this surface remember."""
         return self.work / "watch.json"
 
     @property
@@ -116,7 +116,7 @@ class Project:
         if not _NAME.fullmatch(name) or name == "index":
             raise CallError(
                 f"{name[:80]!r} cannot name a surface: expected up to 63 of a-z, 0-9 and inner '-', not 'index'",
-                cure="choose a name such as wood-boards",
+                hint="choose a name such as wood-boards",
             )
         return SurfacePaths(self.root, name)
 
@@ -135,7 +135,7 @@ def find_project(start: Path | None = None) -> Project:
             return Project(folder)
     raise CallError(
         f"no knotwatch project at {here}: expected dvc.yaml and params.yaml there or in a folder above",
-        cure="change into the project's folder, or set KNOTWATCH_PROJECT to it",
+        hint="change into the project's folder, or set KNOTWATCH_PROJECT to it",
     )
 
 
@@ -185,10 +185,10 @@ def inside(folder: Path, name: str) -> Path:
     try:
         check_name(name)
     except UnsafeNameError as error:
-        raise PathError(f"{folder}: {error}", cure="rename the file, or remove its row") from error
+        raise PathError(f"{folder}: {error}", hint="rename the file, or remove its row") from error
     root = os.path.realpath(folder)
     if not Path(os.path.realpath(os.path.join(root, name))).is_relative_to(root):  # noqa: PTH118 - named often
         raise PathError(
-            f"{folder}: '{name}' leads out of the folder", cure="put a copy of the file into the folder, not a link"
+            f"{folder}: '{name}' leads out of the folder", hint="put a copy of the file into the folder, not a link"
         )
     return folder / name

@@ -8,14 +8,14 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import TypeVar
 
-_asked = threading.Event()
+_interrupted = threading.Event()
 _commanded = threading.Event()  # set where the process is a command of ours, and SIGTERM is ours to answer
 _numbers: list[int] = []
 
 
 def remember_interrupts() -> None:
     """Have Ctrl-C and SIGTERM remembered as well as raised, unless the process is deaf to one or answers it itself."""
-    _asked.clear()
+    _interrupted.clear()
     _numbers.clear()
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, _remember)
@@ -26,14 +26,14 @@ def remember_interrupts() -> None:
 
 def heed_interrupt() -> None:
     """Raise KeyboardInterrupt where the process was told to stop and works on."""
-    if _asked.is_set():
-        _asked.clear()
+    if _interrupted.is_set():
+        _interrupted.clear()
         raise KeyboardInterrupt
 
 
 def is_interrupted() -> bool:
     """Tell whether the process was told to stop, by Ctrl-C or SIGTERM."""
-    return _asked.is_set()
+    return _interrupted.is_set()
 
 
 def exit_code_of_stop() -> int:
@@ -49,7 +49,7 @@ def interrupts_first() -> Iterator[None]:
             yield
         except Exception as error:
             # It stays remembered: what is raised here may be swallowed or changed again further out.
-            if _asked.is_set():
+            if _interrupted.is_set():
                 raise KeyboardInterrupt from error
             raise
 
@@ -73,7 +73,7 @@ def _own_termination() -> Iterator[None]:
 
 
 def _remember(number: int, _frame: FrameType | None) -> None:
-    _asked.set()
+    _interrupted.set()
     _numbers.append(number)
     raise KeyboardInterrupt
 

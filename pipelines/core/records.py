@@ -62,14 +62,14 @@ class Label(StrEnum):
     UNKNOWN = "unknown"
 
 
-class Part(StrEnum):
+class Split(StrEnum):
     TRAIN = "train"
-    SELECT = "select"
-    CALIBRATE = "calibrate"
+    VALIDATION = "validation"
+    CALIBRATION = "calibration"
     TEST = "test"
 
 
-# A mask is uint8, and 0 is sound.
+# A mask is uint8, and 0 is normal.
 MOST_TYPES = 255
 MaskValue = Annotated[int, Field(ge=1, le=MOST_TYPES)]
 
@@ -77,9 +77,9 @@ MaskValue = Annotated[int, Field(ge=1, le=MOST_TYPES)]
 class SourceRow(Record):
     """One image as its layout describes it, before anything was measured.
 
-    `path` and `mask` are POSIX paths relative to the source folder. `defects` maps a mask's pixel value to the
-    name of its type; with `typed_mask` false every value above 0 means the one type named under 1. A `split` with
-    `only` is what a review says: that part and no other, where a layout's `train` is parted further.
+    `path` and `mask` are POSIX paths relative to the source folder. `defects` maps a mask's pixel value to the name of
+    its type; with `typed_mask` false every value above 0 means the one type named under 1. A `declared_split` with
+    `only` is what a review says: that split and no other, where a layout's `train` is split further.
     """
 
     path: InsidePath
@@ -89,7 +89,7 @@ class SourceRow(Record):
     defects: dict[MaskValue, str] = Field(default_factory=dict)
     group: str | None = None
     condition: str | None = None
-    split: Literal["train", "test", "only train", "only calibrate"] | None = None
+    declared_split: Literal["train", "test", "only train", "only calibration"] | None = None
 
 
 _LONGEST_SIDE = 1_000_000  # pixels: no camera's
@@ -104,7 +104,7 @@ class Interval(Record):
     high: float | None = None
 
 
-SOUND, UNKNOWN = "sound", "unknown"
+NORMAL, UNKNOWN = "normal", "unknown"
 
 # The folder of example crops, beside the images: TYPE/NAME.png.
 TYPES = "types"

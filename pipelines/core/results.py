@@ -11,7 +11,7 @@ class Quarantined(Record):
     reason: str
 
 
-class Verdict(Record):
+class ValidationReport(Record):
     """What validation found. `accepted` false stops a run before training."""
 
     accepted: bool
@@ -23,22 +23,22 @@ class Verdict(Record):
     reasons: tuple[str, ...] = ()
 
 
-class Promise(FiniteRecord):
+class CalibratedThreshold(FiniteRecord):
     """A threshold, the rate it was set for, and what stands behind it.
 
-    `rate` is the rate that holds (`asked` where enough images were there). `images` counts the calibration images.
-    An `estimate` promises nothing: it was taken from scores of images that were trained on.
+    `achieved_rate` is the rate that holds (`target_rate` where enough images were there). `images` counts the
+    calibration images. An `in_sample` one guarantees nothing: it was taken from scores of images that were trained on.
     """
 
     threshold: float
-    asked: float = Field(ge=0, le=1)
-    rate: float = Field(ge=0, le=1)
+    target_rate: float = Field(ge=0, le=1)
+    achieved_rate: float = Field(ge=0, le=1)
     images: int = Field(ge=0)
-    estimate: bool = False
+    in_sample: bool = False
 
 
 class ScoredImage(Record):
-    """One photograph's verdict in an evaluation; `score` is on the version's own scale."""
+    """One image's verdict in an evaluation; `score` is on the version's own scale."""
 
     path: str
     label: Label
@@ -58,10 +58,10 @@ class Confusion(Record):
 
 
 class Evaluation(Record):
-    """What the test part says of a version. Metrics that cannot be computed are absent, not zero.
+    """What the test split says of a version. Metrics that cannot be computed are absent, not zero.
 
     `metrics` has image_auroc, image_ap, image_f1 (at the threshold), image_f1_max, pixel_auroc, pixel_ap, aupro,
-    false_alarm_rate. `per_defect` and `per_condition` hold the same names for a subset: each defect type against
+    false_positive_rate. `per_defect` and `per_condition` hold the same names for a subset: each defect type against
     all normals, each condition by itself.
     """
 
@@ -75,13 +75,13 @@ class Evaluation(Record):
 
 
 class Selection(Record):
-    """Figures of sound regions against the same regions with a planted defect; empty without select normals.
+    """Figures of normal regions against the same regions with a synthetic anomaly; empty without validation normals.
 
     `scores` are on the version's own scale, in an order that is the same for every version.
     """
 
     images: int
-    planted: int
+    synthetic: int
     metrics: dict[str, float] = Field(default_factory=dict)
     seconds: float = 0.0
     scores: tuple[float, ...] = ()
@@ -106,11 +106,11 @@ class Trained(Record):
     """A fitted network in `folder`, and what it cost. `peak_rss_mb` is the process's while it was
     fitted, libraries included (where the peak cannot be reset, the highest so far).
 
-    `precision` is what the exported network is to be run with, `parity` how it then agrees with torch. `notes` says
-    in words what belongs on the model card: the teacher, where training stopped. `false_blocks` is how many places of
-    a sound photograph may be marked where it was trained without labels. `likelier` is by how much held-out photographs
-    are likelier (log-density a dimension) than they would be without the surface that was started from, `densities` how
-    likely they are, comparable among fits to the same tiles.
+    `precision` is what the exported network is to be run with, `parity` how it then agrees with torch. `notes` says in
+    words what belongs on the model card: the teacher, where training stopped. `false_blocks` is how many places of a
+    normal image may be flagged where it was trained without labels. `likelihood_gains` is by how much held-out images
+    have a higher log-likelihood (log-density a dimension) than they would be without the surface that was started from,
+    `densities` how likely they are, comparable among fits to the same tiles.
     """
 
     algorithm: str
@@ -123,16 +123,19 @@ class Trained(Record):
     parity: "Parity | None" = None
     notes: dict[str, str] = Field(default_factory=dict)
     false_blocks: float | None = None
-    likelier: tuple[float, ...] = ()
+    likelihood_gains: tuple[float, ...] = ()
     densities: tuple[float, ...] = ()
 
 
 class Parity(Record):
-    """Image scores of the same regions by torch and by the exported network, both raw; some hold a planted defect."""
+    """Image scores of the same regions by torch and by the exported network, both raw.
+
+    Some hold a synthetic anomaly.
+    """
 
     torch: tuple[float, ...]
     exported: tuple[float, ...]
-    planted: tuple[bool, ...]
+    synthetic: tuple[bool, ...]
 
 
 class TypeFigures(Record):
@@ -152,10 +155,10 @@ class TypeFigures(Record):
 
 
 class Inspected(Record):
-    """One photograph's result; `error` says why there is none. `map` is where its anomaly map was written.
+    """One image's result; `error` says why there is none. `map` is where its anomaly map was written.
 
-    `sound` counts regions that were judged sound by their type; score, verdict and defects leave them out.
-    `foreign` says that it belongs to no kind of surface that was trained on.
+    `normal_regions` counts regions that were judged normal by their type; score, verdict and defects leave them out.
+    `out_of_distribution` says that it is out of distribution: of no domain that was trained on.
     """
 
     path: str
@@ -166,24 +169,24 @@ class Inspected(Record):
     map: str | None = None
     overlay: str | None = None
     defects: tuple[Defect, ...] = ()
-    sound: int = 0
-    foreign: bool = False
+    normal_regions: int = 0
+    out_of_distribution: bool = False
     error: str | None = None
 
 
-class Compared(Record):
+class VersionSummary(Record):
     """One algorithm's version in figures: what a comparison shows, and what is left of a version for a later one.
 
-    `metrics` are the test part's, `select` those of the select part. `peak_rss_mb` is the process's while it trained,
-    `folder_mb` the size of all that a version stores.
+    `metrics` are the test split's, `validation` those of the validation split. `peak_rss_mb` is the process's while it
+    trained, `folder_mb` the size of all that a version stores.
     """
 
     algorithm: str
     version: int | None = None
     run_id: str
     metrics: dict[str, Interval] = Field(default_factory=dict)
-    select: dict[str, float] = Field(default_factory=dict)
-    promise: Promise
+    validation: dict[str, float] = Field(default_factory=dict)
+    image_threshold: CalibratedThreshold
     tiles: int
     seconds: float
     peak_rss_mb: float
@@ -192,9 +195,9 @@ class Compared(Record):
     notes: dict[str, str] = Field(default_factory=dict)
 
     def figures(self) -> dict[str, float]:
-        """Return every figure by name, those of the select part as `select_NAME`."""
+        """Return every figure by name, those of the validation split as `validation_NAME`."""
         test = {name: figure.value for name, figure in self.metrics.items()}
-        return test | {f"select_{name}": value for name, value in self.select.items()}
+        return test | {f"validation_{name}": value for name, value in self.validation.items()}
 
 
 class Failure(Record):
@@ -202,4 +205,4 @@ class Failure(Record):
 
     algorithm: str
     problem: str
-    cure: str
+    hint: str

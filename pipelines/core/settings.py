@@ -43,9 +43,9 @@ def read_yaml(path: Path) -> dict[str, Any]:
     try:
         found = parse_yaml(path.read_text(encoding="utf-8"))
     except (MalformedError, UnicodeDecodeError) as error:
-        raise SettingsError(f"{path} is not valid YAML: {error}", cure="mend the line it names") from error
+        raise SettingsError(f"{path} is not valid YAML: {error}", hint="mend the line it names") from error
     if not isinstance(found, dict):
-        raise SettingsError(f"{path} holds no mapping of keys to values", cure="restore it from git")
+        raise SettingsError(f"{path} holds no mapping of keys to values", hint="restore it from git")
     return found
 
 
@@ -55,4 +55,4 @@ def check_settings(model: type[_Model], values: Mapping[str, Any], where: str) -
         return model.model_validate(values)
     except ValidationError as error:
         lines = [f"{'.'.join(str(k) for k in e['loc']) or '(top)'}: {e['msg']}" for e in error.errors()[:_MOST_FAULTS]]
-        raise SettingsError(f"{where}: " + "; ".join(lines), cure="correct or remove these keys") from error
+        raise SettingsError(f"{where}: " + "; ".join(lines), hint="correct or remove these keys") from error

@@ -29,7 +29,7 @@ class ProceduralSettings(Settings):
 
 
 class SourceSettings(Settings):
-    """Where a surface's photographs came from."""
+    """Where a surface's images came from."""
 
     layout: Layout
     path: str | None = None
@@ -58,7 +58,7 @@ class ValidationSettings(Settings):
 
 
 class RegionSettings(Settings):
-    """The rule for the region of interest: found (`auto`), the whole photograph (`none`), or a fixed `box`."""
+    """The rule for the region of interest: found (`auto`), the whole image (`none`), or a fixed `box`."""
 
     rule: Literal["auto", "none", "box"] = "auto"
     box: tuple[Pixel, Pixel, Pixel, Pixel] | None = None
@@ -70,17 +70,17 @@ class RegionSettings(Settings):
         return self
 
 
-class PartSettings(Settings):
+class SplitSettings(Settings):
     """Shares of the normals. `test` counts all of them (where the layout brings no split), the rest what is left."""
 
     seed: HashedSeed = 0
     test: float = Field(default=0.30, ge=0, lt=1)
     train: float = Field(default=0.55, gt=0, le=1)
-    select: float = Field(default=0.10, ge=0, lt=1)
+    validation: float = Field(default=0.10, ge=0, lt=1)
 
     @model_validator(mode="after")
-    def _something_is_left(self) -> "PartSettings":
-        if self.train + self.select > 1:
+    def _something_is_left(self) -> "SplitSettings":
+        if self.train + self.validation > 1:
             raise ValueError("train and select together exceed 1; what they leave is calibrated on")
         return self
 
@@ -89,13 +89,13 @@ class MarginSettings(Settings):
     """How much lower than the champion's a candidate's figure may be.
 
     `recall` has the widest: a threshold for 1 % from a hundred images is itself a draw, which no resample of the test
-    part shows. Simulated with an AUROC of 0.93 and 220 anomalies, equal candidates differ by 0.17 (standard deviation),
-    and are refused in 36 % of trials at a margin of 0.05, in 3 to 9 % at 0.3.
+    split shows. Simulated with an AUROC of 0.93 and 220 anomalies, equal candidates differ by 0.17 (standard
+    deviation), and are refused in 36 % of trials at a margin of 0.05, in 3 to 9 % at 0.3.
     """
 
     image_auroc: float = Field(default=0.01, ge=0, lt=1)
     aupro: float = Field(default=0.02, ge=0, lt=1)
-    planted_auroc: float = Field(default=0.03, ge=0, lt=1)
+    synthetic_auroc: float = Field(default=0.03, ge=0, lt=1)
     recall: float = Field(default=0.3, ge=0, lt=1)
 
 
@@ -103,12 +103,12 @@ class FloorSettings(Settings):
     """What a surface's first champion must reach at least. A detector that guesses has AUROC 0.5 and AUPRO 0.15.
 
     `recall`, at the image threshold, binds every candidate. Whoever guesses has the false-positive rate, by default
-    0.01; at a threshold for that, sound detectors of difficult surfaces were seen to find 2 to 7 of 100 anomalies.
+    0.01; at a threshold for that, normal detectors of difficult surfaces were seen to find 2 to 7 of 100 anomalies.
     """
 
     image_auroc: float = Field(default=0.6, ge=0, le=1)
     aupro: float = Field(default=0.3, ge=0, le=1)
-    planted_auroc: float = Field(default=0.6, ge=0, le=1)
+    synthetic_auroc: float = Field(default=0.6, ge=0, le=1)
     recall: float = Field(default=0.01, ge=0, le=1)
 
 
@@ -133,9 +133,9 @@ class GateSettings(Settings):
 class DefectSettings(Settings):
     """Which regions of a map count as defects; see pipelines/imaging/components.py.
 
-    A region holds a pixel above the pixel threshold, in an anomalous photograph above `anomalous` times that, and
-    spreads as far as the map exceeds `low` times that level. Its area is at least `min_area` pixels of the photograph
-    or, where the surface says how many `pixels_per_mm` its photographs have, `min_area_mm2`.
+    A region holds a pixel above the pixel threshold, in an anomalous image above `anomalous` times that, and
+    spreads as far as the map exceeds `low` times that level. Its area is at least `min_area` pixels of the image
+    or, where the surface says how many `pixels_per_mm` its images have, `min_area_mm2`.
     """
 
     anomalous: float = Field(default=0.75, gt=0, le=1)
@@ -158,10 +158,10 @@ class WatchSettings(Settings):
     `settle_seconds`: it may be half copied. What is new is taken in, and trained on in a run of `profile`, unless
     `retrain_on_new_data` is false; with `retrain_on_drift` it is trained on once drift was noticed too.
 
-    Drift is looked for in every batch of at least `least_photographs`; smaller ones are taken together. All looks at
-    one champion together cry drift by chance with `drift_level`; a change smaller than `drift_size`, a population
-    stability index, is none. `usual_defect_share` of the photographs may be defective without being news.
-    `review_photographs` are put aside to be looked at. `notify` names Prefect's notification blocks, for example
+    Drift is checked for in every batch of at least `least_images`; smaller ones are taken together. All checks of one
+    champion together raise a false alarm with probability `drift_level`; a change smaller than `drift_size`, a
+    population stability index, is none. `usual_defect_share` of the images may be defective without being news.
+    `review_images` are sampled for review. `notify` names Prefect's notification blocks, for example
     `custom-webhook/factory`.
     """
 
@@ -171,18 +171,18 @@ class WatchSettings(Settings):
     retrain_on_drift: bool = False
     profile: str = "full"
     usual_defect_share: float = Field(default=0.1, gt=0, lt=1)
-    least_photographs: int = Field(default=20, ge=5, le=1_000_000)
+    least_images: int = Field(default=20, ge=5, le=1_000_000)
     drift_level: float = Field(default=0.05, gt=0, lt=1)
     drift_size: float = Field(default=0.25, ge=0, le=1000)
-    review_photographs: int = Field(default=20, ge=0, le=100_000)
+    review_images: int = Field(default=20, ge=0, le=100_000)
     notify: tuple[str, ...] = ()
 
 
 class PolicySettings(Settings):
-    """What the surface promises: shares of sound photographs, and of sound area, that may be marked."""
+    """What the surface guarantees: shares of normal images, and of normal area, that may be flagged."""
 
-    false_alarm_rate: float = Field(default=0.01, gt=0, lt=1)
-    marked_area_rate: float = Field(default=0.01, gt=0, lt=1)
+    false_positive_rate: float = Field(default=0.01, gt=0, lt=1)
+    flagged_area_rate: float = Field(default=0.01, gt=0, lt=1)
     defects: DefectSettings = DefectSettings()
     gate: GateSettings = GateSettings()
     watch: WatchSettings = WatchSettings()
@@ -194,7 +194,7 @@ class SurfaceSettings(Settings):
     source: SourceSettings
     validation: ValidationSettings = ValidationSettings()
     region: RegionSettings = RegionSettings()
-    parts: PartSettings = PartSettings()
+    split: SplitSettings = SplitSettings()
     policy: PolicySettings = PolicySettings()
     train: dict[str, Any] = Field(default_factory=dict)
 
@@ -205,7 +205,7 @@ def read_surface(project: Project, name: str) -> SurfaceSettings:
     if not path.is_file():
         known = ", ".join(project.surface_names()) or "none yet"
         raise SettingsError(
-            f"no surface '{name}' here ({known})", cure=f"knotwatch data add {name} PATH --layout LAYOUT"
+            f"no surface '{name}' here ({known})", hint=f"knotwatch data add {name} PATH --layout LAYOUT"
         )
     return check_settings(SurfaceSettings, read_yaml(path), str(path))
 

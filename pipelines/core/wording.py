@@ -1,17 +1,17 @@
-"""Figures in words: shares, intervals, promises, and a run's first line."""
+"""Figures in words: shares, intervals, guarantees, and a run's first line."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from pipelines.core.records import Interval
-from pipelines.core.results import Confusion, Evaluation, Parity, Promise, Trained, TypeFigures
+from pipelines.core.results import CalibratedThreshold, Confusion, Evaluation, Parity, Trained, TypeFigures
 
 METRIC_NAMES = {
     "image_auroc": "image AUROC",
     "image_ap": "image AP",
     "image_f1": "image F1 at the threshold",
     "image_f1_max": "image F1, best threshold",
-    "false_alarm_rate": "false-alarm rate",
+    "false_positive_rate": "false-positive rate",
     "pixel_auroc": "pixel AUROC",
     "pixel_ap": "pixel AP",
     "aupro": "AUPRO (to 30 % false positives)",
@@ -46,31 +46,35 @@ def count_in_words(number: int, noun: str) -> str:
     >>> count_in_words(1, "image"), count_in_words(2, "image")
     ('1 image', '2 images')
     """
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+    many = f"{noun[:-1]}ies" if noun.endswith("y") else f"{noun}s"
+    return f"{number:,} {noun if number == 1 else many}"
 
 
-def promise_in_words(promise: Promise, what: str) -> str:
-    """Write what stands behind a threshold; `what` names what may be marked, for example 'sound photographs'.
+def threshold_in_words(calibrated: CalibratedThreshold, what: str) -> str:
+    """Write what stands behind a threshold; `what` names what may be flagged, for example 'normal images'.
 
-    >>> promise_in_words(Promise(threshold=1.2, asked=0.01, rate=0.01, images=105), "sound photographs")
-    'At most 1 % of sound photographs are marked, on average; set on 105 images.'
+    >>> found = CalibratedThreshold(threshold=1.2, target_rate=0.01, achieved_rate=0.01, images=105)
+    >>> threshold_in_words(found, "normal images")
+    'At most 1 % of normal images are flagged, on average; set on 105 images.'
     """
-    images = count_in_words(promise.images, "image")
-    rate = share_in_words(promise.rate)
-    if promise.estimate:
-        were = "was" if promise.images == 1 else "were"
-        return f"An estimate without a promise of {rate} of {what}: set on {images} that {were} trained on."
-    kept = f"At most {rate} of {what} are marked, on average; set on {images}."
-    if promise.rate > promise.asked:
-        needed = count_in_words(round(1 / promise.asked) - 1, "image")
-        return f"{kept} {share_in_words(promise.asked)} was asked for, which takes at least {needed}."
+    images = count_in_words(calibrated.images, "image")
+    rate = share_in_words(calibrated.achieved_rate)
+    if calibrated.in_sample:
+        were = "was" if calibrated.images == 1 else "were"
+        return (
+            f"An in-sample threshold without a guarantee of {rate} of {what}: set on {images} that {were} trained on."
+        )
+    kept = f"At most {rate} of {what} are flagged, on average; set on {images}."
+    if calibrated.achieved_rate > calibrated.target_rate:
+        needed = count_in_words(round(1 / calibrated.target_rate) - 1, "image")
+        return f"{kept} {share_in_words(calibrated.target_rate)} is the target, which takes at least {needed}."
     return kept
 
 
 def parity_in_words(parity: Parity) -> str:
     """Write how far the exported network's image scores are from torch's.
 
-    >>> parity_in_words(Parity(torch=(2.0, 4.0), exported=(2.0, 4.02), planted=(False, True)))
+    >>> parity_in_words(Parity(torch=(2.0, 4.0), exported=(2.0, 4.02), synthetic=(False, True)))
     "image scores differ from torch's by 0.5 % at most, on 2 regions"
     """
     pairs = zip(parity.torch, parity.exported, strict=True)
@@ -101,23 +105,23 @@ def types_in_words(types: TypeFigures | None) -> str:
 
 
 def confusion_in_words(confusion: Confusion) -> str:
-    """Write which defective photographs are found and which sound ones marked."""
+    """Write which defective images are found and which normal ones flagged."""
     defective = confusion.true_positive + confusion.false_negative
-    sound = confusion.true_negative + confusion.false_positive
+    normal = confusion.true_negative + confusion.false_positive
     parts = []
     if defective:
         found = share_in_words(confusion.true_positive / defective)
-        parts.append(f"finds {found} of {count_in_words(defective, 'defective test photograph')}")
-    if sound:
-        alarms = share_in_words(confusion.false_positive / sound)
-        parts.append(f"marks {alarms} of {count_in_words(sound, 'sound one' if parts else 'sound test photograph')}")
-    return " and ".join(parts) or "was tested on no labelled photograph"
+        parts.append(f"finds {found} of {count_in_words(defective, 'defective test image')}")
+    if normal:
+        alarms = share_in_words(confusion.false_positive / normal)
+        parts.append(f"flags {alarms} of {count_in_words(normal, 'normal one' if parts else 'normal test image')}")
+    return " and ".join(parts) or "was tested on no labelled image"
 
 
 def summary(model: str, evaluation: Evaluation) -> str:
-    """Write a run's first line: what the model finds, what it marks wrongly, how well it ranks."""
+    """Write a run's first line: what the model finds, what it flags wrongly, how well it ranks."""
     if evaluation.confusion is None:
-        return f"{model} was trained; without labelled test photographs nothing is known of how well it finds defects."
+        return f"{model} was trained; without labelled test images nothing is known of how well it finds defects."
     ranking = evaluation.metrics.get("image_auroc")
     tail = f" Image AUROC {interval_in_words(ranking)}." if ranking else ""
     return f"{model} {confusion_in_words(evaluation.confusion)}.{tail}"

@@ -10,13 +10,13 @@ from typing import Any
 import pandas as pd
 
 from pipelines.core.errors import ToolError
-from pipelines.core.records import Label, Part
-from pipelines.core.results import Quarantined, Verdict
+from pipelines.core.records import Label, Split
+from pipelines.core.results import Quarantined, ValidationReport
 from pipelines.core.surface_settings import ValidationSettings
 
 _NULL = "ExpectColumnValuesToBeNull"
 _BETWEEN = "ExpectColumnValuesToBeBetween"
-# Photographs of one surface differ by less than this in area, unless something else was mixed in.
+# Images of one surface differ by less than this in area, unless something else was mixed in.
 _SIZE_RATIO = 4.0
 _NAMED = 3
 
@@ -35,7 +35,7 @@ class Rule:
     warns: bool = False
 
 
-def judge(manifest: pd.DataFrame, settings: ValidationSettings, docs: Path | None = None) -> Verdict:
+def judge(manifest: pd.DataFrame, settings: ValidationSettings, docs: Path | None = None) -> ValidationReport:
     """Judge a manifest; `docs` is where Data Docs go.
 
     Rows that fail are quarantined, each with all its reasons; exact copies are listed apart. Refused is a manifest
@@ -58,7 +58,7 @@ def judge(manifest: pd.DataFrame, settings: ValidationSettings, docs: Path | Non
     quarantined = [Quarantined(path=path, reason="; ".join(reasons[path])) for path in sorted(reasons)]
     usable = manifest[~manifest["path"].isin([*reasons, *copies])]
     refusals = _refusals(manifest, usable, len(quarantined), settings)
-    return Verdict(
+    return ValidationReport(
         accepted=not refusals,
         images=len(manifest),
         usable=len(usable),
@@ -71,15 +71,15 @@ def judge(manifest: pd.DataFrame, settings: ValidationSettings, docs: Path | Non
 
 def _refusals(manifest: pd.DataFrame, usable: pd.DataFrame, bad: int, settings: ValidationSettings) -> list[str]:
     if usable.empty:
-        return [f"of {len(manifest)} photographs none can be used"]
+        return [f"of {len(manifest)} images none can be used"]
     refusals = []
     share = bad / len(manifest)
     if share > settings.max_quarantined_share:
         allowed = f"{settings.max_quarantined_share:.1%} (validation.max_quarantined_share)"
-        refusals.append(f"{bad} of {len(manifest)} photographs ({share:.1%}) are quarantined, allowed are {allowed}")
-    trained = usable[(usable["part"] == Part.TRAIN) & usable["label"].isin([Label.NORMAL, Label.UNKNOWN])]
+        refusals.append(f"{bad} of {len(manifest)} images ({share:.1%}) are quarantined, allowed are {allowed}")
+    trained = usable[(usable["split"] == Split.TRAIN) & usable["label"].isin([Label.NORMAL, Label.UNKNOWN])]
     if trained.empty:
-        refusals.append("no normal photograph is left to train on")
+        refusals.append("no normal image is left to train on")
     return refusals
 
 
@@ -89,7 +89,7 @@ def _name(paths: list[str]) -> str:
 
 
 def _contradicted(manifest: pd.DataFrame) -> "pd.Series[str]":
-    """Name for each photograph a copy of it that has another label, or nothing."""
+    """Name for each image a copy of it that has another label, or nothing."""
     usable = manifest[manifest["error"] == ""]
     torn = usable.groupby("sha256")["label"].transform("nunique") > 1
     other = {}
@@ -144,17 +144,17 @@ def _rules(settings: ValidationSettings) -> list[Rule]:
         Rule(_NULL, "contradicted_by", "the same file as {contradicted_by}, which has another label"),
         Rule(
             *(_BETWEEN, "anomalous_mask_area"),
-            "anomalous photographs have a mask that marks nothing",
+            "anomalous images have a mask that marks nothing",
             {"min_value": 0, "strict_min": True},
             warns=True,
         ),
         Rule(
             *(_BETWEEN, "relative_area"),
-            f"photographs are more than {_SIZE_RATIO:g} times larger or smaller than the median",
+            f"images are more than {_SIZE_RATIO:g} times larger or smaller than the median",
             {"min_value": 1 / _SIZE_RATIO, "max_value": _SIZE_RATIO},
             warns=True,
         ),
-        Rule(_NULL, "near_duplicate_of", "photographs nearly repeat an earlier one and stay in its group", warns=True),
+        Rule(_NULL, "near_duplicate_of", "images nearly repeat an earlier one and stay in its group", warns=True),
     ]
 
 
@@ -192,7 +192,7 @@ def _run_suite(view: pd.DataFrame, rules: list[Rule], docs: Path | None) -> list
     ]
     rows = gx.expectations.ExpectTableRowCountToBeBetween(min_value=1)
     suite = context.suites.add(gx.ExpectationSuite(name="manifest", expectations=[rows, *expectations]))
-    asset = context.data_sources.add_pandas("manifest").add_dataframe_asset("photographs")
+    asset = context.data_sources.add_pandas("manifest").add_dataframe_asset("images")
     batch = asset.add_batch_definition_whole_dataframe("all")
     definition = gx.ValidationDefinition(name="manifest", data=batch, suite=suite)
     checkpoint = context.checkpoints.add(
@@ -220,7 +220,7 @@ def _failing_paths(results: Iterable[Any], rules: int) -> list[list[str]]:
         if any(info["raised_exception"] for info in _exceptions(result.exception_info)):
             raise ToolError(
                 f"Great Expectations could not evaluate {result.expectation_config.type}: {result.exception_info}",
-                cure="check that the installed great-expectations is the version that pyproject.toml names",
+                hint="check that the installed great-expectations is the version that pyproject.toml names",
             )
         number = (result.expectation_config.meta or {}).get("rule")
         if number is not None and not result.success:

@@ -40,7 +40,7 @@ def take_in(layout: Layout, source: Path, mirror: Path, arrivals: Path, *, prune
     """
     source = source.resolve()
     if mirror.resolve().is_relative_to(source) or source.is_relative_to(mirror.resolve()):
-        raise SourceError(f"{source} holds the project's own copy {mirror}", cure="name a folder outside data/raw")
+        raise SourceError(f"{source} holds the project's own copy {mirror}", hint="name a folder outside data/raw")
     rows = read_source(layout, source)
     files = source_files(layout, source, rows)
     images = {row.path for row in rows}
@@ -65,14 +65,14 @@ class News(Record):
     youngest: float
 
 
-def look_at_source(layout: Layout, source: Path, mirror: Path) -> News:
+def compare_source(layout: Layout, source: Path, mirror: Path) -> News:
     """Look what `take_in` would copy, without copying; names, sizes and times are compared, contents where in doubt.
 
     Raises:
         SourceError: where the folder is not there, or does not lie as its layout says.
     """
     if not source.is_dir():
-        raise SourceError(f"{source} is not there", cure="mount or restore it; what was taken in is safe")
+        raise SourceError(f"{source} is not there", hint="mount or restore it; what was taken in is safe")
     files = sorted(source_files(layout, source, read_source(layout, source)))
     facts = {name: (source / name).stat() for name in files}
     text = "\n".join(f"{name} {fact.st_size} {fact.st_mtime_ns}" for name, fact in facts.items())
@@ -115,7 +115,7 @@ def read_arrivals(path: Path) -> pd.DataFrame:
             check_name(name)
         return found.astype({"arrival": int})
     except (ValueError, TypeError, OverflowError) as error:
-        raise SourceError(f"{path} is damaged ({error})", cure="restore it from DVC: `dvc checkout --force`") from error
+        raise SourceError(f"{path} is damaged ({error})", hint="restore it from DVC: `dvc checkout --force`") from error
 
 
 def _differs(source: Path, copy: Path) -> bool:

@@ -19,9 +19,9 @@ from pipelines.core.progress import track
 from pipelines.core.records import MaskValue, SourceRow
 from pipelines.core.surface_settings import ValidationSettings
 from pipelines.data.review_ledger import Reviewed, raw_file
-from pipelines.data.split import assign_groups, assign_parts
-from pipelines.imaging.decoding import Decoded, decode_mask, decode_photograph
-from pipelines.imaging.measures import measure_photograph
+from pipelines.data.split import assign_groups, assign_splits
+from pipelines.imaging.decoding import Decoded, decode_image, decode_mask
+from pipelines.imaging.measures import measure_image
 
 _DEFECTS = TypeAdapter(dict[MaskValue, str])
 _INTEGERS = ("bytes", "width", "height", "bit_depth", "orientation", "arrival")
@@ -29,8 +29,8 @@ _FLOATS = ("brightness_mean", "brightness_std", "sharpness", "saturated_share", 
 COLUMNS = (
     *("path", "sha256", "bytes", "error", "width", "height", "mode", "bit_depth", "orientation", "phash"),
     *("brightness_mean", "brightness_std", "sharpness", "saturated_share"),
-    *("mask", "mask_sha256", "mask_error", "mask_area", "label", "defects", "typed_mask", "condition", "split"),
-    *("duplicate_of", "near_duplicate_of", "group", "part"),
+    *("mask", "mask_sha256", "mask_error", "mask_area", "label", "defects", "typed_mask", "condition"),
+    *("declared_split", "duplicate_of", "near_duplicate_of", "group", "split"),
 )
 _TYPES = {
     name: "int64" if name in _INTEGERS else "float64" if name in _FLOATS else "bool" if name == "typed_mask" else "str"
@@ -61,21 +61,21 @@ def read_manifest(path: Path) -> pd.DataFrame:
             path, dtype=_TYPES, keep_default_na=False, na_values={name: [""] for name in _FLOATS}, encoding="utf-8"
         )
         if tuple(frame.columns) != COLUMNS:
-            raise ToolError(f"{path} has other columns than a manifest of this version", cure=_CURE)
+            raise ToolError(f"{path} has other columns than a manifest of this version", hint=_HINT)
         for name in (*frame["path"], *(mask for mask in frame["mask"] if mask)):
             check_name(name)
         for defects in set(frame["defects"]):
             _DEFECTS.validate_python(parse_json(defects or "{}"))
     except ValidationError as error:
-        raise ToolError(f"{path} cannot be read as a manifest: {first_fault(error)}", cure=_CURE) from error
+        raise ToolError(f"{path} cannot be read as a manifest: {first_fault(error)}", hint=_HINT) from error
     except (OSError, ValueError, TypeError, OverflowError) as error:
-        raise ToolError(f"{path} cannot be read as a manifest: {error}", cure=_CURE) from error
+        raise ToolError(f"{path} cannot be read as a manifest: {error}", hint=_HINT) from error
     return frame
 
 
-_CURE = "run `knotwatch data update`, which measures the photographs again"
+_HINT = "run `knotwatch data update`, which measures the images again"
 
-__all__ = ["assign_groups", "assign_parts", "measure_rows", "read_manifest", "write_manifest"]
+__all__ = ["assign_groups", "assign_splits", "measure_rows", "read_manifest", "write_manifest"]
 
 _MEASURED = (
     *("width", "height", "mode", "bit_depth", "orientation", "phash"),
@@ -90,17 +90,17 @@ def measure_rows(
     known: pd.DataFrame | None = None,
     reviews: Mapping[str, Reviewed] | None = None,
 ) -> pd.DataFrame:
-    """Measure every image once, in the order of `rows`; grouping and parting come after.
+    """Measure every image once, in the order of `rows`; grouping and splitting come after.
 
-    `reviews` maps the SHA-256 of a photograph to what people said of it, which overrules its row.
+    `reviews` maps the SHA-256 of an image to what people said of it, which overrules its row.
 
-    Figures of `known` are taken over where photograph and mask have the same SHA-256, so that the result is the same
+    Figures of `known` are taken over where image and mask have the same SHA-256, so that the result is the same
     as without `known`. A file that cannot be used raises nothing: the reason stands in `error` or `mask_error`.
     """
     before = {} if known is None else {str(row["path"]): row for row in known.to_dict(orient="records")}
     measured = [
         _measure(row, folder, settings, before.get(row.path), reviews or {})
-        for row in track(rows, len(rows), "measure photographs")
+        for row in track(rows, len(rows), "measure images")
     ]
     return as_manifest(measured)
 
@@ -112,15 +112,15 @@ def _measure(
     known: Mapping[Any, Any] | None,
     reviews: Mapping[str, Reviewed],
 ) -> dict[str, Any]:
-    photograph, error = _read(raw_file(folder, row.path))
-    sha256 = _sha256(photograph)
+    image, error = _read(raw_file(folder, row.path))
+    sha256 = _sha256(image)
     if sha256 in reviews and row.path != reviews[sha256].image:
         row = reviews[sha256].over(row)
     mask, mask_error = _read(raw_file(folder, row.mask)) if row.mask else (b"", "")
     facts: dict[str, Any] = {
         "path": row.path,
         "sha256": sha256,
-        "bytes": len(photograph),
+        "bytes": len(image),
         "error": error,
         "mask": row.mask or "",
         "mask_sha256": _sha256(mask) if row.mask and not mask_error else "",
@@ -129,7 +129,7 @@ def _measure(
         "defects": _as_json({} if row.typed_mask else row.defects),
         "typed_mask": row.typed_mask,
         "condition": row.condition or "",
-        "split": row.split or "",
+        "declared_split": row.declared_split or "",
         "group": row.group or "",
     }
     if error:
@@ -143,7 +143,7 @@ def _measure(
             **({"defects": _as_json({int(k): row.defects[int(k)] for k in types})} if types else {}),
         }
     try:
-        decoded = decode_photograph(photograph, settings.max_megapixels)
+        decoded = decode_image(image, settings.max_megapixels)
     except ImageError as reason:
         return {**facts, "error": reason.problem}
     return {**facts, **_figures(decoded), **(_measure_mask(mask, decoded, row) if row.mask and not mask_error else {})}
@@ -168,13 +168,13 @@ def _figures(decoded: Decoded) -> dict[str, Any]:
         "mode": decoded.mode,
         "bit_depth": decoded.bit_depth,
         "orientation": decoded.orientation,
-        **asdict(measure_photograph(decoded.image)),
+        **asdict(measure_image(decoded.image)),
     }
 
 
-def _measure_mask(data: bytes, photograph: Decoded, row: SourceRow) -> dict[str, Any]:
+def _measure_mask(data: bytes, image: Decoded, row: SourceRow) -> dict[str, Any]:
     try:
-        mask = decode_mask(data, photograph)
+        mask = decode_mask(data, image)
     except ImageError as reason:
         return {"mask_error": reason.problem}
     found = {"mask_area": float(f"{np.mean(mask > 0):.6g}")}

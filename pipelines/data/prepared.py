@@ -1,4 +1,4 @@
-"""The prepared images of a surface: what later stages read instead of photographs."""
+"""The prepared images of a surface: what later stages read instead of images."""
 
 import json
 from collections.abc import Hashable, Mapping, Sequence
@@ -16,16 +16,16 @@ from pipelines.core.files import write_whole
 from pipelines.core.geometry import Box, ReadBox
 from pipelines.core.parsing import first_fault, parse_json
 from pipelines.core.paths import InsidePath, inside
-from pipelines.core.records import Label, MaskValue, Part, Record, Side
+from pipelines.core.records import Label, MaskValue, Record, Side, Split
 
 
 class PreparedImage(Record):
     """One image cut to its region of interest.
 
-    `file` and `mask` are relative to the prepared folder; the mask keeps the photograph's own size. `width` and
-    `height` are the photograph's. `defects` maps the mask's values to types. `key` changes with anything that
+    `file` and `mask` are relative to the prepared folder; the mask keeps the image's own size. `width` and
+    `height` are the image's. `defects` maps the mask's values to types. `key` changes with anything that
     the prepared file depends on, `digest` is the hash of the prepared file and mask themselves. `rejected` are boxes,
-    in pixels of the photograph, of what a reviewer called a false alarm.
+    in pixels of the image, of what a reviewer called a false alarm.
     """
 
     path: InsidePath
@@ -37,7 +37,7 @@ class PreparedImage(Record):
     bottom: Side
     width: Side
     height: Side
-    part: Part
+    split: Split
     label: Label
     defects: dict[MaskValue, str]
     condition: str | None
@@ -68,14 +68,14 @@ def write_index(folder: Path, images: Sequence[PreparedImage]) -> None:
 def read_index(folder: Path) -> list[PreparedImage]:
     """Read index.csv back; raise ToolError where preprocessing has not run, or the table is damaged."""
     if not (folder / "index.csv").is_file():
-        raise ToolError(f"no prepared images at {folder}", cure="run `dvc repro`, or `knotwatch retrain SURFACE`")
+        raise ToolError(f"no prepared images at {folder}", hint="run `dvc repro`, or `knotwatch retrain SURFACE`")
     try:
         frame = pd.read_csv(folder / "index.csv", dtype=str, keep_default_na=False, encoding="utf-8")
         return [_as_image(row) for row in frame.to_dict(orient="records")]
     except (ValueError, KeyError, TypeError) as error:
         fault = first_fault(error) if isinstance(error, ValidationError) else repr(error)
         raise ToolError(
-            f"{folder / 'index.csv'} is damaged ({fault})", cure="remove that file, then run `knotwatch data update`"
+            f"{folder / 'index.csv'} is damaged ({fault})", hint="remove that file, then run `knotwatch data update`"
         ) from error
 
 
@@ -99,7 +99,7 @@ def read_region(folder: Path, image: PreparedImage) -> NDArray[np.uint8]:
 
 
 def read_mask(folder: Path, image: PreparedImage) -> NDArray[np.uint8]:
-    """Read the mask in the photograph's own size, all zero where there is none."""
+    """Read the mask in the image's own size, all zero where there is none."""
     if image.mask is None:
         return np.zeros((image.height, image.width), np.uint8)
     with Image.open(inside(folder, image.mask)) as file:

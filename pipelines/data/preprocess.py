@@ -1,4 +1,4 @@
-"""Stage: prepared images from the usable photographs of a manifest."""
+"""Stage: prepared images from the usable images of a manifest."""
 
 import hashlib
 import io
@@ -22,14 +22,14 @@ from pipelines.core.parsing import parse_json, read_record
 from pipelines.core.paths import find_project, inside
 from pipelines.core.progress import track
 from pipelines.core.records import TYPES, Label, Record
-from pipelines.core.results import Verdict
-from pipelines.core.reuse import hash_modules, keep_for_reuse, may_reuse
+from pipelines.core.results import ValidationReport
 from pipelines.core.surface_settings import RegionSettings, read_surface
 from pipelines.data.manifest import read_manifest
 from pipelines.data.prepared import PreparedImage, read_index, write_index
+from pipelines.data.reuse import hash_modules, keep_for_reuse, may_reuse
 from pipelines.data.review_ledger import raw_file, read_reviews
 from pipelines.data.type_examples import prepare_types
-from pipelines.imaging.decoding import decode_mask, decode_photograph
+from pipelines.imaging.decoding import decode_image, decode_mask
 from pipelines.imaging.roi import find_region
 
 _CODE = hash_modules(
@@ -51,7 +51,7 @@ class Preprocessed(Record):
 
 def preprocess(
     manifest: pd.DataFrame,
-    verdict: Verdict,
+    verdict: ValidationReport,
     source: Path,
     region: RegionSettings,
     max_megapixels: float,
@@ -68,7 +68,7 @@ def preprocess(
     if not verdict.accepted:
         raise GateError(
             "validation stopped this data: " + "; ".join(verdict.reasons),
-            cure="mend or remove the files listed by `knotwatch data show`, then `knotwatch data update`",
+            hint="mend or remove the files listed by `knotwatch data show`, then `knotwatch data update`",
         )
     started = time.monotonic()
     left_out = {q.path for q in (*verdict.quarantined, *verdict.duplicates)}
@@ -125,7 +125,7 @@ def _digest(*files: bytes) -> str:
 
 
 def _prepared_name(folder: str, path: str) -> str:
-    """Name a prepared file after its photograph; a name that would be too long for a file system becomes its hash."""
+    """Name a prepared file after its image; a name that would be too long for a file system becomes its hash."""
     name = f"{folder}/{path}.png"
     short = all(len(part.encode()) <= 255 for part in name.split("/"))
     return name if short else f"{folder}/{hashlib.sha256(path.encode()).hexdigest()[:32]}.png"
@@ -138,7 +138,7 @@ def _key(row: Mapping[Hashable, Any], region: RegionSettings) -> str:
 
 
 def _mask(row: Mapping[Hashable, Any]) -> str:
-    """Name the mask of an anomalous photograph, relative to the source; empty where there is none."""
+    """Name the mask of an anomalous image, relative to the source; empty where there is none."""
     return str(row["mask"]) if row["label"] == Label.ANOMALOUS else ""
 
 
@@ -152,7 +152,7 @@ def _prepare(
 ) -> PreparedImage:
     facts = {
         "path": row["path"],
-        "part": row["part"],
+        "split": row["split"],
         "label": row["label"],
         "defects": parse_json(row["defects"] or "{}"),
         "condition": row["condition"] or None,
@@ -161,15 +161,15 @@ def _prepare(
     }
     if current is not None:
         return PreparedImage.model_validate({**current.model_dump(), **facts})
-    photograph = decode_photograph(raw_file(source, row["path"]), max_megapixels)
+    image = decode_image(raw_file(source, row["path"]), max_megapixels)
     try:
-        box = find_region(photograph.image, region)
+        box = find_region(image.image, region)
     except ImageError as error:
-        raise ImageError(f"{row['path']}: {error.problem}", cure=error.cure) from error
-    height, width = photograph.image.shape[:2]
-    files = {_prepared_name("images", row["path"]): photograph.image[box.top : box.bottom, box.left : box.right]}
+        raise ImageError(f"{row['path']}: {error.problem}", hint=error.hint) from error
+    height, width = image.image.shape[:2]
+    files = {_prepared_name("images", row["path"]): image.image[box.top : box.bottom, box.left : box.right]}
     if mask := _mask(row):
-        values = decode_mask(raw_file(source, mask), photograph)
+        values = decode_mask(raw_file(source, mask), image)
         files[_prepared_name("masks", row["path"])] = values if row["typed_mask"] else (values > 0).astype(np.uint8)
     encoded = {name: _png(pixels) for name, pixels in files.items()}
     for name, data in encoded.items():
@@ -203,7 +203,7 @@ def main(name: str) -> None:
     settings = read_surface(project, name)
     done = preprocess(
         read_manifest(paths.manifest),
-        read_record(Verdict, paths.verdict, "run `knotwatch data update`, which judges the photographs again"),
+        read_record(ValidationReport, paths.verdict, "run `knotwatch data update`, which judges the images again"),
         paths.source,
         settings.region,
         settings.validation.max_megapixels,

@@ -17,16 +17,16 @@ from pipelines.core.geometry import Box
 from pipelines.core.parsing import first_fault
 from pipelines.core.paths import inside
 from pipelines.core.progress import track
-from pipelines.core.records import MOST_TYPES, SOUND, UNKNOWN, Label, Record, Side
+from pipelines.core.records import MOST_TYPES, NORMAL, UNKNOWN, Label, Record, Side
 from pipelines.data.review_ledger import FOLDER, Reviewed, drop_unnamed, read_reviews, write_reviews
-from pipelines.imaging.decoding import decode_photograph
+from pipelines.imaging.decoding import decode_image
 from pipelines.imaging.overlay import encode_picture
 
 UNTYPED = "defect"
 
 
 class JudgedDefect(Record):
-    """One region and what was said of it; the outline is in pixels of the photograph as a person sees it."""
+    """One region and what was said of it; the outline is in pixels of the image as a person sees it."""
 
     outline: tuple[tuple[int, int], ...] = Field(min_length=1)
     verdict: Literal["confirmed", "rejected"]
@@ -35,7 +35,7 @@ class JudgedDefect(Record):
     @property
     def name(self) -> str:
         """The defect's type; what the model could not name, or would have dropped, has none."""
-        return UNTYPED if self.type is None or self.type in {SOUND, UNKNOWN} else self.type
+        return UNTYPED if self.type is None or self.type in {NORMAL, UNKNOWN} else self.type
 
     @property
     def box(self) -> Box:
@@ -44,11 +44,11 @@ class JudgedDefect(Record):
         return Box(min(columns), min(rows), max(columns) + 1, max(rows) + 1)
 
 
-class JudgedPhotograph(Record):
-    """One photograph of which everything that is outlined was judged.
+class JudgedImage(Record):
+    """One image of which everything that is outlined was judged.
 
     `drawn` says why it was on the report; `missed` that a defect is there which has no outline. `path` is where the
-    user's photograph lay, anywhere: it is only read, and known by its SHA-256.
+    user's image lay, anywhere: it is only read, and known by its SHA-256.
     """
 
     path: str = Field(min_length=1, pattern=r"^[^\x00]+$")
@@ -60,13 +60,13 @@ class JudgedPhotograph(Record):
     defects: tuple[JudgedDefect, ...]
 
     @model_validator(mode="after")
-    def _fits_its_mask(self) -> "JudgedPhotograph":
+    def _fits_its_mask(self) -> "JudgedImage":
         corners = [corner for defect in self.defects for corner in defect.outline]
         outside = next((c for c in corners if not (0 <= c[0] < self.width and 0 <= c[1] < self.height)), None)
         if outside is not None:
             raise ValueError(f"the corner {outside} lies outside of {self.width} x {self.height} pixels"[:200])
         if len(self.types) > MOST_TYPES:
-            raise ValueError(f"{len(self.types)} types on one photograph, a mask holds at most {MOST_TYPES}")
+            raise ValueError(f"{len(self.types)} types on one image, a mask holds at most {MOST_TYPES}")
         return self
 
     @property
@@ -91,7 +91,7 @@ class Review(Record):
     surface: str
     model: str
     reviewed: str
-    photographs: tuple[JudgedPhotograph, ...] = Field(min_length=1)
+    images: tuple[JudgedImage, ...] = Field(min_length=1)
 
 
 def read_review(file: Path) -> Review:
@@ -100,16 +100,16 @@ def read_review(file: Path) -> Review:
         return Review.model_validate_json(file.read_bytes())
     except OSError as error:
         raise CallError(
-            f"{file} cannot be read: {error.strerror}", cure="name the file that the report saved"
+            f"{file} cannot be read: {error.strerror}", hint="name the file that the report saved"
         ) from error
     except ValidationError as error:
         raise CallError(
-            f"{file} is no review: {first_fault(error)}", cure="save it again on the report's page"
+            f"{file} is no review: {first_fault(error)}", hint="save it again on the report's page"
         ) from error
 
 
 def find_reviewed(review: Review, root: Path, folders: Sequence[Path] = ()) -> list[Path]:
-    """Find each photograph of a review by its path, or below `folders`, and know it by its SHA-256.
+    """Find each image of a review by its path, or below `folders`, and know it by its SHA-256.
 
     Raises:
         CallError: where one is not there any more, or was changed since.
@@ -120,36 +120,36 @@ def find_reviewed(review: Review, root: Path, folders: Sequence[Path] = ()) -> l
         named.setdefault(file.name, []).append(file)
     found: list[Path] = []
     missing: list[str] = []
-    for photograph in review.photographs:
-        places = [root / photograph.path, *named.get(Path(photograph.path).name, [])]
-        same = next((place for place in places if _sha256(place) == photograph.sha256), None)
+    for image in review.images:
+        places = [root / image.path, *named.get(Path(image.path).name, [])]
+        same = next((place for place in places if _sha256(place) == image.sha256), None)
         if same is None:
-            missing.append(photograph.path)
+            missing.append(image.path)
         else:
             found.append(same)
     if missing:
         raise CallError(
-            f"{len(missing)} of {len(review.photographs)} photographs are not there as they were: {missing[0][:300]}",
-            cure="name the folder where they are now: --photographs FOLDER",
+            f"{len(missing)} of {len(review.images)} images are not there as they were: {missing[0][:300]}",
+            hint="name the folder where they are now: --images FOLDER",
         )
     return found
 
 
 def take_review(review: Review, files: Sequence[Path], ledger: Path, max_megapixels: float) -> list[Reviewed]:
-    """Copy reviewed photographs into the ledger, draw their masks, and return what was said of them.
+    """Copy reviewed images into the ledger, draw their masks, and return what was said of them.
 
-    A photograph that was reviewed before has the later verdict, in the part that it is in: only a defect moves it, into
+    An image that was reviewed before has the later verdict, in the split that it is in: only a defect moves it, into
     test. The table is written last; until then the earlier reviews hold.
 
     Raises:
-        ImageError: where a photograph is not the one that the review shows.
+        ImageError: where an image is not the one that the review shows.
     """
     before = {r.sha256: r for r in read_reviews(ledger)}
-    pairs = list(zip(review.photographs, files, strict=True))
+    pairs = list(zip(review.images, files, strict=True))
     try:
         taken = [
-            _take(photograph, file, ledger, max_megapixels, before.get(photograph.sha256))
-            for photograph, file in track(pairs, len(pairs), "review")
+            _take(image, file, ledger, max_megapixels, before.get(image.sha256))
+            for image, file in track(pairs, len(pairs), "review")
         ]
         write_reviews(ledger, list({**before, **{r.sha256: r for r in taken}}.values()))
     except BaseException:
@@ -158,15 +158,13 @@ def take_review(review: Review, files: Sequence[Path], ledger: Path, max_megapix
     return taken
 
 
-def _take(
-    judged: JudgedPhotograph, file: Path, ledger: Path, max_megapixels: float, before: Reviewed | None
-) -> Reviewed:
+def _take(judged: JudgedImage, file: Path, ledger: Path, max_megapixels: float, before: Reviewed | None) -> Reviewed:
     data = file.read_bytes()
-    height, width = decode_photograph(data, max_megapixels).image.shape[:2]
+    height, width = decode_image(data, max_megapixels).image.shape[:2]
     if (width, height) != (judged.width, judged.height):
         raise ImageError(
             f"{file} is {width} x {height}, the review shows {judged.width} x {judged.height}",
-            cure="review it again, on a new report",
+            hint="review it again, on a new report",
         )
     plain = re.sub(r"[^-.\w]+", "_", file.stem)[:60].encode()[:180].decode(errors="ignore")
     stem = f"{plain}-{judged.sha256[:8]}"
@@ -175,7 +173,7 @@ def _take(
     write_whole(inside(ledger, image), data)
     types = judged.types
     mask = None
-    # What nobody outlined would count as sound in a mask.
+    # What nobody outlined would count as normal in a mask.
     if types and not judged.missed:
         # One file for each verdict: the table that names it is what changes in one step.
         drawn = encode_picture(_draw(judged), "png")
@@ -188,23 +186,23 @@ def _take(
         image=image,
         mask=mask,
         label=label,
-        split=_split(judged, label, before),
+        declared_split=_split(judged, label, before),
         defects=numbers,
         rejected=judged.rejected,
     )
 
 
 def _split(
-    judged: JudgedPhotograph, label: Label, before: Reviewed | None
-) -> Literal["test", "only train", "only calibrate"]:
+    judged: JudgedImage, label: Label, before: Reviewed | None
+) -> Literal["test", "only train", "only calibration"]:
     if label == Label.ANOMALOUS:
         return "test"
     if before is not None:
-        return before.split
-    return "only calibrate" if judged.drawn == "random" else "only train"
+        return before.declared_split
+    return "only calibration" if judged.drawn == "random" else "only train"
 
 
-def _draw(judged: JudgedPhotograph) -> NDArray[np.uint8]:
+def _draw(judged: JudgedImage) -> NDArray[np.uint8]:
     """Fill confirmed outlines with the numbers of their types, the first one, of the highest score, on top."""
     mask = np.zeros((judged.height, judged.width), np.uint8)
     for defect in reversed(judged.confirmed):

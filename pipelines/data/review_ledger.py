@@ -1,6 +1,6 @@
-"""What people said of photographs on an inspection's report, kept in a surface's ledger beside the order of arrival.
+"""What people said of images on an inspection's report, kept in a surface's ledger beside the order of arrival.
 
-The photographs themselves lie there too: DVC keeps reviews with the raw data, and a clean run sees them again.
+The images themselves lie there too: DVC keeps reviews with the raw data, and a clean run sees them again.
 """
 
 import csv
@@ -25,37 +25,39 @@ _TABLE = f"{FOLDER}/reviews.csv"
 
 
 class Reviewed(Record):
-    """One reviewed photograph; `image` and `mask` are relative to the ledger.
+    """One reviewed image; `image` and `mask` are relative to the ledger.
 
-    `defects` maps the mask's values to types, as for SourceRow. `split` says which part it is for: `test` where it
-    holds a defect, else what it was shown for decides. Photographs that were picked by their score are sound ones that
-    look odd: calibrating on them would raise the thresholds. `rejected` are boxes of false alarms, in its pixels.
+    `defects` maps the mask's values to types, as for SourceRow. `declared_split` says which split it is for: `test`
+    where it holds a defect, else what it was shown for decides. Images that were picked by their score are normal ones
+    that look odd: calibrating on them would raise the thresholds. `rejected` are boxes of false alarms, in its pixels.
     """
 
     sha256: str
     image: InsidePath
     mask: InsidePath | None
     label: Label
-    split: Literal["test", "only train", "only calibrate"]
+    declared_split: Literal["test", "only train", "only calibration"]
     defects: dict[MaskValue, str]
     rejected: tuple[ReadBox, ...] = ()
 
     def as_row(self) -> SourceRow:
-        """Describe it as a photograph that came with its review."""
-        facts = self.model_dump(include={"label", "mask", "defects", "split"})
+        """Describe it as an image that came with its review."""
+        facts = self.model_dump(include={"label", "mask", "defects", "declared_split"})
         return SourceRow(path=self.image, typed_mask=self.mask is not None, **facts)
 
     def over(self, row: SourceRow) -> SourceRow:
-        """Correct a row of the source that shows the same photograph; it stays in the part that it is in."""
+        """Correct a row of the source that shows the same image; it stays in the split that it is in."""
         if self.label == Label.ANOMALOUS and self.mask is None and row.label == Label.ANOMALOUS:
             return row
         kept = {Label.NORMAL: None, Label.UNKNOWN: "only train", Label.ANOMALOUS: "test"}[row.label]
         facts = self.model_dump(include={"label", "mask", "defects"})
-        return row.model_copy(update={**facts, "typed_mask": self.mask is not None, "split": row.split or kept})
+        return row.model_copy(
+            update={**facts, "typed_mask": self.mask is not None, "declared_split": row.declared_split or kept}
+        )
 
 
 def raw_file(source: Path, name: str) -> Path:
-    """Find a manifest's photograph or mask: reviewed ones lie in the ledger beside the source.
+    """Find a manifest's image or mask: reviewed ones lie in the ledger beside the source.
 
     No layout names files in a folder `reviews`.
 
@@ -80,7 +82,7 @@ def read_reviews(ledger: Path) -> list[Reviewed]:
     except (ValueError, KeyError, TypeError, csv.Error) as error:
         fault = first_fault(error) if isinstance(error, ValidationError) else repr(error)
         raise SourceError(
-            f"{table} is damaged ({fault})", cure="restore it from DVC: `dvc checkout --force`"
+            f"{table} is damaged ({fault})", hint="restore it from DVC: `dvc checkout --force`"
         ) from error
 
 
@@ -95,7 +97,7 @@ def _read_row(row: Mapping[str, str]) -> Reviewed:
 
 
 def write_reviews(ledger: Path, reviews: Sequence[Reviewed]) -> None:
-    """Write the table of reviews, then remove photographs and masks that it does not name."""
+    """Write the table of reviews, then remove images and masks that it does not name."""
     text = io.StringIO()
     rows = csv.DictWriter(text, list(Reviewed.model_fields), lineterminator="\n")
     rows.writeheader()

@@ -8,53 +8,53 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from pipelines.core.records import Label, Part
-from pipelines.core.surface_settings import PartSettings
+from pipelines.core.records import Label, Split
+from pipelines.core.surface_settings import SplitSettings
 
 
-def assign_parts(frame: pd.DataFrame, settings: PartSettings) -> pd.DataFrame:
-    """Fill `part`, one for each group, by seeded hashes of the group, so that adding images moves none.
+def assign_splits(frame: pd.DataFrame, settings: SplitSettings) -> pd.DataFrame:
+    """Fill `split`, one for each group, by seeded hashes of the group, so that adding images moves none.
 
-    A review names the part of a photograph that came with it. The images of a group's first arrival decide. Test: one
-    that its layout calls test, one that is anomalous, or a normal without a split whose group falls into the share of
-    test. Else train where one is of unknown label, because nobody vouches for it; else train, select or calibrate by a
+    A review names the split of an image that came with it. The images of a group's first arrival decide. Test: one that
+    its layout calls test, one that is anomalous, or a normal without a split whose group falls into the share of test.
+    Else train where one is of unknown label, because nobody vouches for it; else train, validation or calibration by a
     second hash.
     """
     counted = frame[(frame["error"] == "") & (frame["duplicate_of"] == "")]
     first = counted.groupby("group")["arrival"].transform("min")
     deciding = counted[counted["arrival"] == first]
     members: dict[str, set[tuple[str, str]]] = defaultdict(set)
-    for group, label, split in zip(deciding["group"], deciding["label"], deciding["split"], strict=True):
+    for group, label, split in zip(deciding["group"], deciding["label"], deciding["declared_split"], strict=True):
         members[group].add((label, split))
-    # A file that cannot be used has a part all the same: no column is ever half filled.
-    parts = [
+    # A file that cannot be used has a split all the same: no column is ever half filled.
+    splits = [
         # Also where it came later, as a near copy of something that is trained on: nothing anomalous ever is.
-        Part.TEST if label == Label.ANOMALOUS else _decide(group, members.get(group, set()), settings)
+        Split.TEST if label == Label.ANOMALOUS else _decide(group, members.get(group, set()), settings)
         for group, label in zip(frame["group"], frame["label"], strict=True)
     ]
-    return frame.assign(part=pd.Series([part.value for part in parts], frame.index, "str"))
+    return frame.assign(split=pd.Series([chosen_split.value for chosen_split in splits], frame.index, "str"))
 
 
-def _decide(group: str, members: Set[tuple[str, str]], settings: PartSettings) -> Part:
+def _decide(group: str, members: Set[tuple[str, str]], settings: SplitSettings) -> Split:
     """Decide by the (label, split) of a group's first arrival."""
     labels = {label for label, _ in members}
     if Label.ANOMALOUS in labels or any(split == "test" for _, split in members):
-        return Part.TEST
+        return Split.TEST
     splits = {split for _, split in members}
     if "only train" in splits:
-        return Part.TRAIN
-    if "only calibrate" in splits:
-        return Part.CALIBRATE
+        return Split.TRAIN
+    if "only calibration" in splits:
+        return Split.CALIBRATION
     if (Label.NORMAL, "") in members and _uniform(settings.seed, "test", group) < settings.test:
-        return Part.TEST
-    return Part.TRAIN if Label.UNKNOWN in labels else _by_hash(group, settings)
+        return Split.TEST
+    return Split.TRAIN if Label.UNKNOWN in labels else _by_hash(group, settings)
 
 
-def _by_hash(group: str, settings: PartSettings) -> Part:
+def _by_hash(group: str, settings: SplitSettings) -> Split:
     drawn = _uniform(settings.seed, "part", group)
     if drawn < settings.train:
-        return Part.TRAIN
-    return Part.SELECT if drawn < settings.train + settings.select else Part.CALIBRATE
+        return Split.TRAIN
+    return Split.VALIDATION if drawn < settings.train + settings.validation else Split.CALIBRATION
 
 
 def _uniform(seed: int, purpose: str, group: str) -> float:
@@ -96,7 +96,7 @@ def assign_groups(frame: pd.DataFrame, near_duplicate_bits: int) -> pd.DataFrame
 
 def _kept_copies(frame: pd.DataFrame) -> dict[int, int]:
     """Map each surplus copy to the copy that is kept. Unreadable files are no copies: each is reported by itself."""
-    usable = frame[frame["error"] == ""].assign(later=lambda f: f["split"] != "test")
+    usable = frame[frame["error"] == ""].assign(later=lambda f: f["declared_split"] != "test")
     ordered = usable.sort_values(["arrival", "later", "path"])
     first = dict(reversed(list(zip(ordered["sha256"], ordered.index, strict=True))))
     return {i: first[sha] for i, sha in zip(ordered.index, ordered["sha256"], strict=True) if first[sha] != i}

@@ -10,11 +10,11 @@ from pipelines.core.paths import inside
 from pipelines.core.progress import track
 from pipelines.core.records import Record
 from pipelines.data.intake import copy_file
-from pipelines.data.layouts.listing import check_inside, folders, photographs, relative, require_folder
-from pipelines.imaging.decoding import decode_photograph
+from pipelines.data.layouts.listing import check_inside, folders, image_files, relative, require_folder
+from pipelines.imaging.decoding import decode_image
 from pipelines.imaging.measures import shrink
 
-SOUND_WORDS = ("perfect", "good", "sound")
+NORMAL_WORDS = ("perfect", "good", "normal")
 _SIDE = 256  # longer side of a prepared crop: twice what is looked at
 _LEAST = 3
 
@@ -28,7 +28,7 @@ class TypesIntake(Record):
 
 
 def take_in_types(source: Path, kept: Path, max_megapixels: float, *, prune: bool = False) -> TypesIntake:
-    """Copy folders of crops, one a type, to `kept`; `perfect`, `good` and `sound` hold what is no defect.
+    """Copy folders of crops, one a type, to `kept`; `perfect`, `good` and `normal` hold what is no defect.
 
     All are decoded before any is copied. Crops that vanished at the source are kept, unless `prune`.
 
@@ -37,7 +37,7 @@ def take_in_types(source: Path, kept: Path, max_megapixels: float, *, prune: boo
     """
     source = source.resolve()
     require_folder(source)
-    found = {file: _target(file) for place in folders(source) for file in photographs(place)}
+    found = {file: _target(file) for place in folders(source) for file in image_files(place)}
     _check(source, found, max_megapixels)
     stale = [file for file, name in found.items() if not _same(file, inside(kept, name))]
     for file in track(stale, len(stale), "copy"):
@@ -45,38 +45,38 @@ def take_in_types(source: Path, kept: Path, max_megapixels: float, *, prune: boo
     gone = [p for p in _files(kept) if relative(p, kept) not in set(found.values())] if prune else []
     for path in gone:
         path.unlink()
-    counts = {place.name: len(photographs(place)) for place in folders(kept)}
+    counts = {place.name: len(image_files(place)) for place in folders(kept)}
     return TypesIntake(examples={n: c for n, c in counts.items() if c}, new=len(stale), removed=len(gone))
 
 
 def _target(file: Path) -> str:
     name = file.parent.name
-    return f"{'sound' if name.lower() in SOUND_WORDS else name}/{file.name}"
+    return f"{'normal' if name.lower() in NORMAL_WORDS else name}/{file.name}"
 
 
 def _check(source: Path, found: dict[Path, str], max_megapixels: float) -> None:
     if not found:
         raise SourceError(
-            f"{source} holds no folders of crops", cure="make one folder a type, for example crack/, knot/ and sound/"
+            f"{source} holds no folders of crops", hint="make one folder a type, for example crack/, knot/ and normal/"
         )
     check_inside(source, [relative(file, source) for file in found])
     if len(set(found.values())) < len(found):
         raise SourceError(
-            f"{source}: crops of one name lie in more than one of {', '.join(SOUND_WORDS)}",
-            cure="put sound crops into one folder",
+            f"{source}: crops of one name lie in more than one of {', '.join(NORMAL_WORDS)}",
+            hint="put normal crops into one folder",
         )
     names = [name.split("/")[0] for name in found.values()]
     for name in sorted(set(names)):
         if names.count(name) < _LEAST:
             raise SourceError(
                 f"{source / name} holds {names.count(name)} crops, expected at least {_LEAST}",
-                cure="add examples of this type, or move its folder away",
+                hint="add examples of this type, or move its folder away",
             )
     for file in track(sorted(found), len(found), "read crops"):
         try:
-            decode_photograph(file, max_megapixels)
+            decode_image(file, max_megapixels)
         except ImageError as error:
-            raise SourceError(f"{file}: {error.problem}", cure=error.cure) from error
+            raise SourceError(f"{file}: {error.problem}", hint=error.hint) from error
 
 
 def _same(file: Path, copy: Path) -> bool:
@@ -84,7 +84,7 @@ def _same(file: Path, copy: Path) -> bool:
 
 
 def _files(kept: Path) -> list[Path]:
-    return sorted(inside(kept, relative(p, kept)) for place in folders(kept) for p in photographs(place))
+    return sorted(inside(kept, relative(p, kept)) for place in folders(kept) for p in image_files(place))
 
 
 def prepare_types(kept: Path, out: Path, max_megapixels: float) -> set[Path]:
@@ -97,7 +97,7 @@ def prepare_types(kept: Path, out: Path, max_megapixels: float) -> set[Path]:
         data = file.read_bytes()
         target = out / file.parent.name / f"{hashlib.sha256(data).hexdigest()[:24]}.png"
         written.add(target)
-        crop = shrink(decode_photograph(data, max_megapixels).image, _SIDE)
+        crop = shrink(decode_image(data, max_megapixels).image, _SIDE)
         target.parent.mkdir(parents=True, exist_ok=True)
         part = target.with_suffix(".part")
         Image.fromarray(crop).save(part, "PNG", compress_level=1)

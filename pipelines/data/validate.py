@@ -1,4 +1,4 @@
-"""Stage: measure every photograph of a surface once, and judge the manifest."""
+"""Stage: measure every image of a surface once, and judge the manifest."""
 
 import logging
 import sys
@@ -11,13 +11,13 @@ import pandas as pd
 from pipelines.core.errors import KnotwatchError, explain_os_error
 from pipelines.core.files import write_whole
 from pipelines.core.paths import find_project
-from pipelines.core.results import Verdict
-from pipelines.core.reuse import hash_modules, keep_for_reuse, may_reuse
+from pipelines.core.results import ValidationReport
 from pipelines.core.surface_settings import SurfaceSettings, read_surface
 from pipelines.data import intake
 from pipelines.data.expectations import judge
 from pipelines.data.layouts import read_source
-from pipelines.data.manifest import assign_groups, assign_parts, measure_rows, read_manifest, write_manifest
+from pipelines.data.manifest import assign_groups, assign_splits, measure_rows, read_manifest, write_manifest
+from pipelines.data.reuse import hash_modules, keep_for_reuse, may_reuse
 from pipelines.data.review_ledger import Reviewed, read_reviews
 
 _CODE = hash_modules(
@@ -36,23 +36,23 @@ def build_manifest(
     known: pd.DataFrame | None,
     reviews: Sequence[Reviewed] = (),
 ) -> pd.DataFrame:
-    """Measure what is new, then group and part the images. `arrivals` maps a path to the number of its batch.
+    """Measure what is new, then group and split the images. `arrivals` maps a path to the number of its batch.
 
-    A reviewed photograph that the source did not have before is an image of its own.
+    A reviewed image that the source did not have before is an image of its own.
     """
     rows = [*read_source(settings.source.layout, source), *(review.as_row() for review in reviews)]
     frame = measure_rows(rows, source, settings.validation, known, {review.sha256: review for review in reviews})
-    # What the ledger does not know yet came last. The order decides groups and parts, and is not part of the data:
-    # the same images in the same parts are the same data version, however they came.
+    # What the ledger does not know yet came last. The order decides groups and splits, and is not part of the data:
+    # the same images in the same splits are the same data version, however they came.
     latest = max(arrivals.values(), default=0) + 1
     frame = frame.assign(arrival=[arrivals.get(path, latest) for path in frame["path"]])
     own = frame["path"].isin([review.image for review in reviews])
     frame = frame[~own | (frame["arrival"] == frame.groupby("sha256")["arrival"].transform("min"))]
     frame = assign_groups(frame.sort_values("path", ignore_index=True), settings.validation.near_duplicate_bits)
-    return assign_parts(frame, settings.parts)
+    return assign_splits(frame, settings.split)
 
 
-def validate(manifest: pd.DataFrame, settings: SurfaceSettings, docs: Path | None) -> Verdict:
+def validate(manifest: pd.DataFrame, settings: SurfaceSettings, docs: Path | None) -> ValidationReport:
     """Judge a manifest. A verdict is always left, also a bad one."""
     return judge(manifest, settings.validation, docs)
 

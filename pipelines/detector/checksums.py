@@ -15,7 +15,7 @@ from pipelines.core.records import Record
 
 FILE = "checksums.json"
 TAG = "checksums_sha256"
-_CURE = "do not use this version: restore its files from a backup, or retrain"
+_HINT = "do not use this version: restore its files from a backup, or retrain"
 _NAMED = 3  # files, in a message
 
 
@@ -119,4 +119,4 @@ def _differs(path: Path, known: Kept) -> bool:
 
 
 def _damaged(folder: Path, found: str) -> ModelError:
-    return ModelError(f"{folder} is damaged: {found} since it was registered", cure=_CURE)
+    return ModelError(f"{folder} is damaged: {found} since it was registered", hint=_HINT)

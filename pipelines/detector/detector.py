@@ -17,28 +17,31 @@ from pipelines.detector.version import TOLERANCES, read_info
 from pipelines.imaging.components import find_defects, pixel_level
 from pipelines.imaging.image_score import border_width, image_score, inner_part, score_level
 from pipelines.imaging.roi import find_region
-from pipelines.metrics.normalization import block_peaks, own_scale
+from pipelines.metrics.normalization import block_peaks, per_image_scale
 from pipelines.models.openvino.runtime import DEVICE, PROCESSOR, TileModel
 
 # How much higher than usual the median of a map is where another species is photographed: planed oak against walnut and
-# alder, of features that know neither, 1.16 and more; photographs of one species differ by some per cent.
-_FOREIGN = 1.15
+# alder, of features that know neither, 1.16 and more; images of one species differ by some per cent.
+_OUT_OF_DISTRIBUTION = 1.15
 
 
 class Judged(NamedTuple):
-    """What a region's map comes to: score, verdict and defects, and how many regions were judged sound and left out."""
+    """What a region's map comes to: score, verdict and defects, and how many regions were judged normal and
+    left out.
+    """
 
     score: float
     anomalous: bool
     defects: tuple[Defect, ...]
-    sound: int
+    normal_regions: int
 
 
 class Scan(NamedTuple):
-    """A photograph's anomaly map (H, W) float32, 0 outside `region`; its score, verdict and defects.
+    """An image's anomaly map (H, W) float32, 0 outside `region`; its score, verdict and defects.
 
-    `sound` regions were judged sound: the map still shows them, but score, verdict and defects leave them out.
-    `foreign` says that the photograph belongs to no kind of surface that was trained on (trained without labels only).
+    `normal_regions` regions were judged normal: the map still shows them, but score, verdict and defects leave them
+    out. `out_of_distribution` says that the image is out of distribution: of no domain that was trained on (trained
+    without labels only).
     """
 
     map: NDArray[np.float32]
@@ -46,12 +49,12 @@ class Scan(NamedTuple):
     anomalous: bool
     region: Box
     defects: tuple[Defect, ...] = ()
-    sound: int = 0
-    foreign: bool = False
+    normal_regions: int = 0
+    out_of_distribution: bool = False
 
 
 class Detector:
-    """A registered version, ready to look at photographs.
+    """A registered version, ready to look at images.
 
     Its files must be those that were registered; `registered` is the registry's word for them, where that is known. On
     another device than the processor it first shows that it scores its reference tiles as it did when it was made.
@@ -81,54 +84,62 @@ class Detector:
         scaled = raw.map / np.float32(self.info.map_divisor)
         score = raw.score / self.info.image_divisor
         self._check_finite(scaled, score)
-        usual = self.info.usual_reach
-        lowered = 1.0 if usual is None else own_scale(block_peaks(scaled), usual)
-        if lowered > 1:
-            scaled /= np.float32(lowered)
-        return RegionScan(scaled, score / lowered, lowered)
+        usual = self.info.normal_peak
+        image_scale = 1.0 if usual is None else per_image_scale(block_peaks(scaled), usual)
+        if image_scale > 1:
+            scaled /= np.float32(image_scale)
+        return RegionScan(scaled, score / image_scale, image_scale)
 
     def _check_finite(self, region_map: NDArray[np.float32], score: float) -> None:
         """Raise ScoreError for what is above no threshold and below none: every verdict on it would be "good"."""
         if not (np.isfinite(score) and np.isfinite(region_map).all()):
             raise ScoreError(
                 f"the model of '{self.info.surface}' in {self.folder} gives a score or map that is not finite",
-                cure="its files are damaged or it was badly fitted: return to another version, or retrain",
+                hint="its files are damaged or it was badly fitted: return to another version, or retrain",
             )
 
-    def scan(self, photograph: NDArray[np.uint8], network: MapsTiles | None = None) -> Scan:
-        """Scan a photograph (H, W, 3) as a person sees it; `network` may stand in for the version's own.
+    def scan(self, image: NDArray[np.uint8], network: MapsTiles | None = None) -> Scan:
+        """Scan an image (H, W, 3) as a person sees it; `network` may stand in for the version's own.
 
-        The verdict is the image score's alone: defects say where to look, and now and then a sound photograph has one.
+        The verdict is the image score's alone: defects say where to look, and now and then a normal image has one.
         """
-        box = find_region(photograph, self.info.region)
-        region = photograph[box.top : box.bottom, box.left : box.right]
+        box = find_region(image, self.info.region)
+        region = image[box.top : box.bottom, box.left : box.right]
         found = self.scan_region(region, network)
         judged = self.judge(region, found)
-        whole = np.zeros(photograph.shape[:2], np.float32)
+        whole = np.zeros(image.shape[:2], np.float32)
         whole[box.top : box.bottom, box.left : box.right] = found.map
         defects = tuple(_move(defect, box) for defect in judged.defects)
-        return Scan(whole, judged.score, judged.anomalous, box, defects, judged.sound, self._is_foreign(found))
+        return Scan(
+            whole,
+            judged.score,
+            judged.anomalous,
+            box,
+            defects,
+            judged.normal_regions,
+            self._is_out_of_distribution(found),
+        )
 
-    def _is_foreign(self, found: RegionScan) -> bool:
-        """Tell whether the whole photograph is more unusual than those that were trained on, not only places of it."""
+    def _is_out_of_distribution(self, found: RegionScan) -> bool:
+        """Tell whether the whole image is more unusual than those that were trained on, not only places of it."""
         usual = self.info.usual_level
-        return usual is not None and found.lowered * float(np.median(found.map)) > _FOREIGN * usual
+        return usual is not None and found.image_scale * float(np.median(found.map)) > _OUT_OF_DISTRIBUTION * usual
 
     def judge(self, region: NDArray[np.uint8], found: RegionScan) -> Judged:
-        """Find and name the defects of a region (H, W, 3), and give the verdict without what is sound after all.
+        """Find and name the defects of a region (H, W, 3), and give the verdict without what is normal after all.
 
-        The threshold was set with nothing left out: leaving out can only lower a score, so the promise holds.
+        The threshold was set with nothing left out: leaving out can only lower a score, so the guarantee holds.
         """
         anomalous = self.is_anomalous(found.score)
         defects = self._find_defects(found.map, anomalous)
         if self._namer is None:
             return Judged(found.score, anomalous, defects, 0)
         named = self._namer.sort(region, defects)
-        if not named.sound:
+        if not named.normal_regions:
             return Judged(found.score, anomalous, named.defects, 0)
-        left = image_score(blank_regions(found.map, named.sound), self.info.score_rule)
+        left = image_score(blank_regions(found.map, named.normal_regions), self.info.score_rule)
         score = left * self.info.map_divisor / self.info.image_divisor
-        return Judged(score, self.is_anomalous(score), named.defects, len(named.sound))
+        return Judged(score, self.is_anomalous(score), named.defects, len(named.normal_regions))
 
     def _find_defects(self, region_map: NDArray[np.float32], anomalous: bool) -> tuple[Defect, ...]:
         """List a region's defects; where an anomalous one has none, those pixels that made its score what it is.
@@ -154,12 +165,12 @@ class Detector:
         if not self.info.references:
             raise ModelError(
                 f"{self.folder} has no reference tiles, so that nothing tells whether {device} scores as it should",
-                cure=f"unset {DEVICE}, or retrain",
+                hint=f"unset {DEVICE}, or retrain",
             )
         try:
             self.check_references()
         except ModelError as error:
-            raise ModelError(f"on {device}, {error.problem}", cure=f"unset {DEVICE}") from error
+            raise ModelError(f"on {device}, {error.problem}", hint=f"unset {DEVICE}") from error
 
     def check_references(self, tolerance: float | None = None) -> None:
         """Score the stored reference tiles again; the relative tolerance is that of the version's precision.
@@ -179,12 +190,12 @@ class Detector:
                 if not abs(value - stored) <= allowed * max(abs(stored), 1e-6):
                     raise ModelError(
                         f"{self.folder}: tile {reference.file} has a {name} of {value:.6g}, stored was {stored:.6g}",
-                        cure="its files were changed or this machine computes otherwise: do not use this version",
+                        hint="its files were changed or this machine computes otherwise: do not use this version",
                     )
 
 
 def _move(defect: Defect, region: Box) -> Defect:
-    """Bring a defect from pixels of the region of interest to those of the photograph."""
+    """Bring a defect from pixels of the region of interest to those of the image."""
     x, y = region.left, region.top
     left, top, right, bottom = defect.box
     moved = {

@@ -14,12 +14,12 @@ from pipelines.imaging.tiling import Stitcher, cut_tiles
 class RegionScan(NamedTuple):
     """A region's map (H, W) float32 and its image score, raw or on the version's scale.
 
-    Both were divided by `lowered` where the photograph's sound surface reaches higher than usual.
+    Both were divided by `image_scale` where the image's normal surface reaches higher than usual.
     """
 
     map: NDArray[np.float32]
     score: float
-    lowered: float = 1.0
+    image_scale: float = 1.0
 
 
 class MapsTiles(Protocol):
@@ -37,10 +37,10 @@ def scan_region(model: MapsTiles, plan: TilePlan, rule: ScoreRule, region: NDArr
     return RegionScan(stitched, image_score(stitched, rule))
 
 
-class Remembering:
-    """A network in front of another, which computes no tile again that it was shown before `learn_no_more`.
+class CachedNetwork:
+    """A network in front of another, which computes no tile again that it was shown before `freeze_cache`.
 
-    A defect that is planted into a large photograph changes a few of its tiles; the maps of the others are known.
+    A synthetic anomaly that is added to a large image changes a few of its tiles; the maps of the others are known.
     """
 
     def __init__(self, network: MapsTiles) -> None:
@@ -48,8 +48,8 @@ class Remembering:
         self._known: dict[bytes, NDArray[np.float32]] = {}
         self._learns = True
 
-    def learn_no_more(self) -> None:
-        """Keep what is known, and compute what is new each time: a planted defect is not seen twice."""
+    def freeze_cache(self) -> None:
+        """Keep what is known, and compute what is new each time: a synthetic anomaly is not seen twice."""
         self._learns = False
 
     def infer(self, tiles: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -57,10 +57,10 @@ class Remembering:
         return np.concatenate([self._infer_one(tile[None]) for tile in tiles])
 
     def _infer_one(self, tile: NDArray[np.uint8]) -> NDArray[np.float32]:
-        mark = hashlib.blake2b(tile.tobytes(), digest_size=16).digest()
-        found = self._known.get(mark)
+        key = hashlib.blake2b(tile.tobytes(), digest_size=16).digest()
+        found = self._known.get(key)
         if found is None:
             found = self._network.infer(tile)
             if self._learns:
-                self._known[mark] = found
+                self._known[key] = found
         return found

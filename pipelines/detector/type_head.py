@@ -13,7 +13,7 @@ from safetensors.numpy import save_file
 from scipy.special import softmax
 
 from pipelines.core.errors import ModelError, ScoreError
-from pipelines.core.records import SOUND, UNKNOWN, Record
+from pipelines.core.records import NORMAL, UNKNOWN, Record
 
 FILE = "head.safetensors"
 _TENSORS = ("mean", "scale", "weights", "bias", "examples")
@@ -32,13 +32,13 @@ class Named(NamedTuple):
 class Limits(Record):
     """The head's few numbers: what its logits are divided by, and where its word ends.
 
-    `reach` is the distance to the nearest example beyond which a region is `unknown`; a region named `sound` is dropped
-    from the verdict where its probability is above `drop_above`.
+    `max_distance` is the distance to the nearest example beyond which a region is `unknown`; a region named `normal` is
+    dropped from the verdict where its probability is above `drop_above`.
     """
 
     types: tuple[str, ...]
     temperature: float
-    reach: float
+    max_distance: float
     drop_above: float
 
 
@@ -62,8 +62,8 @@ class TypeHead:
         scaled = self.standardise(features)
         chances = softmax(self.logits(scaled) / self.limits.temperature, axis=1)
         if not np.isfinite(chances).all():
-            raise ScoreError("what names types gives a chance that is not finite", cure="restore its files, or retrain")
-        far = nearest(scaled.mean(axis=1), self.examples) > self.limits.reach
+            raise ScoreError("what names types gives a chance that is not finite", hint="restore its files, or retrain")
+        far = nearest(scaled.mean(axis=1), self.examples) > self.limits.max_distance
         return [self._name(row, bool(away)) for row, away in zip(chances, far, strict=True)]
 
     def _name(self, chances: Floats, far: bool) -> Named:
@@ -71,7 +71,7 @@ class TypeHead:
             return Named(UNKNOWN, None)
         best = int(chances.argmax())
         name, confidence = self.limits.types[best], float(chances[best])
-        return Named(name, confidence, name == SOUND and confidence > self.limits.drop_above)
+        return Named(name, confidence, name == NORMAL and confidence > self.limits.drop_above)
 
     def standardise(self, features: Floats) -> Floats:
         return np.asarray((features - self.mean) / self.scale, np.float32)
@@ -94,7 +94,7 @@ def load_head(path: Path) -> TypeHead:
             limits = Limits.model_validate_json((file.metadata() or {})["limits"])
             return TypeHead(limits, **{name: file.get_tensor(name).astype(np.float32) for name in _TENSORS})
     except (SafetensorError, OSError, KeyError, ValidationError) as error:
-        raise ModelError(f"{path} holds no head for types: {error}", cure="restore the file, or retrain") from error
+        raise ModelError(f"{path} holds no head for types: {error}", hint="restore the file, or retrain") from error
 
 
 def nearest(scaled: Floats, examples: Floats) -> Floats:
@@ -114,5 +114,5 @@ def unit(rows: Floats) -> Floats:
 
 
 def order_types(types: Sequence[str]) -> tuple[str, ...]:
-    """Sort the names that occur, `sound` last."""
-    return tuple(sorted(set(types), key=lambda name: (name == SOUND, name)))
+    """Sort the names that occur, `normal` last."""
+    return tuple(sorted(set(types), key=lambda name: (name == NORMAL, name)))

@@ -8,16 +8,16 @@ from pipelines.core.errors import ModelError
 from pipelines.core.geometry import TilePlan
 from pipelines.core.paths import InsidePath
 from pipelines.core.records import FiniteRecord, Precision
-from pipelines.core.results import Promise
+from pipelines.core.results import CalibratedThreshold
 from pipelines.core.surface_settings import DefectSettings, RegionSettings
 from pipelines.detector.checksums import read_checked
 from pipelines.imaging.image_score import ScoreRule
-from pipelines.metrics.normalization import Reach
+from pipelines.metrics.normalization import NormalPeak
 
 SCHEMA = 1
 CALIBRATION = "calibration.json"
 # How far mean and peak of a reference tile's map may lie from what was stored: another processor adds up in another
-# order, and one without a version's precision computes it in float32. Measured on sound and defective tiles of PaDiM
+# order, and one without a version's precision computes it in float32. Measured on normal and defective tiles of PaDiM
 # and EfficientAD: bf16 against float32 up to 2.1 % in the peak. int8 sums exactly where the processor has instructions
 # for it; others may saturate.
 TOLERANCES = {Precision.F32: 1e-3, Precision.BF16: 3e-2, Precision.INT8: 5e-2}
@@ -34,9 +34,9 @@ class Reference(FiniteRecord):
 class VersionInfo(FiniteRecord):
     """model.json: all of a version that is not its network. `precision` is what its scores were made with.
 
-    A version that was trained without labels has `usual_level`, the highest median of a map among its photographs, and
-    `usual_reach`, how high the sound surface of the median one reaches; older ones have no `usual_reach`.
-    `usual_pixels` is the size of the largest photograph that it was trained on; older ones have none.
+    A version that was trained without labels has `usual_level`, the highest median of a map among its images, and
+    `normal_peak`, how high the normal surface of the median one reaches; older ones have no `normal_peak`.
+    `usual_pixels` is the size of the largest image that it was trained on; older ones have none.
     """
 
     schema_version: int = Field(default=SCHEMA, le=SCHEMA)
@@ -50,11 +50,11 @@ class VersionInfo(FiniteRecord):
     score_rule: ScoreRule
     map_divisor: float = Field(gt=0)
     image_divisor: float = Field(gt=0)
-    image_threshold: Promise
-    pixel_threshold: Promise
+    image_threshold: CalibratedThreshold
+    pixel_threshold: CalibratedThreshold
     defects: DefectSettings = DefectSettings()
     usual_level: float | None = None
-    usual_reach: Reach | None = None
+    normal_peak: NormalPeak | None = None
     usual_pixels: int | None = None
     references: tuple[Reference, ...] = ()
 
@@ -65,10 +65,10 @@ class VersionInfo(FiniteRecord):
         return self
 
 
-class Calibration(FiniteRecord):
-    """calibration.json: what the calibrate part looked like, for later photographs to be compared with.
+class DriftReference(FiniteRecord):
+    """calibration.json: what the calibration split looked like, for later images to be compared with.
 
-    `scores` are on the version's scale; empty where no sound photograph was held out. `measures` are those of the
+    `scores` are on the version's scale; empty where no normal image was held out. `measures` are those of the
     regions of interest (pipelines/imaging/measures.py), a list for each measure.
     """
 
@@ -80,23 +80,23 @@ def read_info(folder: Path) -> VersionInfo:
     """Read model.json; raise ModelError where it is missing, damaged or of a newer schema."""
     path = folder / "model.json"
     if not path.is_file():
-        raise ModelError(f"no model.json in {folder}", cure="retrain, or restore the model's folder")
+        raise ModelError(f"no model.json in {folder}", hint="retrain, or restore the model's folder")
     try:
         return VersionInfo.model_validate_json(read_checked(folder, path.name))
     except ValidationError as error:
         raise ModelError(
             f"{path} is not a model of schema {SCHEMA}: {error.errors()[0]['loc']} {error.errors()[0]['msg']}",
-            cure="upgrade knotwatch if the model is newer, else retrain",
+            hint="upgrade knotwatch if the model is newer, else retrain",
         ) from error
 
 
-def read_calibration(folder: Path) -> Calibration | None:
+def read_drift_reference(folder: Path) -> DriftReference | None:
     """Read calibration.json; None for a version that was made before there was one."""
     path = folder / CALIBRATION
     if not path.is_file():
         return None
     try:
-        return Calibration.model_validate_json(read_checked(folder, path.name))
+        return DriftReference.model_validate_json(read_checked(folder, path.name))
     except ValidationError as error:
         found = f"{error.errors()[0]['loc']} {error.errors()[0]['msg']}"
-        raise ModelError(f"{path} is damaged: {found}", cure="retrain, or restore it") from error
+        raise ModelError(f"{path} is damaged: {found}", hint="retrain, or restore it") from error

@@ -11,7 +11,7 @@ from pipelines.core.geometry import Box, Defect
 from pipelines.core.surface_settings import DefectSettings
 
 
-class _Region(NamedTuple):
+class _Component(NamedTuple):
     """One region cut out of its map: where its box begins, its pixels and the map there, both (h, w)."""
 
     left: int
@@ -26,10 +26,10 @@ def find_defects(
     """List the defects of a map (H, W), the highest peak first.
 
     Hysteresis (Canny 1986): a region holds a pixel above `threshold` (see `pixel_level`) and spreads as far as the map
-    exceeds `settings.low` times that, because the threshold is so high that hardly a sound photograph reaches it, and
+    exceeds `settings.low` times that, because the threshold is so high that hardly a normal image reaches it, and
     would cut a defect into its brightest pieces.
 
-    `corner` is the map's (left, top) in the photograph; boxes and outlines are in the photograph's pixels.
+    `corner` is the map's (left, top) in the image; boxes and outlines are in the image's pixels.
     """
     x, y = corner
     found = [_describe(region, x, y) for region in _find_regions(anomaly_map, threshold, settings)]
@@ -39,7 +39,7 @@ def find_defects(
 def pixel_level(threshold: float, settings: DefectSettings, *, anomalous: bool) -> float:
     """Return the level that one pixel of a region exceeds, on a version's scale.
 
-    A photograph that is anomalous already is searched more closely, yet not below 1, where sound pixels would be found
+    An image that is anomalous already is searched more closely, yet not below 1, where normal pixels would be found
     everywhere: 99 % of them lie below.
 
     >>> [pixel_level(t, DefectSettings(anomalous=0.75), anomalous=True) for t in (2.0, 1.2, 0.9)]
@@ -48,37 +48,37 @@ def pixel_level(threshold: float, settings: DefectSettings, *, anomalous: bool) 
     return max(threshold * settings.anomalous, min(threshold, 1.0)) if anomalous else threshold
 
 
-def marked_share(anomaly_map: NDArray[np.float32], threshold: float, settings: DefectSettings) -> float:
+def flagged_share(anomaly_map: NDArray[np.float32], threshold: float, settings: DefectSettings) -> float:
     """Return the share of a map's area that lies in regions; it falls as the threshold rises."""
     regions = _find_regions(anomaly_map, threshold, settings)
     return sum(int(region.pixels.sum()) for region in regions) / anomaly_map.size
 
 
 def draw_regions(defects: tuple[Defect, ...], height: int, width: int) -> NDArray[np.uint8]:
-    """Fill outlines into a mask (H, W): 0 sound, n the n-th defect; holes are filled, and what lies outside is cut."""
+    """Fill outlines into a mask (H, W): 0 normal, n the n-th defect; holes are filled, and what lies outside is cut."""
     mask = np.zeros((height, width), np.uint8 if len(defects) < 256 else np.uint16)
     for number, defect in enumerate(defects, 1):
         cv2.fillPoly(mask, [np.array(defect.outline, np.int32)], number)
     return mask
 
 
-def _find_regions(anomaly_map: NDArray[np.float32], threshold: float, settings: DefectSettings) -> Iterator[_Region]:
+def _find_regions(anomaly_map: NDArray[np.float32], threshold: float, settings: DefectSettings) -> Iterator[_Component]:
     seeds = anomaly_map > threshold
     if not seeds.any():
         return
-    spread = (anomaly_map > threshold * settings.low).astype(np.uint8)
+    grown = (anomaly_map > threshold * settings.low).astype(np.uint8)
     # Eight neighbours: a hairline crack may run along a diagonal.
-    _, labels, stats, _ = cv2.connectedComponentsWithStats(spread, connectivity=8, ltype=cv2.CV_32S)
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(grown, connectivity=8, ltype=cv2.CV_32S)
     for label in np.unique(labels[seeds]):
         left, top, width, height, area = (int(value) for value in stats[label])
         if area < _least_pixels(settings):
             continue
         place = (slice(top, top + height), slice(left, left + width))
-        yield _Region(left, top, labels[place] == label, anomaly_map[place])
+        yield _Component(left, top, labels[place] == label, anomaly_map[place])
 
 
-def _describe(region: _Region, x: int, y: int) -> Defect:
-    """Measure one region; (x, y) is where its map lies in the photograph."""
+def _describe(region: _Component, x: int, y: int) -> Defect:
+    """Measure one region; (x, y) is where its map lies in the image."""
     height, width = region.pixels.shape
     left, top = region.left + x, region.top + y
     contours, _ = cv2.findContours(

@@ -1,4 +1,4 @@
-"""From the bytes of a file to the photograph that a person sees, and to the mask that goes with it."""
+"""From the bytes of a file to the image that a person sees, and to the mask that goes with it."""
 
 import io
 import threading
@@ -16,7 +16,7 @@ from pipelines.core.errors import ImageError
 from pipelines.imaging.depth import depth_of, mask_values, stored_inverted, to_rgb
 
 _FORMATS = ("JPEG", "PNG", "TIFF", "BMP", "WEBP", "GIF", "PPM", "JPEG2000", "AVIF")
-_CURE = "replace the file with a whole photograph, or remove it"
+_HINT = "replace the file with a whole image, or remove it"
 # Turns and flips that bring a stored image upright, by its EXIF orientation.
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -29,7 +29,7 @@ _TURNS = {
 }
 _SIDEWAYS = (5, 6, 7, 8)
 _TILE_WIDTH, _TILE_LENGTH = 322, 323
-# A progressive JPEG refines the whole photograph with each scan; those of cameras and optimisers have up to twenty. A
+# A progressive JPEG refines the whole image with each scan; those of cameras and optimisers have up to twenty. A
 # few bytes a scan would keep the decoder busy for hours.
 _MOST_SCANS = 100
 _MOST_FRAMES = 100
@@ -39,7 +39,7 @@ _GLOBALS = threading.Lock()
 
 @dataclass(frozen=True)
 class Decoded:
-    """A photograph as a person sees it, and how it was stored.
+    """An image as a person sees it, and how it was stored.
 
     image: uint8, (H, W, 3), RGB. `mode` is Pillow's word for the stored pixels, `stored_size` their (width, height)
     before the EXIF orientation (1 to 8) turned them.
@@ -52,12 +52,12 @@ class Decoded:
     stored_size: tuple[int, int]
 
 
-def decode_photograph(data: bytes | Path, max_megapixels: float) -> Decoded:
-    """Decode a photograph, upright and as 8-bit RGB.
+def decode_image(data: bytes | Path, max_megapixels: float) -> Decoded:
+    """Decode an image, upright and as 8-bit RGB.
 
     16-bit samples are scaled by their own depth. Transparency is laid on white, as viewers and paper show it: on black
-    it would look like a hole. Of a multi-picture JPEG (MPO) the first picture is the photograph, the others are its
-    preview or depth; any other file of several frames is refused, since none of them is the photograph.
+    it would look like a hole. Of a multi-picture JPEG (MPO) the first picture is the image, the others are its
+    preview or depth; any other file of several frames is refused, since none of them is the image.
 
     Raises:
         ImageError: for a file that is empty, truncated, no image, too large (checked before decoding), of several
@@ -73,7 +73,7 @@ def decode_photograph(data: bytes | Path, max_megapixels: float) -> Decoded:
 
 
 def read_pixels(data: bytes) -> int:
-    """Return how many pixels decoding a photograph takes, without decoding it.
+    """Return how many pixels decoding an image takes, without decoding it.
 
     Raises:
         ImageError: for a file that is empty or no image.
@@ -82,15 +82,15 @@ def read_pixels(data: bytes) -> int:
         return _count_pixels(file)
 
 
-def decode_mask(data: bytes | Path, photograph: Decoded) -> NDArray[np.uint8]:
-    """Decode a mask to the photograph's (H, W), its values kept.
+def decode_mask(data: bytes | Path, source_image: Decoded) -> NDArray[np.uint8]:
+    """Decode a mask to the image's (H, W), its values kept.
 
-    A mask in the stored size of a photograph that its EXIF orientation turns is turned with it.
+    A mask in the stored size of an image that its EXIF orientation turns is turned with it.
 
     Raises:
         ImageError: for a mask that cannot be read, has another size, or holds values above 255.
     """
-    height, width = photograph.image.shape[:2]
+    height, width = source_image.image.shape[:2]
     with _opened(data) as file:
         found = file.size
         if file.width * file.height == width * height:
@@ -98,13 +98,13 @@ def decode_mask(data: bytes | Path, photograph: Decoded) -> NDArray[np.uint8]:
             lossy = file.format in {"JPEG", "MPO", "AVIF"}
             image, _ = _upright(file)
             found = image.size
-            if found != (width, height) and found == photograph.stored_size:
-                image = image.transpose(_TURNS[photograph.orientation])
+            if found != (width, height) and found == source_image.stored_size:
+                image = image.transpose(_TURNS[source_image.orientation])
             if image.size == (width, height):
                 return mask_values(image, lossy=lossy)
     raise ImageError(
-        f"mask is {found[0]} x {found[1]}, its photograph {width} x {height}",
-        cure="export the mask in the photograph's size",
+        f"mask is {found[0]} x {found[1]}, its image {width} x {height}",
+        hint="export the mask in the image's size",
     )
 
 
@@ -113,11 +113,11 @@ def _opened(data: bytes | Path) -> Iterator[ImageFile.ImageFile]:
     """Open an image without decoding it; every way to fail becomes an ImageError, and Pillow stays as it was."""
     content = data if isinstance(data, bytes) else _read(data)
     if not content:
-        raise ImageError("file is empty (0 bytes)", cure=_CURE)
+        raise ImageError("file is empty (0 bytes)", hint=_HINT)
     with _GLOBALS, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         limit, lenient = Image.MAX_IMAGE_PIXELS, ImageFile.LOAD_TRUNCATED_IMAGES
-        # Ours is checked instead, against the surface's own setting; a truncated photograph is never good enough.
+        # Ours is checked instead, against the surface's own setting; a truncated image is never good enough.
         Image.MAX_IMAGE_PIXELS, ImageFile.LOAD_TRUNCATED_IMAGES = None, False
         try:
             with Image.open(io.BytesIO(content), formats=_FORMATS) as file:
@@ -125,9 +125,9 @@ def _opened(data: bytes | Path) -> Iterator[ImageFile.ImageFile]:
         except ImageError:
             raise
         except UnidentifiedImageError as error:
-            raise ImageError("not an image", cure=_CURE) from error
+            raise ImageError("not an image", hint=_HINT) from error
         except Exception as error:  # Pillow's decoders raise a dozen kinds for damaged files
-            raise ImageError(_reason(error), cure=_CURE) from error
+            raise ImageError(_reason(error), hint=_HINT) from error
         finally:
             Image.MAX_IMAGE_PIXELS, ImageFile.LOAD_TRUNCATED_IMAGES = limit, lenient
 
@@ -136,7 +136,7 @@ def _read(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise ImageError(f"file cannot be read: {error.strerror}", cure=_CURE) from error
+        raise ImageError(f"file cannot be read: {error.strerror}", hint=_HINT) from error
 
 
 def _reason(error: Exception) -> str:
@@ -148,7 +148,7 @@ def _reason(error: Exception) -> str:
 
 def _count_pixels(file: ImageFile.ImageFile) -> int:
     """Count the pixels of a file or, where that is more, of one tile of a TIFF: it is decoded whole, however little of
-    it is the photograph."""
+    it is the image."""
     tags = getattr(file, "tag_v2", {})
     tile = [tags.get(number, 0) for number in (_TILE_WIDTH, _TILE_LENGTH)]
     in_tile = tile[0] * tile[1] if all(isinstance(side, int) for side in tile) else 0
@@ -159,11 +159,11 @@ def _check(file: ImageFile.ImageFile, max_megapixels: float) -> None:
     if _count_pixels(file) > max_megapixels * 1e6:
         raise ImageError(
             f"{file.width} x {file.height} pixels are more than {max_megapixels:g} megapixels",
-            cure="raise `validation.max_megapixels` in the surface's settings if it is a photograph",
+            hint="raise `validation.max_megapixels` in the surface's settings if it is an image",
         )
     frames = _count_frames(file)
     if frames > 1 and file.format != "MPO":
-        raise ImageError(f"holds {frames} frames, not one photograph", cure="export each frame as a file of its own")
+        raise ImageError(f"holds {frames} frames, not one image", hint="export each frame as a file of its own")
 
 
 def _count_frames(file: ImageFile.ImageFile) -> int:
@@ -185,7 +185,7 @@ def _check_scans(file: ImageFile.ImageFile) -> None:
     file.fp.seek(0)
     scans = file.fp.read().count(b"\xff\xda")
     if scans > _MOST_SCANS:
-        raise ImageError(f"holds {scans} scans, more than {_MOST_SCANS}", cure="save it again as a plain JPEG")
+        raise ImageError(f"holds {scans} scans, more than {_MOST_SCANS}", hint="save it again as a plain JPEG")
 
 
 def _upright(file: ImageFile.ImageFile) -> tuple[Image.Image, int]:

@@ -27,10 +27,10 @@ def depth_of(file: ImageFile.ImageFile) -> int:
     else:
         bits = {"1": 1, "I": 16, "F": 32}.get(file.mode, 16 if file.mode.startswith("I;16") else 8)
     if file.mode == "LAB":
-        raise ImageError("LAB colours are not supported", cure="export the photograph as RGB")
+        raise ImageError("LAB colours are not supported", hint="export the image as RGB")
     if file.mode == "F" or bits > 16:
         raise ImageError(
-            "32-bit or floating-point samples have no fixed white", cure="export the photograph with 8 or 16 bits"
+            "32-bit or floating-point samples have no fixed white", hint="export the image with 8 or 16 bits"
         )
     return bits
 
@@ -89,5 +89,5 @@ def mask_values(image: Image.Image, *, lossy: bool) -> NDArray[np.uint8]:
         values = np.where(values < 128, 0, 255)
     kept: NDArray[np.uint8] = np.clip(values, 0, 255).astype(np.uint8)
     if not np.array_equal(kept, values):
-        raise ImageError("mask holds values other than 0 to 255", cure="number the defect types from 1, sound is 0")
+        raise ImageError("mask holds values other than 0 to 255", hint="number the defect types from 1, normal is 0")
     return kept

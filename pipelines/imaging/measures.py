@@ -1,4 +1,4 @@
-"""What a photograph measures: light, sharpness, and a hash of what it shows."""
+"""What an image measures: light, sharpness, and a hash of what it shows."""
 
 from dataclasses import dataclass
 from typing import TypeVar
@@ -23,20 +23,20 @@ def shrink(pixels: NDArray[_Pixel], side: int) -> NDArray[_Pixel]:
     return reduced
 
 
-# Sharpness depends on the scale that it is measured at; a large photograph's noise is not sharpness.
+# Sharpness depends on the scale that it is measured at; a large image's noise is not sharpness.
 _WORKING_SIDE = 1024
 # 256 bits. With 64, boards of one camera position come as near to each other (4 of 64) as copies do.
 HASH_SIDE = 16
-# Grey levels that the channels of a photograph differ by where its camera saw colour, not rounding alone, and the share
+# Grey levels that the channels of an image differ by where its camera saw colour, not rounding alone, and the share
 # of pixels that do: a stamp in a corner is no colour of the surface.
 _COLOUR, _COLOURED = 3, 0.05
-# The figures of `Measures` that tell how a photograph was taken; the hash tells what it shows.
+# The figures of `Measures` that tell how an image was taken; the hash tells what it shows.
 MEASURES = ("brightness_mean", "brightness_std", "sharpness", "saturated_share")
 
 
 @dataclass(frozen=True)
 class Measures:
-    """Figures of one photograph, rounded so that they are stable as text.
+    """Figures of one image, rounded so that they are stable as text.
 
     Brightness is grey on 0 to 255, `sharpness` the variance of its Laplacian at a long side of at most 1024,
     `saturated_share` the share of pixels of at least 250 in all channels, `phash` 64 hexadecimal digits.
@@ -49,8 +49,8 @@ class Measures:
     phash: str
 
 
-def measure_photograph(rgb: NDArray[np.uint8]) -> Measures:
-    """Measure a photograph, (H, W, 3) RGB as a person sees it.
+def measure_image(rgb: NDArray[np.uint8]) -> Measures:
+    """Measure an image, (H, W, 3) RGB as a person sees it.
 
     Sharpness: Pech-Pacheco et al., "Diatom autofocusing in brightfield microscopy" (2000). Hash: Zauner,
     "Implementation and benchmarking of perceptual image hash functions" (2010), by the imagehash library.
@@ -67,7 +67,7 @@ def measure_photograph(rgb: NDArray[np.uint8]) -> Measures:
 
 
 def has_colour(rgb: NDArray[np.uint8]) -> bool:
-    """Tell whether the camera of a photograph (H, W, 3) saw colour.
+    """Tell whether the camera of an image (H, W, 3) saw colour.
 
     >>> has_colour(np.full((4, 4, 3), 90, np.uint8)), has_colour(np.full((4, 4, 3), [90, 80, 70], np.uint8))
     (False, True)

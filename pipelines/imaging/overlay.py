@@ -1,4 +1,4 @@
-"""An anomaly map made visible over its photograph: heat, outlines, and strips that a page can hold."""
+"""An anomaly map made visible over its image: heat, outlines, and strips that a page can hold."""
 
 import base64
 import io
@@ -13,9 +13,9 @@ from PIL import Image
 from pipelines.core.errors import ImageError
 from pipelines.imaging.measures import shrink
 
-Photograph = NDArray[np.uint8]
+RgbImage = NDArray[np.uint8]
 AnomalyMap = NDArray[np.float32]
-Region = NDArray[np.bool_]
+RegionMask = NDArray[np.bool_]
 Colour = tuple[int, int, int]
 
 # Dark crimson and light sky blue: rare on wood and metal, and apart in lightness for those who see red and green alike.
@@ -29,24 +29,24 @@ _GAP = 6
 _SMALLEST = 1e-30
 
 
-def _check_same_size(photograph: Photograph, other: NDArray[Any], what: str) -> None:
-    if photograph.dtype != np.uint8 or photograph.ndim != 3 or photograph.shape[2] != 3:
+def _check_same_size(image: RgbImage, other: NDArray[Any], what: str) -> None:
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
         raise ImageError(
-            f"expected a photograph as (height, width, 3) uint8, found {photograph.shape} {photograph.dtype}",
-            cure="decode it as 8-bit RGB",
+            f"expected an image as (height, width, 3) uint8, found {image.shape} {image.dtype}",
+            hint="decode it as 8-bit RGB",
         )
-    if other.shape != photograph.shape[:2]:
+    if other.shape != image.shape[:2]:
         raise ImageError(
-            f"expected a {what} of {photograph.shape[:2]}, the photograph's size, found {other.shape}",
-            cure=f"bring the {what} to the photograph's size",
+            f"expected a {what} of {image.shape[:2]}, the image's size, found {other.shape}",
+            hint=f"bring the {what} to the image's size",
         )
 
 
 def heat_strength(anomaly_map: AnomalyMap, pixel_threshold: float) -> NDArray[np.float32]:
     """Map scores to 0..1 by octaves: half the threshold and less is 0, the threshold 0.5, four times it 1.
 
-    The range is the same for every photograph, so that colours can be compared across a report. Sound surface may
-    reach half the threshold everywhere: it stays clear, or a report of sound boards would be violet.
+    The range is the same for every image, so that colours can be compared across a report. Normal surface may
+    reach half the threshold everywhere: it stays clear, or a report of normal boards would be violet.
 
     >>> heat_strength(np.array([[0.0, 1.0, 2.0, 4.0, 99.0]], dtype=np.float32), 2.0).tolist()
     [[0.0, 0.0, 0.5, 0.75, 1.0]]
@@ -55,53 +55,53 @@ def heat_strength(anomaly_map: AnomalyMap, pixel_threshold: float) -> NDArray[np
     return np.asarray(0.5 + np.where(octaves < 0, octaves / 2, octaves / 4), dtype=np.float32)
 
 
-def heatmap(photograph: Photograph, anomaly_map: AnomalyMap, pixel_threshold: float) -> Photograph:
-    """Lay the map over the photograph in grey, in inferno, clear where it is low and dense where it is high.
+def heatmap(image: RgbImage, anomaly_map: AnomalyMap, pixel_threshold: float) -> RgbImage:
+    """Lay the map over the image in grey, in inferno, clear where it is low and dense where it is high.
 
-    (H, W, 3) uint8 and (H, W) on the version's scale to (H, W, 3) uint8. The photograph turns grey because wood
+    (H, W, 3) uint8 and (H, W) on the version's scale to (H, W, 3) uint8. The image turns grey because wood
     itself has inferno's colours; brightness rises with the score, which survives a print without colours.
     """
-    _check_same_size(photograph, anomaly_map, "map")
+    _check_same_size(image, anomaly_map, "map")
     strength = heat_strength(anomaly_map, pixel_threshold)
     levels = np.round(strength * 255).astype(np.uint8)
     colours = cv2.cvtColor(cv2.applyColorMap(levels, cv2.COLORMAP_INFERNO), cv2.COLOR_BGR2RGB).astype(np.float32)
-    grey = cv2.cvtColor(photograph, cv2.COLOR_RGB2GRAY).astype(np.float32)[..., np.newaxis]
+    grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY).astype(np.float32)[..., np.newaxis]
     opacity = _MAX_OPACITY * np.clip(strength * 2, 0, 1)[..., np.newaxis]
     return np.asarray(np.round(grey * (1 - opacity) + colours * opacity), dtype=np.uint8)
 
 
-def outline(photograph: Photograph, region: Region, colour: Colour = FOUND, width: int = 1) -> Photograph:
+def outline(image: RgbImage, region: RegionMask, colour: Colour = FOUND, width: int = 1) -> RgbImage:
     """Draw the contours of (H, W) bool regions, holes included, `width` pixels wide on a copy."""
-    _check_same_size(photograph, region, "region")
+    _check_same_size(image, region, "region")
     contours, _ = cv2.findContours(region.astype(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
-    drawn = cv2.drawContours(photograph.copy(), contours, -1, colour, thickness=width)
+    drawn = cv2.drawContours(image.copy(), contours, -1, colour, thickness=width)
     return np.asarray(drawn, dtype=np.uint8)
 
 
 def strip(
-    photograph: Photograph,
+    image: RgbImage,
     anomaly_map: AnomalyMap,
     pixel_threshold: float,
-    true_region: Region | None = None,
+    true_region: RegionMask | None = None,
     max_side: int = 480,
-    found: Region | None = None,
-) -> Photograph:
-    """Set photograph, heatmap and outlines beside each other; upright panels in a row, wide ones in a column.
+    found: RegionMask | None = None,
+) -> RgbImage:
+    """Set image, heatmap and outlines beside each other; upright panels in a row, wide ones in a column.
 
     Outlines are FOUND for `found`, by default what is above the threshold, and TRUE for the labelled regions. Each
     panel's longer side has at most `max_side` pixels; lines are drawn so wide before shrinking that they stay visible.
     """
-    line = max(1, round(2 * max(photograph.shape[:2]) / max_side))
-    labelled = photograph if true_region is None else outline(photograph, true_region, TRUE, line)
+    line = max(1, round(2 * max(image.shape[:2]) / max_side))
+    labelled = image if true_region is None else outline(image, true_region, TRUE, line)
     outlined = outline(labelled, anomaly_map > pixel_threshold if found is None else found, FOUND, line)
-    panels = [shrink(p, max_side) for p in (photograph, heatmap(photograph, anomaly_map, pixel_threshold), outlined)]
+    panels = [shrink(p, max_side) for p in (image, heatmap(image, anomaly_map, pixel_threshold), outlined)]
     height, width = panels[0].shape[:2]
     axis = 0 if width > 1.5 * height else 1
     gap = np.full((_GAP, width, 3) if axis == 0 else (height, _GAP, 3), 255, dtype=np.uint8)
     return np.concatenate([panels[0], gap, panels[1], gap, panels[2]], axis=axis)
 
 
-def encode_picture(picture: Photograph, kind: Literal["png", "jpeg"] = "jpeg", quality: int = 85) -> bytes:
+def encode_picture(picture: RgbImage, kind: Literal["png", "jpeg"] = "jpeg", quality: int = 85) -> bytes:
     """Encode (H, W, 3) uint8 as a PNG, exact, or a JPEG, small, without any metadata."""
     buffer = io.BytesIO()
     options: dict[str, Any] = {"quality": quality} if kind == "jpeg" else {"optimize": True}

@@ -1,4 +1,4 @@
-"""Where the inspected object lies in a photograph."""
+"""Where the inspected object lies in an image."""
 
 from dataclasses import dataclass
 
@@ -17,11 +17,11 @@ _WORKING_SIDE = 1280
 # A background is at most this bright, in 0..255 and as a share of the object's brightness (95 % quantile).
 _DARK = 40.0
 _DARK_SHARE = 0.2
-# A line of the photograph's rim counts as background where at least this share of it is dark.
+# A line of the image's rim counts as background where at least this share of it is dark.
 _RIM_SHARE = 0.9
 # An edge is straight where at least this share of it lies on one line.
 _STRAIGHT_SHARE = 0.65
-# A band narrower than this share of the photograph is a rim of the object as likely as background.
+# A band narrower than this share of the image is a rim of the object as likely as background.
 _LEAST_BAND = 0.03
 # A band as wide as this is background whatever the opposite side looks like.
 _WIDE_BAND = 0.12
@@ -53,7 +53,7 @@ class _Levels:
 def find_region(rgb: NDArray[np.uint8], settings: RegionSettings) -> Box:
     """Find the region of interest by the surface's rule.
 
-    `none` is the whole photograph, `box` the given one clipped to it. `auto` cuts a border band off a side only where
+    `none` is the whole image, `box` the given one clipped to it. `auto` cuts a border band off a side only where
     it is dark along the whole side and ends in a straight, clear edge; it leaves everything else as it is, so that a
     knot, a stain or a shadow at the rim stays in.
 
@@ -75,8 +75,8 @@ def _clip(box: tuple[int, int, int, int], width: int, height: int) -> Box:
     clipped = Box(max(0, left), max(0, top), min(width, right), min(height, bottom))
     if clipped.width <= 0 or clipped.height <= 0:
         raise ImageError(
-            f"the region of interest {list(box)} holds no pixel of a photograph of {width} x {height}",
-            cure="correct `region.box: [left, top, right, bottom]` in the surface's settings",
+            f"the region of interest {list(box)} holds no pixel of an image of {width} x {height}",
+            hint="correct `region.box: [left, top, right, bottom]` in the surface's settings",
         )
     return clipped
 
@@ -189,7 +189,7 @@ def _is_clear(grey: Grey, edges: NDArray[np.int64], edge: float, levels: _Levels
 
 
 def _scale_inwards(box: Box, down: float, across: float, width: int, height: int) -> Box:
-    """Bring a box found on the reduced photograph back; a side that was not cut stays at the rim."""
+    """Bring a box found on the reduced image back; a side that was not cut stays at the rim."""
     return Box(
         int(np.ceil(box.left * across)),
         int(np.ceil(box.top * down)),

@@ -20,14 +20,14 @@ class TileSettings(Settings):
     max_side: int = Field(default=1536, ge=256, le=65_536)
 
 
-# Up to this area a region is shown to the model whole: context helps more than the last pixel of detail.
+# Up to this area a region is resized to one tile: context helps more than the last pixel of detail.
 _FIT_PIXELS = 600_000
 # The backbone's coarsest stride; other sides would be padded inside it.
 _MULTIPLE = 32
 _MOST_GROWTH = 1.5
 
 
-class Sight(NamedTuple):
+class InputSize(NamedTuple):
     """How a network is shown a surface: no tile has a side below `least_side`; a whole region becomes a tile of about
     `area` pixels, enlarged for it by up to `growth`."""
 
@@ -37,7 +37,7 @@ class Sight(NamedTuple):
     growth: float = 1.0
 
 
-USUAL_SIGHT = Sight()
+USUAL_INPUT_SIZE = InputSize()
 
 
 class Position(NamedTuple):
@@ -56,8 +56,10 @@ class Canvas(NamedTuple):
     padded_width: int
 
 
-def choose_plan(settings: TileSettings, sizes: Sequence[tuple[int, int]], sight: Sight = USUAL_SIGHT) -> TilePlan:
-    """Choose how regions of `sizes` (height, width) are cut for a network's sight; their median decides.
+def choose_plan(
+    settings: TileSettings, sizes: Sequence[tuple[int, int]], input_size: InputSize = USUAL_INPUT_SIZE
+) -> TilePlan:
+    """Choose how regions of `sizes` (height, width) are cut for a network's input-size policy; their median decides.
 
     >>> choose_plan(TileSettings(), [(224, 536)]).model_dump(include={"mode", "tile_height", "tile_width"})
     {'mode': 'fit', 'tile_height': 224, 'tile_width': 512}
@@ -66,16 +68,16 @@ def choose_plan(settings: TileSettings, sizes: Sequence[tuple[int, int]], sight:
         ImageError: where there is no size.
     """
     if not sizes:
-        raise ImageError("no image to choose a tile plan from", cure="add normal photographs to the surface")
+        raise ImageError("no image to choose a tile plan from", hint="add normal images to the surface")
     height, width = (float(side) for side in np.median(np.asarray(sizes), axis=0))
     fits = settings.mode == "fit" or (settings.mode == "auto" and height * width <= _FIT_PIXELS)
     if fits:
-        factor = min(sight.growth, (sight.area / (height * width)) ** 0.5)
+        factor = min(input_size.growth, (input_size.area / (height * width)) ** 0.5)
         # Both sides grow together, so that a board is not squeezed; a very long one would become too large a tile.
-        factor *= min(_MOST_GROWTH, max(1.0, sight.least_side / (min(height, width) * factor)))
-        tile_height, tile_width = (_fit_side(side * factor, sight.least_side) for side in (height, width))
+        factor *= min(_MOST_GROWTH, max(1.0, input_size.least_side / (min(height, width) * factor)))
+        tile_height, tile_width = (_fit_side(side * factor, input_size.least_side) for side in (height, width))
         return TilePlan(mode="fit", tile_height=tile_height, tile_width=tile_width)
-    side = max(settings.tile, sight.least_side)
+    side = max(settings.tile, input_size.least_side)
     stride = max(1, round(side * (1 - settings.overlap)))
     return TilePlan(
         mode="grid",

@@ -13,7 +13,7 @@ from pipelines.core.errors import ImageError, ModelError
 from pipelines.core.geometry import TilePlan
 from pipelines.imaging.tile_plan import Position, choose_plan, plan_canvas, plan_offsets, plan_positions
 
-__all__ = ["Position", "Stitcher", "TileSet", "choose_plan", "cut_tiles", "spread"]
+__all__ = ["Position", "Stitcher", "TileSet", "choose_plan", "cut_tiles", "subsample"]
 
 Tile = NDArray[np.uint8]
 Map = NDArray[np.float32]
@@ -87,7 +87,7 @@ class Stitcher:
         """
         top, left = position
         if top < self._top:
-            raise ModelError(f"the tile at {top}, {left} comes too late", cure="add tiles row by row, as they are cut")
+            raise ModelError(f"the tile at {top}, {left} comes too late", hint="add tiles row by row, as they are cut")
         self._finish(top)
         columns = slice(left, left + self._plan.tile_width)
         self._sum[:, columns] += np.multiply(tile_map, self._window, out=self._weighted)
@@ -115,7 +115,7 @@ class Stitcher:
             ModelError: where a tile was not added.
         """
         if self._missing:
-            raise ModelError(f"{len(self._missing)} tiles have no map", cure="add the map of every tile of the plan")
+            raise ModelError(f"{len(self._missing)} tiles have no map", hint="add the map of every tile of the plan")
         self._finish(self._top + self._plan.tile_height)
         return _resize(self._blended, *self._size)
 
@@ -154,9 +154,9 @@ class TileSet:
         numbers: dict[Path, int] = {}
         return [numbers.setdefault(file, len(numbers)) for file, _ in self._tiles]
 
-    def spread(self, most: int) -> list[int]:
+    def subsample(self, most: int) -> list[int]:
         """Return the numbers of at most `most` tiles, evenly over the set."""
-        return spread(range(len(self)), most)
+        return subsample(range(len(self)), most)
 
     def subset(self, kept: Sequence[int]) -> "TileSet":
         """Return a set of some of the tiles, by their numbers."""
@@ -191,9 +191,9 @@ def _read(file: Path) -> Tile:
 
 
 def _unreadable(file: Path) -> ImageError:
-    return ImageError(f"prepared image {file} cannot be read", cure="restore it with `dvc checkout`, or prepare again")
+    return ImageError(f"prepared image {file} cannot be read", hint="restore it with `dvc checkout`, or prepare again")
 
 
-def spread(items: Sequence[_Item], most: int) -> list[_Item]:
+def subsample(items: Sequence[_Item], most: int) -> list[_Item]:
     """Take at most `most` items, evenly over all of them."""
     return [items[n] for n in np.unique(np.linspace(0, len(items) - 1, min(most, len(items))).astype(int))]

@@ -1,6 +1,6 @@
 """A large batch on its way to one Parquet table: a journal beside it, from which a stopped batch goes on.
 
-The journal, `NAME.part.jsonl`, has one line for the batch and one a photograph, added as soon as the photograph's
+The journal, `NAME.split.jsonl`, has one line for the batch and one an image, added as soon as the image's
 pictures and maps are written. A killed process leaves at most a torn last line, which is cut off.
 """
 
@@ -22,7 +22,7 @@ from pipelines.core.files import whole_file
 from pipelines.core.records import Record
 from pipelines.core.results import Inspected
 from pipelines.inspection.history import Observation, name_batch, write_batch
-from pipelines.inspection.inputs import Photograph
+from pipelines.inspection.inputs import InputImage
 
 _SCHEMA = pa.schema(
     [
@@ -36,8 +36,8 @@ _SCHEMA = pa.schema(
         ("overlay", pa.string()),
         ("map", pa.string()),
         ("defects", pa.int32()),
-        ("sound", pa.int32()),
-        ("foreign", pa.bool_()),
+        ("normal_regions", pa.int32()),
+        ("out_of_distribution", pa.bool_()),
     ]
 )
 _ROWS = 10_000  # of one row group: what is held in memory while the table is written
@@ -62,39 +62,39 @@ class Head(Record):
 
 
 class Entry(Record):
-    """One photograph's line. `mark` tells whether the file is still the one that was looked at.
+    """One image's line. `mark` tells whether the file is still the one that was looked at.
 
     The outlines of regions would outgrow the table: `defects` is their number.
     """
 
-    mark: str
+    file_key: str
     inspected: Inspected
     observation: Observation
     defects: int
 
 
 class Counts(Record):
-    """How many photographs a batch holds, were found anomalous, could not be read, and were done by an earlier call."""
+    """How many images a batch holds, were found anomalous, could not be read, and were done by an earlier call."""
 
-    photographs: int
+    total: int
     anomalous: int
     unreadable: int
     before: int = 0
 
 
 class Batch:
-    """A batch of photographs on the way to its table. Made by `open_batch`."""
+    """A batch of images on the way to its table. Made by `open_batch`."""
 
-    def __init__(self, table: Path, name: str, journal: IO[bytes], photographs: Sequence[Photograph]) -> None:
+    def __init__(self, table: Path, name: str, journal: IO[bytes], images: Sequence[InputImage]) -> None:
         self._table, self._name, self._journal = table, name, journal
-        self._marks = {p.file: _mark(p) for p in photographs}
-        done = {entry.mark for entry in _read_entries(table)}
-        self.left = [p for p in photographs if self._marks[p.file] not in done]
+        self._keys = {p.file: _file_key(p) for p in images}
+        done = {entry.file_key for entry in _read_entries(table)}
+        self.left = [p for p in images if self._keys[p.file] not in done]
 
     def add(self, inspected: Inspected, observation: Observation) -> None:
-        """Keep a photograph's result: from here on it survives the process."""
+        """Keep an image's result: from here on it survives the process."""
         entry = Entry(
-            mark=self._marks[inspected.path],
+            file_key=self._keys[inspected.path],
             inspected=inspected.model_copy(update={"defects": ()}),
             observation=observation,
             defects=len(inspected.defects),
@@ -113,17 +113,17 @@ class Batch:
         # Under its own name: where the process dies here, the next call writes the same batch again.
         write_batch(history, (entry.observation for entry in self._entries()), self._name)
         _journal_of(self._table).unlink()
-        before = len(self._marks) - len(self.left)
-        return Counts(photographs=len(self._marks), anomalous=anomalous, unreadable=unreadable, before=before)
+        before = len(self._keys) - len(self.left)
+        return Counts(total=len(self._keys), anomalous=anomalous, unreadable=unreadable, before=before)
 
     def _entries(self) -> Iterator[Entry]:
-        """Read the lines of the photographs that were asked for, as they are now."""
-        wanted = set(self._marks.values())
-        return (entry for entry in _read_entries(self._table) if entry.mark in wanted)
+        """Read the lines of the images that were requested, as they are now."""
+        wanted = set(self._keys.values())
+        return (entry for entry in _read_entries(self._table) if entry.file_key in wanted)
 
 
 @contextmanager
-def open_batch(table: Path, terms: Terms, photographs: Sequence[Photograph], history: Path) -> Iterator[Batch]:
+def open_batch(table: Path, terms: Terms, images: Sequence[InputImage], history: Path) -> Iterator[Batch]:
     """Begin the batch of a table, or go on with it where its journal lies beside it.
 
     What another version has seen goes into the history, and the batch begins anew.
@@ -143,34 +143,34 @@ def open_batch(table: Path, terms: Terms, photographs: Sequence[Photograph], his
         if head is not None and head.terms != terms:
             raise CallError(
                 f"{_journal_of(table)} was begun for other results: {head.terms.model_dump_json()}",
-                cure="give --out, --no-pictures, --maps and the like as before, or remove that file to begin anew",
+                hint="give --out, --no-pictures, --maps and the like as before, or remove that file to begin anew",
             )
         if head is None:
             head = Head(terms=terms, name=name_batch(datetime.now(UTC)))
             _write_line(journal, head)
-        yield Batch(table, head.name, journal, photographs)
+        yield Batch(table, head.name, journal, images)
 
 
 @contextmanager
 def _locked(table: Path) -> Iterator[IO[bytes]]:
     """Open a table's journal for adding lines. The system frees the lock with the process, however it ends."""
     if table.suffix != ".parquet":
-        raise CallError(f"{table}: a batch becomes a Parquet table", cure="give --table a name that ends in .parquet")
+        raise CallError(f"{table}: a batch becomes a Parquet table", hint="give --table a name that ends in .parquet")
     try:
         table.parent.mkdir(parents=True, exist_ok=True)
         journal = _journal_of(table).open("a+b")
     except OSError as error:
-        raise CallError(f"{table} cannot be written: {error.strerror}", cure="name a file in another folder") from error
+        raise CallError(f"{table} cannot be written: {error.strerror}", hint="name a file in another folder") from error
     with journal:
         try:
             fcntl.flock(journal, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise BusyError(f"another process works on {table}", cure="wait until it ends, or name another") from error
+            raise BusyError(f"another process works on {table}", hint="wait until it ends, or name another") from error
         yield journal
 
 
 def _journal_of(table: Path) -> Path:
-    # An ending that is not taken for a photograph's, where the table lies among some.
+    # An ending that is not taken for an image's, where the table lies among some.
     return table.with_suffix(".part.jsonl")
 
 
@@ -206,7 +206,7 @@ def _parse(kind: type[_Line], line: bytes, table: Path) -> _Line:
     except ValidationError as error:
         raise CallError(
             f"{_journal_of(table)} is no journal of this knotwatch: {error.errors()[0]['msg']}",
-            cure="remove that file to begin the batch anew",
+            hint="remove that file to begin the batch anew",
         ) from error
 
 
@@ -215,8 +215,8 @@ def _write_line(journal: IO[bytes], line: Record) -> None:
     journal.flush()
 
 
-def _mark(photograph: Photograph) -> str:
-    path = Path(photograph.file).absolute()
+def _file_key(image: InputImage) -> str:
+    path = Path(image.file).absolute()
     try:
         found = path.stat()
     except OSError:  # gone since it was listed: reported in its place

@@ -12,26 +12,26 @@ from pydantic import Field
 from pipelines.core.records import Record
 from pipelines.core.surface_settings import WatchSettings
 from pipelines.core.wording import count_in_words, share_in_words
-from pipelines.detector.version import Calibration
+from pipelines.detector.version import DriftReference
 from pipelines.imaging.measures import MEASURES
 from pipelines.metrics.drift import (
     adjust_for_figures,
     excess_p_value,
-    level_of_look,
+    level_of_check,
     population_stability,
     shift_p_value,
 )
 
-MARKED = "marked"  # the share of photographs that were called anomalous
+FLAGGED = "flagged"  # the share of images that were called anomalous
 SCORE = "score"
-# The same of the last photographs, over several batches: a wave of defects shows there before it does in small batches.
+# The same of the last images, over several batches: a wave of defects shows there before it does in small batches.
 LATELY = " lately"
-JUDGED = frozenset({MARKED, SCORE, MARKED + LATELY, SCORE + LATELY})
+JUDGED = frozenset({FLAGGED, SCORE, FLAGGED + LATELY, SCORE + LATELY})
 NAMES = {
     SCORE: "image score",
-    MARKED: "share marked",
+    FLAGGED: "share flagged",
     SCORE + LATELY: "image score lately",
-    MARKED + LATELY: "share marked lately",
+    FLAGGED + LATELY: "share flagged lately",
     "brightness_mean": "brightness",
     "brightness_std": "contrast",
     "sharpness": "sharpness",
@@ -45,14 +45,14 @@ class DriftKind(StrEnum):
 
 
 class Figure(Record):
-    """One figure of a look at so many photographs: its median (a share for `marked`) in the reference and now.
+    """One figure of a check of so many images: its median (a share for `flagged`) in the reference and now.
 
-    `p_value` is adjusted for the number of figures; `size` is the stability index less what chance adds, for `marked`
+    `p_value` is adjusted for the number of figures; `size` is the stability index less what chance adds, for `flagged`
     how far the share exceeds the usual one. It `moved` where both say so.
     """
 
     name: str
-    photographs: int
+    images: int
     reference: float
     now: float
     p_value: float
@@ -61,20 +61,20 @@ class Figure(Record):
 
 
 class Drift(Record):
-    """What one look at a batch found; `kind` is None where nothing moved.
+    """What one check of a batch found; `kind` is None where nothing moved.
 
-    `number` counts the looks since this version became champion, `level` is what was left for this one to err with.
+    `number` counts the checks since this version became champion, `level` is what was left for this one to err with.
     """
 
     surface: str
     version: int
     batch: str
     number: int = Field(ge=1)
-    photographs: int
+    images: int
     level: float
     figures: tuple[Figure, ...]
     kind: DriftKind | None = None
-    words: str = ""
+    message: str = ""
 
 
 # How far contrast and sharpness may be from what a change of light does to them: medians of a batch of 20 vary.
@@ -83,8 +83,8 @@ _SLACK = 1.3
 log = logging.getLogger(__name__)
 
 
-class _Sample(NamedTuple):
-    """Values of a figure: of the reference, empty for shares of marked photographs, and of those looked at."""
+class _FigureSample(NamedTuple):
+    """Values of a figure: of the reference, empty for shares of flagged images, and of those checked."""
 
     reference: Sequence[float]
     now: "pd.Series[float]"
@@ -92,7 +92,7 @@ class _Sample(NamedTuple):
 
 def find_drift(
     surface: str,
-    reference: Calibration,
+    reference: DriftReference,
     batch: pd.DataFrame,
     number: int,
     settings: WatchSettings,
@@ -102,40 +102,40 @@ def find_drift(
 
     `batch` holds readable rows of the history, all of one version; `recent` the last ones, the
     batch among them, where the batch is small. Image scores are tested by Kolmogorov-Smirnov with the usual share of
-    defects tolerated, the share of marked photographs by the binomial test, image measures by Kolmogorov-Smirnov. Drift
+    defects tolerated, the share of flagged images by the binomial test, image measures by Kolmogorov-Smirnov. Drift
     is `lighting` where measures moved as light moves them, `content` where scores moved, or measures as no light does.
     """
-    level = level_of_look(number, settings.drift_level)
+    level = level_of_check(number, settings.drift_level)
     figures = _compare(_sample(reference, batch, recent), settings, level)
     found = Drift(
         surface=surface,
         version=int(batch["version"].iloc[0]),
         batch=str(batch["batch"].iloc[-1]),
         number=number,
-        photographs=len(batch),
+        images=len(batch),
         level=level,
         figures=figures,
         kind=_name_kind(figures),
     )
-    found = found.model_copy(update={"words": _describe(found)})
-    log.info("drift %s: look %d, %d photographs: %s", surface, number, len(batch), found.words)
+    found = found.model_copy(update={"message": _describe(found)})
+    log.info("drift %s: check %d, %d images: %s", surface, number, len(batch), found.message)
     return found
 
 
-def _sample(reference: Calibration, batch: pd.DataFrame, recent: pd.DataFrame | None) -> dict[str, _Sample]:
-    """Choose what is compared with what; scores only where sound photographs were held out."""
+def _sample(reference: DriftReference, batch: pd.DataFrame, recent: pd.DataFrame | None) -> dict[str, _FigureSample]:
+    """Choose what is compared with what; scores only where normal images were held out."""
     known = {name: values for name, values in reference.measures.items() if name in MEASURES and values}
-    samples = {name: _Sample(values, batch[name]) for name, values in known.items()}
+    samples = {name: _FigureSample(values, batch[name]) for name, values in known.items()}
     for rows, suffix in ((batch, ""), (recent, LATELY)):
         if rows is None:
             continue
-        samples[MARKED + suffix] = _Sample((), rows["anomalous"].astype(float))
+        samples[FLAGGED + suffix] = _FigureSample((), rows["anomalous"].astype(float))
         if reference.scores:
-            samples[SCORE + suffix] = _Sample(reference.scores, rows[SCORE])
+            samples[SCORE + suffix] = _FigureSample(reference.scores, rows[SCORE])
     return samples
 
 
-def _compare(samples: Mapping[str, _Sample], settings: WatchSettings, level: float) -> tuple[Figure, ...]:
+def _compare(samples: Mapping[str, _FigureSample], settings: WatchSettings, level: float) -> tuple[Figure, ...]:
     usual = settings.usual_defect_share
     p_values = {}
     for name, (values, now) in samples.items():
@@ -153,7 +153,7 @@ def _compare(samples: Mapping[str, _Sample], settings: WatchSettings, level: flo
             was, is_now = float(np.median(values)), float(now.median())
             size, wanted = population_stability(values, now), settings.drift_size
         moved = p_value <= level and size >= wanted
-        facts = {"photographs": len(now), "reference": was, "now": is_now, "p_value": p_value, "size": size}
+        facts = {"images": len(now), "reference": was, "now": is_now, "p_value": p_value, "size": size}
         figures.append(Figure.model_validate({"name": name, "moved": moved, **facts}))
     return tuple(figures)
 
@@ -161,8 +161,8 @@ def _compare(samples: Mapping[str, _Sample], settings: WatchSettings, level: flo
 def _name_kind(figures: Sequence[Figure]) -> DriftKind | None:
     """Tell lighting from content.
 
-    Light alone multiplies a photograph by some g: contrast then changes by g at most and sharpness, a variance, by
-    its square. Photographs that are contrastier, flatter or sharper than that show something else, however bright they
+    Light alone multiplies an image by some g: contrast then changes by g at most and sharpness, a variance, by
+    its square. Images that are contrastier, flatter or sharper than that show something else, however bright they
     are. Blur makes them less sharp and nothing else, and counts as a matter of lamps and lenses.
     """
     moved = {figure.name for figure in figures if figure.moved}
@@ -182,24 +182,22 @@ def _explained_by_light(figures: Sequence[Figure]) -> bool:
 
 
 def _describe(found: Drift) -> str:
-    """Write a look as one line, the figures that moved first."""
-    # Where the batch is all there is, what holds of the last photographs says nothing more.
-    once = [f for f in found.figures if not (f.name.endswith(LATELY) and f.photographs == found.photographs)]
+    """Write a check as one line, the figures that moved first."""
+    # Where the batch is all there is, what holds of the last images says nothing more.
+    once = [f for f in found.figures if not (f.name.endswith(LATELY) and f.images == found.images)]
     figures = [figure for figure in once if figure.moved]
     if found.kind is None:
-        return f"no drift among {count_in_words(found.photographs, 'photograph')}"
+        return f"no drift among {count_in_words(found.images, 'image')}"
     moved = "; ".join(_figure_in_words(figure) for figure in figures)
-    return (
-        f"{found.kind} drift in {count_in_words(found.photographs, 'photograph')}: {moved}. {_advise(found, figures)}"
-    )
+    return f"{found.kind} drift in {count_in_words(found.images, 'image')}: {moved}. {_advise(found, figures)}"
 
 
 def _figure_in_words(figure: Figure) -> str:
     p_value = f"p {figure.p_value:.1g}" if figure.p_value > 1e-15 else "p < 1e-15"
-    among = f" among the last {figure.photographs}" if figure.name.endswith(LATELY) else ""
-    if figure.name.startswith(MARKED):
+    among = f" among the last {figure.images}" if figure.name.endswith(LATELY) else ""
+    if figure.name.startswith(FLAGGED):
         return (
-            f"{share_in_words(figure.now)} marked{among} where up to {share_in_words(figure.reference)} is usual "
+            f"{share_in_words(figure.now)} flagged{among} where up to {share_in_words(figure.reference)} is usual "
             f"(binomial test, {p_value})"
         )
     return (
@@ -211,9 +209,9 @@ def _figure_in_words(figure: Figure) -> str:
 def _advise(found: Drift, figures: Sequence[Figure]) -> str:
     names = {figure.name for figure in figures}
     if found.kind == DriftKind.CONTENT:
-        return "The photographs show something else than before: look at them"
+        return "The images show something else than before: check them"
     if "brightness_mean" not in names:
-        return "Look at lens, focus and exposure"
+        return "Check lens, focus and exposure"
     if names & JUDGED:
         return "The light changed, and scores with it: mend the light before anything else"
-    return "The light changed, scores did not yet: look at lamps and exposure"
+    return "The light changed, scores did not yet: check lamps and exposure"

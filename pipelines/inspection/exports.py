@@ -15,13 +15,13 @@ from pipelines.core.geometry import Box, Defect
 from pipelines.core.records import Record
 from pipelines.imaging.components import draw_regions
 from pipelines.imaging.overlay import encode_picture
-from pipelines.inspection.sinks import Seen, Sink
+from pipelines.inspection.sinks import InspectedImage, Sink
 
 UNTYPED = "defect"
 _MARGIN = 0.25  # of a defect's longer side, that a crop shows around it
 _LEAST_MARGIN = 16
 _COLUMNS = (
-    *("path", "photograph_score", "anomalous", "defect", "left", "top", "right", "bottom", "area", "orientation"),
+    *("path", "image_score", "anomalous", "defect", "left", "top", "right", "bottom", "area", "orientation"),
     *("length", "width", "score", "mean_score", "type", "confidence", "also"),
 )
 
@@ -63,7 +63,7 @@ class Table:
         self._rows = csv.writer(self._text, lineterminator="\n")
         self._rows.writerow(_COLUMNS)
 
-    def add(self, seen: Seen) -> None:
+    def add(self, seen: InspectedImage) -> None:
         found = seen.result
         for number, d in enumerate(found.defects, 1):
             place = (found.path, found.score, found.anomalous, number, *d.box, d.area, d.orientation)
@@ -86,7 +86,7 @@ class Coco:
         self._images: list[dict[str, Any]] = []
         self._defects: list[tuple[int, Defect]] = []
 
-    def add(self, seen: Seen) -> None:
+    def add(self, seen: InspectedImage) -> None:
         height, width = seen.map.shape
         number = len(self._images) + 1
         self._images.append({"id": number, "file_name": seen.name, "width": width, "height": height})
@@ -129,12 +129,12 @@ def _polygon(defect: Defect) -> list[float]:
 
 
 class Masks:
-    """One PNG a photograph, of its size: 255 where a defect is, 0 elsewhere."""
+    """One PNG an image, of its size: 255 where a defect is, 0 elsewhere."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
-    def add(self, seen: Seen) -> None:
+    def add(self, seen: InspectedImage) -> None:
         mask = (draw_regions(seen.result.defects, *seen.map.shape) > 0).astype(np.uint8) * 255
         write_whole(self._folder / f"{seen.stem}.png", encode_picture(mask.astype(np.uint8), "png"))
 
@@ -142,12 +142,12 @@ class Masks:
 
 
 class Crops:
-    """One PNG a defect, cut out of the photograph with some of its surroundings: STEM-1.png is the first."""
+    """One PNG a defect, cut out of the image with some of its surroundings: STEM-1.png is the first."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
-    def add(self, seen: Seen) -> None:
+    def add(self, seen: InspectedImage) -> None:
         for number, defect in enumerate(seen.result.defects, 1):
             crop = cut_around(seen.image, defect.box)
             write_whole(self._folder / f"{seen.stem}-{number}.png", encode_picture(crop, "png"))
@@ -156,7 +156,7 @@ class Crops:
 
 
 def cut_around(image: NDArray[np.uint8], box: Box) -> NDArray[np.uint8]:
-    """Cut a box and a margin around it out of a photograph (H, W, 3); less margin at the rim."""
+    """Cut a box and a margin around it out of an image (H, W, 3); less margin at the rim."""
     margin = max(_LEAST_MARGIN, round(_MARGIN * max(box.width, box.height)))
     top, left = max(0, box.top - margin), max(0, box.left - margin)
     return image[top : box.bottom + margin, left : box.right + margin]

@@ -36,10 +36,10 @@ _JOINED = b"knotwatch.batches"  # a joined file's metadata: the names of the fil
 
 
 class Observation(Record):
-    """One photograph as a version saw it.
+    """One image as a version saw it.
 
-    `score` is on the version's scale, None with `error` where the photograph could not be used. The measures
-    (pipelines/imaging/measures.py) are of its region of interest. `path` is absolute, or says that the photograph came
+    `score` is on the version's scale, None with `error` where the image could not be used. The measures
+    (pipelines/imaging/measures.py) are of its region of interest. `path` is absolute, or says that the image came
     over REST and lies nowhere.
     """
 
@@ -185,12 +185,12 @@ def _read_joined(path: Path) -> list[str]:
 
 
 def _no_batch(path: Path, error: Exception) -> ToolError:
-    return ToolError(f"{path} is no batch of inspections: {error}", cure="move that file away")
+    return ToolError(f"{path} is no batch of inspections: {error}", hint="move that file away")
 
 
 def _as_frame(tables: list[pa.Table]) -> pd.DataFrame:
     whole = pa.concat_tables([table for table in tables if table.num_rows] or [_name_rows(_SCHEMA.empty_table(), "")])
-    # Verdicts are missing where a photograph could not be read: pandas' own bool knows no missing value.
+    # Verdicts are missing where an image could not be read: pandas' own bool knows no missing value.
     found: pd.DataFrame = whole.to_pandas(types_mapper={pa.bool_(): pd.BooleanDtype()}.get)
     return found
 

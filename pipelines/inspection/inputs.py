@@ -1,4 +1,4 @@
-"""Which photographs an inspection looks at. Cheap for a hundred thousand: names alone, nothing is opened."""
+"""Which images an inspection looks at. Cheap for a hundred thousand: names alone, nothing is opened."""
 
 import os
 from collections import Counter
@@ -7,10 +7,10 @@ from pathlib import Path, PurePath
 from typing import NamedTuple
 
 from pipelines.core.errors import CallError
-from pipelines.data.layouts.listing import is_photograph
+from pipelines.data.layouts.listing import is_image_file
 
 
-class Photograph(NamedTuple):
+class InputImage(NamedTuple):
     """A file to inspect, its name relative to what was given, and the relative name that its results get."""
 
     file: str
@@ -18,37 +18,35 @@ class Photograph(NamedTuple):
     stem: str
 
     @classmethod
-    def of(cls, file: Path, name: PurePath) -> "Photograph":
+    def of(cls, file: Path, name: PurePath) -> "InputImage":
         return cls(file=str(file), name=name.as_posix(), stem=name.with_suffix("").as_posix())
 
 
-def find_photographs(paths: Sequence[Path], results: Sequence[Path] = ()) -> list[Photograph]:
-    """List files, and the photographs below folders; names are relative to the folder that was given.
+def find_images(paths: Sequence[Path], results: Sequence[Path] = ()) -> list[InputImage]:
+    """List files, and the images below folders; names are relative to the folder that was given.
 
     What lies below one of the `results` folders was made by an inspection and is passed over.
 
     Raises:
-        CallError: for a path that is not there, a folder without photographs, or two files of one name.
+        CallError: for a path that is not there, a folder without images, or two files of one name.
     """
-    found: list[Photograph] = []
+    found: list[InputImage] = []
     for path in paths:
         if path.is_file():
-            found.append(Photograph.of(path, PurePath(path.name)))
+            found.append(InputImage.of(path, PurePath(path.name)))
         elif path.is_dir():
             files = sorted(_files_below(path, results), key=lambda file: file.parts)
-            found += [Photograph.of(file, file.relative_to(path)) for file in files]
+            found += [InputImage.of(file, file.relative_to(path)) for file in files]
         else:
-            raise CallError(f"{path} is not there", cure="name photographs, or folders that hold some")
+            raise CallError(f"{path} is not there", hint="name images, or folders that hold some")
     if not found:
-        raise CallError(
-            f"no photograph in {', '.join(map(str, paths))}", cure="name a folder with JPEG, PNG or TIFF files"
-        )
+        raise CallError(f"no image in {', '.join(map(str, paths))}", hint="name a folder with JPEG, PNG or TIFF files")
     stems = Counter(p.stem for p in found)
     # Two files that differ in their endings alone keep them in the names of their results.
     found = [p if stems[p.stem] == 1 else p._replace(stem=p.name) for p in found]
     twice = [stem for stem, count in Counter(p.stem for p in found).items() if count > 1]
     if twice:
-        raise CallError(f"two files would have the results '{twice[0]}'", cure="inspect their folders one by one")
+        raise CallError(f"two files would have the results '{twice[0]}'", hint="inspect their folders one by one")
     return found
 
 
@@ -59,4 +57,4 @@ def _files_below(folder: Path, results: Sequence[Path]) -> Iterator[Path]:
         if any(PurePath(real).is_relative_to(result) for result in made):
             folders.clear()
             continue
-        yield from (path for name in files if is_photograph(path := Path(root, name)))
+        yield from (path for name in files if is_image_file(path := Path(root, name)))

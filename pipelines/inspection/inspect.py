@@ -1,4 +1,4 @@
-"""Stage: look at new photographs with a registered version."""
+"""Stage: look at new images with a registered version."""
 
 import functools
 import logging
@@ -18,96 +18,96 @@ from pipelines.core.progress import track
 from pipelines.core.results import Inspected
 from pipelines.detector.detector import Detector, Scan
 from pipelines.imaging.components import draw_regions
-from pipelines.imaging.decoding import decode_photograph
-from pipelines.imaging.measures import MEASURES, measure_photograph
+from pipelines.imaging.decoding import decode_image
+from pipelines.imaging.measures import MEASURES, measure_image
 from pipelines.imaging.overlay import encode_map, encode_picture, strip
 from pipelines.inspection.history import Observation
-from pipelines.inspection.inputs import Photograph
-from pipelines.inspection.sinks import Seen, Sink, close_all
+from pipelines.inspection.inputs import InputImage
+from pipelines.inspection.sinks import InspectedImage, Sink, close_all
 
 _PANEL = 900  # longer side of each of the picture's three panels, pixels
 
 log = logging.getLogger(__name__)
 
 
-class Looked(NamedTuple):
-    """One photograph's result, and what the history keeps of it."""
+class InspectionOutcome(NamedTuple):
+    """One image's result, and what the history keeps of it."""
 
     inspected: Inspected
     observation: Observation
 
 
-def _spare_photographs(photographs: Sequence[Photograph], out: Path | None, maps: Path | None) -> None:
-    inputs = {os.path.realpath(p.file) for p in photographs}
+def _spare_images(images: Sequence[InputImage], out: Path | None, maps: Path | None) -> None:
+    inputs = {os.path.realpath(p.file) for p in images}
     # A result takes the place of its own name, also where that is a link: only its folder is followed.
     real_folder = functools.cache(os.path.realpath)
-    for photograph in photographs:
-        for target in (_overlay_file(out, photograph), _map_file(maps, photograph)):
+    for image in images:
+        for target in (_overlay_file(out, image), _map_file(maps, image)):
             if target is not None and f"{real_folder(target.parent)}/{target.name}" in inputs:
                 raise CallError(
-                    f"the result {target} would be written over a photograph",
-                    cure="give --out and --maps other folders",
+                    f"the result {target} would be written over an image",
+                    hint="give --out and --maps other folders",
                 )
 
 
-def _overlay_file(out: Path | None, photograph: Photograph) -> Path | None:
-    return None if out is None else out / f"{photograph.stem}.jpg"
+def _overlay_file(out: Path | None, image: InputImage) -> Path | None:
+    return None if out is None else out / f"{image.stem}.jpg"
 
 
-def _map_file(maps: Path | None, photograph: Photograph) -> Path | None:
-    return None if maps is None else maps / f"{photograph.stem}.tiff"
+def _map_file(maps: Path | None, image: InputImage) -> Path | None:
+    return None if maps is None else maps / f"{image.stem}.tiff"
 
 
-def inspect_photographs(
+def inspect_images(
     detector: Detector,
     version: int,
-    photographs: Sequence[Photograph],
+    images: Sequence[InputImage],
     out: Path | None,
     maps: Path | None,
     sinks: Sequence[Sink] = (),
-) -> Iterator[Looked]:
-    """Score photographs one by one; write a picture to `out` and a float32 TIFF to `maps`, where they are given.
+) -> Iterator[InspectionOutcome]:
+    """Score images one by one; write a picture to `out` and a float32 TIFF to `maps`, where they are given.
 
     Each is handed to the `sinks`, which are closed after the last. A file that cannot be read, or scanned, or that gets
     no finite score, is reported in its place and stops nothing. Nothing is kept of what was handed on.
 
     Raises:
-        CallError: where a result would be written over one of the photographs; nothing is inspected then.
+        CallError: where a result would be written over one of the images; nothing is inspected then.
     """
-    _spare_photographs(photographs, out, maps)
+    _spare_images(images, out, maps)
     started = time.monotonic()
-    looked = marked = unread = 0
-    for photograph in track(photographs, len(photographs), "inspect"):
-        found = _inspect_one(detector, version, photograph, out, maps, sinks)
+    looked = flagged = unread = 0
+    for image in track(images, len(images), "inspect"):
+        found = _inspect_one(detector, version, image, out, maps, sinks)
         looked += 1
-        marked += bool(found.inspected.anomalous)
+        flagged += bool(found.inspected.anomalous)
         unread += found.inspected.error is not None
         yield found
     close_all(sinks)
     log.info(
-        "inspect %s: %d photographs, %d anomalous, %d unreadable, %.1f s",
-        *(detector.info.surface, looked, marked, unread, time.monotonic() - started),
+        "inspect %s: %d images, %d anomalous, %d unreadable, %.1f s",
+        *(detector.info.surface, looked, flagged, unread, time.monotonic() - started),
     )
 
 
 def _inspect_one(
     detector: Detector,
     version: int,
-    photograph: Photograph,
+    source_image: InputImage,
     out: Path | None,
     maps: Path | None,
     sinks: Sequence[Sink],
-) -> Looked:
-    seen = Observation(time=datetime.now(UTC), path=str(Path(photograph.file).absolute()), version=version)
+) -> InspectionOutcome:
+    seen = Observation(time=datetime.now(UTC), path=str(Path(source_image.file).absolute()), version=version)
     try:
-        image = decode_photograph(Path(photograph.file), detector.info.max_megapixels).image
-        # Also here: a fixed region of interest may lie outside of one photograph.
+        image = decode_image(Path(source_image.file), detector.info.max_megapixels).image
+        # Also here: a fixed region of interest may lie outside of one image.
         scan = detector.scan(image)
     except (ImageError, ScoreError) as error:
-        return Looked(
-            Inspected(path=photograph.file, error=error.problem), seen.model_copy(update={"error": error.problem})
+        return InspectionOutcome(
+            Inspected(path=source_image.file, error=error.problem), seen.model_copy(update={"error": error.problem})
         )
-    written_map, written_overlay = _map_file(maps, photograph), _overlay_file(out, photograph)
+    written_map, written_overlay = _map_file(maps, source_image), _overlay_file(out, source_image)
     if written_map is not None:
         write_whole(written_map, encode_map(scan.map))
     if written_overlay is not None:
@@ -116,7 +116,7 @@ def _inspect_one(
         write_whole(written_overlay, encode_picture(picture))
     height, width = image.shape[:2]
     inspected = Inspected(
-        path=photograph.file,
+        path=source_image.file,
         score=scan.score,
         anomalous=scan.anomalous,
         width=width,
@@ -124,20 +124,20 @@ def _inspect_one(
         map=str(written_map) if written_map else None,
         overlay=str(written_overlay) if written_overlay else None,
         defects=scan.defects,
-        sound=scan.sound,
-        foreign=scan.foreign,
+        normal_regions=scan.normal_regions,
+        out_of_distribution=scan.out_of_distribution,
     )
     observation = observe(seen, image, scan)
     measures = observation.model_dump(include=set(MEASURES))
     for sink in sinks:
-        sink.add(Seen(image, scan.map, measures, inspected, photograph.name, photograph.stem))
-    return Looked(inspected, observation)
+        sink.add(InspectedImage(image, scan.map, measures, inspected, source_image.name, source_image.stem))
+    return InspectionOutcome(inspected, observation)
 
 
 def observe(seen: Observation, image: NDArray[np.uint8], scan: Scan) -> Observation:
-    """Fill in what a scan found on a photograph (H, W, 3), and how its region of interest measures."""
+    """Fill in what a scan found on an image (H, W, 3), and how its region of interest measures."""
     box = scan.region
-    measures = measure_photograph(image[box.top : box.bottom, box.left : box.right])
+    measures = measure_image(image[box.top : box.bottom, box.left : box.right])
     return seen.model_copy(
         update={
             "score": scan.score,

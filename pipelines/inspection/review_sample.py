@@ -1,4 +1,4 @@
-"""Stage: put photographs of a drifted batch into a folder, for a person to look at and review."""
+"""Stage: put images of a drifted batch into a folder, for a person to look at and review."""
 
 import csv
 import io
@@ -14,22 +14,24 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from pipelines.core.files import write_whole
-from pipelines.detector.version import Calibration
+from pipelines.detector.version import DriftReference
 from pipelines.imaging.measures import MEASURES
 from pipelines.inspection.drift import JUDGED, NAMES, SCORE, Drift, DriftKind
 
 TABLE = "photographs.csv"
-# One in four is drawn at random: only such photographs may be calibrated on once they were reviewed.
+# One in four is drawn at random: only such images may be calibrated on once they were reviewed.
 _RANDOM = 4
 _COLUMNS = ("file", "path", "picked", "why", "version", "score", "anomalous", *MEASURES)
 
 log = logging.getLogger(__name__)
 
 
-def set_aside(found: Drift, reference: Calibration, batch: pd.DataFrame, folder: Path, count: int) -> Path | None:
-    """Copy up to `count` photographs of a drifted batch into `folder`/BATCH, with a table that says why each is there.
+def sample_for_review(
+    found: Drift, reference: DriftReference, batch: pd.DataFrame, folder: Path, count: int
+) -> Path | None:
+    """Copy up to `count` images of a drifted batch into `folder`/BATCH, with a table that says why each is there.
 
-    Three in four are the most drifted, the rest are drawn at random from the others. Only photographs that still
+    Three in four are the most drifted, the rest are drawn at random from the others. Only images that still
     exist are copied; where none does, nothing is written and None returned. A folder of that name is replaced.
     """
     there = batch[[Path(path).is_file() for path in batch["path"]]].reset_index(drop=True)
@@ -39,7 +41,7 @@ def set_aside(found: Drift, reference: Calibration, batch: pd.DataFrame, folder:
     order = [int(i) for i in np.argsort(-strangeness, kind="stable")]
     drawn = min(count // _RANDOM, max(0, len(order) - (count - count // _RANDOM)))
     picked = [(i, "most drifted") for i in order[: count - drawn]]
-    # The same batch draws the same photographs, so that a look that was killed may be made again.
+    # The same batch draws the same images, so that a check that was killed may be made again.
     rng = np.random.default_rng(zlib.crc32(found.batch.encode()))
     rest = order[count - drawn :]
     picked += [(rest[int(j)], "at random") for j in rng.permutation(len(rest))[:drawn]]
@@ -53,12 +55,12 @@ def set_aside(found: Drift, reference: Calibration, batch: pd.DataFrame, folder:
         part.replace(target)
     finally:
         shutil.rmtree(part, ignore_errors=True)
-    log.info("set aside %s: %d photographs of %s in %s", found.surface, len(rows), found.batch, target)
+    log.info("sampled for review %s: %d images of %s in %s", found.surface, len(rows), found.batch, target)
     return target
 
 
-def _rank(found: Drift, reference: Calibration, batch: pd.DataFrame) -> tuple[NDArray[np.float64], list[str]]:
-    """Compute how strange each photograph is, and say why."""
+def _rank(found: Drift, reference: DriftReference, batch: pd.DataFrame) -> tuple[NDArray[np.float64], list[str]]:
+    """Compute how strange each image is, and say why."""
     names = [figure.name for figure in found.figures if figure.moved and figure.name in reference.measures]
     if found.kind == DriftKind.CONTENT and {figure.name for figure in found.figures if figure.moved} & JUDGED:
         score = batch[SCORE].to_numpy(float)
@@ -76,8 +78,8 @@ def _rank(found: Drift, reference: Calibration, batch: pd.DataFrame) -> tuple[ND
 def _deviations(reference: Sequence[float], values: NDArray[np.float64]) -> NDArray[np.float64]:
     """Count how many median absolute deviations of the reference each value is from its median."""
     median = np.median(reference)
-    spread = np.median(np.abs(np.asarray(reference) - median))
-    return np.asarray(np.abs(values - median) / max(float(spread), 1e-6))
+    deviation = np.median(np.abs(np.asarray(reference) - median))
+    return np.asarray(np.abs(values - median) / max(float(deviation), 1e-6))
 
 
 def _range(values: Sequence[float]) -> str:

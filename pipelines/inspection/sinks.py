@@ -1,4 +1,4 @@
-"""What takes an inspection's photographs one by one, so that none has to be kept."""
+"""What takes an inspection's images one by one, so that none has to be kept."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,8 +11,8 @@ from pipelines.core.errors import CallError
 from pipelines.core.results import Inspected
 
 
-class Seen(NamedTuple):
-    """A photograph that was inspected: pixels (H, W, 3), map (H, W), measures of its region, and the result.
+class InspectedImage(NamedTuple):
+    """An image that was inspected: pixels (H, W, 3), map (H, W), measures of its region, and the result.
 
     `name` is its POSIX name relative to what was given, `stem` the relative name that its results get.
     """
@@ -26,9 +26,9 @@ class Seen(NamedTuple):
 
 
 class Sink(Protocol):
-    """Takes each photograph that could be read, then finishes what it writes."""
+    """Takes each image that could be read, then finishes what it writes."""
 
-    def add(self, seen: Seen) -> None: ...
+    def add(self, seen: InspectedImage) -> None: ...
 
     def close(self) -> None: ...
 
@@ -40,11 +40,11 @@ def close_all(sinks: Sequence[Sink]) -> None:
 
 
 def spare_inputs(inputs: Sequence[Path], files: Sequence[Path], folders: Sequence[Path]) -> None:
-    """Raise CallError where a result could be written over a photograph."""
+    """Raise CallError where a result could be written over an image."""
     given = {path.resolve() for path in inputs}
     for target in files:
         if target.resolve() in given:
-            raise CallError(f"{target} is one of the photographs", cure="name another file for the result")
+            raise CallError(f"{target} is one of the images", hint="name another file for the result")
     for folder in folders:
         if any(folder.resolve() in path.parents for path in given):
-            raise CallError(f"{folder} holds photographs that are inspected", cure="name another folder for results")
+            raise CallError(f"{folder} holds images that are inspected", hint="name another folder for results")

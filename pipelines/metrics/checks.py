@@ -17,13 +17,13 @@ def check_scores(scores: ArrayLike) -> NDArray[np.float64]:
     found = np.asarray(scores, dtype=np.float64)
     if found.ndim != 1:
         raise MetricError(
-            f"expected one score an image, found an array of shape {found.shape}", cure="pass (n,) scores"
+            f"expected one score an image, found an array of shape {found.shape}", hint="pass (n,) scores"
         )
     bad = int(np.count_nonzero(~np.isfinite(found)))
     if bad:
         raise MetricError(
             f"{bad} of {found.size} scores are not finite",
-            cure="look at the version's maps: it overflowed or was trained on NaN",
+            hint="look at the version's maps: it overflowed or was trained on NaN",
         )
     return found
 
@@ -32,7 +32,7 @@ def check_labels(anomalous: ArrayLike, images: int) -> NDArray[np.bool_]:
     """Return labels as (images,) bool; raise MetricError where their number differs."""
     found = np.asarray(anomalous, dtype=bool)
     if found.shape != (images,):
-        raise MetricError(f"expected {images} labels, found shape {found.shape}", cure="pass one label a score")
+        raise MetricError(f"expected {images} labels, found shape {found.shape}", hint="pass one label a score")
     return found
 
 
@@ -42,17 +42,17 @@ def check_map(anomaly_map: NDArray[np.float32], mask: Mask, valid: NDArray[np.bo
     if anomaly_map.ndim != 2 or len(set(shapes)) != 1:
         raise MetricError(
             f"expected one (height, width) for map, mask and valid, found {shapes}",
-            cure="bring the map to the photograph's size before it is counted",
+            hint="bring the map to the image's size before it is counted",
         )
     if anomaly_map.size and not (np.isfinite(anomaly_map).all() and anomaly_map.min() >= 0):
         raise MetricError(
             "an anomaly map holds NaN, infinite or negative values; expected finite and >= 0",
-            cure="check the version's scale and its training: such a map cannot be compared",
+            hint="check the version's scale and its training: such a map cannot be compared",
         )
 
 
 def check_rate(rate: float) -> float:
     """Return the rate; raise MetricError unless it lies between 0 and 1."""
     if not 0 < rate < 1:
-        raise MetricError(f"expected a rate between 0 and 1, found {rate}", cure="write 0.01 for 1 %")
+        raise MetricError(f"expected a rate between 0 and 1, found {rate}", hint="write 0.01 for 1 %")
     return rate

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.stats import betabinom
 
-from pipelines.core.results import Promise
+from pipelines.core.results import CalibratedThreshold
 from pipelines.metrics.checks import MetricError, check_rate, check_scores
 
 # (n + 1) * (1 - 0.1) must not become 9.000000000000002 and skip a rank.
@@ -16,12 +16,12 @@ _ROUNDING = 1e-9
 def _check_calibration(scores: ArrayLike) -> NDArray[np.float64]:
     found = check_scores(scores)
     if not found.size:
-        raise MetricError("no calibration image", cure="give the calibrate part at least one normal image")
+        raise MetricError("no calibration image", hint="give the calibration split at least one normal image")
     return found
 
 
-def conformal_threshold(scores: ArrayLike, rate: float) -> Promise:
-    """Set the threshold that at most a share `rate` of new sound images exceeds, on average over calibrations.
+def conformal_threshold(scores: ArrayLike, rate: float) -> CalibratedThreshold:
+    """Set the threshold that at most a share `rate` of new normal images exceeds, on average over calibrations.
 
     Split conformal prediction: the ceil((n + 1)(1 - rate))-th smallest of n scores; exchangeability is all that is
     asked. Too few images for the rate: the largest score, which holds for 1 / (n + 1). Vovk, Gammerman, Shafer 2005,
@@ -30,75 +30,85 @@ def conformal_threshold(scores: ArrayLike, rate: float) -> Promise:
     >>> conformal_threshold(range(1, 100), 0.05).threshold
     95.0
     >>> conformal_threshold([3.0, 1.0, 2.0], 0.05)
-    Promise(threshold=3.0, asked=0.05, rate=0.25, images=3, estimate=False)
+    CalibratedThreshold(threshold=3.0, target_rate=0.05, achieved_rate=0.25, images=3, in_sample=False)
     """
     found = np.sort(_check_calibration(scores))
     images = found.size
     rank = math.ceil((images + 1) * (1 - check_rate(rate)) - _ROUNDING)
     if rank > images:
-        return Promise(threshold=float(found[-1]), asked=rate, rate=1 / (images + 1), images=images)
-    return Promise(threshold=float(found[rank - 1]), asked=rate, rate=rate, images=images)
+        return CalibratedThreshold(
+            threshold=float(found[-1]), target_rate=rate, achieved_rate=1 / (images + 1), images=images
+        )
+    return CalibratedThreshold(threshold=float(found[rank - 1]), target_rate=rate, achieved_rate=rate, images=images)
 
 
-def risk_controlled_threshold(shares: ArrayLike, thresholds: ArrayLike, rate: float) -> Promise:
-    """Set the threshold that marks at most a share `rate` of a new sound photograph's area, in expectation.
+def risk_controlled_threshold(shares: ArrayLike, thresholds: ArrayLike, rate: float) -> CalibratedThreshold:
+    """Set the threshold that flags at most a share `rate` of a new normal image's area, in expectation.
 
     Conformal risk control: the smallest threshold t with n / (n + 1) * mean(share(t)) + 1 / (n + 1) <= rate, for
-    (images, thresholds) shares of each photograph marked at rising (thresholds,), as `PixelTable.exceedance` gives
-    them; a photograph without sound pixels has no row. Too few images for the rate: the highest threshold, which holds
+    (images, thresholds) shares of each image flagged at rising (thresholds,), as `PixelTable.exceedance` gives
+    them; an image without normal pixels has no row. Too few images for the rate: the highest threshold, which holds
     for 1 / (n + 1). Angelopoulos et al. 2022, "Conformal Risk Control", equation 4 with B = 1.
 
     >>> risk_controlled_threshold([[0.5, 0.2, 0.0]] * 9, [1.0, 2.0, 3.0], 0.3).threshold
     2.0
     """
-    marked, levels = _check_shares(shares, thresholds)
-    images = marked.shape[0]
-    bound = (marked.sum(axis=0) + 1) / (images + 1)
+    flagged, levels = _check_shares(shares, thresholds)
+    images = flagged.shape[0]
+    bound = (flagged.sum(axis=0) + 1) / (images + 1)
     holds = np.flatnonzero(bound <= check_rate(rate) + _ROUNDING)
     if holds.size:
-        return Promise(threshold=float(levels[holds[0]]), asked=rate, rate=rate, images=images)
-    return Promise(threshold=float(levels[-1]), asked=rate, rate=float(bound[-1]), images=images)
+        return CalibratedThreshold(
+            threshold=float(levels[holds[0]]), target_rate=rate, achieved_rate=rate, images=images
+        )
+    return CalibratedThreshold(
+        threshold=float(levels[-1]), target_rate=rate, achieved_rate=float(bound[-1]), images=images
+    )
 
 
-def quantile_estimate(scores: ArrayLike, rate: float) -> Promise:
-    """Estimate a threshold from scores of images that were trained on; it promises nothing.
+def in_sample_quantile(scores: ArrayLike, rate: float) -> CalibratedThreshold:
+    """Estimate a threshold from scores of images that were trained on; it guarantees nothing.
 
     The smallest score that at most a share `rate` of these images exceeds.
 
-    >>> quantile_estimate([4.0, 1.0, 2.0, 3.0], 0.25)
-    Promise(threshold=3.0, asked=0.25, rate=0.25, images=4, estimate=True)
+    >>> in_sample_quantile([4.0, 1.0, 2.0, 3.0], 0.25)
+    CalibratedThreshold(threshold=3.0, target_rate=0.25, achieved_rate=0.25, images=4, in_sample=True)
     """
     found = np.sort(_check_calibration(scores))
     exceeding = math.floor(found.size * check_rate(rate) + _ROUNDING)
     threshold = float(found[found.size - 1 - exceeding])
-    return Promise(threshold=threshold, asked=rate, rate=rate, images=found.size, estimate=True)
+    return CalibratedThreshold(
+        threshold=threshold, target_rate=rate, achieved_rate=rate, images=found.size, in_sample=True
+    )
 
 
-def area_estimate(shares: ArrayLike, thresholds: ArrayLike, rate: float) -> Promise:
-    """Estimate a pixel threshold from photographs that were trained on; it promises nothing.
+def in_sample_area(shares: ArrayLike, thresholds: ArrayLike, rate: float) -> CalibratedThreshold:
+    """Estimate a pixel threshold from images that were trained on; it guarantees nothing.
 
-    The smallest threshold that marks on average at most a share `rate` of their area; arguments as for
-    `risk_controlled_threshold`. The last threshold must mark nothing.
+    The smallest threshold that flags on average at most a share `rate` of their area; arguments as for
+    `risk_controlled_threshold`. The last threshold must flag nothing.
     """
-    marked, levels = _check_shares(shares, thresholds)
-    first = int(np.flatnonzero(marked.mean(axis=0) <= check_rate(rate) + _ROUNDING)[0])
-    return Promise(threshold=float(levels[first]), asked=rate, rate=rate, images=marked.shape[0], estimate=True)
+    flagged, levels = _check_shares(shares, thresholds)
+    first = int(np.flatnonzero(flagged.mean(axis=0) <= check_rate(rate) + _ROUNDING)[0])
+    return CalibratedThreshold(
+        threshold=float(levels[first]), target_rate=rate, achieved_rate=rate, images=flagged.shape[0], in_sample=True
+    )
 
 
 def _check_shares(shares: ArrayLike, thresholds: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return (images, thresholds) shares that fall and (thresholds,) levels that rise, as float64."""
-    marked, levels = np.asarray(shares, dtype=np.float64), np.asarray(thresholds, dtype=np.float64)
-    if marked.ndim != 2 or not marked.size or marked.shape[1:] != levels.shape:
+    flagged, levels = np.asarray(shares, dtype=np.float64), np.asarray(thresholds, dtype=np.float64)
+    if flagged.ndim != 2 or not flagged.size or flagged.shape[1:] != levels.shape:
         raise MetricError(
-            f"expected (images, thresholds) shares of at least one image, found {marked.shape} for {levels.shape}",
-            cure="give the calibrate part at least one normal image",
+            f"expected (images, thresholds) shares of at least one image, found {flagged.shape} for {levels.shape}",
+            hint="give the calibration split at least one normal image",
         )
-    if not ((np.diff(levels) > 0).all() and (np.diff(marked, axis=1) <= 0).all() and not marked[:, -1].any()):
+    if not ((np.diff(levels) > 0).all() and (np.diff(flagged, axis=1) <= 0).all() and not flagged[:, -1].any()):
         raise MetricError(
             "expected rising thresholds and shares that fall to 0 at the last",
-            cure="take them from PixelTable.exceedance",
+            hint="take them from PixelTable.exceedance",
         )
-    return marked, levels
+    return flagged, levels
 
 
 def places_above(rate: float, images: int) -> int:
@@ -110,14 +120,14 @@ def places_above(rate: float, images: int) -> int:
     (1, 5, 1)
     """
     if images < 1:
-        raise MetricError(f"no threshold is set on {images} images", cure="calibrate on one normal image at least")
+        raise MetricError(f"no threshold is set on {images} images", hint="calibrate on one normal image at least")
     return min(images, max(1, math.floor((images + 1) * check_rate(rate) + _ROUNDING)))
 
 
 def most_false_alarms(rate: float, images: int, normals: int, quantile: float = 0.99) -> int:
     """Return the number of false alarms that a correct threshold exceeds with probability 1 - `quantile` at most.
 
-    The threshold was set for `rate` by split-conformal prediction on n = `images` sound photographs, and meets
+    The threshold was set for `rate` by split-conformal prediction on n = `images` normal images, and meets
     `normals` others like them. Its own rate is then distributed as Beta(l, n + 1 - l), l as in `places_above`, and the
     number of false alarms as the beta-binomial over that; ties of scores only lower it. Angelopoulos, Bates 2023,
     "Conformal Prediction: A Gentle Introduction", section 3.2; Vovk 2012, "Conditional Validity of Inductive

@@ -2,7 +2,7 @@
 
 Every function takes counts per score bin, bins along the last axis in rising order, and treats all scores of one bin
 as tied. With one bin a distinct score the figures are exact; with wider bins the AUROC is off by at most half of
-sum(sound share * defective share), the sum running over the bins. A class without counts gives NaN.
+sum(normal share * defective share), the sum running over the bins. A class without counts gives NaN.
 """
 
 from typing import Any
@@ -30,45 +30,45 @@ def _divide(above: Floats, below: Floats) -> Floats:
     return np.asarray(np.divide(above, below, out=filled, where=below > 0))
 
 
-def auroc(sound: Counts, defective: Counts) -> Floats:
+def auroc(normal: Counts, defective: Counts) -> Floats:
     """Compute the area under the ROC curve; (..., bins) counts to (...).
 
     >>> auroc(np.array([3, 1, 0]), np.array([0, 1, 1])).item()
     0.9375
     """
     positives = np.asarray(defective, dtype=np.float64)
-    negatives = np.asarray(sound, dtype=np.float64)
+    negatives = np.asarray(normal, dtype=np.float64)
     below = np.cumsum(negatives, axis=-1) - negatives / 2
     pairs = positives.sum(axis=-1) * negatives.sum(axis=-1)
     return _divide((positives * below).sum(axis=-1), pairs)
 
 
-def average_precision(sound: Counts, defective: Counts) -> Floats:
+def average_precision(normal: Counts, defective: Counts) -> Floats:
     """Compute the average precision, as a step function without interpolation; (..., bins) counts to (...).
 
     >>> average_precision(np.array([3, 1, 0]), np.array([0, 1, 1])).round(4).item()
     0.8333
     """
-    hits, alarms = _from_top(defective), _from_top(sound)
+    hits, alarms = _from_top(defective), _from_top(normal)
     precision = np.nan_to_num(_divide(hits, hits + alarms))
     gained = np.flip(np.asarray(defective, dtype=np.float64), axis=-1)
     area = _divide((precision * gained).sum(axis=-1), hits[..., -1])
     return np.where(alarms[..., -1] > 0, area, np.nan)
 
 
-def best_f1(sound: Counts, defective: Counts) -> Floats:
+def best_f1(normal: Counts, defective: Counts) -> Floats:
     """Compute the highest F1 over all thresholds; (..., bins) counts to (...).
 
     >>> best_f1(np.array([3, 1, 0]), np.array([0, 1, 1])).item()
     0.8
     """
-    hits, alarms = _from_top(defective), _from_top(sound)
+    hits, alarms = _from_top(defective), _from_top(normal)
     positives = hits[..., -1:]
     best: Floats = _divide(2 * hits, hits + alarms + positives).max(axis=-1, initial=0)
     return np.where((positives[..., 0] > 0) & (alarms[..., -1] > 0), best, np.nan)
 
 
-def aupro(sound: Counts, overlap: Counts, limit: float = 0.3) -> Floats:
+def aupro(normal: Counts, overlap: Counts, limit: float = 0.3) -> Floats:
     """Compute the area under the per-region overlap curve up to the false-positive rate `limit`, divided by it.
 
     `overlap` (..., bins) is the sum over regions of each region's share of pixels in a bin, so that its total is the
@@ -78,7 +78,7 @@ def aupro(sound: Counts, overlap: Counts, limit: float = 0.3) -> Floats:
     >>> aupro(np.array([8, 1, 1]), np.array([0.0, 0.5, 0.5])).round(4).item()
     0.6667
     """
-    alarms, overlaps = _from_top(sound), _from_top(overlap)
+    alarms, overlaps = _from_top(normal), _from_top(overlap)
     rate = _with_origin(_divide(alarms, alarms[..., -1:]))
     share = _with_origin(_divide(overlaps, overlaps[..., -1:]))
     start, end = rate[..., :-1], rate[..., 1:]
@@ -141,16 +141,16 @@ def confusion(scores: ArrayLike, anomalous: ArrayLike, threshold: float) -> Conf
     """Count verdicts `score > threshold` against labels."""
     found = check_scores(scores)
     labels = check_labels(anomalous, found.size)
-    marked = found > threshold
+    flagged = found > threshold
     return Confusion(
-        true_positive=int((marked & labels).sum()),
-        false_positive=int((marked & ~labels).sum()),
-        true_negative=int((~marked & ~labels).sum()),
-        false_negative=int((~marked & labels).sum()),
+        true_positive=int((flagged & labels).sum()),
+        false_positive=int((flagged & ~labels).sum()),
+        true_negative=int((~flagged & ~labels).sum()),
+        false_negative=int((~flagged & labels).sum()),
     )
 
 
-def false_alarm_rate(scores: ArrayLike, anomalous: ArrayLike, threshold: float) -> float | None:
+def false_positive_rate(scores: ArrayLike, anomalous: ArrayLike, threshold: float) -> float | None:
     """Compute the share of normal images with `score > threshold`."""
     counts = confusion(scores, anomalous, threshold)
     normals = counts.false_positive + counts.true_negative

@@ -1,16 +1,16 @@
-"""Whether new photographs still look like those a version was calibrated on: two-sample tests for many looks.
+"""Whether new images still look like those a version was calibrated on: two-sample tests for many checks.
 
-A look compares one batch with the calibration reference. It may only cry drift where three things come together: a
+A check compares one batch with the calibration reference. It may only report drift where three things come together: a
 test says so beyond what chance explains, in spite of how many figures are tested (Holm 1979, "A Simple Sequentially
-Rejective Multiple Test Procedure") and how often one has looked (`level_of_look`), and the change is large enough to
-matter (`population_stability`). Simulated over 2,000 months of 30 quiet daily batches of 20 to 200 photographs against
-one reference of 99 and of 22, five figures correlated by 0.5 (python -m benchmarks.drift_looks), the share of
-months with a cry:
+Rejective Multiple Test Procedure") and how often one has checked (`level_of_check`), and the change is large enough to
+matter (`population_stability`). Simulated over 2,000 months of 30 quiet daily batches of 20 to 200 images against
+one reference of 99 and of 22, five figures correlated by 0.5 (python -m benchmarks.drift_checks), the share of
+months with a false alarm:
 
 ==================================  =========  =========
 each figure at 5 %                     96.7 %     76.0 %
 with Holm                              53.4 %     30.0 %
-with Holm and the level of the look     4.2 %      3.6 %
+with Holm and the level of the check     4.2 %      3.6 %
 and the size                            1.4 %      3.2 %
 ==================================  =========  =========
 """
@@ -49,20 +49,20 @@ def shift_p_value(reference: ArrayLike, batch: ArrayLike, tolerated: float = 0.0
     return float(stats.kstwo.sf(distance, max(1, round(size))))
 
 
-def excess_p_value(marked: int, photographs: int, usual: float) -> float:
-    """Test whether more photographs are marked than a usual share explains: the one-sided binomial test.
+def excess_p_value(flagged: int, images: int, usual: float) -> float:
+    """Test whether more images are flagged than a usual share explains: the one-sided binomial test.
 
     >>> round(excess_p_value(3, 60, 0.1), 2), excess_p_value(30, 60, 0.1) < 1e-12
     (0.95, True)
     """
-    return float(stats.binomtest(marked, photographs, check_rate(usual), alternative="greater").pvalue)
+    return float(stats.binomtest(flagged, images, check_rate(usual), alternative="greater").pvalue)
 
 
 def population_stability(reference: ArrayLike, batch: ArrayLike) -> float:
     """Compute the population stability index (PSI) less what chance alone adds; 0 where nothing moved.
 
-    The sum of (q - p) ln(q / p) over 5 bins that hold equal shares of the reference; half a photograph is added to each
-    bin. Without a shift its mean is 4 (1 / n + 1 / m) for n and m photographs, which is taken off: Yurdakul 2018,
+    The sum of (q - p) ln(q / p) over 5 bins that hold equal shares of the reference; half an image is added to each
+    bin. Without a shift its mean is 4 (1 / n + 1 / m) for n and m images, which is taken off: Yurdakul 2018,
     "Statistical Properties of the Population Stability Index". From 0.25 on a shift is called large (Siddiqi 2006,
     "Credit Risk Scorecards").
 
@@ -83,13 +83,13 @@ def _shares(edges: NDArray[np.float64], values: NDArray[np.float64]) -> NDArray[
     return np.asarray(counts / counts.sum())
 
 
-def level_of_look(number: int, level: float) -> float:
-    """Return the level of the `number`-th look (from 1), so that all looks together, however many, err with `level`.
+def level_of_check(number: int, level: float) -> float:
+    """Return the level of the `number`-th check (from 1), so that all checks together, however many, err with `level`.
 
-    level / (k (k + 1)) adds up to `level`, and a union bound needs no independence: all looks share one reference.
+    level / (k (k + 1)) adds up to `level`, and a union bound needs no independence: all checks share one reference.
     Lan, DeMets 1983, "Discrete Sequential Boundaries for Clinical Trials" call this spending.
 
-    >>> level_of_look(1, 0.05), round(sum(level_of_look(k, 0.05) for k in range(1, 10_000)), 4)
+    >>> level_of_check(1, 0.05), round(sum(level_of_check(k, 0.05) for k in range(1, 10_000)), 4)
     (0.025, 0.05)
     """
     return level / (number * (number + 1))

@@ -1,4 +1,4 @@
-"""One photograph's pixel scores as histograms, over bins that are fixed before the first map."""
+"""One image's pixel scores as histograms, over bins that are fixed before the first map."""
 
 from dataclasses import dataclass
 
@@ -18,7 +18,7 @@ _EIGHT_CONNECTED = np.ones((3, 3), dtype=int)
 
 @dataclass(frozen=True)
 class DefectCounts:
-    """Pixels of one kind of defect in one photograph, as (1, bins) rows.
+    """Pixels of one kind of defect in one image, as (1, bins) rows.
 
     `overlap` sums, over the regions, each region's share of its pixels in a bin; its total is the number of regions.
     """
@@ -29,25 +29,25 @@ class DefectCounts:
 
 @dataclass(frozen=True)
 class ImageCounts:
-    """One photograph: sound pixels per bin, (1, bins), and the counts of each mask value and of ANY_DEFECT."""
+    """One image: normal pixels per bin, (1, bins), and the counts of each mask value and of ANY_DEFECT."""
 
-    sound: csr_array
+    normal: csr_array
     defects: dict[int, DefectCounts]
     maximum: float
 
 
-def choose_edges(sound: ArrayLike, defective: ArrayLike, bins: int = 4096) -> NDArray[np.float32]:
+def choose_edges(normal: ArrayLike, defective: ArrayLike, bins: int = 4096) -> NDArray[np.float32]:
     """Choose the inner edges of at most `bins` bins from samples of pixel scores.
 
-    A quarter of the edges each goes to the quantiles of sound scores, to their upper tail (down to a millionth),
+    A quarter of the edges each goes to the quantiles of normal scores, to their upper tail (down to a millionth),
     to the quantiles of defective scores, and to a geometric grid from 2^-10 to 2^10 that resolves what the sample
     did not hold. Without samples the grid gets all. Edges are distinct, rising and > 0, so that the first bin holds 0.
     """
     if bins < 16:
-        raise MetricError(f"expected at least 16 bins, found {bins}", cure="leave the number of bins at its default")
-    samples = [np.asarray(s, dtype=np.float32).ravel() for s in (sound, defective)]
+        raise MetricError(f"expected at least 16 bins, found {bins}", hint="leave the number of bins at its default")
+    samples = [np.asarray(s, dtype=np.float32).ravel() for s in (normal, defective)]
     if any(s.size and not (np.isfinite(s).all() and s.min() >= 0) for s in samples):
-        raise MetricError("a sample of pixel scores holds NaN or negative values", cure="check the version's maps")
+        raise MetricError("a sample of pixel scores holds NaN or negative values", hint="check the version's maps")
     quarter = bins // 4
     even = np.linspace(0, 1, quarter)
     wanted = ((samples[0], even), (samples[0], 1 - np.geomspace(1e-6, 0.5, quarter)), (samples[1], even))
@@ -72,7 +72,7 @@ def _count_defect(bins: NDArray[np.intp], member: NDArray[np.bool_], size: int) 
 def count_image(
     anomaly_map: NDArray[np.float32], mask: Mask, valid: NDArray[np.bool_], edges: NDArray[np.float32]
 ) -> ImageCounts:
-    """Count one photograph's pixel scores where `valid` or a defect is.
+    """Count one image's pixel scores where `valid` or a defect is.
 
     Arrays are (H, W). A region is an 8-connected component: of mask > 0 for ANY_DEFECT, of mask == value for a type,
     so that two touching defects of different type are two regions when types are told apart.
@@ -82,14 +82,14 @@ def count_image(
     """
     check_map(anomaly_map, mask, valid)
     size = edges.size + 1
-    # An edge belongs to the bin below it, so that the bins above an edge hold just what the verdict `>` marks.
+    # An edge belongs to the bin below it, so that the bins above an edge hold just what the verdict `>` flags.
     bins = np.searchsorted(edges, anomaly_map.astype(np.float32, copy=False), side="left")
     defective = mask > 0
-    sound = valid.astype(bool) & ~defective
+    normal = valid.astype(bool) & ~defective
     values = [int(v) for v in np.unique(mask[defective])]
     kinds = {value: _count_defect(bins, mask == value, size) for value in values}
     if len(values) == 1:
         kinds[ANY_DEFECT] = kinds[values[0]]
     elif values:
         kinds[ANY_DEFECT] = _count_defect(bins, defective, size)
-    return ImageCounts(_row(bins[sound], size), kinds, float(anomaly_map[sound].max(initial=0)))
+    return ImageCounts(_row(bins[normal], size), kinds, float(anomaly_map[normal].max(initial=0)))

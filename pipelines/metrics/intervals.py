@@ -1,4 +1,4 @@
-"""95 % intervals: how far a figure could lie from what other test photographs of the same kind would give."""
+"""95 % intervals: how far a figure could lie from what other test images of the same kind would give."""
 
 from collections.abc import Callable
 
@@ -21,8 +21,8 @@ _TAILS = (0.025, 0.975)
 _BLOCK_CELLS = 2_000_000
 
 
-def resample_weights(anomalous: ArrayLike, rounds: int, seed: int) -> NDArray[np.int64]:
-    """Draw how often each image appears in each bootstrap resample: (images,) labels to (rounds, images) counts.
+def resample_weights(anomalous: ArrayLike, resamples: int, seed: int) -> NDArray[np.int64]:
+    """Draw how often each image appears in each bootstrap resample: (images,) labels to (resamples, images) counts.
 
     Both classes keep their number, so that a resample never loses one. Efron, Tibshirani 1993, chapter 13.
 
@@ -31,11 +31,11 @@ def resample_weights(anomalous: ArrayLike, rounds: int, seed: int) -> NDArray[np
     """
     labels = np.asarray(anomalous, dtype=bool)
     generator = np.random.default_rng(seed)
-    weights = np.zeros((rounds, labels.size), dtype=np.int64)
+    weights = np.zeros((resamples, labels.size), dtype=np.int64)
     for members in (np.flatnonzero(~labels), np.flatnonzero(labels)):
         if members.size:
             even = np.full(members.size, 1 / members.size)
-            weights[:, members] = generator.multinomial(members.size, even, size=rounds)
+            weights[:, members] = generator.multinomial(members.size, even, size=resamples)
     return weights
 
 
@@ -52,12 +52,12 @@ def wilson_interval(hits: int, trials: int) -> Interval | None:
 
 
 def image_intervals(
-    scores: ArrayLike, anomalous: ArrayLike, threshold: float, rounds: int, seed: int
+    scores: ArrayLike, anomalous: ArrayLike, threshold: float, resamples: int, seed: int
 ) -> dict[str, Interval]:
     """Compute every image metric with its interval, under the names of `Evaluation.metrics`.
 
-    Absent are metrics that need a class which is absent. Bounds are None with `rounds` 0 or fewer than two images of a
-    class. Scores that separate the classes perfectly give an interval of width 0: the bootstrap knows nothing else.
+    Absent are metrics that need a class which is absent. Bounds are None with `resamples` 0 or fewer than two images of
+    a class. Scores that separate the classes perfectly give an interval of width 0: the bootstrap knows nothing else.
     """
     found = check_scores(scores)
     labels = check_labels(anomalous, found.size)
@@ -67,28 +67,28 @@ def image_intervals(
         "image_f1": image.image_f1(found, labels, threshold),
         "image_f1_max": image.image_f1_max(found, labels),
     }
-    draws = bootstrap(_image_kernel(found, labels, threshold), labels, rounds, seed, int(found.size))
+    draws = bootstrap(_image_kernel(found, labels, threshold), labels, resamples, seed, int(found.size))
     intervals = {n: with_bounds(v, draws.get(n)) for n, v in values.items() if v is not None}
     counts = image.confusion(found, labels, threshold)
     alarms = wilson_interval(counts.false_positive, counts.false_positive + counts.true_negative)
-    return intervals if alarms is None else {**intervals, "false_alarm_rate": alarms}
+    return intervals if alarms is None else {**intervals, "false_positive_rate": alarms}
 
 
 def pixel_intervals(
-    table: PixelTable, rounds: int, seed: int, defect: int = ANY_DEFECT, images: ArrayLike | None = None
+    table: PixelTable, resamples: int, seed: int, defect: int = ANY_DEFECT, images: ArrayLike | None = None
 ) -> dict[str, Interval]:
-    """Compute pixel_auroc, pixel_ap and aupro with their intervals over whole photographs.
+    """Compute pixel_auroc, pixel_ap and aupro with their intervals over whole images.
 
-    `images` (images,) bool selects photographs, for example those of one condition. With a `defect`, photographs that
-    hold other defects only are left out. Resamples keep the number of photographs with and without the defect.
-    Empty where the selection holds no sound or no such defective pixel.
+    `images` (images,) bool selects images, for example those of one condition. With a `defect`, images that
+    hold other defects only are left out. Resamples keep the number of images with and without the defect.
+    Empty where the selection holds no normal or no such defective pixel.
     """
     weights = table.images_for(defect)
     chosen = np.flatnonzero(weights if images is None else weights * np.asarray(images, dtype=bool))
     selected = table.select(chosen)
     values = {name: float(value) for name, value in selected.metrics(defect=defect).items()}
     labels, bins = selected.holds(defect), int(selected.edges.size)
-    draws = bootstrap(lambda w: selected.metrics(w, defect), labels, rounds, seed, bins)
+    draws = bootstrap(lambda w: selected.metrics(w, defect), labels, resamples, seed, bins)
     return {n: with_bounds(values[n], draws.get(n)) for n in PIXEL_METRICS if not np.isnan(values[n])}
 
 
@@ -104,17 +104,17 @@ def _image_kernel(
 ) -> Callable[[NDArray[np.int64]], dict[str, Floats]]:
     """Build the function that computes image metrics of (resamples, images) weights: each score's rank is a bin."""
     one_hot = rank_bins(scores)
-    marked = scores > threshold
+    flagged = scores > threshold
 
     def compute(weights: NDArray[np.int64]) -> dict[str, Floats]:
-        sound, defective = (weights * ~labels) @ one_hot, (weights * labels) @ one_hot
-        found = 2 * (weights @ (marked & labels))
-        missed_or_false = weights @ (marked != labels)
+        normal, defective = (weights * ~labels) @ one_hot, (weights * labels) @ one_hot
+        found = 2 * (weights @ (flagged & labels))
+        missed_or_false = weights @ (flagged != labels)
         return {
-            "image_auroc": auroc(sound, defective),
-            "image_ap": average_precision(sound, defective),
+            "image_auroc": auroc(normal, defective),
+            "image_ap": average_precision(normal, defective),
             "image_f1": found / np.maximum(found + missed_or_false, 1),
-            "image_f1_max": best_f1(sound, defective),
+            "image_f1_max": best_f1(normal, defective),
         }
 
     return compute
@@ -123,7 +123,7 @@ def _image_kernel(
 def bootstrap(
     compute: Callable[[NDArray[np.int64]], dict[str, Floats]],
     labels: NDArray[np.bool_],
-    rounds: int,
+    resamples: int,
     seed: int,
     bins: int,
 ) -> dict[str, Floats]:
@@ -132,11 +132,11 @@ def bootstrap(
     `compute` takes (resamples, images) weights, and `bins` says how many numbers it holds for each resample.
     """
     classes = np.bincount(labels.astype(int), minlength=2)
-    if not rounds or (classes == 1).any() or not classes.any():
+    if not resamples or (classes == 1).any() or not classes.any():
         return {}
-    weights = resample_weights(labels, rounds, seed)
+    weights = resample_weights(labels, resamples, seed)
     block = max(1, _BLOCK_CELLS // max(bins, 1))
-    parts = [compute(weights[start : start + block]) for start in range(0, rounds, block)]
+    parts = [compute(weights[start : start + block]) for start in range(0, resamples, block)]
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 

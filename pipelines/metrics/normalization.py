@@ -1,4 +1,4 @@
-"""Estimates from photographs that were trained on and may show defects: how high the maps of sound surface reach."""
+"""Estimates from images that were trained on and may show defects: how high the maps of normal surface reach."""
 
 from collections.abc import Sequence
 from typing import Any, TypeVar
@@ -11,15 +11,15 @@ from pipelines.core.records import FiniteRecord, Record
 from pipelines.metrics.checks import MetricError
 
 _SIDE = 64  # pixels at most: a defect spoils few blocks of that size
-_LEAST_BLOCKS = 100  # of a photograph, where it is large enough
+_LEAST_BLOCKS = 100  # of an image, where it is large enough
 _LEAST_SIDE = 8  # pixels: below that a block is a pixel or two of what the map was made from
-# How far sound photographs of one species differ in level, and how much more a species may lie higher.
+# How far normal images of one species differ in level, and how much more a species may lie higher.
 _ALIKE, _MOST = 1.15, 2.0
-_SOUND = np.linspace(0.1, 0.6, 11)  # quantiles of peaks that are taken to be those of sound blocks
+_NORMAL = np.linspace(0.1, 0.6, 11)  # quantiles of peaks that are taken to be those of normal blocks
 
 
-class Reach(FiniteRecord):
-    """How high maps of sound surface reach: about `blocks` places of the median photograph exceed `level`.
+class NormalPeak(FiniteRecord):
+    """How high maps of normal surface reach: about `blocks` places of the median image exceed `level`.
 
     `low` is what a tenth of its blocks' peaks stay below.
     """
@@ -46,56 +46,56 @@ def block_peaks(region_map: NDArray[np.float32]) -> NDArray[np.float64]:
     return np.array([block.max() for block in blocks], np.float64)
 
 
-def highest_sound_peak(peaks: NDArray[np.float64], expected: float) -> float:
-    """Estimate the level that `expected` of a photograph's blocks would exceed if all were sound.
+def highest_normal_peak(peaks: NDArray[np.float64], expected: float) -> float:
+    """Estimate the level that `expected` of an image's blocks would exceed if all were normal.
 
     The highest of many values follows a Gumbel distribution (Fisher and Tippett 1928; Gumbel 1958, "Statistics of
     Extremes"). It is fitted to the lower six tenths of the blocks' peaks (n,), which defects do not reach, and read
-    where sound blocks would end: how high the others reach does not matter, and how many they are little.
+    where normal blocks would end: how high the others reach does not matter, and how many they are little.
 
-    >>> sound = np.random.default_rng(0).gumbel(3.0, 0.5, 1000)
-    >>> spoilt = np.append(sound[:700], np.full(300, 99.0))
-    >>> [round(highest_sound_peak(p, 1.0), 1) for p in (sound, spoilt)]
+    >>> normal = np.random.default_rng(0).gumbel(3.0, 0.5, 1000)
+    >>> spoilt = np.append(normal[:700], np.full(300, 99.0))
+    >>> [round(highest_normal_peak(p, 1.0), 1) for p in (normal, spoilt)]
     [6.2, 8.6]
     """
-    steps, found = -np.log(-np.log(_SOUND)), np.quantile(peaks, _SOUND)
+    steps, found = -np.log(-np.log(_NORMAL)), np.quantile(peaks, _NORMAL)
     slope, start = np.polyfit(steps, found, 1)
     share = min(expected / peaks.size, 0.5)
     return float(start - slope * np.log(-np.log1p(-share)))
 
 
-def find_reach(peaks: Sequence[NDArray[np.float64]], blocks: float) -> Reach:
-    """Estimate the level that about `blocks` of the median photograph's blocks exceed though they are sound.
+def find_normal_peak(peaks: Sequence[NDArray[np.float64]], blocks: float) -> NormalPeak:
+    """Estimate the level that about `blocks` of the median image's blocks exceed though they are normal.
 
-    `peaks` has those of each photograph's map. Nothing is promised: these photographs were trained on, and that most
-    of each is sound is an assumption.
+    `peaks` has those of each image's map. Nothing is guaranteed: these images were trained on, and that most
+    of each is normal is an assumption.
     """
     if not peaks:
-        raise MetricError("no map to estimate a threshold from", cure="add photographs to the surface")
-    level = float(np.median([highest_sound_peak(of_one, blocks) for of_one in peaks]))
-    low = float(np.median([np.quantile(of_one, _SOUND[0]) for of_one in peaks]))
-    return Reach(level=level, low=low, blocks=blocks)
+        raise MetricError("no map to estimate a threshold from", hint="add images to the surface")
+    level = float(np.median([highest_normal_peak(of_one, blocks) for of_one in peaks]))
+    low = float(np.median([np.quantile(of_one, _NORMAL[0]) for of_one in peaks]))
+    return NormalPeak(level=level, low=low, blocks=blocks)
 
 
-def own_scale(peaks: NDArray[np.float64], usual: Reach) -> float:
-    """Say what a photograph's map is divided by, so that its sound surface reaches hardly higher than the usual one's.
+def per_image_scale(peaks: NDArray[np.float64], usual: NormalPeak) -> float:
+    """Say what an image's map is divided by, so that its normal surface reaches hardly higher than the usual one's.
 
-    A kind of surface that is rare among those trained on, or new, has a level of its own, and a common threshold would
+    A domain that is rare among those trained on, or new, has a level of its own, and a common threshold would
     outline it everywhere. It raises the lowest peaks as well: a defect, however large, does not. Up to 15 % more is
-    left, as photographs of one kind differ, and so is what exceeds twice that. Kinds that reach less high than usual
+    left, as images of one kind differ, and so is what exceeds twice that. Kinds that reach less high than usual
     keep the common threshold.
 
-    >>> sound = np.random.default_rng(0).gumbel(3.0, 0.5, 1000)
-    >>> usual = find_reach([sound], 1.0)
-    >>> [round(own_scale(factor * sound, usual), 2) for factor in (0.5, 1.1, 1.6, 9.0)]
+    >>> normal = np.random.default_rng(0).gumbel(3.0, 0.5, 1000)
+    >>> usual = find_normal_peak([normal], 1.0)
+    >>> [round(per_image_scale(factor * normal, usual), 2) for factor in (0.5, 1.1, 1.6, 9.0)]
     [1.0, 1.0, 1.39, 2.0]
-    >>> own_scale(np.append(sound[:500], 9 * sound[500:]), usual)
+    >>> per_image_scale(np.append(normal[:500], 9 * normal[500:]), usual)
     1.0
     """
     if usual.level <= 0 or usual.low <= 0:
         return 1.0
-    higher = highest_sound_peak(peaks, usual.blocks) / usual.level
-    raised = float(np.quantile(peaks, _SOUND[0])) / usual.low
+    higher = highest_normal_peak(peaks, usual.blocks) / usual.level
+    raised = float(np.quantile(peaks, _NORMAL[0])) / usual.low
     return float(np.clip(min(higher, raised) / _ALIKE, 1.0, _MOST))
 
 
@@ -117,7 +117,7 @@ class ScoreScale(Record):
 
 
 def fit_scale(raw: ArrayLike, quantile: float = 0.99) -> ScoreScale:
-    """Fit the scale to raw scores of select normals: images' or sound pixels', of any shape.
+    """Fit the scale to raw scores of validation normals: images' or normal pixels', of any shape.
 
     Where the quantile is 0 and some score is not, the lowest positive score stands for it.
 
@@ -129,7 +129,7 @@ def fit_scale(raw: ArrayLike, quantile: float = 0.99) -> ScoreScale:
         what = "none" if not found.size else f"{found.size} from {found.min()} to {found.max()}"
         raise MetricError(
             f"expected finite scores >= 0 of normal images, some of them above 0; found {what}",
-            cure="check the training and the select part: the model does not tell these images apart",
+            hint="check the training and the validation split: the model does not tell these images apart",
         )
     divisor = float(np.quantile(found, quantile))
     return ScoreScale(divisor=divisor if divisor > 0 else float(found[found > 0].min()))

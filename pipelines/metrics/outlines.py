@@ -29,7 +29,7 @@ class Ranking(NamedTuple):
 
 
 class OutlineFigures(NamedTuple):
-    """One photograph against its outlines: its pixels with either tolerance, and what was found.
+    """One image against its outlines: its pixels with either tolerance, and what was found.
 
     `strict` leaves out what lies within the tolerance around an outline, `even` what lies so on either side of it;
     `false` counts regions that come near none.
@@ -65,7 +65,7 @@ def compare_with_outlines(
 
 
 def draw_outlines(outlines: Sequence[Polygon], height: int, width: int) -> NDArray[np.int32]:
-    """Fill outlines into (H, W): 0 sound, n the n-th outline; what lies outside is cut."""
+    """Fill outlines into (H, W): 0 normal, n the n-th outline; what lies outside is cut."""
     numbers = np.zeros((height, width), np.int32)
     for number, outline in enumerate(outlines, 1):
         cv2.fillPoly(numbers, [np.round(np.asarray(outline)).astype(np.int32)], number)
@@ -73,7 +73,7 @@ def draw_outlines(outlines: Sequence[Polygon], height: int, width: int) -> NDArr
 
 
 def rank_pixels(pixels: Sequence[Pixels]) -> Ranking | None:
-    """Rank the pixels of several photographs together; None where no outlined one is left."""
+    """Rank the pixels of several images together; None where no outlined one is left."""
     scores, truth = (np.concatenate(column) for column in zip(*pixels, strict=True))
     if not truth.any():
         return None

@@ -1,4 +1,4 @@
-"""Pixel metrics over whole photographs of any size, in memory that grows with the images and not with their pixels."""
+"""Pixel metrics over whole images of any size, in memory that grows with the images and not with their pixels."""
 
 from dataclasses import dataclass
 
@@ -15,70 +15,70 @@ PIXEL_METRICS = ("pixel_auroc", "pixel_ap", "aupro")
 
 @dataclass(frozen=True)
 class PixelTable:
-    """Every photograph's histograms, one row each, and what can be computed from any weighting of the rows.
+    """Every image's histograms, one row each, and what can be computed from any weighting of the rows.
 
-    `sound`, and per mask value `pixels` and `overlap`, are (images, bins). `maxima` (images,) are the highest scores of
-    sound pixels.
+    `normal`, and per mask value `pixels` and `overlap`, are (images, bins). `maxima` (images,) are the highest scores
+    of normal pixels.
     """
 
     edges: NDArray[np.float32]
-    sound: csr_array
+    normal: csr_array
     pixels: dict[int, csr_array]
     overlap: dict[int, csr_array]
     maxima: NDArray[np.float64]
 
     @property
     def images(self) -> int:
-        return int(self.sound.shape[0])
+        return int(self.normal.shape[0])
 
     def images_for(self, defect: int) -> NDArray[np.int64]:
-        """Weigh 1 the photographs that hold the defect or none at all, 0 those that hold other defects only."""
+        """Weigh 1 the images that hold the defect or none at all, 0 those that hold other defects only."""
         return np.asarray(~self.holds(ANY_DEFECT) | self.holds(defect), dtype=np.int64)
 
     def holds(self, defect: int) -> NDArray[np.bool_]:
-        """Say which photographs hold a pixel of the defect, (images,)."""
+        """Say which images hold a pixel of the defect, (images,)."""
         if defect not in self.pixels:
             return np.zeros(self.images, dtype=bool)
         return np.asarray(self.pixels[defect].sum(axis=1) > 0)
 
     def select(self, rows: NDArray[np.intp]) -> "PixelTable":
-        """Take the photographs of these row numbers, in this order; a row may be taken more than once."""
+        """Take the images of these row numbers, in this order; a row may be taken more than once."""
         return PixelTable(
             edges=self.edges,
-            sound=self.sound[rows],
+            normal=self.normal[rows],
             pixels={value: found[rows] for value, found in self.pixels.items()},
             overlap={value: found[rows] for value, found in self.overlap.items()},
             maxima=self.maxima[rows],
         )
 
     def metrics(self, weights: ArrayLike | None = None, defect: int = ANY_DEFECT) -> dict[str, NDArray[np.float64]]:
-        """Compute pixel_auroc, pixel_ap and aupro for each weighting of the photographs.
+        """Compute pixel_auroc, pixel_ap and aupro for each weighting of the images.
 
-        `weights` (images,) or (weightings, images) says how often each photograph counts; the default is once. With
+        `weights` (images,) or (weightings, images) says how often each image counts; the default is once. With
         a `defect`, its pixels alone are positive and other defects' pixels are left out. Answers are scalars or
-        (weightings,), NaN where a weighting holds no sound or no such defective pixel; see `images_for`.
+        (weightings,), NaN where a weighting holds no normal or no such defective pixel; see `images_for`.
         """
         chosen = np.ones(self.images) if weights is None else np.asarray(weights, dtype=np.float64)
         if chosen.ndim not in (1, 2) or chosen.shape[-1] != self.images:
             raise MetricError(
-                f"expected weights for {self.images} photographs, found shape {chosen.shape}",
-                cure="pass one weight each",
+                f"expected weights for {self.images} images, found shape {chosen.shape}",
+                hint="pass one weight each",
             )
         if defect not in self.pixels:
             return {name: np.full(chosen.shape[:-1], np.nan) for name in PIXEL_METRICS}
-        sound, pixels, overlap = (chosen @ rows for rows in (self.sound, self.pixels[defect], self.overlap[defect]))
-        areas = (auroc(sound, pixels), average_precision(sound, pixels), aupro(sound, overlap))
+        normal, pixels, overlap = (chosen @ rows for rows in (self.normal, self.pixels[defect], self.overlap[defect]))
+        areas = (auroc(normal, pixels), average_precision(normal, pixels), aupro(normal, overlap))
         return dict(zip(PIXEL_METRICS, areas, strict=True))
 
     def exceedance(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Compute each photograph's share of sound pixels that exceed each threshold.
+        """Compute each image's share of normal pixels that exceed each threshold.
 
-        Returns (photographs with a sound pixel, thresholds) shares and (thresholds,) rising thresholds: the edges
-        below the highest sound score, then that score itself, which no sound pixel exceeds.
+        Returns (images with a normal pixel, thresholds) shares and (thresholds,) rising thresholds: the edges
+        below the highest normal score, then that score itself, which no normal pixel exceeds.
         """
         top = float(self.maxima.max(initial=0))
         inner = np.flatnonzero(self.edges < top)
-        counts = self.sound.toarray()
+        counts = self.normal.toarray()
         kept = counts[counts.sum(axis=1) > 0]
         above = np.cumsum(kept[:, ::-1], axis=1)[:, ::-1]
         shares = np.zeros((kept.shape[0], inner.size + 1))
@@ -87,7 +87,7 @@ class PixelTable:
 
 
 class PixelHistograms:
-    """Take photographs one by one and keep their histograms."""
+    """Take images one by one and keep their histograms."""
 
     def __init__(self, edges: NDArray[np.float32]) -> None:
         """Fix the bins; see `choose_edges`."""
@@ -95,7 +95,7 @@ class PixelHistograms:
         self._counts: list[ImageCounts] = []
 
     def add(self, anomaly_map: NDArray[np.float32], mask: Mask, valid: NDArray[np.bool_]) -> None:
-        """Count one photograph, all arrays (H, W); mask values mean the same type in every photograph."""
+        """Count one image, all arrays (H, W); mask values mean the same type in every image."""
         self._counts.append(count_image(anomaly_map, mask, valid, self.edges))
 
     def table(self) -> PixelTable:
@@ -107,7 +107,7 @@ class PixelHistograms:
         found = {value: [c.defects.get(value, nothing) for c in self._counts] for value in values}
         return PixelTable(
             edges=self.edges,
-            sound=_stack([c.sound for c in self._counts], size),
+            normal=_stack([c.normal for c in self._counts], size),
             pixels={value: _stack([d.pixels for d in rows], size) for value, rows in found.items()},
             overlap={value: _stack([d.overlap for d in rows], size) for value, rows in found.items()},
             maxima=np.array([c.maximum for c in self._counts], dtype=np.float64),

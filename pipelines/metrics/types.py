@@ -57,7 +57,7 @@ def type_intervals(
     truth: Sequence[str],
     named: Sequence[str],
     groups: Sequence[str],
-    rounds: int,
+    resamples: int,
     seed: int,
     least: int = 1,
 ) -> TypeIntervals:
@@ -69,9 +69,11 @@ def type_intervals(
     facts, types = _facts(truth, named, groups, least)
     once = np.ones((1, facts.truth.size))
     chosen = _index(named, types)
-    weights = _draw(facts.groups, rounds, seed)
+    weights = _draw(facts.groups, resamples, seed)
     value, draws = _figures(facts, chosen, once), _figures(facts, chosen, weights)
-    return TypeIntervals(*(with_bounds(float(v[0]), d if rounds else None) for v, d in zip(value, draws, strict=True)))
+    return TypeIntervals(
+        *(with_bounds(float(v[0]), d if resamples else None) for v, d in zip(value, draws, strict=True))
+    )
 
 
 def type_differences(
@@ -79,22 +81,22 @@ def type_differences(
     named: Sequence[str],
     other: Sequence[str],
     groups: Sequence[str],
-    rounds: int,
+    resamples: int,
     seed: int,
 ) -> TypeIntervals:
     """Compute how much better `named` is than `other` on the same examples; resamples are the same for both."""
     facts, types = _facts(truth, [*named, *other], groups, 1)
-    weights = np.concatenate([np.ones((1, facts.truth.size)), _draw(facts.groups, rounds, seed)])
+    weights = np.concatenate([np.ones((1, facts.truth.size)), _draw(facts.groups, resamples, seed)])
     ours, theirs = (_figures(facts, _index(names, types), weights) for names in (named, other))
     gaps = [a - b for a, b in zip(ours, theirs, strict=True)]
-    return TypeIntervals(*(with_bounds(float(gap[0]), gap[1:] if rounds else None) for gap in gaps))
+    return TypeIntervals(*(with_bounds(float(gap[0]), gap[1:] if resamples else None) for gap in gaps))
 
 
 def _facts(truth: Sequence[str], named: Sequence[str], groups: Sequence[str], least: int) -> tuple[_Named, list[str]]:
     types = sorted({*truth, *named})
     counted = [n for n, name in enumerate(types) if truth.count(name) >= max(least, 1)]
     if not counted:
-        raise MetricError(f"no type has {least} examples", cure="add examples, or count rarer types")
+        raise MetricError(f"no type has {least} examples", hint="add examples, or count rarer types")
     members = np.unique(np.asarray(groups), return_inverse=True)[1]
     return _Named(_index(truth, types), members, counted, len(types)), types
 
@@ -103,10 +105,10 @@ def _index(names: Sequence[str], types: Sequence[str]) -> NDArray[np.intp]:
     return np.array([types.index(name) for name in names], dtype=np.intp)
 
 
-def _draw(groups: NDArray[np.intp], rounds: int, seed: int) -> Floats:
-    """Draw how often each example appears in each resample of groups: (rounds, n)."""
+def _draw(groups: NDArray[np.intp], resamples: int, seed: int) -> Floats:
+    """Draw how often each example appears in each resample of groups: (resamples, n)."""
     count = int(groups.max()) + 1
-    drawn = np.random.default_rng(seed).multinomial(count, np.full(count, 1 / count), size=rounds)
+    drawn = np.random.default_rng(seed).multinomial(count, np.full(count, 1 / count), size=resamples)
     return np.asarray(drawn[:, groups], np.float64)
 
 

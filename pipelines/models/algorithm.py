@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from pipelines.core.errors import ModelError
 from pipelines.core.geometry import TilePlan
 from pipelines.core.records import Record, Strategy
-from pipelines.imaging.tile_plan import USUAL_SIGHT, Sight
+from pipelines.imaging.tile_plan import USUAL_INPUT_SIZE, InputSize
 from pipelines.models.settings import AlgorithmSettings, UnlabelledSettings
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ class Algorithm(Protocol):
         """Where figures do not decide between algorithms, the lowest is proposed."""
 
     @property
-    def input_size(self) -> Sight:
+    def input_size(self) -> InputSize:
         """How large a tile its network is given."""
 
     @property
@@ -56,11 +56,11 @@ class Algorithm(Protocol):
     def strategies(self) -> tuple[Strategy, ...]:
         """How it can be adapted to another surface."""
 
-    def fit(self, tiles: "TileSet", select: "TileSet", settings: Any, seed: int) -> "Fitted":
-        """Fit to normal tiles; `select` holds other normal ones that say when to stop."""
+    def fit(self, tiles: "TileSet", validation: "TileSet", settings: Any, seed: int) -> "Fitted":
+        """Fit to normal tiles; `validation` holds other normal ones that say when to stop."""
 
     def fit_unlabelled(
-        self, tiles: "TileSet", select: "TileSet", settings: Any, unlabelled: UnlabelledSettings, seed: int
+        self, tiles: "TileSet", validation: "TileSet", settings: Any, unlabelled: UnlabelledSettings, seed: int
     ) -> "Fitted | None":
         """Fit to tiles of which some show defects; None: by leaving out the most unusual ones, then `fit`."""
 
@@ -71,7 +71,7 @@ class Algorithm(Protocol):
         self,
         strategy: Strategy,
         tiles: "TileSet",
-        select: "TileSet",
+        validation: "TileSet",
         settings: Any,
         seed: int,
         state: Mapping[str, "torch.Tensor"],
@@ -95,29 +95,29 @@ class BaseAlgorithm:
     about: str
     settings: AlgorithmSettings
     preference: int = 100
-    input_size: Sight = USUAL_SIGHT
+    input_size: InputSize = USUAL_INPUT_SIZE
     unlabelled_tile: int = 1
     strategies: tuple[Strategy, ...] = (Strategy.SCRATCH,)
     # Settings that a state's tensors are tied to, below the algorithm's own section.
     structural: Sequence[str] = ()
 
     def fit_unlabelled(
-        self, tiles: "TileSet", select: "TileSet", settings: Any, unlabelled: UnlabelledSettings, seed: int
+        self, tiles: "TileSet", validation: "TileSet", settings: Any, unlabelled: UnlabelledSettings, seed: int
     ) -> "Fitted | None":
         """Leave the most unusual tiles out, then `fit`."""
         return None
 
     def keep_normal(self, tiles: "TileSet", settings: Any, unlabelled: UnlabelledSettings, seed: int) -> list[int]:
         """List the tiles that are left when those with the most unusual features are taken away."""
-        from pipelines.models.outliers import keep_sound
+        from pipelines.models.outliers import keep_normal
 
-        return keep_sound(tiles, unlabelled, seed)
+        return keep_normal(tiles, unlabelled, seed)
 
     def transfer(
         self,
         strategy: Strategy,
         tiles: "TileSet",
-        select: "TileSet",
+        validation: "TileSet",
         settings: Any,
         seed: int,
         state: Mapping[str, "torch.Tensor"],
@@ -129,7 +129,7 @@ class BaseAlgorithm:
         """
         raise ModelError(
             f"{self.name} cannot be brought to another surface by '{strategy}'",
-            cure="choose another --strategy, or auto",
+            hint="choose another --strategy, or auto",
         )
 
     def structure(self, params: Mapping[str, str]) -> tuple[str, ...]:

@@ -23,7 +23,7 @@ _STRIDE = 8
 # Darker than five grey levels, a ratio of colours says nothing.
 _DARKEST = 0.02
 # Added to a variance: a share of it, and about what rounding to 256 levels amounts to at middle grey, so that the hues
-# of photographs of one hue, which do not vary, are no division by nothing.
+# of images of one hue, which do not vary, are no division by nothing.
 _RIDGE = 0.02
 _ROUNDING = 1e-5
 # Three channels need no more to be known: a tile has hundreds of cells.
@@ -101,11 +101,11 @@ class WithColour(nn.Module):
         return InferenceBatch(pred_score=found.amax(dim=(-2, -1)), anomaly_map=found)
 
 
-def add_colour(fitted: Fitted, tiles: TileSet, select: TileSet, share: float) -> Fitted:
-    """Let a fitted network see colour as well, as sound tiles have it.
+def add_colour(fitted: Fitted, tiles: TileSet, validation: TileSet, share: float) -> Fitted:
+    """Let a fitted network see colour as well, as normal tiles have it.
 
-    `share` is what colour adds to the mean of the learnt map, on `select`, or on `tiles` where that holds none; 0
-    leaves the network as it is, and so do photographs without colour: what is learnt sees how bright they are.
+    `share` is what colour adds to the mean of the learnt map, on `validation`, or on `tiles` where that holds none; 0
+    leaves the network as it is, and so do images without colour: what is learnt sees how bright they are.
 
     Raises:
         ModelError: where there is no tile.
@@ -113,31 +113,31 @@ def add_colour(fitted: Fitted, tiles: TileSet, select: TileSet, share: float) ->
     if not share:
         return fitted
     if not len(tiles):
-        raise ModelError("no tile to fit colour to", cure="add normal photographs to the surface")
+        raise ModelError("no tile to fit colour to", hint="add normal images to the surface")
     if not _have_colour(tiles):
         return _say_none(fitted)
     moments = Moments(CHANNELS, 1, 1)
-    for index in tiles.spread(_MOST_TILES):
+    for index in tiles.subsample(_MOST_TILES):
         moments.update(colour_cells(as_tensor(tiles[index])).flatten(2)[..., None].permute(2, 1, 0, 3))
     covariance = moments.scatter[0] / moments.images
     whitening = whiten((covariance + torch.diag(_RIDGE * covariance.diagonal() + _ROUNDING))[None])[0].float()
-    held_out = select if len(select) else tiles
-    shown = [as_tensor(held_out[index]) for index in held_out.spread(_LEVEL_TILES)]
+    held_out = validation if len(validation) else tiles
+    shown = [as_tensor(held_out[index]) for index in held_out.subsample(_LEVEL_TILES)]
     with torch.no_grad():
         learnt = torch.stack([fitted.model(tile).anomaly_map.mean() for tile in shown]).mean()
         colour = torch.stack([colour_map(tile, whitening).mean() for tile in shown]).mean()
-    words = f"adds {100 * share:g} % to the learnt map of sound tiles"
+    words = f"adds {100 * share:g} % to the learnt map of normal tiles"
     return _attach(fitted, whitening, share * learnt / colour.clamp_min(_LEAST), words)
 
 
 def _have_colour(tiles: TileSet) -> bool:
     """Tell whether most tiles have colour, of some that are spread over the set."""
-    seen = [has_colour(np.asarray(tiles[index])) for index in tiles.spread(_LEVEL_TILES)]
+    seen = [has_colour(np.asarray(tiles[index])) for index in tiles.subsample(_LEVEL_TILES)]
     return sum(seen) > len(seen) / 2
 
 
 def _say_none(fitted: Fitted) -> Fitted:
-    return replace(fitted, notes={**fitted.notes, "colour": "these photographs have none"})
+    return replace(fitted, notes={**fitted.notes, "colour": "these images have none"})
 
 
 def restore_colour(fitted: Fitted, tiles: TileSet, state: Mapping[str, torch.Tensor]) -> Fitted:
@@ -156,7 +156,7 @@ def restore_colour(fitted: Fitted, tiles: TileSet, state: Mapping[str, torch.Ten
     if {name: tuple(value.shape) for name, value in parts.items()} != {"whitening": (CHANNELS,) * 2, "weight": ()}:
         raise ModelError(
             f"the source's state has other parts of colour: {', '.join(sorted(parts))}",
-            cure="retrain the source, or upgrade knotwatch if the source is newer",
+            hint="retrain the source, or upgrade knotwatch if the source is newer",
         )
     return _attach(fitted, parts["whitening"], parts["weight"], "as the source has it")
 

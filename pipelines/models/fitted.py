@@ -14,20 +14,20 @@ class Fitted:
 
     It takes float tiles (n, 3, h, w) in [0, 1] of the plan's size and returns anomalib's InferenceBatch with
     `anomaly_map` (n, 1, h, w), raw, finite and >= 0. `state` is what a later fit on other images may start from;
-    `notes` says in words what belongs on the model card. `likelier` is, for each held-out photograph, how much more a
-    fit that started from another surface expects it than one that did not: log-density a dimension. `densities` are
+    `notes` says in words what belongs on the model card. `likelihood_gains` is, for each held-out image, how much more
+    a fit that started from another surface expects it than one that did not: log-density a dimension. `densities` are
     those log-densities themselves, without their constant: fits to the same tiles can be compared by them.
     """
 
     model: nn.Module
     state: Mapping[str, torch.Tensor] = field(default_factory=dict)
     notes: Mapping[str, str] = field(default_factory=dict)
-    likelier: tuple[float, ...] = ()
+    likelihood_gains: tuple[float, ...] = ()
     densities: tuple[float, ...] = ()
 
 
 def average_tiles(values: Sequence[float], owners: Sequence[int]) -> tuple[float, ...]:
-    """Average values of tiles over each photograph, whose tiles are no independent witnesses.
+    """Average values of tiles over each image, whose tiles are no independent witnesses.
 
     >>> average_tiles([1.0, 3.0, 5.0], [0, 0, 4])
     (2.0, 5.0)

@@ -45,7 +45,7 @@ class Moments:
         if here != there:
             raise ModelError(
                 f"moments of {there} channels, rows and columns do not fit to those of {here}",
-                cure="merge statistics of one backbone, one choice of channels and one tile plan",
+                hint="merge statistics of one backbone, one choice of channels and one tile plan",
             )
         if other.images:
             self._shift_to(other.mean, other.images)
@@ -128,7 +128,7 @@ class Moments:
             rows, columns = torch.triu_indices(found.channels, found.channels)
             found.scatter[:, rows, columns] = found.scatter[:, columns, rows] = tensors["scatter"].double()
         except (KeyError, ValueError, RuntimeError, IndexError) as error:
-            raise ModelError(f"these tensors hold no moments: {error}", cure="restore the file, or retrain") from error
+            raise ModelError(f"these tensors hold no moments: {error}", hint="restore the file, or retrain") from error
         return found
 
     def save(self, path: Path) -> None:
@@ -141,7 +141,7 @@ class Moments:
         try:
             return cls.from_tensors(load_file(str(path)))
         except (SafetensorError, OSError, ModelError) as error:
-            raise ModelError(f"{path} holds no moments: {error}", cure="restore the file, or retrain") from error
+            raise ModelError(f"{path} holds no moments: {error}", hint="restore the file, or retrain") from error
 
 
 class ChannelMoments:

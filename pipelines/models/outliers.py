@@ -1,4 +1,4 @@
-"""Training on photographs that nobody labelled: what tiles look like, kind by kind, and which of them to leave out."""
+"""Training on images that nobody labelled: what tiles look like, cluster by cluster, and which of them to leave out."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,11 +16,11 @@ from pipelines.models.features.backbone import make_features
 from pipelines.models.openvino.compiled import compile_frozen
 from pipelines.models.openvino.runtime import usable_cores
 from pipelines.models.padim.model import TilePadimModel
-from pipelines.models.padim.robust import Floats, RobustGaussian, find_kinds, fit_robust
+from pipelines.models.padim.robust import Floats, RobustGaussian, find_clusters, fit_robust
 from pipelines.models.padim.settings import PadimSettings
 from pipelines.models.settings import UnlabelledSettings
 
-# Cells kept of one view, float16: 140 MB at 176 channels however many photographs there are. Fitting Gaussians to them
+# Cells kept of one view, float16: 140 MB at 176 channels however many images there are. Fitting Gaussians to them
 # takes up to six times as much.
 _MOST_CELLS = 400_000
 _PEAK = 0.99  # of a tile's cells: what the tile is judged by
@@ -29,31 +29,31 @@ _TEACHER_MARGIN = 16  # pixels, what a patch description network without padding
 
 
 @dataclass(frozen=True)
-class Sample:
-    """Cells (tiles, cells, c) float16 of each view, and each tile's kind."""
+class FeatureSample:
+    """Cells (tiles, cells, c) float16 of each view, and each tile's cluster."""
 
     cells: tuple[NDArray[np.float16], ...]
-    kinds: NDArray[np.intp]
+    clusters: NDArray[np.intp]
 
     def fit(self, contamination: float, ridge: float) -> list[list[RobustGaussian]]:
-        """Fit one Gaussian a view and kind."""
-        kinds = range(int(self.kinds.max()) + 1)
+        """Fit one Gaussian a view and cluster."""
+        clusters = range(int(self.clusters.max()) + 1)
         return [
-            [fit_robust(_flat(cells[self.kinds == kind]), contamination, ridge) for kind in kinds]
+            [fit_robust(_flat(cells[self.clusters == cluster]), contamination, ridge) for cluster in clusters]
             for cells in self.cells
         ]
 
     def keep(self, gaussians: Sequence[RobustGaussian], contamination: float) -> list[int]:
-        """List the tiles left when of each kind the share with the farthest cells of the last view is left out."""
+        """List the tiles left when of each cluster the share with the farthest cells of the last view is left out."""
         peaks = np.array(
             [
-                np.quantile(gaussians[kind].distances(cells), _PEAK)
-                for cells, kind in zip(self.cells[-1], self.kinds, strict=True)
+                np.quantile(gaussians[cluster].distances(cells), _PEAK)
+                for cells, cluster in zip(self.cells[-1], self.clusters, strict=True)
             ]
         )
         kept: list[int] = []
-        for kind in np.unique(self.kinds):
-            members = np.flatnonzero(self.kinds == kind)
+        for cluster in np.unique(self.clusters):
+            members = np.flatnonzero(self.clusters == cluster)
             count = max(1, round((1 - contamination) * members.size))
             kept += members[np.argsort(peaks[members])[:count]].tolist()
         return sorted(kept)
@@ -65,10 +65,10 @@ _USUAL_FEATURES = PadimSettings()
 class View(nn.Module):
     """How tiles (n, 3, h, w) in [0, 1] are looked at: reduced by a whole number, then embedded.
 
-    Tiles are continued by their mirror image on every side: next to the zeros that convolutions pad with, sound wood is
-    twice as far from the mean as elsewhere. `stride` is that of a network that pads, whose view of the mirror image is
-    cut off again; without, the margin is what the network cuts off by itself. `precision` is what a sample may be taken
-    in.
+    Tiles are continued by their mirror image on every side: next to the zeros that convolutions pad with, normal wood
+    is twice as far from the mean as elsewhere. `stride` is that of a network that pads, whose view of the mirror image
+    is cut off again; without, the margin is what the network cuts off by itself. `precision` is what a sample may be
+    taken in.
     """
 
     def __init__(
@@ -131,33 +131,33 @@ def padim_view(settings: PadimSettings, seed: int, reduced: int = 1) -> View:
     return View(embedding, _MARGIN, embedding.model.stride, reduced)
 
 
-def take_sample(views: Sequence[View], tiles: TileSet, settings: UnlabelledSettings, seed: int) -> Sample:
+def take_sample(views: Sequence[View], tiles: TileSet, settings: UnlabelledSettings, seed: int) -> FeatureSample:
     """Embed every tile once in each view and keep as many of its cells as there is memory for.
 
-    The last view tells kinds apart.
+    The last view tells clusters apart.
     """
     torch.set_num_threads(usable_cores())
     random = np.random.default_rng(seed)
     most = max(1, _MOST_CELLS // max(1, len(tiles)))
-    looks = [(view, compile_frozen(view, tiles, precision=view.precision)) for view in views]
+    checks = [(view, compile_frozen(view, tiles, precision=view.precision)) for view in views]
     kept: list[list[NDArray[np.float16]]] = [[] for _ in views]
     pooled = []
     for number in track(range(len(tiles)), len(tiles), "kinds"):
         pixels = as_tensor(tiles[number])
-        for place, (view, compiled) in enumerate(looks):
+        for place, (view, compiled) in enumerate(checks):
             embedding = compiled(pixels)[0] if compiled else view(pixels)
             cells = embedding[0].flatten(1).T.numpy()
             drawn = cells if len(cells) <= most else cells[random.choice(len(cells), most, replace=False)]
             kept[place].append(drawn.astype(np.float16))
         pooled.append(cells.mean(axis=0))
-    kinds = find_kinds(np.stack(pooled), np.asarray(tiles.owners), settings.most_kinds, settings.separation)
-    return Sample(tuple(np.stack(found) for found in kept), kinds)
+    clusters = find_clusters(np.stack(pooled), np.asarray(tiles.owners), settings.most_clusters, settings.separation)
+    return FeatureSample(tuple(np.stack(found) for found in kept), clusters)
 
 
-def keep_sound(
+def keep_normal(
     tiles: TileSet, settings: UnlabelledSettings, seed: int, features: PadimSettings = _USUAL_FEATURES
 ) -> list[int]:
-    """List the tiles that are left when of each kind the share `contamination` with the farthest cells is left out.
+    """List the tiles that are left when of each cluster the share `contamination` with the farthest cells is left out.
 
     Cells are described by the channels that PaDiM would draw by `features`, whichever algorithm is fitted to the rest.
     """

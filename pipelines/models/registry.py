@@ -45,7 +45,7 @@ def find_algorithm(name: str) -> Algorithm:
     known = algorithms()
     if name not in known:
         raise SettingsError(
-            f"no algorithm '{name}'", cure=f"choose among {', '.join(known)}, or install the package that brings it"
+            f"no algorithm '{name}'", hint=f"choose among {', '.join(known)}, or install the package that brings it"
         )
     return known[name]
 

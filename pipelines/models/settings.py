@@ -6,7 +6,7 @@ from pydantic import Field
 
 from pipelines.core.settings import Settings
 
-MOST = 1_000_000  # of steps, tiles or photographs: what exceeds it is a slip of the pen
+MOST = 1_000_000  # of steps, tiles or images: what exceeds it is a slip of the pen
 Layer = Annotated[int, Field(ge=0, le=1000)]
 
 
@@ -25,9 +25,9 @@ class AlgorithmSettings(Settings):
 
 
 class SteppedSettings(AlgorithmSettings):
-    """What training by gradient steps needs: the select part is looked at every `check_every` steps.
+    """What training by gradient steps needs: the validation split is evaluated every `check_every` steps.
 
-    Training ends after `max_steps`, or where `patience` looks in a row were no better than the best.
+    Training ends after `max_steps`, or where `patience` checks in a row were no better than the best.
     """
 
     batch: int = Field(ge=1, le=4096)
@@ -38,13 +38,13 @@ class SteppedSettings(AlgorithmSettings):
 
 
 class FeatureSettings(Settings):
-    """A frozen network and which of its layers, or a transformer's blocks, are looked at."""
+    """A frozen network and which of its layers, or a transformer's blocks, are used."""
 
     backbone: str
     layers: tuple[Layer, ...] = Field(min_length=1)
 
     def in_words(self) -> str:
-        """Say what is looked at.
+        """Say what is used.
 
         >>> FeatureSettings(backbone="dinov2", layers=(5, 8)).in_words()
         'dinov2 (layers 5, 8)'
@@ -53,15 +53,15 @@ class FeatureSettings(Settings):
 
 
 class UnlabelledSettings(Settings):
-    """Training on photographs that nobody labelled.
+    """Training on images that nobody labelled.
 
-    At most a share `contamination` of the tiles, and of each kind's area, is taken to show defects. Up to `most_kinds`
-    kinds of surface are told apart where their silhouette exceeds `separation`. Photographs are shown up to `max_side`.
-    The pixel threshold is where about `false_blocks` places of a sound photograph would still be marked.
+    At most a share `contamination` of the tiles, and of each kind's area, is taken to show defects. Up to
+    `most_clusters` domains are told apart where their silhouette exceeds `separation`. Images are shown up to
+    `max_side`. The pixel threshold is where about `false_blocks` places of a normal image would still be flagged.
     """
 
     contamination: float = Field(default=0.1, gt=0, lt=0.5)
     false_blocks: float = Field(default=1.0, gt=0, le=1e6)
-    most_kinds: int = Field(default=5, ge=1, le=1000)
+    most_clusters: int = Field(default=5, ge=1, le=1000)
     separation: float = Field(default=0.25, ge=0, lt=1)
     max_side: int = Field(default=3072, ge=256, le=65_536)

@@ -1,8 +1,10 @@
-"""Stage: move a surface's aliases as a ruling says, in an order that leaves each naming a version at any moment."""
+"""Stage: move a surface's aliases as a decision record says, in an order that leaves each naming a version at
+any moment.
+"""
 
 import logging
 
-from pipelines.registry.decision import Ruling, Verdict
+from pipelines.registry.decision import DecisionRecord, Outcome
 from pipelines.registry.decision_log import DecisionLog
 from pipelines.tracking.store import ModelVersion, Tracking
 
@@ -22,21 +24,21 @@ def propose(tracking: Tracking, version: ModelVersion, reason: str) -> None:
     log.info("propose %s: version %d (%s): %s", version.surface, version.version, version.algorithm, reason)
 
 
-def carry_out(tracking: Tracking, ruling: Ruling) -> None:
-    """Move the aliases as a ruling that is kept already says; doing it again changes nothing.
+def carry_out(tracking: Tracking, record: DecisionRecord) -> None:
+    """Move the aliases as a decision record that is kept already says; doing it again changes nothing.
 
     First `previous`, then `champion`, then `challenger` goes: wherever the process ends, the surface has a champion,
-    and the ruling says what is left to do.
+    and the decision record says what is left to do.
     """
-    surface, aliases = ruling.surface, tracking.aliases(ruling.surface)
-    if ruling.moved:
-        _point(tracking, surface, "previous", ruling.previous)
-    if aliases.get("champion") != ruling.after:
-        _point(tracking, surface, "champion", ruling.after)
-    if ruling.verdict != Verdict.PROPOSED and aliases.get("challenger") == ruling.version:
+    surface, aliases = record.surface, tracking.aliases(record.surface)
+    if record.moved:
+        _point(tracking, surface, "previous", record.previous)
+    if aliases.get("champion") != record.after:
+        _point(tracking, surface, "champion", record.after)
+    if record.outcome != Outcome.PROPOSED and aliases.get("challenger") == record.version:
         tracking.drop_alias(surface, "challenger")
-    DecisionLog(tracking, surface).settle(ruling)
-    log.info("promote %s: %s", surface, ruling.summary)
+    DecisionLog(tracking, surface).settle(record)
+    log.info("promote %s: %s", surface, record.summary)
 
 
 def _point(tracking: Tracking, surface: str, alias: str, version: int | None) -> None:

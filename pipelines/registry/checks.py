@@ -1,4 +1,4 @@
-"""Whether a version's maps and regions of interest lie where the surface's own photographs have them."""
+"""Whether a version's maps and regions of interest lie where the surface's own images have them."""
 
 import subprocess
 import sys
@@ -11,43 +11,41 @@ from numpy.typing import NDArray
 
 from pipelines.core.errors import KnotwatchError
 from pipelines.core.paths import SurfacePaths
-from pipelines.core.records import Interval, Part
+from pipelines.core.records import Interval, Split
 from pipelines.core.surface_settings import RegionSettings
 from pipelines.core.wording import count_in_words
 from pipelines.data.prepared import PreparedImage
 from pipelines.data.review_ledger import raw_file
 from pipelines.detector.detector import Detector, Scan
-from pipelines.imaging.decoding import decode_photograph
-from pipelines.registry.decision import Finding
+from pipelines.imaging.decoding import decode_image
+from pipelines.registry.decision import CheckResult
 
-_LOOKED_AT = 3
+_CHECKED = 3
 
 
 def check_coordinates(
     detector: Detector, paths: SurfacePaths, rule: RegionSettings, images: Sequence[PreparedImage]
-) -> Finding:
-    """Scan a few of the surface's photographs from their files, and set maps and regions against what is prepared."""
+) -> CheckResult:
+    """Scan a few of the surface's images from their files, and set maps and regions against what is prepared."""
     problems, info = [], detector.info
     if info.surface != paths.name:
         problems.append(f"it was made for the surface '{info.surface}'")
     if info.region != rule:
         problems.append(f"its rule for the region of interest is '{info.region.rule}', the surface's '{rule.rule}'")
-    chosen = [i for i in images if i.part == Part.TEST][:_LOOKED_AT] or list(images)[:_LOOKED_AT]
+    chosen = [i for i in images if i.split == Split.TEST][:_CHECKED] or list(images)[:_CHECKED]
     for image in chosen:
         try:
-            photograph = decode_photograph(raw_file(paths.source, image.path), info.max_megapixels)
-            problems += _misplaced(detector.scan(photograph.image), image)
+            source_image = decode_image(raw_file(paths.source, image.path), info.max_megapixels)
+            problems += _misplaced(detector.scan(source_image.image), image)
         except (KnotwatchError, OSError) as error:
             problems.append(f"{image.path}: {getattr(error, 'problem', error)}")
-    return Finding.of(
-        problems, f"maps and regions of {count_in_words(len(chosen), 'photograph')} lie where they should"
-    )
+    return CheckResult.of(problems, f"maps and regions of {count_in_words(len(chosen), 'image')} lie where they should")
 
 
 def _misplaced(scan: Scan, image: PreparedImage) -> Iterator[str]:
     height, width = scan.map.shape
     if (height, width) != (image.height, image.width):
-        yield f"the map of {image.path} is {width} x {height}, the photograph {image.width} x {image.height}"
+        yield f"the map of {image.path} is {width} x {height}, the image {image.width} x {image.height}"
         return
     if scan.region != image.box:
         yield f"the region of interest of {image.path} is {tuple(scan.region)}, prepared is {tuple(image.box)}"
@@ -110,7 +108,7 @@ _LONGEST = 180.0  # seconds; loading takes 2 on a quiet machine
 _SAID = 600  # characters
 
 
-def reproduce(folder: Path, registered: str = "", seconds: float = _LONGEST) -> Finding:
+def reproduce(folder: Path, registered: str = "", seconds: float = _LONGEST) -> CheckResult:
     """Have a fresh process load a model folder and score its reference tiles; it is ended after `seconds`.
 
     `registered` is the registry's checksum of the folder's list of checksums, empty where it keeps none.
@@ -119,9 +117,11 @@ def reproduce(folder: Path, registered: str = "", seconds: float = _LONGEST) -> 
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=seconds, check=False)  # noqa: S603 - ours
     except subprocess.TimeoutExpired:
-        return Finding(ok=False, words=f"it did not load and score its reference tiles within {seconds:g} seconds")
+        return CheckResult(
+            ok=False, message=f"it did not load and score its reference tiles within {seconds:g} seconds"
+        )
     said = (done.stdout.strip() or done.stderr.strip().rpartition("\n")[2])[:_SAID]
-    return Finding(ok=done.returncode == 0, words=said or f"the process ended with {done.returncode}")
+    return CheckResult(ok=done.returncode == 0, message=said or f"the process ended with {done.returncode}")
 
 
 def _main(folder: Path, registered: str) -> int:

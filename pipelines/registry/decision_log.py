@@ -6,13 +6,13 @@ The tags of one search make the whole log. Files come first: a decision that a t
 import re
 from contextlib import suppress
 
-from pipelines.registry.decision import Ruling
+from pipelines.registry.decision import DecisionRecord
 from pipelines.tracking.store import ModelVersion, Tracking
 
 FOLDER = "decisions"
 _TAG = "decision_"
 _SETTLED, _HOLD = "decisions_settled", "hold"
-_WORDS = 1200  # characters of a tag; the file has all
+_MESSAGE = 1200  # characters of a tag; the file has all
 
 
 class DecisionLog:
@@ -21,18 +21,22 @@ class DecisionLog:
     def __init__(self, tracking: Tracking, surface: str) -> None:
         self._tracking, self._surface = tracking, surface
 
-    def read(self) -> list[Ruling]:
-        """Read all rulings, the oldest first, without their figures."""
-        found = [ruling for version in self._tracking.versions(self._surface) for ruling in rulings_of(version)]
-        return sorted(found, key=lambda ruling: ruling.number)
+    def read(self) -> list[DecisionRecord]:
+        """Read all decision records, the oldest first, without their figures."""
+        found = [record for version in self._tracking.versions(self._surface) for record in records_of(version)]
+        return sorted(found, key=lambda record: record.number)
 
-    def read_whole(self, ruling: Ruling) -> Ruling:
-        """Read a ruling with its figures from its version's run."""
-        run_id = self._tracking.version(self._surface, ruling.version).run_id
-        return Ruling.model_validate_json(self._tracking.read_text(run_id, f"{FOLDER}/{ruling.number:04d}.json"))
+    def read_whole(self, record: DecisionRecord) -> DecisionRecord:
+        """Read a decision record with its figures from its version's run."""
+        run_id = self._tracking.version(self._surface, record.version).run_id
+        return DecisionRecord.model_validate_json(
+            self._tracking.read_text(run_id, f"{FOLDER}/{record.number:04d}.json")
+        )
 
     def next_number(self, version: ModelVersion) -> int:
-        """Number the next ruling. A file whose tag a killed process did not write is passed over, not overwritten."""
+        """Number the next decision record. A file whose tag a killed process did not write is passed over, not
+        overwritten.
+        """
         files = self._tracking.client.list_artifacts(version.run_id, FOLDER) if version.run_id else []
         kept = [int(found.group(1)) for file in files if (found := re.search(r"/(\d+)\.json$", file.path))]
         # Of a version that was deleted, the tags are gone too; what was settled last is still known.
@@ -41,48 +45,48 @@ class DecisionLog:
                 [
                     int(self._tracking.model_tag(self._surface, _SETTLED) or 0),
                     *kept,
-                    *(ruling.number for ruling in self.read()),
+                    *(record.number for record in self.read()),
                 ]
             )
             + 1
         )
 
-    def add(self, version: ModelVersion, ruling: Ruling, page: str) -> None:
-        """Keep a ruling and its page with the version for good."""
-        name = f"{FOLDER}/{ruling.number:04d}"
+    def add(self, version: ModelVersion, record: DecisionRecord, page: str) -> None:
+        """Keep a decision record and its page with the version for good."""
+        name = f"{FOLDER}/{record.number:04d}"
         if version.run_id:
             self._tracking.client.log_text(version.run_id, page, f"{name}.html")
-            self._tracking.client.log_text(version.run_id, ruling.model_dump_json(indent=1), f"{name}.json")
-        short = ruling.model_copy(update={"words": ruling.words[:_WORDS], "reason": ruling.reason[:_WORDS]})
+            self._tracking.client.log_text(version.run_id, record.model_dump_json(indent=1), f"{name}.json")
+        short = record.model_copy(update={"message": record.message[:_MESSAGE], "reason": record.reason[:_MESSAGE]})
         tags = {
-            f"{_TAG}{ruling.number:04d}": short.model_dump_json(exclude={"decision"}),
-            "decision": ruling.summary,
+            f"{_TAG}{record.number:04d}": short.model_dump_json(exclude={"decision"}),
+            "decision": record.summary,
         }
-        self._tracking.tag_version(self._surface, ruling.version, tags)
+        self._tracking.tag_version(self._surface, record.version, tags)
 
-    def unsettled(self) -> Ruling | None:
-        """Return the latest ruling where its aliases were not all moved: its process was ended in between."""
+    def unsettled(self) -> DecisionRecord | None:
+        """Return the latest decision record where its aliases were not all moved: its process was ended in between."""
         log = self.read()
         return log[-1] if log and log[-1].number > int(self._tracking.model_tag(self._surface, _SETTLED) or 0) else None
 
-    def settle(self, ruling: Ruling) -> None:
-        """Note that the aliases are as a ruling wants them."""
-        self._tracking.tag_model(self._surface, _SETTLED, str(ruling.number))
+    def settle(self, record: DecisionRecord) -> None:
+        """Note that the aliases are as a decision record wants them."""
+        self._tracking.tag_model(self._surface, _SETTLED, str(record.number))
 
     def hold(self) -> str:
         """Say why nothing is promoted automatically; empty where it may be."""
         return self._tracking.model_tag(self._surface, _HOLD)
 
-    def set_hold(self, words: str) -> None:
+    def set_hold(self, message: str) -> None:
         """Hold automatic promotion, or with empty words release it."""
-        self._tracking.tag_model(self._surface, _HOLD, words)
+        self._tracking.tag_model(self._surface, _HOLD, message)
 
 
-def rulings_of(version: ModelVersion) -> list[Ruling]:
-    """Read a version's rulings from its tags, the oldest first; a tag that somebody changed is passed over."""
+def records_of(version: ModelVersion) -> list[DecisionRecord]:
+    """Read a version's decision records from its tags, the oldest first; a tag that somebody changed is passed over."""
     found = []
     for name, text in sorted(version.tags.items()):
         if re.fullmatch(rf"{_TAG}\d+", name):
             with suppress(ValueError):
-                found.append(Ruling.model_validate_json(text))
+                found.append(DecisionRecord.model_validate_json(text))
     return found

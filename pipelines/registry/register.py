@@ -24,12 +24,12 @@ log = logging.getLogger(__name__)
 def log_version(
     run: Run, trained: Trained, info: VersionInfo, selection: Selection, evaluation: Evaluation, settings: RunSettings
 ) -> None:
-    """Put parameters, figures and thresholds on a run; figures of the select part begin with `select_`."""
+    """Put parameters, figures and thresholds on a run; figures of the validation split begin with `select_`."""
     others = {"adapt", *(other for other in algorithms() if other != trained.algorithm)}
     own = dict(flatten(settings.model_dump(mode="json", exclude=others)))
     run.params({**own, "tiles.count": trained.tiles, "plan": info.plan.mode})
     figures = {name: figure.value for name, figure in evaluation.metrics.items()}
-    figures |= {f"select_{name}": value for name, value in selection.metrics.items()}
+    figures |= {f"validation_{name}": value for name, value in selection.metrics.items()}
     bounds = {f"{n}_{side}": b for n, f in evaluation.metrics.items() for side, b in (("low", f.low), ("high", f.high))}
     for defect, metrics in evaluation.per_defect.items():
         figures.update({f"{_word(defect)}/{name}": figure.value for name, figure in metrics.items()})
@@ -71,20 +71,20 @@ def register(
     return version
 
 
-def check_reproduction(version: ModelVersion, photographs: Sequence[Path], expected: Sequence[float]) -> None:
-    """Load a registered version as any client would, and score photographs again from their files.
+def check_reproduction(version: ModelVersion, images: Sequence[Path], expected: Sequence[float]) -> None:
+    """Load a registered version as any client would, and score images again from their files.
 
     Raises:
         ModelError: where a score differs from the evaluation's by more than 1e-6 of it.
     """
     model = load_pyfunc(version.surface, version.version)
-    table = pd.DataFrame({"image": [path.read_bytes() for path in photographs]})
+    table = pd.DataFrame({"image": [path.read_bytes() for path in images]})
     if not len(table):
         return
-    for path, score, wanted in zip(photographs, model.predict(table)["score"], expected, strict=True):
+    for path, score, wanted in zip(images, model.predict(table)["score"], expected, strict=True):
         if not abs(score - wanted) <= _TOLERANCE * max(1.0, abs(wanted)):
             raise ModelError(
                 f"{version.surface} version {version.version} gives {path.name} a score of {score:.8f}, "
                 f"its evaluation gave {wanted:.8f}",
-                cure="the version stays registered without an alias; retrain, and report this if it comes again",
+                hint="the version stays registered without an alias; retrain, and report this if it comes again",
             )

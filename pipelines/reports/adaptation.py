@@ -1,4 +1,4 @@
-"""The page of one adaptation: strategies and algorithms over the number of photographs, and what was chosen."""
+"""The page of one adaptation: strategies and algorithms over the number of images, and what was chosen."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,14 +12,14 @@ from pipelines.reports.pages import page_environment
 
 
 class AdaptedRow(Record):
-    """One strategy of one algorithm with some photographs: the test part's figures and the select part's."""
+    """One strategy of one algorithm with some images: the test split's figures and the validation split's."""
 
     algorithm: str
     strategy: Strategy
     shots: int
     run_id: str
     metrics: dict[str, Interval]
-    select: dict[str, float]
+    validation: dict[str, float]
     notes: dict[str, str]
     chosen: bool = False
 
@@ -27,14 +27,14 @@ class AdaptedRow(Record):
 class AdaptationPage(Record):
     """Everything the page of one adaptation shows; `lead` is its first line.
 
-    `tested` says of how many test photographs the figures are, where these are not all.
+    `tested` says of how many test images the figures are, where these are not all.
     """
 
     source: str
     target: str
     lead: str
     reason: str
-    promise: str
+    guarantee: str
     with_labels: str | None
     data_version: str
     git_commit: str | None
@@ -48,25 +48,25 @@ class AdaptationPage(Record):
     failed: tuple[Failure, ...] = ()
 
 
-def lead_in_words(source: str, way: str, *, scratch: bool, gain: Interval | None, on_test: bool) -> str:
-    """Say in one sentence whether learning from the source beat starting afresh; `way` names what was chosen.
+def lead_in_words(source: str, method: str, *, scratch: bool, gain: Interval | None, on_test: bool) -> str:
+    """Say in one sentence whether learning from the source beat training from scratch; `method` names what was chosen.
 
     >>> gain = Interval(value=0.1, low=0.05, high=0.15)
     >>> lead_in_words("boards", "fastflow by finetune", scratch=False, gain=gain, on_test=True)
-    'Learning from boards helped: fastflow by finetune ranks 0.100 (0.050 to 0.150) higher than starting afresh (image \
-AUROC on the test part).'
+    'Learning from boards helped: fastflow by finetune ranks 0.100 (0.050 to 0.150) higher than training from \
+scratch (image AUROC on the test split).'
     """
     if scratch:
-        return f"Learning from {source} did not help: starting afresh was chosen ({way})."
-    where = "the test part" if on_test else "held-back photographs with planted defects"
+        return f"Learning from {source} did not help: training from scratch was chosen ({method})."
+    where = "the test split" if on_test else "held-out images with synthetic anomalies"
     if gain is None:
-        return f"{way} was taken; with so few photographs nothing tells how much {source} helped."
-    figure = f"{interval_in_words(gain)} higher than starting afresh (image AUROC on {where})"
+        return f"{method} was taken; with so few images nothing tells how much {source} helped."
+    figure = f"{interval_in_words(gain)} higher than training from scratch (image AUROC on {where})"
     if gain.low is not None and gain.low > 0:
-        return f"Learning from {source} helped: {way} ranks {figure}."
+        return f"Learning from {source} helped: {method} ranks {figure}."
     if gain.high is not None and gain.high < 0:
-        return f"Learning from {source} harmed: {way} was chosen and ranks {figure}."
-    return f"Whether learning from {source} helped is not shown: {way} ranks {figure}."
+        return f"Learning from {source} harmed: {method} was chosen and ranks {figure}."
+    return f"Whether learning from {source} helped is not shown: {method} ranks {figure}."
 
 
 def render_adaptation(page: AdaptationPage) -> str:
@@ -78,14 +78,14 @@ def render_adaptation(page: AdaptationPage) -> str:
             page=page,
             chart=draw_shots_chart(_lines(page.rows)),
             test_names=_names([row.metrics for row in page.rows]),
-            select_names=_names([row.select for row in page.rows]),
+            validation_names=_names([row.validation for row in page.rows]),
             count=count_in_words,
         )
     )
 
 
 def write_adaptation(page: AdaptationPage, folder: Path) -> Path:
-    """Write index.html and, where the test part has figures, auroc.svg; return the page's path."""
+    """Write index.html and, where the test split has figures, auroc.svg; return the page's path."""
     write_whole(folder / "index.html", render_adaptation(page))
     if chart := draw_shots_chart(_lines(page.rows)):
         write_whole(folder / "auroc.svg", str(chart))

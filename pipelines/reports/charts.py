@@ -1,4 +1,4 @@
-"""The histogram of image scores as inline SVG: normals upwards, anomalous photographs downwards."""
+"""The histogram of image scores as inline SVG: normals upwards, anomalous images downwards."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ _LEFT, _RIGHT, _MIDDLE, _REACH = 12, 708, 124, 96
 
 @dataclass(frozen=True)
 class Bins:
-    """Photographs per bin; the last bin holds everything above `top` as well."""
+    """Images per bin; the last bin holds everything above `top` as well."""
 
     normal: NDArray[np.int64]
     anomalous: NDArray[np.int64]
@@ -88,7 +88,7 @@ _DASHES = ("", "6 3", "2 3")
 
 
 class Line(NamedTuple):
-    """A strategy of an algorithm: image AUROC by the number of photographs, rising."""
+    """A strategy of an algorithm: image AUROC by the number of images, rising."""
 
     name: str
     points: tuple[tuple[int, Interval], ...]
@@ -107,7 +107,7 @@ def draw_shots_chart(lines: Sequence[Line]) -> Markup | None:
     floor = max(0.0, min(0.5, lowest // 0.1 / 10))
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" class="chart" viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" '
-        'aria-label="Image AUROC over the number of photographs" font-family="sans-serif" font-size="13">',
+        'aria-label="Image AUROC over the number of images" font-family="sans-serif" font-size="13">',
         *_axes(counts, floor),
         *(part for number, line in enumerate(lines) for part in _draw(line, number, len(lines), counts, floor)),
         "</svg>",
@@ -116,7 +116,7 @@ def draw_shots_chart(lines: Sequence[Line]) -> Markup | None:
 
 
 def _place(count: int, counts: Sequence[int]) -> float:
-    """Give the numbers of photographs even distances, since they grow by factors."""
+    """Give the numbers of images even distances, since they grow by factors."""
     return _PLOT_LEFT + 40 + counts.index(count) * (_PLOT_RIGHT - _PLOT_LEFT - 80) / max(1, len(counts) - 1)
 
 
@@ -133,7 +133,7 @@ def _axes(counts: Sequence[int], floor: float) -> list[str]:
         for s in steps
     ]
     columns = [f'<text x="{_place(c, counts):.1f}" y="{_BOTTOM + 20}">{c}</text>' for c in counts]
-    return [*rows, *columns, f'<text x="{(_PLOT_LEFT + _PLOT_RIGHT) / 2}" y="{_HEIGHT - 8}">photographs used</text>']
+    return [*rows, *columns, f'<text x="{(_PLOT_LEFT + _PLOT_RIGHT) / 2}" y="{_HEIGHT - 8}">images used</text>']
 
 
 def _draw(line: Line, number: int, lines: int, counts: Sequence[int], floor: float) -> list[str]:

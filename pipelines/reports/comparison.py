@@ -5,11 +5,11 @@ from pathlib import Path
 
 from pipelines.core import wording
 from pipelines.core.records import Interval, Record
-from pipelines.core.results import Compared, Evaluation, Failure, Promise, Selection, Trained
+from pipelines.core.results import CalibratedThreshold, Evaluation, Failure, Selection, Trained, VersionSummary
 from pipelines.reports.pages import page_environment
 
 
-class Comparison(Record):
+class ComparisonPage(Record):
     """Everything the page of one retrain shows. `reused` names versions that an earlier retrain had trained.
 
     `decided` says what the gate made of the proposal, and what is in use since.
@@ -20,7 +20,7 @@ class Comparison(Record):
     git_commit: str | None = None
     profile: str
     date: str
-    models: tuple[Compared, ...]
+    models: tuple[VersionSummary, ...]
     failed: tuple[Failure, ...] = ()
     reused: tuple[str, ...] = ()
     proposed: str | None = None
@@ -28,24 +28,24 @@ class Comparison(Record):
     decided: str = ""
 
 
-def compare(
+def summarise(
     *,
     run_id: str,
     version: int | None,
     trained: Trained,
     selection: Selection,
     evaluation: Evaluation,
-    promise: Promise,
+    image_threshold: CalibratedThreshold,
     folder_mb: float,
-) -> Compared:
+) -> VersionSummary:
     """Gather one version's figures."""
-    return Compared(
+    return VersionSummary(
         algorithm=trained.algorithm,
         version=version,
         run_id=run_id,
         metrics=evaluation.metrics,
-        select=selection.metrics,
-        promise=promise,
+        validation=selection.metrics,
+        image_threshold=image_threshold,
         tiles=trained.tiles,
         seconds=trained.seconds,
         peak_rss_mb=trained.peak_rss_mb,
@@ -65,7 +65,7 @@ def _names(rows: Sequence[dict[str, Interval]] | Sequence[dict[str, float]]) -> 
     return {name: title for name, title in wording.METRIC_NAMES.items() if any(name in row for row in rows)}
 
 
-def render_comparison(page: Comparison) -> str:
+def render_comparison(page: ComparisonPage) -> str:
     """Render the page; every text is escaped, links lead to the pages beside it."""
     return (
         page_environment()
@@ -73,14 +73,14 @@ def render_comparison(page: Comparison) -> str:
         .render(
             page=page,
             test_names=_names([m.metrics for m in page.models]),
-            select_names=_names([m.select for m in page.models]),
-            promise=wording.promise_in_words,
+            validation_names=_names([m.validation for m in page.models]),
+            guarantee=wording.threshold_in_words,
             count=wording.count_in_words,
         )
     )
 
 
-def write_comparison(page: Comparison, path: Path) -> Path:
+def write_comparison(page: ComparisonPage, path: Path) -> Path:
     """Write the page to `path`, whose folders are made, and return it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(render_comparison(page), encoding="utf-8")

@@ -15,7 +15,7 @@ from pipelines.imaging.procedural import FABRIC_DEFECTS, WOOD_DEFECTS, Drawn, dr
 _COLUMNS, _WIDTH, _GAP, _CAPTION = 3, 456, 8, 22
 _OUTLINE = (230, 30, 90)
 
-Picture = tuple[str, Image.Image]
+CaptionedImage = tuple[str, Image.Image]
 
 
 def _outline(drawn: Drawn, distance: int) -> NDArray[np.uint8]:
@@ -28,29 +28,29 @@ def _outline(drawn: Drawn, distance: int) -> NDArray[np.uint8]:
     return shown
 
 
-def _small_pictures(seed: int) -> Iterator[Picture]:
-    wood = [("pine, sound", None)] * 3 + [(f"pine, {name}", name) for name in WOOD_DEFECTS.values()]
-    fabric = [("linen, sound", None)] + [(f"linen, {name}", name) for name in FABRIC_DEFECTS.values()]
+def _small_pictures(seed: int) -> Iterator[CaptionedImage]:
+    wood = [("pine, normal", None)] * 3 + [(f"pine, {name}", name) for name in WOOD_DEFECTS.values()]
+    fabric = [("linen, normal", None)] + [(f"linen, {name}", name) for name in FABRIC_DEFECTS.values()]
     for place, (caption, defect) in enumerate(wood):
         drawn = draw("wood", seed + place, 192, 384, [defect] if defect else [])
         yield caption, Image.fromarray(_outline(drawn, 4))
     for name in ("oak", "walnut", "alder"):
-        yield f"{name}, sound", Image.fromarray(draw("wood", seed + 20, 192, 384, look=name).image)
+        yield f"{name}, normal", Image.fromarray(draw("wood", seed + 20, 192, 384, look=name).image)
     for place, (caption, defect) in enumerate(fabric):
         drawn = draw("fabric", seed + 40 + place, 192, 384, [defect] if defect else [])
         yield caption, Image.fromarray(_outline(drawn, 4))
     for name in ("cotton", "chambray"):
-        yield f"{name}, sound", Image.fromarray(draw("fabric", seed + 50, 192, 384, look=name).image)
+        yield f"{name}, normal", Image.fromarray(draw("fabric", seed + 50, 192, 384, look=name).image)
 
 
-def _slices(seed: int) -> Iterator[Picture]:
+def _slices(seed: int) -> Iterator[CaptionedImage]:
     for place, (look, defects) in enumerate({"alder": ["dead knot", "crack"], "oak": ["live knot", "crack"]}.items()):
         drawn = draw("wood", seed + 60 + place, 1952, 2592, defects, look=look)
         yield f"{look}, a slice of 2592 x 1952 with {' and '.join(defects)}", Image.fromarray(_outline(drawn, 24))
 
 
 def contact_sheet(seed: int = 3) -> Image.Image:
-    """Lay sound and defective pictures of every kind on one sheet, the defects outlined."""
+    """Lay normal and defective pictures of every kind on one sheet, the defects outlined."""
     small, large = list(_small_pictures(seed)), list(_slices(seed))
     wide = _COLUMNS * (_WIDTH + _GAP) + _GAP
     half = (wide - 3 * _GAP) // 2
@@ -65,7 +65,7 @@ def contact_sheet(seed: int = 3) -> Image.Image:
     return sheet
 
 
-def _put(sheet: Image.Image, picture: Picture, corner: tuple[int, int], size: tuple[int, int]) -> None:
+def _put(sheet: Image.Image, picture: CaptionedImage, corner: tuple[int, int], size: tuple[int, int]) -> None:
     caption, image = picture
     sheet.paste(image.resize(size, Image.Resampling.LANCZOS), corner)
     below = (corner[0], corner[1] + size[1] + 3)

@@ -11,8 +11,8 @@ from pydantic import Field
 from pipelines.core import wording
 from pipelines.core.files import write_whole
 from pipelines.core.geometry import Defect
-from pipelines.core.records import SOUND, UNKNOWN, Record
-from pipelines.core.results import Promise
+from pipelines.core.records import NORMAL, UNKNOWN, Record
+from pipelines.core.results import CalibratedThreshold
 from pipelines.inspection.showcase import Shown
 from pipelines.reports.pages import page_environment
 
@@ -22,16 +22,16 @@ MEASURE_NAMES = {
     "sharpness": "sharpness",
     "saturated_share": "overexposed share",
 }
-# Outlines are drawn to this share of the photograph's longer side; a review keeps them exact.
+# Outlines are drawn to this share of the image's longer side; a review keeps them exact.
 _SIMPLER = 1 / 1600
 
 
 class InspectionPage(Record):
     """What the page of an inspection says. `usual` holds the lowest and highest usual value of each measure.
 
-    `anomalous_level` is what a pixel of a defect exceeds in an anomalous photograph.
+    `anomalous_level` is what a pixel of a defect exceeds in an anomalous image.
 
-    `photographs` counts all, `unread` those without a result, of which `unreadable` names some with the reason, and
+    `images` counts all, `unread` those without a result, of which `unreadable` names some with the reason, and
     `before` those that an earlier, stopped call had done, which are not shown. `types` are what a reviewer may choose
     from, besides what he writes himself.
     """
@@ -40,10 +40,10 @@ class InspectionPage(Record):
     model: str
     data_version: str
     date: str
-    image_promise: Promise
-    pixel_promise: Promise
+    image_threshold: CalibratedThreshold
+    pixel_threshold: CalibratedThreshold
     anomalous_level: float
-    photographs: int
+    images: int
     anomalous: int
     shown: tuple[Shown, ...]
     unread: int = 0
@@ -59,7 +59,7 @@ class InspectionPage(Record):
 
 
 def usual_range(measures: Mapping[str, Sequence[float]]) -> dict[str, tuple[float, float]]:
-    """Return the 1 % and 99 % quantiles of each measure of the calibrate part.
+    """Return the 1 % and 99 % quantiles of each measure of the calibration split.
 
     >>> usual_range({"sharpness": [1.0, 2.0, 3.0], "brightness_mean": []})
     {'sharpness': (1.02, 2.98)}
@@ -79,11 +79,11 @@ def render_inspection_page(page: InspectionPage) -> str:
         .render(
             page=page,
             count=wording.count_in_words,
-            promise=wording.promise_in_words,
+            guarantee=wording.threshold_in_words,
             points=_points,
             around=_around,
             size=lambda defect: _size(defect, page.pixels_per_mm),
-            named=lambda defect: "" if defect.type in {None, SOUND, UNKNOWN} else defect.type,
+            named=lambda defect: "" if defect.type in {None, NORMAL, UNKNOWN} else defect.type,
             measured=lambda shown: _measured(shown, page.usual),
             review=_review_data(page),
         )
@@ -102,7 +102,7 @@ def _review_data(page: InspectionPage) -> dict[str, Any]:
         "surface": page.surface,
         "model": page.model,
         "date": page.date,
-        "photographs": [
+        "images": [
             {
                 **shown.model_dump(include={"path", "sha256", "width", "height", "drawn", "more"}),
                 "defects": [{"outline": d.outline, "type": d.type} for d in shown.defects],
@@ -120,7 +120,7 @@ def _points(defect: Defect, shown: Shown) -> str:
 
 
 def _around(defect: Defect, shown: Shown) -> str:
-    """Write the view box of a defect's own picture: a square with some surroundings, within the photograph."""
+    """Write the view box of a defect's own picture: a square with some surroundings, within the image."""
     box = defect.box
     side = max(1.6 * max(box.width, box.height), 0.04 * max(shown.width, shown.height))
     side = min(side, shown.width, shown.height)
@@ -138,7 +138,7 @@ def _size(defect: Defect, pixels_per_mm: float | None) -> str:
 
 
 def _measured(shown: Shown, usual: Mapping[str, tuple[float, float]]) -> list[tuple[str, str, str]]:
-    """List a photograph's measures: name, value, and how it compares with the calibrate part, empty where unknown."""
+    """List an image's measures: name, value, and how it compares with the calibration split, empty where unknown."""
     rows = []
     for name, value in shown.measures.items():
         low, high = usual.get(name, (-np.inf, np.inf))

@@ -5,7 +5,7 @@ from pathlib import Path
 import jinja2
 
 from pipelines.core.results import Evaluation, Selection, Trained, TypeFigures
-from pipelines.core.wording import METRIC_NAMES, promise_in_words, training_in_words, types_in_words
+from pipelines.core.wording import METRIC_NAMES, threshold_in_words, training_in_words, types_in_words
 from pipelines.detector.version import VersionInfo
 from pipelines.models.registry import find_algorithm
 
@@ -34,6 +34,6 @@ def model_card(  # noqa: PLR0913, PLR0917 - one card says all of these
         training=training_in_words(trained),
         profile=profile,
         commit=commit,
-        image_promise=promise_in_words(info.image_threshold, "sound photographs"),
-        pixel_promise=promise_in_words(info.pixel_threshold, "the sound area"),
+        image_threshold=threshold_in_words(info.image_threshold, "normal images"),
+        pixel_threshold=threshold_in_words(info.pixel_threshold, "the normal area"),
     )

@@ -3,7 +3,7 @@
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from pipelines.core import wording
-from pipelines.registry.decision import Ruling
+from pipelines.registry.decision import DecisionRecord
 
 
 def page_environment() -> Environment:
@@ -19,6 +19,6 @@ def page_environment() -> Environment:
     return environment
 
 
-def render_decision(ruling: Ruling) -> str:
+def render_decision(record: DecisionRecord) -> str:
     """Render the page; every text is escaped."""
-    return page_environment().get_template("decision.html").render(ruling=ruling, decision=ruling.decision)
+    return page_environment().get_template("decision.html").render(record=record, decision=record.decision)

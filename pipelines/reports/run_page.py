@@ -12,7 +12,15 @@ from pydantic import Field
 from pipelines.core import wording
 from pipelines.core.paths import SurfacePaths
 from pipelines.core.records import Interval, Label, Record
-from pipelines.core.results import Evaluation, Promise, ScoredImage, Selection, Trained, TypeFigures, Verdict
+from pipelines.core.results import (
+    CalibratedThreshold,
+    Evaluation,
+    ScoredImage,
+    Selection,
+    Trained,
+    TypeFigures,
+    ValidationReport,
+)
 from pipelines.core.wording import METRIC_NAMES, flatten, training_in_words
 from pipelines.data.prepared import PreparedImage, read_index, read_mask, read_region
 from pipelines.imaging.overlay import data_uri, encode_picture, strip
@@ -29,7 +37,7 @@ class PictureGroup(StrEnum):
 
 
 class Picture(Record):
-    """One photograph's strip as a data URI, with its path relative to the project and its score."""
+    """One image's strip as a data URI, with its path relative to the project and its score."""
 
     group: PictureGroup
     path: str
@@ -59,11 +67,11 @@ class RunPage(Record):
     git_commit: str | None = None
     profile: str
     date: str
-    verdict: Verdict | None = None
+    verdict: ValidationReport | None = None
     evaluation: Evaluation = Evaluation()
     types: TypeFigures | None = None
-    image_promise: Promise | None = None
-    pixel_promise: Promise | None = None
+    image_threshold: CalibratedThreshold | None = None
+    pixel_threshold: CalibratedThreshold | None = None
     pictures: tuple[Picture, ...] = ()
     stages: tuple[StageUse, ...] = ()
     settings: dict[str, Any] = Field(default_factory=dict)
@@ -85,8 +93,10 @@ def _columns(rows: Mapping[str, Mapping[str, Interval]]) -> list[str]:
 def render_run_page(page: RunPage) -> str:
     """Render the page; every text is escaped, and pictures are held as data URIs."""
     normal, anomalous = page.scores(Label.NORMAL), page.scores(Label.ANOMALOUS)
-    shown = page.image_promise is not None and bool(normal or anomalous)
-    chart = draw_score_chart(normal, anomalous, page.image_promise.threshold) if shown and page.image_promise else None
+    shown = page.image_threshold is not None and bool(normal or anomalous)
+    chart = (
+        draw_score_chart(normal, anomalous, page.image_threshold.threshold) if shown and page.image_threshold else None
+    )
     return (
         page_environment()
         .get_template("run.html")
@@ -95,7 +105,7 @@ def render_run_page(page: RunPage) -> str:
             summary=wording.summary(page.model, page.evaluation),
             names=wording.METRIC_NAMES,
             columns=_columns,
-            promise=wording.promise_in_words,
+            guarantee=wording.threshold_in_words,
             types=wording.types_in_words(page.types),
             count=wording.count_in_words,
             chart=chart,
@@ -150,14 +160,14 @@ def describe_run(  # noqa: PLR0913 - one page says all of these, and every one i
     trained: Trained,
     selection: Selection,
     evaluation: Evaluation,
-    verdict: Verdict,
-    promises: tuple[Promise, Promise],
+    verdict: ValidationReport,
+    thresholds: tuple[CalibratedThreshold, CalibratedThreshold],
     settings: dict[str, object],
     profile: str,
     commit: str,
     types: TypeFigures | None = None,
 ) -> RunPage:
-    """Gather what a run's page says, pictures excepted; `promises` are the image's and the area's."""
+    """Gather what a run's page says, pictures excepted; `thresholds` are the image's and the area's."""
     return RunPage(
         surface=surface,
         algorithm=trained.algorithm,
@@ -169,11 +179,11 @@ def describe_run(  # noqa: PLR0913 - one page says all of these, and every one i
         verdict=verdict,
         evaluation=evaluation,
         types=types,
-        image_promise=promises[0],
-        pixel_promise=promises[1],
+        image_threshold=thresholds[0],
+        pixel_threshold=thresholds[1],
         stages=(
             StageUse(stage="train", seconds=trained.seconds, peak_memory_mb=trained.peak_rss_mb),
-            StageUse(stage="select", seconds=selection.seconds),
+            StageUse(stage="validation", seconds=selection.seconds),
             StageUse(stage="evaluate", seconds=evaluation.seconds),
             *([StageUse(stage="types", seconds=types.seconds)] if types else []),
         ),
@@ -186,8 +196,8 @@ def _selection_in_words(selection: Selection) -> tuple[str, ...]:
     if not selection.metrics:
         return ()
     figures = ", ".join(f"{METRIC_NAMES[name]} {value:.3f}" for name, value in selection.metrics.items())
-    planted = f"{selection.planted} defects planted into {selection.images} sound photographs"
-    return (f"Choices are made on the select part: {planted} gave {figures}.",)
+    synthetic = f"{selection.synthetic} synthetic anomalies added to {selection.images} normal images"
+    return (f"Choices are made on the validation split: {synthetic} gave {figures}.",)
 
 
 def _choose(evaluation: Evaluation, pictures: int) -> Iterator[tuple[PictureGroup, int, ScoredImage]]:

@@ -29,6 +29,6 @@ class ProjectArtifacts(LocalArtifactRepository):
             folder = home / "artifacts" if relative == "." else inside(home / "artifacts", relative)
         except PathError as error:
             raise ToolError(
-                f"the artefact location {artifact_uri!r} leaves {home}", cure="remove the run or version that names it"
+                f"the artefact location {artifact_uri!r} leaves {home}", hint="remove the run or version that names it"
             ) from error
         super().__init__(folder.resolve().as_uri(), tracking_uri, registry_uri)

@@ -7,7 +7,7 @@ from pydantic import ValidationError
 from pipelines.core.errors import CallError, ToolError
 from pipelines.core.parsing import first_fault
 from pipelines.core.paths import Project
-from pipelines.data.versions import DataVersion, kept_versions
+from pipelines.data.versioning.versions import DataVersion, kept_versions
 from pipelines.tracking.store import Tracking
 
 ARTIFACT, IMAGES, VERDICT = "data_version.json", "images.json", "verdict.json"
@@ -17,20 +17,20 @@ def find_data_version(project: Project, surface: str, version: str) -> DataVersi
     """Find a data version among a surface's runs; raise CallError, naming those that are known."""
     tracking = Tracking(project)
     if not re.fullmatch("[0-9a-f]{1,16}", version):
-        raise CallError(f"'{version}' is no data version", cure="give the 4 to 16 hex digits that `data show` lists")
+        raise CallError(f"'{version}' is no data version", hint="give the 4 to 16 hex digits that `data show` lists")
     found = tracking.tag_values(surface, "data_version", version)
     if len(found) > 1:
-        raise CallError(f"'{version}' begins {', '.join(sorted(found))}", cure="give more digits")
+        raise CallError(f"'{version}' begins {', '.join(sorted(found))}", hint="give more digits")
     run_id = next(iter(found.values()), None)
     if run_id is None:
         known = ", ".join(kept_versions(project, surface)) or "none"
         raise CallError(
             f"no data version '{version}' of '{surface}' is known here or in MLflow (here: {known})",
-            cure=f"`knotwatch data show {surface}` and MLflow's runs name the versions",
+            hint=f"`knotwatch data show {surface}` and MLflow's runs name the versions",
         )
     try:
         return DataVersion.model_validate_json(tracking.read_text(run_id, ARTIFACT))
     except ValidationError as error:
         raise ToolError(
-            f"{ARTIFACT} of MLflow run {run_id} is damaged: {first_fault(error)}", cure="use another data version"
+            f"{ARTIFACT} of MLflow run {run_id} is damaged: {first_fault(error)}", hint="use another data version"
         ) from error

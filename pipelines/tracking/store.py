@@ -67,7 +67,7 @@ class Tracking:
             remote = "start that server, or unset MLFLOW_TRACKING_URI to use the project's own store"
             local = "end what holds the database, or put it back from a copy; `knotwatch doctor` says what is wrong"
             raise ToolError(
-                f"MLflow at {self.uri} does not answer: {error}", cure=local if self._local else remote
+                f"MLflow at {self.uri} does not answer: {error}", hint=local if self._local else remote
             ) from error
 
     @property
@@ -146,7 +146,7 @@ class Tracking:
         registered = write_checksums(folder)
         self._forget()
         with mlflow.start_run(run_id=run.id, log_system_metrics=False), warnings.catch_warnings():
-            # An example input would be a photograph of the user's, kept a second time; the signature is explicit.
+            # An example input would be an image of the user's, kept a second time; the signature is explicit.
             warnings.filterwarnings("ignore", ".*An input example was not provided", UserWarning)
             warnings.filterwarnings("ignore", ".*Any type hint is inferred as AnyType", UserWarning)
             logged = mlflow.pyfunc.log_model(
@@ -182,7 +182,7 @@ class Tracking:
             found = self._client.get_model_version(surface, str(version))
         except MlflowException as error:
             raise ModelError(
-                f"'{surface}' has no version {version}", cure=f"knotwatch models {surface} lists what there is"
+                f"'{surface}' has no version {version}", hint=f"knotwatch models {surface} lists what there is"
             ) from error
         return _as_version(found)
 
@@ -254,12 +254,12 @@ class Tracking:
         except (MlflowException, OSError) as error:
             raise ModelError(
                 f"the files of {surface} version {version} cannot be read: {error}",
-                cure="restore MLflow's artefacts, or retrain",
+                hint="restore MLflow's artefacts, or retrain",
             ) from error
         data = local / "data"
         inner = [p for p in data.iterdir() if (p / "model.json").is_file()] if data.is_dir() else []
         if not inner:
-            raise ModelError(f"{surface} version {version} holds no model.json under {data}", cure="retrain")
+            raise ModelError(f"{surface} version {version} holds no model.json under {data}", hint="retrain")
         registered = self.version(surface, version).tags.get(TAG, "")
         if not registered:
             _warn_unchecked(self.uri, surface, version)
@@ -309,7 +309,7 @@ class Tracking:
                 return Path(copy).read_text("utf-8")
         except (MlflowException, OSError) as error:
             raise ModelError(
-                f"{name} of MLflow run {run_id} cannot be read: {error}", cure="restore MLflow's artefacts, or retrain"
+                f"{name} of MLflow run {run_id} cannot be read: {error}", hint="restore MLflow's artefacts, or retrain"
             ) from error
 
 
@@ -326,7 +326,7 @@ def _warn_unchecked(_uri: str, surface: str, version: int) -> None:
 def _plain(value: str) -> str:
     """Refuse what could end a quoted value in MLflow's filter language."""
     if not re.fullmatch(r"[A-Za-z0-9-]+(_[a-z]+)?", value):
-        raise ToolError(f"'{value}' cannot be searched for", cure="give letters, digits, '.', '_' and '-' only")
+        raise ToolError(f"'{value}' cannot be searched for", hint="give letters, digits, '.', '_' and '-' only")
     return value
 
 

@@ -1,4 +1,4 @@
-"""Stage: give a fitted network its scale, its thresholds and what they promise; write down what was seen."""
+"""Stage: give a fitted network its scale, its thresholds and what they guarantee; write down what was seen."""
 
 import logging
 import shutil
@@ -13,22 +13,22 @@ from PIL import Image
 
 from pipelines.core.files import write_whole
 from pipelines.core.progress import track
-from pipelines.core.records import Part
+from pipelines.core.records import Split
 from pipelines.core.results import Trained
 from pipelines.core.surface_settings import SurfaceSettings
 from pipelines.data.prepared import PreparedImage, read_region
 from pipelines.detector.scan import RegionScan, scan_region
-from pipelines.detector.version import CALIBRATION, Calibration, Reference, VersionInfo
+from pipelines.detector.version import CALIBRATION, DriftReference, Reference, VersionInfo
 from pipelines.imaging.image_score import ScoreRule, top_values
-from pipelines.imaging.measures import MEASURES, measure_photograph
-from pipelines.imaging.tiling import cut_tiles, spread
+from pipelines.imaging.measures import MEASURES, measure_image
+from pipelines.imaging.tiling import cut_tiles, subsample
 from pipelines.metrics.histograms import choose_edges
 from pipelines.metrics.normalization import block_peaks, fit_scale
 from pipelines.metrics.pixels import PixelHistograms
 from pipelines.models.openvino.runtime import TileModel
 from pipelines.models.settings import ScoreSettings
 from pipelines.training.parity import check_parity, write_parity
-from pipelines.training.thresholds import HeldOut, Scales, set_thresholds
+from pipelines.training.thresholds import HeldOutScores, Scales, set_thresholds
 
 _REFERENCES = 4
 _FEW = 5  # fewer images than this make a shaky scale
@@ -49,12 +49,12 @@ def calibrate(
     score: ScoreSettings,
     data_version: str,
 ) -> VersionInfo:
-    """Fit the scale on the select part, the thresholds on the calibrate part, and store reference tiles.
+    """Fit the scale on the validation split, the thresholds on the calibration split, and store reference tiles.
 
-    Both parts hold normals only. Where one is empty (all labels unknown, or too few images), the train part stands in,
-    for the scale at most 200 images spread over it: a scale needs no promise, but thresholds taken from it are an
-    estimate and marked as such. `score` says how the algorithm's maps become image scores. Scores and measures of the
-    calibrate part are kept as calibration.json: what drift is measured against later.
+    Both splits hold normals only. Where one is empty (all labels unknown, or too few images), the training split stands
+    in, for the scale at most 200 images spread over it: a scale needs no guarantee, but thresholds taken from it are an
+    in-sample threshold and marked as such. `score` says how the algorithm's maps become image scores. Scores and
+    measures of the calibration split are kept as calibration.json: what drift is measured against later.
 
     Raises:
         ModelError: where the exported network does not judge as the fitted one does.
@@ -63,16 +63,16 @@ def calibrate(
     folder = Path(trained.folder)
     model = TileModel(folder, trained.precision)
     rule = ScoreRule(border_share=score.border_share, top_share=score.top_share)
-    parts = {part: [i for i in images if i.part == part] for part in Part}
-    select = parts[Part.SELECT] or spread(parts[Part.TRAIN], _MOST_SCALED)
-    if len(select) < _FEW:
-        log.warning("calibrate %s: the scale rests on %d images; more normals steady it", surface, len(select))
+    splits = {split: [i for i in images if i.split == split] for split in Split}
+    validation = splits[Split.VALIDATION] or subsample(splits[Split.TRAIN], _MOST_SCALED)
+    if len(validation) < _FEW:
+        log.warning("calibrate %s: the scale rests on %d images; more normals steady it", surface, len(validation))
     scan = partial(scan_region, model, trained.plan, rule)
-    scales = _fit_scales(scan(region) for region in _regions(prepared, select, "scale"))
-    estimate = not parts[Part.CALIBRATE]
-    held_out = parts[Part.CALIBRATE] or parts[Part.TRAIN]
-    found = _score_held_out(scan, rule, scales, _regions(prepared, held_out, "calibrate"))
-    again = None if estimate else lambda n: scales.map.apply(scan(read_region(prepared, held_out[n])).map)
+    scales = _fit_scales(scan(region) for region in _regions(prepared, validation, "scale"))
+    in_sample = not splits[Split.CALIBRATION]
+    held_out = splits[Split.CALIBRATION] or splits[Split.TRAIN]
+    found = _score_held_out(scan, rule, scales, _regions(prepared, held_out, "calibration"))
+    again = None if in_sample else lambda n: scales.map.apply(scan(read_region(prepared, held_out[n])).map)
     limits = set_thresholds(found, scales, settings.policy, trained.false_blocks, again)
     if trained.parity:
         check_parity(trained.parity, limits.image.threshold * scales.image.divisor)
@@ -92,13 +92,13 @@ def calibrate(
         pixel_threshold=limits.pixel,
         defects=limits.defects,
         usual_level=limits.level,
-        usual_reach=limits.reach,
-        usual_pixels=max((i.width * i.height for i in parts[Part.TRAIN] or images), default=None),
-        references=_store_references(model, trained, prepared, select, folder / "reference"),
+        normal_peak=limits.normal_peak,
+        usual_pixels=max((i.width * i.height for i in splits[Split.TRAIN] or images), default=None),
+        references=_store_references(model, trained, prepared, validation, folder / "reference"),
     )
     # Scores of images that were trained on are lower than those of new ones: nothing can be compared with them.
-    scores = () if estimate else tuple(s / low for s, low in zip(found.scores, limits.lowered, strict=True))
-    seen = Calibration(scores=scores, measures=found.measures)
+    scores = () if in_sample else tuple(s / low for s, low in zip(found.scores, limits.image_scale, strict=True))
+    seen = DriftReference(scores=scores, measures=found.measures)
     write_whole(folder / CALIBRATION, seen.model_dump_json(indent=1) + "\n")
     write_whole(folder / "model.json", info.model_dump_json(indent=1) + "\n")
     log.info("calibrate %s: %d images, %.1f s", trained.algorithm, len(held_out), time.monotonic() - started)
@@ -120,7 +120,9 @@ def _fit_scales(scans: Iterable[RegionScan]) -> Scales:
     return Scales(fit_scale(np.concatenate(pixels)), fit_scale(scores))
 
 
-def _score_held_out(scan: _Scan, rule: ScoreRule, scales: Scales, regions: Iterable[NDArray[np.uint8]]) -> HeldOut:
+def _score_held_out(
+    scan: _Scan, rule: ScoreRule, scales: Scales, regions: Iterable[NDArray[np.uint8]]
+) -> HeldOutScores:
     scores: list[float] = []
     measured, tops, peaks, medians = [], [], [], []
     histograms = PixelHistograms(choose_edges([], []))
@@ -129,12 +131,12 @@ def _score_held_out(scan: _Scan, rule: ScoreRule, scales: Scales, regions: Itera
         scaled = scales.map.apply(seen.map)
         scores.append(seen.score / scales.image.divisor)
         histograms.add(scaled, np.zeros(scaled.shape, np.uint8), np.ones(scaled.shape, dtype=bool))
-        measured.append(measure_photograph(region))
+        measured.append(measure_image(region))
         tops.append(top_values(scaled, rule))
         peaks.append(block_peaks(scaled))
         medians.append(float(np.median(scaled)))
     measures = {name: tuple(getattr(m, name) for m in measured) for name in MEASURES}
-    return HeldOut(scores, *histograms.table().exceedance(), measures, tops, peaks, medians)
+    return HeldOutScores(scores, *histograms.table().exceedance(), measures, tops, peaks, medians)
 
 
 def _store_references(

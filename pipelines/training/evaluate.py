@@ -1,4 +1,4 @@
-"""Stage: what the test part says of a version, on whole photographs."""
+"""Stage: what the test split says of a version, on whole images."""
 
 import logging
 import time
@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipelines.core.progress import track
-from pipelines.core.records import Interval, Label, Part
+from pipelines.core.records import Interval, Label, Split
 from pipelines.core.results import Evaluation, ScoredImage
 from pipelines.data.prepared import PreparedImage, read_mask, read_region
 from pipelines.detector.detector import Detector
@@ -24,7 +24,7 @@ _SAMPLE = 2000  # pixels of each class and image that choose the histograms' bin
 
 
 class ScoredTest(NamedTuple):
-    """Photographs in the order they were given; `rows` are the numbers of those that `table` counts the pixels of.
+    """Images in the order they were given; `rows` are the numbers of those that `table` counts the pixels of.
 
     `types` are the names of the defects; the table numbers them from 1 in this order.
     """
@@ -40,12 +40,12 @@ class ScoredTest(NamedTuple):
 
     @property
     def anomalous(self) -> NDArray[np.bool_]:
-        """Say which photographs are labelled anomalous, (images,)."""
+        """Say which images are labelled anomalous, (images,)."""
         return np.array([image.label == Label.ANOMALOUS for image in self.images], dtype=bool)
 
 
 class _Pixels(NamedTuple):
-    """One photograph's map, its mask with one number per type, and where pixels count; all (H, W)."""
+    """One image's map, its mask with one number per type, and where pixels count; all (H, W)."""
 
     map: NDArray[np.float32]
     mask: NDArray[np.uint8]
@@ -55,9 +55,9 @@ class _Pixels(NamedTuple):
 def score_test(
     detector: Detector, prepared: Path, images: Sequence[PreparedImage], spool: Path, label: str = "evaluate"
 ) -> ScoredTest:
-    """Score photographs, and count the pixels of those with a mask or without a defect.
+    """Score images, and count the pixels of those with a mask or without a defect.
 
-    Region maps are left in `spool` as NAME.npy, numbered as the photographs.
+    Region maps are left in `spool` as NAME.npy, numbered as the images.
     """
     spool.mkdir(parents=True, exist_ok=True)
     scored = tuple(_score_all(detector, prepared, images, spool, label))
@@ -84,7 +84,7 @@ def _score_all(
 
 
 def _read_pixels(image: PreparedImage, spooled: Path, prepared: Path, types: Sequence[str]) -> _Pixels:
-    """Place a region's map in its photograph and give each defect type its number over the whole surface."""
+    """Place a region's map in its image and give each defect type its number over the whole surface."""
     box = image.box
     whole = np.zeros((image.height, image.width), np.float32)
     whole[box.top : box.bottom, box.left : box.right] = np.load(spooled)
@@ -98,12 +98,12 @@ def _read_pixels(image: PreparedImage, spooled: Path, prepared: Path, types: Seq
 
 def _count_pixels(images: Sequence[tuple[PreparedImage, Path]], prepared: Path, types: Sequence[str]) -> PixelTable:
     """Read each spooled map twice: a sample fixes the bins, then all pixels are counted."""
-    sound, defective = [np.zeros(0, np.float32)], [np.zeros(0, np.float32)]
+    normal, defective = [np.zeros(0, np.float32)], [np.zeros(0, np.float32)]
     for image, spooled in images:
         pixels = _read_pixels(image, spooled, prepared, types)
-        sound.append(_sample(pixels.map[pixels.valid & (pixels.mask == 0)]))
+        normal.append(_sample(pixels.map[pixels.valid & (pixels.mask == 0)]))
         defective.append(_sample(pixels.map[pixels.mask > 0]))
-    histograms = PixelHistograms(choose_edges(np.concatenate(sound), np.concatenate(defective)))
+    histograms = PixelHistograms(choose_edges(np.concatenate(normal), np.concatenate(defective)))
     for image, spooled in images:
         histograms.add(*_read_pixels(image, spooled, prepared, types))
     return histograms.table()
@@ -126,15 +126,15 @@ def evaluate(
     seed: int,
     spool: Path,
 ) -> Evaluation:
-    """Score the test part and compute every metric that its labels allow.
+    """Score the test split and compute every metric that its labels allow.
 
     Region maps are left in `spool` as NAME.npy, numbered as the result's images, for the pages that show them.
     Pixel metrics count the region of interest united with the mask (Bergmann et al. 2021 for AUPRO).
     """
     started = time.monotonic()
-    chosen = sorted((i for i in images if i.part == Part.TEST), key=lambda i: i.path)
+    chosen = sorted((i for i in images if i.split == Split.TEST), key=lambda i: i.path)
     if not chosen:
-        return Evaluation(notes=("The test part is empty: metrics are absent, not zero.",))
+        return Evaluation(notes=("The test split is empty: metrics are absent, not zero.",))
     found = score_test(detector, prepared, chosen, spool)
     scored = found.images
     conditions = np.array([i.condition or "" for i in chosen])
@@ -162,28 +162,32 @@ def _notes(images: Sequence[PreparedImage]) -> tuple[str, ...]:
     labels = {i.label for i in images}
     notes = []
     if Label.ANOMALOUS not in labels:
-        notes.append("No defective test photograph: only false alarms can be measured.")
+        notes.append("No defective test image: only false alarms can be measured.")
     elif not any(i.mask for i in images):
         notes.append("No masks: pixel metrics are absent, not zero.")
     return tuple(notes)
 
 
 class _Reporter:
-    """Metrics of any subset of the scored photographs."""
+    """Metrics of any subset of the scored images."""
 
-    def __init__(self, found: ScoredTest, threshold: float, rounds: int, seed: int) -> None:
+    def __init__(self, found: ScoredTest, threshold: float, resamples: int, seed: int) -> None:
         self.anomalous, self._scores = found.anomalous, found.scores
         self._scored, self._table, self._rows = found.images, found.table, found.rows
-        self._threshold, self._rounds, self._seed = threshold, rounds, seed
+        self._threshold, self._resamples, self._seed = threshold, resamples, seed
 
     def overall(self, chosen: NDArray[np.bool_]) -> dict[str, Interval]:
-        image = image_intervals(self._scores[chosen], self.anomalous[chosen], self._threshold, self._rounds, self._seed)
-        return {**image, **pixel_intervals(self._table, self._rounds, self._seed, images=chosen[self._rows])}
+        image = image_intervals(
+            self._scores[chosen], self.anomalous[chosen], self._threshold, self._resamples, self._seed
+        )
+        return {**image, **pixel_intervals(self._table, self._resamples, self._seed, images=chosen[self._rows])}
 
     def for_defect(self, name: str, number: int) -> dict[str, Interval]:
-        """Set photographs that hold the defect against all normals."""
+        """Set images that hold the defect against all normals."""
         chosen = ~self.anomalous | np.array([name in s.defects for s in self._scored])
-        image = image_intervals(self._scores[chosen], self.anomalous[chosen], self._threshold, self._rounds, self._seed)
+        image = image_intervals(
+            self._scores[chosen], self.anomalous[chosen], self._threshold, self._resamples, self._seed
+        )
         # Normals are the same for every type, so their figures would only be repeated.
         shown = {k: v for k, v in image.items() if k in ("image_auroc", "image_ap")}
-        return {**shown, **pixel_intervals(self._table, self._rounds, self._seed, defect=number)}
+        return {**shown, **pixel_intervals(self._table, self._resamples, self._seed, defect=number)}

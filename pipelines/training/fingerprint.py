@@ -54,7 +54,7 @@ def code_hash(package: Path) -> str:
 def git_commit(root: Path) -> str:
     """Return the commit of a project folder, with `-dirty` where its code differs from it; empty without git.
 
-    A surface's own files are not code: taking in photographs makes no commit dirty.
+    A surface's own files are not code: taking in images makes no commit dirty.
     """
     try:
         commit = _git(root, "rev-parse", "HEAD")

@@ -13,49 +13,49 @@ from pipelines.core.files import write_whole
 from pipelines.core.geometry import TilePlan
 from pipelines.core.parsing import read_record
 from pipelines.core.progress import track
-from pipelines.core.records import Label, Part
+from pipelines.core.records import Label, Split
 from pipelines.core.results import Parity
 from pipelines.data.prepared import PreparedImage, read_region
 from pipelines.detector.scan import MapsTiles, scan_region
 from pipelines.imaging.image_score import ScoreRule
-from pipelines.imaging.synthetic.anomalies import plant_defect
-from pipelines.imaging.tiling import spread
+from pipelines.imaging.synthetic.anomalies import add_synthetic_anomaly
+from pipelines.imaging.tiling import subsample
 from pipelines.metrics.curves import image_auroc
 
-_REGIONS = 100  # one tile each, so that the cost does not grow with the photographs
-_SOUND = 50
+_REGIONS = 100  # one tile each, so that the cost does not grow with the images
+_NORMAL = 50
 _AUROC_APART = 0.005
 _VERDICTS_APART = 0.01
 _FILE = "parity.json"
 
 
-class Region(NamedTuple):
-    """Pixels (H, W, 3) that make one tile; `planted` where they hold a synthetic defect."""
+class ParityRegion(NamedTuple):
+    """Pixels (H, W, 3) that make one tile; `synthetic` where they hold a synthetic anomaly."""
 
     image: NDArray[np.uint8]
-    planted: bool
+    synthetic: bool
 
 
-class Marks(NamedTuple):
-    """A network's scores of regions, and which of them hold a synthetic defect."""
+class RegionScores(NamedTuple):
+    """A network's scores of regions, and which of them hold a synthetic anomaly."""
 
     scores: tuple[float, ...]
-    planted: tuple[bool, ...]
+    synthetic: tuple[bool, ...]
 
 
 def disagreements(parity: Parity, threshold: float) -> tuple[str, ...]:
     """Say in words where verdicts at `threshold`, a raw image score, or the ranking of regions differ too much.
 
-    >>> disagreements(Parity(torch=(1.0, 3.0), exported=(1.1, 3.1), planted=(False, True)), threshold=2.0)
+    >>> disagreements(Parity(torch=(1.0, 3.0), exported=(1.1, 3.1), synthetic=(False, True)), threshold=2.0)
     ()
-    >>> disagreements(Parity(torch=(1.0, 3.0), exported=(1.1, 1.9), planted=(False, True)), threshold=2.0)
+    >>> disagreements(Parity(torch=(1.0, 3.0), exported=(1.1, 1.9), synthetic=(False, True)), threshold=2.0)
     ('1 of 2 verdicts differs',)
     """
     torch, exported = np.asarray(parity.torch), np.asarray(parity.exported)
     if not np.isfinite(exported).all():
         return ("scores are not finite",)
     found = []
-    areas = [image_auroc(scores, parity.planted) for scores in (torch, exported)]
+    areas = [image_auroc(scores, parity.synthetic) for scores in (torch, exported)]
     if areas[0] is not None and areas[1] is not None and abs(areas[0] - areas[1]) > _AUROC_APART:
         found.append(f"AUROC {areas[1]:.3f} instead of {areas[0]:.3f}")
     differ = int(((torch > threshold) != (exported > threshold)).sum())
@@ -78,7 +78,7 @@ def check_parity(parity: Parity, raw_threshold: float) -> None:
     if found:
         raise ModelError(
             f"the exported network does not judge as the fitted one does: {'; '.join(found)}",
-            cure="retrain with --set export.precision=f32; report this if it comes again",
+            hint="retrain with --set export.precision=f32; report this if it comes again",
         )
 
 
@@ -93,28 +93,31 @@ def read_parity(folder: Path) -> Parity | None:
     return read_record(Parity, path, "retrain, or restore it", ModelError) if path.is_file() else None
 
 
-def draw_regions(prepared: Path, images: Sequence[PreparedImage], plan: TilePlan, seed: int) -> Iterator[Region]:
-    """Yield 100 regions of one tile each: up to 50 sound ones, and those again with planted defects.
+def draw_regions(prepared: Path, images: Sequence[PreparedImage], plan: TilePlan, seed: int) -> Iterator[ParityRegion]:
+    """Yield 100 regions of one tile each: up to 50 normal ones, and those again with synthetic anomalies.
 
-    Select normals come first, train images fill up. Where a plan cuts many tiles, a region is a crop of that size.
+    Validation normals come first, train images fill up. Where a plan cuts many tiles, a region is a crop of that size.
     """
-    parts = [[i for i in images if i.part == part and i.label != Label.ANOMALOUS] for part in (Part.SELECT, Part.TRAIN)]
-    chosen = spread(parts[0], _SOUND)
-    chosen += spread(parts[1], _SOUND - len(chosen))
+    splits = [
+        [i for i in images if i.split == split and i.label != Label.ANOMALOUS]
+        for split in (Split.VALIDATION, Split.TRAIN)
+    ]
+    chosen = subsample(splits[0], _NORMAL)
+    chosen += subsample(splits[1], _NORMAL - len(chosen))
     for number in range(_REGIONS if chosen else 0):
         random = np.random.default_rng((seed, number))
         cropped = _crop(read_region(prepared, chosen[number % len(chosen)]), plan, random)
-        planted = number >= len(chosen)
-        yield Region(plant_defect(cropped, random).image if planted else cropped, planted)
+        synthetic = number >= len(chosen)
+        yield ParityRegion(add_synthetic_anomaly(cropped, random).image if synthetic else cropped, synthetic)
 
 
 def score_regions(
-    model: MapsTiles, plan: TilePlan, rule: ScoreRule, regions: Iterable[Region], label: str = "parity"
-) -> Marks:
+    model: MapsTiles, plan: TilePlan, rule: ScoreRule, regions: Iterable[ParityRegion], label: str = "parity"
+) -> RegionScores:
     """Score regions by one network, torch's or exported."""
-    rows = [(scan_region(model, plan, rule, r.image).score, r.planted) for r in track(regions, _REGIONS, label)]
-    scores, planted = zip(*rows, strict=True)
-    return Marks(scores, planted)
+    rows = [(scan_region(model, plan, rule, r.image).score, r.synthetic) for r in track(regions, _REGIONS, label)]
+    scores, synthetic = zip(*rows, strict=True)
+    return RegionScores(scores, synthetic)
 
 
 def _crop(region: NDArray[np.uint8], plan: TilePlan, random: np.random.Generator) -> NDArray[np.uint8]:

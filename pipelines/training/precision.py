@@ -16,14 +16,14 @@ from pipelines.core.records import Precision
 from pipelines.core.results import Parity
 from pipelines.detector.scan import MapsTiles
 from pipelines.imaging.image_score import ScoreRule
-from pipelines.imaging.synthetic.anomalies import plant_defect
+from pipelines.imaging.synthetic.anomalies import add_synthetic_anomaly
 from pipelines.imaging.tiling import TileSet
 from pipelines.models.openvino.runtime import TileModel, machine_precisions
 from pipelines.models.registry import find_algorithm
-from pipelines.training.parity import Region, disagreements, score_regions
+from pipelines.training.parity import ParityRegion, disagreements, score_regions
 
-_CALIBRATION_TILES = 48
-_WARM_UP, _ROUNDS = 2, 9
+_QUANTISATION_TILES = 48
+_WARM_UP, _TIMED = 2, 9
 _NEAR = 1.25  # times the fastest: no gain worth rounding for
 
 log = logging.getLogger(__name__)
@@ -34,7 +34,7 @@ class Exported(NamedTuple):
 
     precision: Precision
     parity: Parity | None
-    words: str
+    message: str
 
 
 def choose_precision(
@@ -63,7 +63,7 @@ def time_models(models: Mapping[Precision, MapsTiles], tile: NDArray[np.uint8]) 
     Other work on the machine lengthens times and shortens none.
     """
     seconds: dict[Precision, list[float]] = {precision: [] for precision in models}
-    for _ in range(_WARM_UP + _ROUNDS):
+    for _ in range(_WARM_UP + _TIMED):
         for precision, model in models.items():
             started = time.perf_counter()
             model.infer(tile[None])
@@ -71,42 +71,45 @@ def time_models(models: Mapping[Precision, MapsTiles], tile: NDArray[np.uint8]) 
     return {precision: 1000 * min(found[_WARM_UP:]) for precision, found in seconds.items()}
 
 
-def calibration_tiles(tiles: TileSet) -> list[NDArray[np.uint8]]:
-    """Return up to 48 tiles spread over the set, and as many with planted defects: both fix what int8 can express."""
-    sound = [tiles[i] for i in tiles.spread(_CALIBRATION_TILES // 2)]
-    return sound + [plant_defect(tile, np.random.default_rng(n)).image for n, tile in enumerate(sound)]
+def quantisation_tiles(tiles: TileSet) -> list[NDArray[np.uint8]]:
+    """Return up to 48 tiles spread over the set, and as many with synthetic anomalies.
+
+    Both fix what int8 can express.
+    """
+    normal = [tiles[i] for i in tiles.subsample(_QUANTISATION_TILES // 2)]
+    return normal + [add_synthetic_anomaly(tile, np.random.default_rng(n)).image for n, tile in enumerate(normal)]
 
 
 def export_agreeing(
     algorithm: str,
     model: Any,
     tiles: TileSet,
-    regions: Callable[[], Iterable[Region]],
+    regions: Callable[[], Iterable[ParityRegion]],
     rule: ScoreRule,
-    asked: str,
+    requested: str,
     folder: Path,
 ) -> Exported:
-    """Export a fitted torch model to `folder` at the precision asked for; `auto` is the least rounded of the fast ones.
+    """Export a fitted torch model to `folder` at the requested precision; `auto` is the least rounded of the fast ones.
 
     `tiles` are the ones trained on; `regions` draws the same ones each time, for they may be too many to be kept.
 
     Raises:
-        ModelError: where the precision asked for does not agree with torch, or this processor has none such.
+        ModelError: where the requested precision does not agree with torch, or this processor has none such.
     """
     from pipelines.models.openvino.quantize import move_ir, quantise
 
-    wanted = machine_precisions() if asked == "auto" else (Precision(asked),)
+    wanted = machine_precisions() if requested == "auto" else (Precision(requested),)
     if not set(wanted) <= set(machine_precisions()):
-        raise ModelError(f"this processor does not compute in {asked}", cure="set export.precision to auto")
+        raise ModelError(f"this processor does not compute in {requested}", hint="set export.precision to auto")
     find_algorithm(algorithm).export(model, tiles.plan, folder)
-    with tempfile.TemporaryDirectory(dir=folder) as beside:
+    with tempfile.TemporaryDirectory(dir=folder) as scratch:
         if Precision.INT8 in wanted:
-            quantise(folder, calibration_tiles(tiles), Path(beside))
-        models = {p: TileModel(Path(beside) if p == Precision.INT8 else folder, p) for p in wanted}
-        exported = _choose(algorithm, model, models, tiles, regions, rule, asked)
+            quantise(folder, quantisation_tiles(tiles), Path(scratch))
+        models = {p: TileModel(Path(scratch) if p == Precision.INT8 else folder, p) for p in wanted}
+        exported = _choose(algorithm, model, models, tiles, regions, rule, requested)
         if exported.precision == Precision.INT8:
-            move_ir(Path(beside), folder)
-    log.info("export %s: %s", algorithm, exported.words)
+            move_ir(Path(scratch), folder)
+    log.info("export %s: %s", algorithm, exported.message)
     return exported
 
 
@@ -115,36 +118,36 @@ def _choose(
     fitted: Any,
     models: Mapping[Precision, TileModel],
     tiles: TileSet,
-    regions: Callable[[], Iterable[Region]],
+    regions: Callable[[], Iterable[ParityRegion]],
     rule: ScoreRule,
-    asked: str,
+    requested: str,
 ) -> Exported:
     """Choose among exported networks, and say how the chosen one agrees with the fitted one.
 
-    There is no threshold yet: the 99 % quantile of torch's scores of sound regions stands in.
+    There is no threshold yet: the 99 % quantile of torch's scores of normal regions stands in.
     """
     from pipelines.models.openvino.export import TorchTiles
 
     milliseconds = time_models(models, tiles[0])
-    torch, planted = score_regions(TorchTiles(fitted), tiles.plan, rule, regions(), "parity, torch")
-    threshold = float(np.quantile([s for s, p in zip(torch, planted, strict=True) if not p], 0.99))
+    torch, synthetic = score_regions(TorchTiles(fitted), tiles.plan, rule, regions(), "parity, torch")
+    threshold = float(np.quantile([s for s, p in zip(torch, synthetic, strict=True) if not p], 0.99))
     parities: dict[Precision, Parity] = {}
 
     def disagree(precision: Precision) -> tuple[str, ...]:
-        marks = score_regions(models[precision], tiles.plan, rule, regions(), f"parity, {precision}")
-        parities[precision] = Parity(torch=torch, exported=marks.scores, planted=planted)
+        scored = score_regions(models[precision], tiles.plan, rule, regions(), f"parity, {precision}")
+        parities[precision] = Parity(torch=torch, exported=scored.scores, synthetic=synthetic)
         return disagreements(parities[precision], threshold)
 
     chosen, refused = choose_precision(milliseconds, disagree)
-    if asked != "auto" and refused:
+    if requested != "auto" and refused:
         raise ModelError(
-            f"{algorithm} in {asked} does not agree with torch: {'; '.join(refused.values())}",
-            cure="set export.precision to auto",
+            f"{algorithm} in {requested} does not agree with torch: {'; '.join(refused.values())}",
+            hint="set export.precision to auto",
         )
     return Exported(chosen, parities[chosen], _describe(chosen, milliseconds, refused))
 
 
-def export_unchecked(algorithm: str, model: Any, plan: TilePlan, asked: str, folder: Path) -> Exported:
+def export_unchecked(algorithm: str, model: Any, plan: TilePlan, requested: str, folder: Path) -> Exported:
     """Export a fitted torch model to `folder` without setting its scores against torch's.
 
     `auto` is bf16 where this processor has it, which agrees with torch in all but rare cases.
@@ -152,7 +155,7 @@ def export_unchecked(algorithm: str, model: Any, plan: TilePlan, asked: str, fol
     find_algorithm(algorithm).export(model, plan, folder)
     quick = Precision.BF16 if Precision.BF16 in machine_precisions() else Precision.F32
     # int8 is made by a calibration of its own, and then told apart from torch: here f32 stands in for it.
-    precision = quick if asked == "auto" else Precision.F32 if asked == Precision.INT8 else Precision(asked)
+    precision = quick if requested == "auto" else Precision.F32 if requested == Precision.INT8 else Precision(requested)
     return Exported(precision, None, f"{precision}, not compared with torch ({algorithm})")
 
 

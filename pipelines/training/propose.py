@@ -1,11 +1,11 @@
-"""Stage: choose the algorithm that a retrain proposes, from what the select part says of each."""
+"""Stage: choose the algorithm that a retrain proposes, from what the validation split says of each."""
 
 from collections.abc import Mapping, Sequence
 
 from pipelines.core.records import Record
 from pipelines.models.registry import by_preference
 
-# Closer than this, two algorithms are alike: with some tens of select normals, AUROC's standard error is as large.
+# Closer than this, two algorithms are alike: with some tens of validation normals, AUROC's standard error is as large.
 NEAR = 0.01
 
 Figures = Mapping[str, float]
@@ -19,16 +19,16 @@ class Proposal(Record):
 
 
 def choose_proposal(candidates: Mapping[str, Figures]) -> Proposal | None:
-    """Choose among algorithms by their select figures alone; None where there is no candidate.
+    """Choose among algorithms by their validation figures alone; None where there is no candidate.
 
-    The image AUROC decides, because the promise is about photographs and the threshold can only be as good as the
-    ranking. Within 0.01 of the best it tells nothing on so few normals; there the AUPRO decides, because it counts
-    every defect alike however small (Bergmann et al. 2021), where the pixel AUROC is mostly about large ones. Within
-    0.01 again, and where the select part is empty, a fixed order decides. The test part is never asked: a choice made
-    on it would make its figures too good.
+    The image AUROC decides, because the guarantee is about images and the threshold can only be as good as the ranking.
+    Within 0.01 of the best it tells nothing on so few normals; there the AUPRO decides, because it counts every defect
+    alike however small (Bergmann et al. 2021), where the pixel AUROC is mostly about large ones. Within 0.01 again, and
+    where the validation split is empty, a fixed order decides. The test split is never asked: a choice made on it would
+    make its figures too good.
 
     >>> choose_proposal({"padim": {"image_auroc": 0.9}, "fastflow": {"image_auroc": 0.95}}).reason
-    'image AUROC 0.950 on the select part, against 0.900 (padim)'
+    'image AUROC 0.950 on the validation split, against 0.900 (padim)'
     """
     if not candidates:
         return None
@@ -39,12 +39,12 @@ def choose_proposal(candidates: Mapping[str, Figures]) -> Proposal | None:
     if not known:
         return Proposal(
             algorithm=ordered[0],
-            reason="no select part to compare on: the algorithm that wants the fewest photographs comes first",
+            reason="no validation split to compare on: the algorithm that wants the fewest images comes first",
         )
     best, *others = _ranked(known, candidates, "image_auroc")
     alike = _near(best, known, candidates, "image_auroc")
     against = ", ".join(f"{candidates[a]['image_auroc']:.3f} ({a})" for a in others)
-    first = f"image AUROC {candidates[best]['image_auroc']:.3f} on the select part"
+    first = f"image AUROC {candidates[best]['image_auroc']:.3f} on the validation split"
     if len(alike) == 1:
         return Proposal(algorithm=best, reason=f"{first}, against {against}" if against else first)
     return _break_tie(alike, candidates)
@@ -52,7 +52,7 @@ def choose_proposal(candidates: Mapping[str, Figures]) -> Proposal | None:
 
 def _break_tie(alike: Sequence[str], candidates: Mapping[str, Figures]) -> Proposal:
     """Choose among algorithms whose image AUROC is alike; `alike` is in the fixed order."""
-    same = f"image AUROC within {NEAR} on the select part ({_list(alike, candidates, 'image_auroc')})"
+    same = f"image AUROC within {NEAR} on the validation split ({_list(alike, candidates, 'image_auroc')})"
     with_maps = [a for a in alike if "aupro" in candidates[a]]
     if not with_maps:
         return Proposal(algorithm=alike[0], reason=f"{same}; the fixed order decided")

@@ -17,7 +17,7 @@ from pipelines.models.settings import MOST, AlgorithmSettings, UnlabelledSetting
 
 
 class ExportSettings(Settings):
-    """`auto` takes a precision about as fast as the fastest of those that agree with torch on the select part."""
+    """`auto` takes a precision about as fast as the fastest of those that agree with torch on the validation split."""
 
     precision: Literal["auto", "f32", "bf16", "int8"] = "auto"
 
@@ -25,14 +25,14 @@ class ExportSettings(Settings):
 class EvaluationSettings(Settings):
     bootstrap: int = Field(default=1000, ge=0, le=100_000)
     pictures: int = Field(default=8, ge=0, le=100_000)
-    planted: int = Field(default=5, ge=0, le=10_000)
+    synthetic: int = Field(default=5, ge=0, le=10_000)
 
 
 class AdaptSettings(Settings):
     """How a surface learns from another; see params.yaml."""
 
     finetune_rate: float = Field(default=0.1, gt=0, le=1)
-    planted: int = Field(default=60, ge=0, le=MOST)
+    synthetic: int = Field(default=60, ge=0, le=MOST)
     most_shots: int = Field(default=64, ge=1, le=MOST)
     tested: int = Field(default=200, ge=2, le=MOST)
 
@@ -100,16 +100,16 @@ def _parse_assignments(assignments: list[str]) -> dict[str, Any]:
     for word in assignments:
         key, found, text = word.partition("=")
         if not found or not key:
-            raise SettingsError(f"--set {word}: expected KEY=VALUE", cure="write for example --set padim.features=64")
+            raise SettingsError(f"--set {word}: expected KEY=VALUE", hint="write for example --set padim.features=64")
         try:
             value: Any = parse_yaml(text)
         except MalformedError as error:
             raise SettingsError(
-                f"--set {word[:200]}: the value is not valid YAML: {_on_one_line(error)}", cure="quote it, or close it"
+                f"--set {word[:200]}: the value is not valid YAML: {_on_one_line(error)}", hint="quote it, or close it"
             ) from error
         names = key.split(".")
         if len(names) > _DEEPEST_KEY:
-            raise SettingsError(f"--set {word[:60]}…: no setting lies so deep", cure="see params.yaml for the settings")
+            raise SettingsError(f"--set {word[:60]}…: no setting lies so deep", hint="see params.yaml for the settings")
         for name in reversed(names):
             value = {name: value}
         tree = _merge(tree, value)
@@ -131,7 +131,7 @@ def lay_settings(
     """Lay profile, surface and call on what params.yaml at `path` holds, as `resolve_run` does."""
     profiles = params.get("profiles", {})
     if profile not in profiles:
-        raise SettingsError(f"no profile '{profile}' in {path}", cure=f"choose one of {', '.join(profiles)}")
+        raise SettingsError(f"no profile '{profile}' in {path}", hint=f"choose one of {', '.join(profiles)}")
     values = {name: value for name, value in params.items() if name != "profiles"}
     for layer in (profiles[profile] or {}, surface.train, _parse_assignments(assignments)):
         values = _merge(values, layer)

@@ -1,4 +1,6 @@
-"""Stage: what the select part says of a version, with defects planted into its normals. Choices are made on this."""
+"""Stage: what the validation split says of a version, with synthetic anomalies added to its normals. Choices
+are made on this.
+"""
 
 import hashlib
 import logging
@@ -11,43 +13,48 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipelines.core.progress import track
-from pipelines.core.records import Label, Part
+from pipelines.core.records import Label, Split
 from pipelines.core.results import Selection
 from pipelines.data.prepared import PreparedImage, read_region
 from pipelines.detector.detector import Detector
-from pipelines.detector.scan import RegionScan, Remembering
-from pipelines.imaging.synthetic.anomalies import plant_defect
+from pipelines.detector.scan import CachedNetwork, RegionScan
+from pipelines.imaging.synthetic.anomalies import add_synthetic_anomaly
 from pipelines.metrics.histograms import choose_edges
 from pipelines.metrics.intervals import image_intervals, pixel_intervals
 from pipelines.metrics.pixels import PixelHistograms
 
 
-class PlantedScan(NamedTuple):
-    """One region's scan and where its planted defect is, (H, W); nowhere in a sound one."""
+class SyntheticScan(NamedTuple):
+    """One region's scan and where its synthetic anomaly is, (H, W); nowhere in a normal one."""
 
     scan: RegionScan
     mask: NDArray[np.bool_]
 
 
-def select_normals(images: Sequence[PreparedImage]) -> list[PreparedImage]:
-    """Choose the photographs that defects are planted into; of an adaptation's some may be unlabelled."""
-    return [i for i in images if i.part == Part.SELECT and i.label != Label.ANOMALOUS]
+def validation_normals(images: Sequence[PreparedImage]) -> list[PreparedImage]:
+    """Choose the images that synthetic anomalies are added to; of an adaptation's some may be unlabelled."""
+    return [i for i in images if i.split == Split.VALIDATION and i.label != Label.ANOMALOUS]
 
 
-def scan_planted(
-    detector: Detector, prepared: Path, chosen: Sequence[PreparedImage], rounds: int, seed: int, label: str = "select"
-) -> Iterator[PlantedScan]:
-    """Yield for each photograph the scan of its sound region, then `rounds` of the same with a defect planted.
+def scan_synthetic(
+    detector: Detector,
+    prepared: Path,
+    chosen: Sequence[PreparedImage],
+    repeats: int,
+    seed: int,
+    label: str = "validation",
+) -> Iterator[SyntheticScan]:
+    """Yield for each image the scan of its normal region, then `repeats` of the same with a synthetic anomaly.
 
     The defects follow from the seed, the image and the round alone, so that versions and algorithms meet the same ones.
     """
     for image in track(chosen, len(chosen), label):
-        region, network = read_region(prepared, image), Remembering(detector.network)
-        yield PlantedScan(detector.scan_region(region, network), np.zeros(region.shape[:2], dtype=bool))
-        network.learn_no_more()
-        for number in range(rounds):
-            planted = plant_defect(region, _generator(seed, image.path, number))
-            yield PlantedScan(detector.scan_region(planted.image, network), planted.mask)
+        region, network = read_region(prepared, image), CachedNetwork(detector.network)
+        yield SyntheticScan(detector.scan_region(region, network), np.zeros(region.shape[:2], dtype=bool))
+        network.freeze_cache()
+        for number in range(repeats):
+            synthetic = add_synthetic_anomaly(region, _generator(seed, image.path, number))
+            yield SyntheticScan(detector.scan_region(synthetic.image, network), synthetic.mask)
 
 
 def _generator(seed: int, path: str, number: int) -> np.random.Generator:
@@ -61,27 +68,27 @@ log = logging.getLogger(__name__)
 
 
 def score_selection(
-    detector: Detector, prepared: Path, images: Sequence[PreparedImage], rounds: int, seed: int
+    detector: Detector, prepared: Path, images: Sequence[PreparedImage], repeats: int, seed: int
 ) -> Selection:
-    """Plant a defect `rounds` times into each select normal and see what the version makes of it."""
+    """Add a synthetic anomaly `repeats` times into each validation normal and see what the version makes of it."""
     started = time.monotonic()
-    chosen = select_normals(images) if rounds else []
+    chosen = validation_normals(images) if repeats else []
     scores: list[float] = []
     histograms = PixelHistograms(choose_edges([], []))
-    for found in scan_planted(detector, prepared, chosen, rounds, seed):
+    for found in scan_synthetic(detector, prepared, chosen, repeats, seed):
         scores.append(found.scan.score)
         histograms.add(found.scan.map, found.mask.astype(np.uint8), np.ones(found.mask.shape, dtype=bool))
-    anomalous = np.tile([False] + [True] * rounds, len(chosen))
+    anomalous = np.tile([False] + [True] * repeats, len(chosen))
     metrics = image_intervals(scores, anomalous, 1.0, 0, seed) if chosen else {}
     metrics |= pixel_intervals(histograms.table(), 0, seed) if chosen else {}
     seconds = time.monotonic() - started
-    count = len(chosen) * rounds
+    count = len(chosen) * repeats
     if chosen:
-        log.info("select %s: %d images, %d planted, %.1f s", detector.info.algorithm, len(chosen), count, seconds)
+        log.info("select %s: %d images, %d synthetic, %.1f s", detector.info.algorithm, len(chosen), count, seconds)
     shown = {name: metrics[name].value for name in _SHOWN if name in metrics}
     return Selection(
         images=len(chosen),
-        planted=count,
+        synthetic=count,
         metrics=shown,
         seconds=seconds,
         scores=tuple(scores),

@@ -1,4 +1,4 @@
-"""Stage: fit one algorithm on the train part and export it as a model folder without thresholds."""
+"""Stage: fit one algorithm on the training split and export it as a model folder without thresholds."""
 
 import logging
 import shutil
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from pipelines.core.errors import ToolError
 from pipelines.core.geometry import TilePlan
 from pipelines.core.paths import inside
-from pipelines.core.records import Label, Part, Strategy
+from pipelines.core.records import Label, Split, Strategy
 from pipelines.core.results import Start, Trained
 from pipelines.data.prepared import PreparedImage
 from pipelines.imaging.image_score import ScoreRule
@@ -27,8 +27,8 @@ from pipelines.training.run_settings import RunSettings
 if TYPE_CHECKING:
     from pipelines.models.fitted import Fitted
 
-_SELECT_TILES = 200  # more tell no better when to stop
-_HELD_BACK = 5
+_VALIDATION_TILES = 200  # more tell no better when to stop
+_HELD_OUT = 5
 
 log = logging.getLogger(__name__)
 
@@ -43,35 +43,35 @@ def train(
     *,
     checked: bool = True,
 ) -> Trained:
-    """Fit an algorithm to the train part's tiles and export it to `folder`.
+    """Fit an algorithm to the training split's tiles and export it to `folder`.
 
-    The select part says when to stop; where it is empty, every fifth training image stands in and is not trained on.
-    PaDiM takes no steps, and all training images. With a `start`, what another version learnt is gone on from. An
+    The validation split says when to stop; where it is empty, every fifth training image stands in and is not trained
+    on. PaDiM takes no steps, and all training images. With a `start`, what another version learnt is gone on from. An
     export that is not `checked` is not set against torch's scores, and is not to be registered.
 
     Raises:
-        ToolError: where the train part is empty.
+        ToolError: where the training split is empty.
         ModelError: where a precision that the settings force does not agree with torch.
     """
     from pipelines.models.openvino.export import save_state
 
     started = time.monotonic()
-    parts = {part: [i for i in images if i.part == part] for part in Part}
-    if not parts[Part.TRAIN]:
-        raise ToolError("the train part holds no image", cure="add normal photographs, then `knotwatch data update`")
-    train_images, select_images = parts[Part.TRAIN], parts[Part.SELECT]
+    splits = {split: [i for i in images if i.split == split] for split in Split}
+    if not splits[Split.TRAIN]:
+        raise ToolError("the training split holds no image", hint="add normal images, then `knotwatch data update`")
+    train_images, validation_images = splits[Split.TRAIN], splits[Split.VALIDATION]
     if _takes_steps(algorithm, settings, start):
-        train_images, select_images = _hold_back(train_images, select_images)
-    plan = choose_tile_plan(algorithm, parts[Part.TRAIN], settings, start)
+        train_images, validation_images = _hold_out(train_images, validation_images)
+    plan = choose_tile_plan(algorithm, splits[Split.TRAIN], settings, start)
     most = settings.of(algorithm).max_train_tiles
     tiles = TileSet([inside(prepared, i.file) for i in train_images], plan, max_tiles=most, seed=settings.seed)
-    select = TileSet(
-        [inside(prepared, i.file) for i in select_images], plan, max_tiles=_SELECT_TILES, seed=settings.seed
+    validation = TileSet(
+        [inside(prepared, i.file) for i in validation_images], plan, max_tiles=_VALIDATION_TILES, seed=settings.seed
     )
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     unlabelled = start is None and is_unlabelled(images)
-    fitted = _fit(algorithm, tiles, select, settings, start, unlabelled)
+    fitted = _fit(algorithm, tiles, validation, settings, start, unlabelled)
     peak = peak_rss_mb()
     if "stopped" in fitted.notes:
         log.info("train %s: %s", algorithm, fitted.notes["stopped"])
@@ -93,9 +93,9 @@ def train(
         precision=exported.precision,
         parity=exported.parity,
         # What is made again says of itself what it was made as.
-        notes={**fitted.notes, **(start.notes if start else {}), "export": exported.words},
+        notes={**fitted.notes, **(start.notes if start else {}), "export": exported.message},
         false_blocks=settings.unlabelled.false_blocks if unlabelled else None,
-        likelier=fitted.likelier,
+        likelihood_gains=fitted.likelihood_gains,
         densities=fitted.densities,
     )
 
@@ -112,12 +112,12 @@ def choose_tile_plan(
 
 
 def is_unlabelled(images: Sequence[PreparedImage]) -> bool:
-    """Tell whether nobody said of any training image that it is sound."""
-    return all(i.label == Label.UNKNOWN for i in images if i.part == Part.TRAIN)
+    """Tell whether nobody said of any training image that it is normal."""
+    return all(i.label == Label.UNKNOWN for i in images if i.split == Split.TRAIN)
 
 
 def tile_settings(algorithm: str, settings: RunSettings, unlabelled: bool) -> TileSettings:
-    """Return how tiles are cut: unlabelled photographs larger, and wider where an algorithm looks at several scales."""
+    """Return how tiles are cut: unlabelled images larger, and wider where an algorithm looks at several scales."""
     if not unlabelled:
         return settings.tiles
     wider = find_algorithm(algorithm).unlabelled_tile
@@ -133,7 +133,7 @@ def _takes_steps(algorithm: str, settings: RunSettings, start: Start | None) -> 
 def _fit(
     algorithm: str,
     tiles: TileSet,
-    select: TileSet,
+    validation: TileSet,
     settings: RunSettings,
     start: Start | None,
     unlabelled: bool,
@@ -142,8 +142,8 @@ def _fit(
     from pipelines.training.fitting import adapt, fit, fit_unlabelled
 
     if start is None:
-        return (fit_unlabelled if unlabelled else fit)(algorithm, tiles, select, settings)
-    return adapt(algorithm, start.strategy, tiles, select, settings, load_state(Path(start.folder)))
+        return (fit_unlabelled if unlabelled else fit)(algorithm, tiles, validation, settings)
+    return adapt(algorithm, start.strategy, tiles, validation, settings, load_state(Path(start.folder)))
 
 
 def _export_checked(
@@ -161,11 +161,11 @@ def _export_checked(
     return export_agreeing(algorithm, model, tiles, regions, rule, settings.export.precision, folder)
 
 
-def _hold_back(
-    train_images: list[PreparedImage], select_images: list[PreparedImage]
+def _hold_out(
+    train_images: list[PreparedImage], validation_images: list[PreparedImage]
 ) -> tuple[list[PreparedImage], list[PreparedImage]]:
-    """Where there is no select part, take every fifth training image for it, and the only one for both."""
-    if select_images or len(train_images) == 1:
-        return train_images, select_images or train_images
-    held = train_images[:: _HELD_BACK if len(train_images) >= _HELD_BACK else len(train_images)]
+    """Where there is no validation split, take every fifth training image for it, and the only one for both."""
+    if validation_images or len(train_images) == 1:
+        return train_images, validation_images or train_images
+    held = train_images[:: _HELD_OUT if len(train_images) >= _HELD_OUT else len(train_images)]
     return [i for i in train_images if i not in held], held

@@ -49,7 +49,7 @@ def test_the_ratio_is_of_neighbours_not_of_medians() -> None:
     # The machine was busy in the last two rounds: each side's median lies in another round.
     figure = ratio_figure("fit", "theirs", "s", ours=[1, 1, 1, 40, 50], reference=[2, 2, 30, 80, 100])
     assert (figure.ours, figure.reference) == (1, 30)
-    assert (figure.ratio, figure.low, figure.high, figure.rounds) == (0.5, 1 / 30, 0.5, 5)
+    assert (figure.ratio, figure.low, figure.high, figure.resamples) == (0.5, 1 / 30, 0.5, 5)
     with pytest.raises(ValueError, match="shorter"):
         ratio_figure("fit", "theirs", "s", ours=[1, 2], reference=[1])
 
@@ -64,7 +64,7 @@ def test_each_pair_gets_a_figure_and_our_sides_are_measured_once_a_round() -> No
     ours = {Precision.F32: lambda: count("f32"), Precision.BF16: lambda: count("bf16")}
     figures = compare(ours, {"x": lambda: count("x"), "y": lambda: count("y")}, 5)
     assert [f.against for f in figures] == [f"{name}; ours in {own}" for own in ("f32", "bf16") for name in "xy"]
-    assert {figure.rounds for figure in figures} == {5}
+    assert {figure.resamples for figure in figures} == {5}
     assert calls["f32"] == calls["bf16"] == calls["x"] == calls["y"] > 5
 
 
@@ -113,9 +113,9 @@ def test_a_call_that_fails_in_its_process_is_named() -> None:
 
 
 def test_false_alarms_are_counted_at_the_threshold_that_gives_the_recall() -> None:
-    sound, defective = np.array([0.1, 0.5, 0.7, 0.9]), np.array([0.2, 0.6, 0.8, 1.0])
-    assert [false_alarms(sound, defective, recall) for recall in (0.5, 0.75, 1.0)] == [0.25, 0.5, 0.75]
-    scores = Scores(dict(zip("abcd", sound.tolist(), strict=True)), defective)
+    normal, defective = np.array([0.1, 0.5, 0.7, 0.9]), np.array([0.2, 0.6, 0.8, 1.0])
+    assert [false_alarms(normal, defective, recall) for recall in (0.5, 0.75, 1.0)] == [0.25, 0.5, 0.75]
+    scores = Scores(dict(zip("abcd", normal.tolist(), strict=True)), defective)
     drawn, found = scores.drawn(["a", "a", "unseen"], np.array([3]))
     assert drawn.tolist() == [0.1, 0.1], "a board that the version was trained on is not counted"
     assert false_alarms(drawn, found, 1.0) == 0
@@ -130,7 +130,7 @@ def test_cycles_are_compared_on_the_boards_that_each_did_not_see(capsys: pytest.
     )
     compare_cycles([Cycle(before, after, 0.5), Cycle(other, other, 0.5)])
     said = capsys.readouterr().out
-    assert "10 sound and 2 defective boards" in said
+    assert "10 normal and 2 defective boards" in said
     # One of nine boards of the first cycle, none of nine of the second.
     assert "at its threshold: false alarms 0.056, 0.000, difference -0.0556 (-0.1" in said
 
@@ -146,6 +146,6 @@ def test_what_is_held_out_of_unlabelled_training_resembles_nothing_in_it(tmp_pat
     assert len(pool) == 10
     assert len(held) == 4
     assert {image.label for image in held} == {Label.NORMAL, Label.ANOMALOUS}
-    sound = next(image for image in held if image.label == Label.NORMAL)
-    alike = [i.model_copy(update={"group": pool[0].group}) if i == sound else i for i in images]
-    assert split(alike, 0.2)[1] == [image for image in held if image != sound]
+    normal = next(image for image in held if image.label == Label.NORMAL)
+    alike = [i.model_copy(update={"group": pool[0].group}) if i == normal else i for i in images]
+    assert split(alike, 0.2)[1] == [image for image in held if image != normal]

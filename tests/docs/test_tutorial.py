@@ -16,7 +16,7 @@ RUN = re.compile(r"^<!-- run -->\n```sh\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 @pytest.mark.slow
 def test_the_tutorial_runs_as_it_stands(tmp_path: Path) -> None:
-    """Each marked command ends well in a new project, and what the page says of the outcome holds."""
+    """Each flagged command ends well in a new project, and what the page says of the outcome holds."""
     project = make_project(tmp_path / "project")
     shutil.copytree(ROOT / "docs" / "examples", project.root / "docs" / "examples")
     blocks = RUN.findall((ROOT / "docs" / "tutorial.md").read_text(encoding="utf-8"))

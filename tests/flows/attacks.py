@@ -116,8 +116,8 @@ def assert_foreign_refused(port: int, path: str, headers: dict[str, str]) -> Non
     for host in ("evil.example", f"evil.example:{port}", f"10.evil.example:{port}", f"192.168.1.2:{port}", ""):
         assert ask(port, "GET", path, {**headers, "Host": host})[0] in {400, 403}, host
     for origin in ("http://evil.example", f"http://127.0.0.1:{port + 1}", "null"):
-        asked = {"Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "content-type"}
-        for method, more in (("POST", {"Content-Type": "text/plain"}), ("OPTIONS", asked)):
+        requested = {"Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "content-type"}
+        for method, more in (("POST", {"Content-Type": "text/plain"}), ("OPTIONS", requested)):
             status, answer = ask(port, method, path, {**headers, **more, "Origin": origin})
             assert status >= 400, (method, origin)
             assert "access-control-allow-origin" not in answer, (method, origin)

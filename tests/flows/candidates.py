@@ -13,8 +13,8 @@ from openvino import opset13 as ops
 from PIL import Image
 
 from pipelines.core.paths import Project
-from pipelines.core.results import Verdict
-from pipelines.data.versions import data_version
+from pipelines.core.results import ValidationReport
+from pipelines.data.versioning.versions import data_version
 from pipelines.models.openvino.runtime import TileModel
 from pipelines.tracking.store import Tracking
 from tests.flows.projects import SURFACE
@@ -22,25 +22,27 @@ from tests.flows.projects import SURFACE
 Change = Callable[[Path], None]
 
 
-def plant(
+def add_anomaly(
     project: Project, tracking: Tracking, change: Change, *, validated: bool = True, seen: Sequence[str] = ()
 ) -> int:
     """Register a changed copy of the first version's model folder, and return its number.
 
-    `seen` are the paths of the photographs that it claims to be trained on.
+    `seen` are the paths of the images that it claims to be trained on.
     """
     base = tracking.folder(SURFACE, 1)
-    with tempfile.TemporaryDirectory() as place, tracking.run(SURFACE, "planted", tags={}) as run:
+    with tempfile.TemporaryDirectory() as place, tracking.run(SURFACE, "synthetic", tags={}) as run:
         folder = Path(place) / "model"
         shutil.copytree(base, folder)
         change(folder)
         if not validated:
-            bad = Verdict(accepted=False, images=48, usable=30, reasons=("37 % of the images are quarantined",))
+            bad = ValidationReport(
+                accepted=False, images=48, usable=30, reasons=("37 % of the images are quarantined",)
+            )
             run.text(bad.model_dump_json(), "verdict.json")
         if seen:
-            run.text(json.dumps([{"path": path, "part": "train", "label": "normal"} for path in seen]), "images.json")
+            run.text(json.dumps([{"path": path, "split": "train", "label": "normal"} for path in seen]), "images.json")
         known = {"algorithm": "padim", "data_version": data_version(project, SURFACE) or ""}
-        return tracking.register(run, SURFACE, folder, known, "planted").version
+        return tracking.register(run, SURFACE, folder, known, "synthetic").version
 
 
 def equal(folder: Path) -> None:
@@ -48,13 +50,13 @@ def equal(folder: Path) -> None:
 
 
 def alarming(folder: Path) -> None:
-    """Promise as before, but mark nearly every photograph."""
+    """Flag nearly every image."""
     rewrite(folder, lambda info: info["image_threshold"].update(threshold=1e-6))
     rewrite_parity(folder)
 
 
 def silent(folder: Path) -> None:
-    """Call every photograph good."""
+    """Call every image good."""
     rewrite(folder, lambda info: info["image_threshold"].update(threshold=1e9))
 
 
@@ -72,7 +74,7 @@ def ignorant(folder: Path) -> None:
     tiles = ops.parameter([-1, plan["tile_height"], plan["tile_width"], 3], np.uint8)
     mean = ops.reduce_mean(ops.convert(tiles, "f32"), np.array([3]), keep_dims=False)
     _save(folder, openvino.Model([mean], [tiles]))
-    # What is bright is no defect: nothing of it may be marked, so that no false alarm speaks against it.
+    # What is bright is no defect: nothing of it may be flagged, so that no false alarm speaks against it.
     rewrite(folder, lambda info: info["image_threshold"].update(threshold=1e9))
 
 
@@ -91,16 +93,16 @@ def slow(folder: Path) -> None:
 
 
 def elsewhere(folder: Path) -> None:
-    """Look at another region of the photograph than the surface does."""
+    """Look at another region of the image than the surface does."""
     rewrite(folder, lambda info: info.update(region={"rule": "box", "box": [8, 8, 100, 100]}))
 
 
 def _save(folder: Path, model: openvino.Model) -> None:
     # In place would overwrite weights that the model still reads.
-    with tempfile.TemporaryDirectory(dir=folder) as beside:
-        openvino.save_model(model, Path(beside) / "model.xml", compress_to_fp16=False)
+    with tempfile.TemporaryDirectory(dir=folder) as auxiliary:
+        openvino.save_model(model, Path(auxiliary) / "model.xml", compress_to_fp16=False)
         for name in ("model.xml", "model.bin"):
-            shutil.move(Path(beside) / name, folder / name)
+            shutil.move(Path(auxiliary) / name, folder / name)
     rewrite(folder, lambda info: info.update(references=[_reference(folder, r["file"]) for r in info["references"]]))
 
 

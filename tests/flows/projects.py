@@ -56,7 +56,7 @@ def train_boards(project: Project) -> None:
     """Add 76 drawn boards and train and promote PaDiM on them; the answer is kept beside the project's own state."""
     words = ("--layout", "procedural", "--normal", "60", "--defective", "16", "--size", "192x128")
     run_knotwatch(project.root, "data", "add", SURFACE, *words)
-    budget = {"padim": {"features": 40}, "evaluation": {"bootstrap": 200, "planted": 2, "pictures": 1}}
+    budget = {"padim": {"features": 40}, "evaluation": {"bootstrap": 200, "synthetic": 2, "pictures": 1}}
     set_training(project.root, SURFACE, algorithms=["padim"], export={"precision": "f32"}, **budget)
     answer = run_knotwatch(project.root, "retrain", SURFACE, "--profile", "quick", "--json").json
     _answer(project).write_text(json.dumps(answer))

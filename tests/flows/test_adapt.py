@@ -17,7 +17,7 @@ QUICK: dict[str, Any] = {
     "algorithms": ["padim"],
     "padim": {"features": 40},
     "export": {"precision": "f32"},
-    "evaluation": {"bootstrap": 20, "pictures": 1, "planted": 2},
+    "evaluation": {"bootstrap": 20, "pictures": 1, "synthetic": 2},
     "adapt": {"tested": 10},
 }
 FABRIC = (
@@ -51,17 +51,19 @@ def count_tested(project: Project, run: str) -> int:
     return len(json.loads(file.read_text())["images"])
 
 
-def test_the_answer_compares_all_ways_over_the_shots(project: Project, adapted: Any) -> None:
+def test_the_answer_compares_all_strategies_over_the_shots(project: Project, adapted: Any) -> None:
     assert adapted.keys() >= {"source", "target", "shots", "results", "chosen", "gain_over_scratch", "seconds"}
     assert (adapted["source"], adapted["target"], adapted["shots"]) == (SURFACE, "cloth", 8)
-    ways = {(r["strategy"], r["shots"]) for r in adapted["results"]}
-    assert ways == {(s, k) for s in ("reuse", "statistics", "scratch", "nearest") for k in (1, 8)}
+    methods = {(r["strategy"], r["shots"]) for r in adapted["results"]}
+    assert methods == {(s, k) for s in ("reuse", "statistics", "scratch", "nearest") for k in (1, 8)}
     for result in adapted["results"]:
         assert 0 <= result["interval"][0] <= result["metrics"]["image_auroc"] <= result["interval"][1] <= 1
-        assert ("select_image_auroc" in result["metrics"]) == (result["shots"] == 8), "of 1 shot nothing is held back"
+        assert ("validation_image_auroc" in result["metrics"]) == (result["shots"] == 8), (
+            "of 1 shot nothing is held out"
+        )
     assert adapted["chosen"]["strategy"] != "nearest"
-    # Two photographs calibrate: of new sound ones, one in three may lie above both.
-    assert "33.3 %" in adapted["promise"]
+    # Two images calibrate: of new normal ones, one in three may lie above both.
+    assert "33.3 %" in adapted["guarantee"]
     assert adapted["chosen_with_labels"].startswith("padim")
 
 
@@ -85,7 +87,7 @@ def test_the_version_names_its_source_and_is_proposed(project: Project, adapted:
     # Made again to be registered, it says of itself what it was made as.
     card = (page.parents[1] / version["run_id"] / "index.html").read_text()
     assert ("as the source has it" in card) == (tags["strategy"] == "reuse")
-    assert ("to the learnt map of sound tiles" in card) == (tags["strategy"] != "reuse")
+    assert ("to the learnt map of normal tiles" in card) == (tags["strategy"] != "reuse")
     assert adapted["decision"]["version"] == version["version"]
     assert not list((project.state / "scratch" / "cloth").iterdir()), "a half-made model was left"
 
@@ -103,8 +105,8 @@ def test_with_nothing_changed_nothing_is_tried_again(project: Project, adapted: 
 
 def test_the_version_inspects_like_any_other(project: Project, adapted: Any) -> None:
     assert adapted["champion"]["version"] == adapted["chosen"]["version"], adapted["decision"]
-    photograph = next((project.surface("cloth").source / "images").iterdir())
-    found = run_knotwatch(project.root, "inspect", "cloth", str(photograph), "--json").json
+    image = next((project.surface("cloth").source / "images").iterdir())
+    found = run_knotwatch(project.root, "inspect", "cloth", str(image), "--json").json
     assert found["model"] == f"cloth/{adapted['chosen']['version']} (padim)"
     assert found["images"][0]["score"] > 0
 

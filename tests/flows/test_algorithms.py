@@ -22,9 +22,9 @@ BUDGETS: dict[str, Any] = {
     "fastflow": {"max_steps": 2, "check_every": 1, "batch": 2, "flow_steps": 2, "max_train_tiles": 8},
     "efficientad": {"max_steps": 2, "check_every": 1, "batch": 1, "max_train_tiles": 8},
     "export": {"precision": "f32"},
-    "evaluation": {"bootstrap": 20, "pictures": 1, "planted": 2},
+    "evaluation": {"bootstrap": 20, "pictures": 1, "synthetic": 2},
 }
-SELECT_FIGURES = {"select_image_auroc", "select_aupro", "select_pixel_auroc"}
+VALIDATION_FIGURES = {"validation_image_auroc", "validation_aupro", "validation_pixel_auroc"}
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +32,7 @@ def project(added_once: Project, prefect: str, tmp_path_factory: pytest.TempPath
     """A project with a small drawn surface and tiny budgets; its first retrain has one algorithm that cannot work."""
     made = lean_on(copy_project(added_once, tmp_path_factory.mktemp("algorithms") / "project"), prefect)
     set_training(made.root, "drawn", **BUDGETS)
-    # What these few photographs and steps come to would be chance; the gate has tests of its own.
+    # What these few images and steps come to would be chance; the gate has tests of its own.
     settings = made.surface("drawn").settings
     policy = {"gate": {"automatic": False, "floors": {"image_auroc": 0, "aupro": 0}}}
     settings.write_text(yaml.safe_dump({**yaml.safe_load(settings.read_text()), "policy": policy}))
@@ -67,7 +67,7 @@ def test_one_that_fails_does_not_lose_the_other(project: Project) -> None:
     assert (found["champion"], found["decision"]["verdict"]) == (None, "proposed")
     assert run_knotwatch(project.root, "promote", "drawn", "--json").json["after"] == 1
     assert versions(project) == {1: ("padim", ["champion"])}
-    assert (found["exit_code"], "/nowhere" in found["error"], bool(found["cure"])) == (1, True, True)
+    assert (found["exit_code"], "/nowhere" in found["error"], bool(found["hint"])) == (1, True, True)
     assert "Traceback" not in done.err
     assert "efficientad failed" in (project.root / found["report"]).read_text()
     assert (statuses(project, "efficientad"), statuses(project, "padim")) == (["FAILED"], ["FINISHED"])
@@ -99,11 +99,11 @@ def test_all_three_are_trained_and_compared(project: Project) -> None:
     assert [m["reused"] for m in found["models"]] == [True, False, False]
     assert [m["version"] for m in found["models"]] == [1, 3, 4]
     for model in found["models"]:
-        assert model["metrics"].keys() >= {"image_auroc", "aupro", "false_alarm_rate", *SELECT_FIGURES}
+        assert model["metrics"].keys() >= {"image_auroc", "aupro", "false_positive_rate", *VALIDATION_FIGURES}
     proposed = found["proposed"]
     by_name = {m["algorithm"]: m for m in found["models"]}
-    best = max(m["metrics"]["select_image_auroc"] for m in found["models"])
-    assert by_name[proposed["algorithm"]]["metrics"]["select_image_auroc"] >= best - 0.01
+    best = max(m["metrics"]["validation_image_auroc"] for m in found["models"])
+    assert by_name[proposed["algorithm"]]["metrics"]["validation_image_auroc"] >= best - 0.01
     assert by_name[proposed["algorithm"]]["version"] == proposed["version"]
     aliases = {number: names for number, (_, names) in versions(project).items() if names}
     # Where the champion itself is proposed, the challenger of before waits on.

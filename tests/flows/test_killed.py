@@ -45,7 +45,7 @@ from flows.cli import main
 main()
 """
 RETRAIN = ("retrain", "drawn", "--profile", "quick")
-# Whatever these few photographs say, so that only what is killed decides how it ends.
+# Whatever these few images say, so that only what is killed decides how it ends.
 GATE = {"margins": {"image_auroc": 0.99, "aupro": 0.99}, "floors": {"image_auroc": 0, "aupro": 0}}
 
 
@@ -91,7 +91,7 @@ class Killed(NamedTuple):
 @pytest.fixture(scope="module")
 def added(added_once: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
     project = copy_project(added_once, tmp_path_factory.mktemp("killed") / "project")
-    few = {"padim": {"features": 20}, "evaluation": {"bootstrap": 20, "planted": 1, "pictures": 1}}
+    few = {"padim": {"features": 20}, "evaluation": {"bootstrap": 20, "synthetic": 1, "pictures": 1}}
     set_training(project.root, "drawn", algorithms=["padim"], export={"precision": "f32"}, **few)
     settings = project.surface("drawn").settings
     gate = {**GATE, "max_latency_ratio": 1000, "false_alarm_quantile": 0.9999}
@@ -136,7 +136,7 @@ def test_killed_at_each_stage_it_comes_to_the_same_end(killed: Killed, reference
     end = run_knotwatch(killed.project.root, *RETRAIN, "--json").json
     assert end["champion"] == {"algorithm": "padim", "version": 2}
     assert end["models"][0]["metrics"] == reference["models"][0]["metrics"]
-    assert end["decision"]["words"].replace("version 2", "version 1") == reference["decision"]["words"]
+    assert end["decision"]["message"].replace("version 2", "version 1") == reference["decision"]["message"]
     assert killed.aliases() == {"champion": 2}
     assert killed.statuses() == {"KILLED", "FINISHED"}
     assert not list((killed.project.state / "scratch" / "drawn").glob("*"))

@@ -51,8 +51,8 @@ def test_models_and_inspect_answer_as_before(kept: Project) -> None:
 def test_serve_answers_with_the_old_champion(kept: Project) -> None:
     port = free_port()
     (first, *_) = old_answer("inspect")["images"]
-    photograph = base64.b64encode((kept.root / first["path"]).read_bytes()).decode()
-    body = json.dumps({"dataframe_split": {"columns": ["image"], "data": [[photograph]]}}).encode()
+    image = base64.b64encode((kept.root / first["path"]).read_bytes()).decode()
+    body = json.dumps({"dataframe_split": {"columns": ["image"], "data": [[image]]}}).encode()
     with start(kept, kept.root / "serve.log", "serve", SURFACE, "--port", str(port)):
         request = urllib.request.Request(
             f"http://127.0.0.1:{port}/invocations", body, {"Content-Type": "application/json"}

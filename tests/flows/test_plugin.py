@@ -27,7 +27,7 @@ def test_the_example_of_another_package_trains_and_is_registered(
     words = ("install", "-q", "--no-deps", "--no-build-isolation", "--target", str(place), str(source))
     subprocess.run([sys.executable, "-m", "pip", *words], check=True, capture_output=True)
     project = lean_on(copy_project(added_once, tmp_path / "project"), prefect)
-    set_training(project.root, "drawn", evaluation={"bootstrap": 20, "pictures": 1, "planted": 2})
+    set_training(project.root, "drawn", evaluation={"bootstrap": 20, "pictures": 1, "synthetic": 2})
     env = {"PYTHONPATH": os.pathsep.join([str(place), os.environ.get("PYTHONPATH", "")])}
     chosen = ("--set", "algorithms=[patchcore]", "--set", "patchcore.coreset=0.2", "--set", "export.precision=f32")
     done = run_knotwatch(project.root, "retrain", "drawn", "--profile", "quick", *chosen, "--json", env=env).json

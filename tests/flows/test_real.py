@@ -1,4 +1,4 @@
-"""The chain on real photographs, where they lie beside the project."""
+"""The chain on real images, where they lie beside the project."""
 
 from pathlib import Path
 
@@ -32,27 +32,27 @@ def test_tiles_of_varying_size(knotwatch: Knotwatch, real_data: Path) -> None:
     assert metrics["image_auroc"] > 0.75
 
 
-def test_unlabelled_slices_get_an_estimate_and_no_metrics(
+def test_unlabelled_slices_get_an_in_sample_threshold_and_no_metrics(
     knotwatch: Knotwatch, real_data: Path, tmp_path: Path
 ) -> None:
     source = tmp_path / "slices"
     source.mkdir()
     # A piece of one of each kind of wood: all six, whole, have ninety times the pixels and show nothing else.
     whole = sorted((real_data / "wood-slices" / "raw").iterdir())[::2]
-    for photograph in whole:
-        with Image.open(photograph) as image:
-            image.crop((640, 480, 1024, 768)).save(source / f"{photograph.stem}.png")
+    for source_image in whole:
+        with Image.open(source_image) as image:
+            image.crop((640, 480, 1024, 768)).save(source / f"{source_image.stem}.png")
     knotwatch("data", "add", "slices", str(source), "--layout", "unlabelled")
-    parts = knotwatch("data", "show", "slices", "--json").json["parts"]
+    parts = knotwatch("data", "show", "slices", "--json").json["splits"]
     assert parts["train"] == {"unknown": 3}
-    # Smaller tiles: a hundred of them are compared with torch. In a grid, as the whole photographs are seen.
+    # Smaller tiles: a hundred of them are compared with torch. In a grid, as the whole images are seen.
     quick = (*PADIM, "--set", "export.precision=f32", "--set", "tiles.tile=64", "--set", "tiles.mode=grid")
     result = knotwatch("retrain", "slices", "--profile", "quick", *quick, "--json").json
     assert result["models"][0]["metrics"] == {}
-    assert "no select part" not in result["proposed"]["reason"], "there was nothing to choose among"
-    assert "estimate without a promise" in Path(result["report"]).read_text()
-    photograph = whole[0]
+    assert "no validation split" not in result["proposed"]["reason"], "there was nothing to choose among"
+    assert "estimate without a guarantee" in Path(result["report"]).read_text()
+    source_image = whole[0]
     words = ("--out", str(tmp_path / "marked"), "--maps", str(tmp_path / "maps"), "--json")
-    found = knotwatch("inspect", "slices", str(photograph), *words).json["images"][0]
+    found = knotwatch("inspect", "slices", str(source_image), *words).json["images"][0]
     assert (found["width"], found["height"]) == (2592, 1952)
-    assert Path(found["map"]) == tmp_path / "maps" / f"{photograph.stem}.tiff"
+    assert Path(found["map"]) == tmp_path / "maps" / f"{source_image.stem}.tiff"

@@ -17,7 +17,7 @@ from pipelines.inspection.showcase import SHOWN
 from tests.conftest import run_knotwatch
 from tests.flows.projects import Trained, copy_project, copy_trained, lean_on
 
-METRICS = {"image_auroc", "image_ap", "image_f1", "pixel_auroc", "pixel_ap", "aupro", "false_alarm_rate"}
+METRICS = {"image_auroc", "image_ap", "image_f1", "pixel_auroc", "pixel_ap", "aupro", "false_positive_rate"}
 
 
 @pytest.fixture(scope="module")
@@ -97,15 +97,15 @@ def test_inspect_gives_the_scores_of_mlflow_also_after_a_move(trained: Trained, 
     hidden = trained.project.root.with_name("not-here")
     trained.project.root.rename(hidden)
     try:
-        photographs = moved.surface("drawn").source / "images"
-        words = ("inspect", "drawn", str(photographs), "--out", "marked", "--maps", "maps", "--json")
+        images = moved.surface("drawn").source / "images"
+        words = ("inspect", "drawn", str(images), "--out", "marked", "--maps", "maps", "--json")
         found = run_knotwatch(moved.root, *words).json
         code = f"""
 import json, mlflow, pandas as pd
 from pathlib import Path
 from typing import Any
 mlflow.set_tracking_uri("sqlite:///{moved.state}/mlflow/mlflow.db")
-files = sorted(Path("{photographs}").iterdir())
+files = sorted(Path("{images}").iterdir())
 model = mlflow.pyfunc.load_model("models:/drawn@champion")
 table = model.predict(pd.DataFrame({{"image": [f.read_bytes() for f in files]}}))
 print(json.dumps(dict(zip([f.name for f in files], table["score"]))))
@@ -127,17 +127,17 @@ print(json.dumps(dict(zip([f.name for f in files], table["score"]))))
         assert anomaly_map.min() >= 0
         with Image.open(moved.root / image["overlay"]) as overlay:
             assert overlay.size[0] > 100
-        assert bool(image["defects"]) >= image["anomalous"], "an anomalous photograph shows nothing"
+        assert bool(image["defects"]) >= image["anomalous"], "an anomalous image shows nothing"
         for defect in image["defects"]:
             left, top, right, bottom = defect["box"]
             assert anomaly_map[top:bottom, left:right].max() == pytest.approx(defect["score"])
     report = (moved.root / found["report"]).read_text(encoding="utf-8")
     assert report.count("<article") == SHOWN
-    assert "usual" in report, "the calibrate part's measures are not shown"
+    assert "usual" in report, "the calibration split's measures are not shown"
 
 
 def test_reported_figures_follow_from_the_scores(trained: Trained) -> None:
-    """Inspect the test photographs' own files and compute the image AUROC again."""
+    """Inspect the test images' own files and compute the image AUROC again."""
     root = trained.project.root
     table = (trained.project.surface("drawn").prepared / "index.csv").read_text().splitlines()
     head = table[0].split(",")
@@ -148,8 +148,8 @@ def test_reported_figures_follow_from_the_scores(trained: Trained) -> None:
     anomalous = ["defect" in Path(i["path"]).name for i in found["images"]]
     wanted = trained.result["models"][0]["metrics"]
     assert roc_auc_score(anomalous, scores) == pytest.approx(wanted["image_auroc"], abs=1e-9)
-    marked = [i["anomalous"] for i, a in zip(found["images"], anomalous, strict=True) if not a]
-    assert np.mean(marked) == pytest.approx(wanted["false_alarm_rate"])
+    flagged = [i["anomalous"] for i, a in zip(found["images"], anomalous, strict=True) if not a]
+    assert np.mean(flagged) == pytest.approx(wanted["false_positive_rate"])
 
 
 @pytest.fixture(scope="module")

@@ -20,7 +20,7 @@ from pipelines.core.records import Layout
 from pipelines.core.surface_settings import PolicySettings, SourceSettings, SurfaceSettings, write_surface
 from tests.flows.projects import SURFACE, copy_project
 
-PROMISED = PolicySettings(false_alarm_rate=0.2)
+PROMISED = PolicySettings(false_positive_rate=0.2)
 
 
 def add(project: Project, name: str, **settings: Any) -> None:
@@ -85,7 +85,7 @@ def test_what_changes_on_disk_during_a_session_counts_from_the_next(oak: Project
         seed = session.run_settings("quick", []).seed
         add(oak, "oak", policy=PROMISED)
         oak.params.write_text(oak.params.read_text().replace(f"\nseed: {seed}", "\nseed: 77"))
-        assert look_at("oak").settings.policy.false_alarm_rate != 0.2
+        assert look_at("oak").settings.policy.false_positive_rate != 0.2
         assert session.run_settings("full", []).seed == seed
     later = look_at("oak")
     assert (later.settings.policy, later.run_settings("full", []).seed) == (PROMISED, 77)
@@ -124,7 +124,7 @@ def test_what_was_left_over_is_dealt_with_once_a_session(oak: Project, monkeypat
 
 
 @pytest.fixture
-def asked(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
+def requested(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
     """What is read, locked and asked of MLflow from now on in this process, and how often."""
     found: Counter[str] = Counter()
 
@@ -147,16 +147,16 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
 
 
 def test_a_retrain_with_nothing_changed_opens_and_asks_once(
-    trained_once: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asked: Counter[str]
+    trained_once: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, requested: Counter[str]
 ) -> None:
     project = copy_project(trained_once, tmp_path / "project")
     monkeypatch.chdir(project.root)
     # It would keep this process's log for the terminal, also in the tests that come after.
     monkeypatch.setattr("flows.commands.train.log_to_terminal", lambda: None)
-    asked.clear()
+    requested.clear()
     assert call_retrain(SURFACE, "quick", [], None, False).skipped
-    known = {name: number for name, number in asked.items() if name.startswith("mlflow ")}
-    assert {name: asked[name] for name in (f"{SURFACE}.yaml", "params.yaml", f"{SURFACE}.lock")} == {
+    known = {name: number for name, number in requested.items() if name.startswith("mlflow ")}
+    assert {name: requested[name] for name in (f"{SURFACE}.yaml", "params.yaml", f"{SURFACE}.lock")} == {
         f"{SURFACE}.yaml": 1,
         "params.yaml": 1,
         f"{SURFACE}.lock": 1,

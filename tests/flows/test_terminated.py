@@ -46,7 +46,7 @@ from flows.cli import main
 main()
 """
 RETRAIN = ("retrain", "drawn", "--profile", "quick")
-SOON = 25  # seconds; ten are promised on a machine that does nothing else
+SOON = 25  # seconds; ten are guaranteed on a machine that does nothing else
 
 
 class Started(NamedTuple):
@@ -86,7 +86,7 @@ def _ask(project: Project, name: str, text: str) -> list[tuple[Any, ...]]:
 @pytest.fixture(scope="module")
 def project(added_once: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
     made = copy_project(added_once, tmp_path_factory.mktemp("terminated") / "project")
-    few = {"padim": {"features": 20}, "evaluation": {"bootstrap": 20, "planted": 1, "pictures": 1}}
+    few = {"padim": {"features": 20}, "evaluation": {"bootstrap": 20, "synthetic": 1, "pictures": 1}}
     set_training(made.root, "drawn", algorithms=["padim"], export={"precision": "f32"}, **few)
     return made
 

@@ -21,13 +21,13 @@ SIZE = "192x128"
 
 @pytest.fixture(scope="module")
 def project(prefect: str, tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """A project of drawn boards with crops of dark things and of sound wood, trained once."""
+    """A project of drawn boards with crops of dark things and of normal wood, trained once."""
     project = lean_on(make_project(tmp_path_factory.mktemp("types") / "project"), prefect)
     words = ("--layout", "procedural", "--normal", "30", "--defective", "10", "--size", SIZE)
     before = run_knotwatch(project.root, "data", "add", "drawn", *words, "--json").json
     crops = cut_by_hand(project, tmp_path_factory.mktemp("crops"))
     added = run_knotwatch(project.root, "data", "add-types", "drawn", str(crops), "--json").json
-    assert added["types"]["examples"] == {"blot": 5, "sound": 6}
+    assert added["types"]["examples"] == {"blot": 5, "normal": 6}
     assert added["data_version"] != before["data_version"], "examples are data: the next retrain must see them"
     set_training(project.root, "drawn", algorithms=["padim"], export={"precision": "f32"})
     run_knotwatch(project.root, "retrain", "drawn", "--profile", "quick", "--json")
@@ -35,7 +35,7 @@ def project(prefect: str, tmp_path_factory: pytest.TempPathFactory) -> Project:
 
 
 def cut_by_hand(project: Project, folder: Path) -> Path:
-    """Cut what a mask marks into blot/, and sound wood into perfect/."""
+    """Cut what a mask marks into blot/, and normal wood into perfect/."""
     prepared = project.surface("drawn").prepared
     for kind in ("blot", "perfect"):
         (folder / kind).mkdir()
@@ -53,13 +53,13 @@ def cut_by_hand(project: Project, folder: Path) -> Path:
 
 def test_an_inspection_names_defects(project: Project) -> None:
     paths = project.surface("drawn")
-    marked = [str(paths.source / i.path) for i in read_index(paths.prepared) if i.mask]
-    found = run_knotwatch(project.root, "inspect", "drawn", *marked, "--json").json["images"]
+    flagged = [str(paths.source / i.path) for i in read_index(paths.prepared) if i.mask]
+    found = run_knotwatch(project.root, "inspect", "drawn", *flagged, "--json").json["images"]
     defects = [defect for image in found for defect in image["defects"]]
     assert defects
     assert {d["type"] for d in defects} - {None} <= {"unknown", *_known(project)}
     assert any(d["type"] not in ("unknown", None) and 0 < d["confidence"] <= 1 for d in defects)
-    assert all(isinstance(image["sound"], int) for image in found)
+    assert all(isinstance(image["normal"], int) for image in found)
 
 
 def _known(project: Project) -> set[str]:
@@ -73,7 +73,7 @@ def _figures(project: Project) -> Path:
 
 def test_the_version_says_how_well_types_are_named(project: Project) -> None:
     figures = json.loads(_figures(project).read_text())
-    assert {"blot", "sound"} <= set(figures["types"]), "crops of the user's, beside what masks name"
+    assert {"blot", "normal"} <= set(figures["types"]), "crops of the user's, beside what masks name"
     pages = "".join(p.read_text() for p in (project.root / "data/reports/drawn").rglob("index.html"))
     assert "Types of defects" in pages
     assert f"{figures['accuracy']['value']:.3f}" in pages

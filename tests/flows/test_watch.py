@@ -1,4 +1,4 @@
-"""`watch` end to end: drift is told and set aside, new photographs are trained on once, failures reach people."""
+"""`watch` end to end: drift is told and sampled for review, new images are trained on once, failures reach people."""
 
 import json
 import subprocess
@@ -32,7 +32,7 @@ def receiver() -> Iterator[Receiver]:
 
 
 class Watched(NamedTuple):
-    """A project with a trained surface whose photographs lie in a folder of the user's."""
+    """A project with a trained surface whose images lie in a folder of the user's."""
 
     project: Project
     source: Path
@@ -76,7 +76,9 @@ def watched(tmp_path_factory: pytest.TempPathFactory, receiver: Receiver) -> Wat
     return found
 
 
-def test_dim_light_is_told_once_set_aside_and_trained_on_by_nobody(watched: Watched, receiver: Receiver) -> None:
+def test_dim_light_is_told_once_sampled_for_review_and_trained_on_by_nobody(
+    watched: Watched, receiver: Receiver
+) -> None:
     watched.policy(retrain_on_new_data=False, retrain_on_drift=True)
     camera = watched.source.parent / "line"
     for name, first, gain in (("monday", 1000, 1.0), ("tuesday", 2000, 0.7)):
@@ -97,17 +99,15 @@ def test_dim_light_is_told_once_set_aside_and_trained_on_by_nobody(watched: Watc
     assert folder in told["text"]
 
 
-def test_drift_and_new_photographs_are_one_retrain_also_by_two_looks_at_once(
-    watched: Watched, receiver: Receiver
-) -> None:
+def test_drift_and_new_images_are_one_retrain_also_by_two_looks_at_once(watched: Watched, receiver: Receiver) -> None:
     draw_boards(watched.source / "good", 100, 8)
     (watched.source / "good" / "broken.png").write_bytes(b"no picture")
     command = ("watch", "boards", "--once", "--json")
     with ThreadPoolExecutor(2) as pool:
-        looks = list(pool.map(lambda _: try_knotwatch(watched.project.root, *command), range(2)))
-    retrained = [found["retrained"] for found in looks if found.get("retrained")]
+        checks = list(pool.map(lambda _: try_knotwatch(watched.project.root, *command), range(2)))
+    retrained = [found["retrained"] for found in checks if found.get("retrained")]
     assert [(r["reason"], r["problem"]) for r in retrained] == [("lighting drift", None)]
-    refused = [found["error"] for found in looks if "error" in found]
+    refused = [found["error"] for found in checks if "error" in found]
     assert all("`watch boards`" in error for error in refused)
     assert len(Tracking(watched.project).versions("boards")) == 2
     (told,) = [message for message in receiver.told if "quarantine" in message["title"]]

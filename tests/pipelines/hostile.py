@@ -15,7 +15,7 @@ from pipelines.data.layouts import read_source
 from pipelines.data.manifest import as_manifest, read_manifest, write_manifest
 from pipelines.data.prepared import read_index
 from pipelines.data.review_ledger import raw_file, read_reviews
-from pipelines.data.versions import DataVersion, restore
+from pipelines.data.versioning.versions import DataVersion, restore
 from pipelines.detector.version import read_info
 
 # Below the folder of a test, beside the project: no test may make it, or change it.
@@ -97,7 +97,7 @@ def _manifest(column: str) -> Reader:
 
 
 def index_row(**cells: object) -> dict[str, object]:
-    own = {"path": "a.png", "file": "images/a.png.png", "mask": "", "part": "test", "label": "normal", "group": "a"}
+    own = {"path": "a.png", "file": "images/a.png.png", "mask": "", "split": "test", "label": "normal", "group": "a"}
     box = {"left": 0, "top": 0, "right": 8, "bottom": 8, "width": 8, "height": 8}
     return {**own, **box, "defects": "{}", "condition": "", "key": "k", "digest": "d", "rejected": "[]", **cells}
 
@@ -111,11 +111,11 @@ def _index(column: str) -> Reader:
 
 
 def _model(folder: Path, name: str) -> object:
-    promise = {"threshold": 1.0, "asked": 0.01, "rate": 0.01, "images": 100}
+    calibrated = {"threshold": 1.0, "asked": 0.01, "rate": 0.01, "images": 100}
     version = {"surface": "oak", "algorithm": "padim", "data_version": "0" * 16, "map_divisor": 1, "image_divisor": 1}
     plan = {"mode": "fit", "tile_height": 64, "tile_width": 64}
     rules = {"region": {}, "plan": plan, "score_rule": {"border_share": 0.07, "top_share": 0.005}}
-    own = {**version, **rules, "image_threshold": promise, "pixel_threshold": promise}
+    own = {**version, **rules, "image_threshold": calibrated, "pixel_threshold": calibrated}
     content = {**own, "references": [{"file": name, "mean": 0.5, "peak": 1.0}]}
     write_file(folder / "model.json", json.dumps(content))
     return read_info(folder)

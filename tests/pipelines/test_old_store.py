@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from pipelines.core.paths import Project
-from pipelines.imaging.decoding import decode_photograph
+from pipelines.imaging.decoding import decode_image
 from pipelines.loader import Detector
 from pipelines.tracking.store import Tracking
 from tests.old_store import SURFACE, old_answer, upgrade_old
@@ -30,7 +30,7 @@ def test_the_scores_are_those_of_before_and_the_missing_checksums_are_told_once(
         expected = old_answer("scores")[str(version.version)]
         assert version.algorithm == expected["algorithm"]
         for name, before in expected["scores"].items():
-            scan = detector.scan(decode_photograph((images / name).read_bytes(), 200).image)
+            scan = detector.scan(decode_image((images / name).read_bytes(), 200).image)
             now = [scan.score, float(scan.map.mean()), float(scan.map.max()), len(scan.defects)]
             assert now == pytest.approx(before, abs=1e-6), (version.version, name)
     assert {v.version: v.aliases for v in tracking.versions(SURFACE)} == {2: (), 1: ("champion",)}

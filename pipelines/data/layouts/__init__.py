@@ -10,7 +10,7 @@ from pipelines.core.errors import SourceError
 from pipelines.core.parsing import first_fault
 from pipelines.core.records import Layout, SourceRow
 
-# Adapters are imported when they are asked for: the command line must answer at once.
+# Adapters are imported when they are requested: the command line must answer at once.
 _READERS = {
     Layout.VSB: "vsb",
     Layout.MAGNETIC_TILE: "magnetic_tile",
@@ -27,7 +27,7 @@ def read_source(layout: Layout, folder: Path) -> list[SourceRow]:
     """Read a data set as its layout describes it, in the order of paths.
 
     Raises:
-        SourceError: where the folder does not lie as the layout says, holds no photograph, names one twice, or names
+        SourceError: where the folder does not lie as the layout says, holds no image, names one twice, or names
             a file that is missing or lies outside.
     """
     from pipelines.data.layouts.listing import check_inside, require_folder
@@ -37,7 +37,7 @@ def read_source(layout: Layout, folder: Path) -> list[SourceRow]:
     try:
         rows: list[SourceRow] = getattr(import_module(f"pipelines.data.layouts.{name}"), f"read_{name}")(folder)
     except ValidationError as error:
-        raise SourceError(f"{folder}: {first_fault(error)}", cure="rename the file, or correct its row") from error
+        raise SourceError(f"{folder}: {first_fault(error)}", hint="rename the file, or correct its row") from error
     check_inside(folder, [file for row in rows for file in (row.path, row.mask) if file])
     _check_unshared(folder, [row.mask for row in rows if row.mask])
     return sorted(rows, key=lambda row: row.path)
@@ -53,6 +53,6 @@ def _check_unshared(folder: Path, masks: list[str]) -> None:
     shared = [mask for mask, times in Counter(masks).items() if times > 1]
     if shared:
         raise SourceError(
-            f"{folder}: the mask {sorted(shared)[0]} belongs to more than one photograph",
-            cure="give each photograph a mask of its own name, for example by renaming one of the photographs",
+            f"{folder}: the mask {sorted(shared)[0]} belongs to more than one image",
+            hint="give each image a mask of its own name, for example by renaming one of the images",
         )

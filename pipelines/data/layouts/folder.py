@@ -1,10 +1,10 @@
-"""Layout `folder`: good/, bad/ and perhaps masks/, as somebody sorts photographs by hand."""
+"""Layout `folder`: good/, bad/ and perhaps masks/, as somebody sorts images by hand."""
 
 from pathlib import Path
 
 from pipelines.core.errors import SourceError
 from pipelines.core.records import Label, SourceRow
-from pipelines.data.layouts.listing import folders, layout_error, photographs, relative
+from pipelines.data.layouts.listing import folders, image_files, layout_error, relative
 
 
 def read_folder(folder: Path) -> list[SourceRow]:
@@ -12,11 +12,11 @@ def read_folder(folder: Path) -> list[SourceRow]:
 
     A mask is masks/<stem>.png, or masks/<type>/<stem>.png for bad/<type>/<stem>.*. bad/ may be absent.
     """
-    good = photographs(folder / "good")
+    good = image_files(folder / "good")
     if not good:
-        raise layout_error(folder, "folder", "photographs in good/")
-    bad = [(image, None) for image in photographs(folder / "bad")]
-    typed = [(image, kind.name) for kind in folders(folder / "bad") for image in photographs(kind)]
+        raise layout_error(folder, "folder", "images in good/")
+    bad = [(image, None) for image in image_files(folder / "bad")]
+    typed = [(image, kind.name) for kind in folders(folder / "bad") for image in image_files(kind)]
     rows = [_read_bad(image, kind, folder) for image, kind in [*bad, *typed]]
     _check_masks_used(folder, rows)
     rows += [SourceRow(path=relative(image, folder), label=Label.NORMAL) for image in good]
@@ -38,10 +38,10 @@ def _read_bad(image: Path, kind: str | None, folder: Path) -> SourceRow:
 def _check_masks_used(folder: Path, rows: list[SourceRow]) -> None:
     """Refuse masks of which not one fits: they would be lost in silence."""
     places = [folder / "masks", *folders(folder / "masks")]
-    masks = [mask for place in places for mask in photographs(place)]
+    masks = [mask for place in places for mask in image_files(place)]
     if masks and not any(row.mask for row in rows):
         raise SourceError(
-            f"{folder}: none of the {len(masks)} files in masks/ belongs to a photograph in bad/, "
+            f"{folder}: none of the {len(masks)} files in masks/ belongs to an image in bad/, "
             f"{relative(masks[0], folder)} among them",
-            cure="name them masks/<stem>.png or masks/<type>/<stem>.png after the photographs in bad/",
+            hint="name them masks/<stem>.png or masks/<type>/<stem>.png after the images in bad/",
         )

@@ -1,4 +1,4 @@
-"""What the adapters share: listing photographs, and saying what was found where a layout does not fit."""
+"""What the adapters share: listing images, and saying what was found where a layout does not fit."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -6,23 +6,23 @@ from pathlib import Path
 from pipelines.core.errors import SourceError
 from pipelines.core.paths import inside
 
-# What lies beside photographs and is none. Everything else is listed, so that a photograph with an odd name, or a
+# What lies beside images and is none. Everything else is listed, so that an image with an odd name, or a
 # file that only pretends to be one, is reported by validation and not passed over in silence.
-_NO_PHOTOGRAPH = (
+_NO_IMAGE = (
     *(".csv", ".tsv", ".json", ".jsonl", ".xml", ".yaml", ".yml", ".toml", ".ini", ".parquet", ".xls", ".xlsx", ".db"),
     *(".txt", ".md", ".rst", ".htm", ".html", ".pdf", ".doc", ".docx", ".log", ".url", ".lock", ".dvc"),
     *(".py", ".ipynb", ".sh", ".ps1", ".pkl", ".pickle", ".zip", ".tar", ".gz", ".7z"),
 )
 
 
-def is_photograph(path: Path) -> bool:
+def is_image_file(path: Path) -> bool:
     """Tell by name: every file but hidden ones and those whose extension says that they are something else."""
-    return not path.name.startswith(".") and path.suffix.lower() not in _NO_PHOTOGRAPH and path.is_file()
+    return not path.name.startswith(".") and path.suffix.lower() not in _NO_IMAGE and path.is_file()
 
 
-def photographs(folder: Path) -> list[Path]:
-    """List the photographs directly in a folder, sorted; none where it does not exist."""
-    return sorted(p for p in folder.iterdir() if is_photograph(p)) if folder.is_dir() else []
+def image_files(folder: Path) -> list[Path]:
+    """List the images directly in a folder, sorted; none where it does not exist."""
+    return sorted(p for p in folder.iterdir() if is_image_file(p)) if folder.is_dir() else []
 
 
 def folders(folder: Path) -> list[Path]:
@@ -40,11 +40,9 @@ def require_folder(folder: Path) -> None:
     """Raise SourceError where there is no folder, or nothing in it."""
     if not folder.is_dir():
         what = "is a file" if folder.exists() else "does not exist"
-        raise SourceError(f"{folder} {what}: expected a folder of photographs", cure="check the path")
+        raise SourceError(f"{folder} {what}: expected a folder of images", hint="check the path")
     if not any(folder.iterdir()):
-        raise SourceError(
-            f"{folder} is empty: expected photographs", cure="copy the photographs there, or check the path"
-        )
+        raise SourceError(f"{folder} is empty: expected images", hint="copy the images there, or check the path")
 
 
 def layout_error(folder: Path, layout: str, expected: str) -> SourceError:
@@ -52,8 +50,8 @@ def layout_error(folder: Path, layout: str, expected: str) -> SourceError:
     names = sorted(p.name + "/" * p.is_dir() for p in folder.iterdir() if not p.name.startswith("."))
     found = ", ".join(names[:6]) + (f" and {len(names) - 6} more" if len(names) > 6 else "")
     guess = guess_layout(folder)
-    cure = f"it looks like layout {guess}: try --layout {guess}" if guess and guess != layout else f"add {expected}"
-    return SourceError(f"{folder}: layout {layout} expects {expected}, found {found or 'nothing'}", cure=cure)
+    hint = f"it looks like layout {guess}: try --layout {guess}" if guess and guess != layout else f"add {expected}"
+    return SourceError(f"{folder}: layout {layout} expects {expected}, found {found or 'nothing'}", hint=hint)
 
 
 def guess_layout(folder: Path) -> str | None:
@@ -65,7 +63,7 @@ def guess_layout(folder: Path) -> str | None:
         "magnetic-tile": "MT_Free" in names,
         "mvtec": {"train", "test"} <= names,
         "folder": "good" in names,
-        "unlabelled": bool(photographs(folder)),
+        "unlabelled": bool(image_files(folder)),
     }
     return next((layout for layout, fits in signs.items() if fits), None)
 
@@ -75,4 +73,4 @@ def check_inside(folder: Path, names: Iterable[str]) -> None:
     root = folder.resolve()
     for name in names:
         if not inside(root, name).is_file():
-            raise SourceError(f"{folder}: '{name}' is named but not there", cure="restore the file, or remove its row")
+            raise SourceError(f"{folder}: '{name}' is named but not there", hint="restore the file, or remove its row")

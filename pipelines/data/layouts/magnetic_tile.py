@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from pipelines.core.records import Label, SourceRow
-from pipelines.data.layouts.listing import folders, layout_error, photographs, relative
+from pipelines.data.layouts.listing import folders, image_files, layout_error, relative
 
 _FREE = "MT_Free"
 
@@ -20,7 +20,7 @@ def read_magnetic_tile(folder: Path) -> list[SourceRow]:
 
 
 def _images(folder: Path) -> list[Path]:
-    return [image for image in photographs(folder) if image.suffix.lower() in {".jpg", ".jpeg"}]
+    return [image for image in image_files(folder) if image.suffix.lower() in {".jpg", ".jpeg"}]
 
 
 def _read_image(image: Path, kind: str, folder: Path) -> SourceRow:

@@ -3,28 +3,28 @@
 from pathlib import Path
 
 from pipelines.core.records import Label, SourceRow
-from pipelines.data.layouts.listing import folders, layout_error, photographs, relative
+from pipelines.data.layouts.listing import folders, image_files, layout_error, relative
 
 
 def read_mvtec(folder: Path) -> list[SourceRow]:
     """Read train and test; the split comes from the folders, the defect's name from the folder under test."""
-    trained, tested = photographs(folder / "train/good"), folders(folder / "test")
+    trained, tested = image_files(folder / "train/good"), folders(folder / "test")
     if not trained or not tested:
-        raise layout_error(folder, "mvtec", "photographs in train/good and folders in test")
-    rows = [SourceRow(path=relative(p, folder), label=Label.NORMAL, split="train") for p in trained]
-    rows += [_read_test(image, kind.name, folder) for kind in tested for image in photographs(kind)]
+        raise layout_error(folder, "mvtec", "images in train/good and folders in test")
+    rows = [SourceRow(path=relative(p, folder), label=Label.NORMAL, declared_split="train") for p in trained]
+    rows += [_read_test(image, kind.name, folder) for kind in tested for image in image_files(kind)]
     return sorted(rows, key=lambda row: row.path)
 
 
 def _read_test(image: Path, kind: str, folder: Path) -> SourceRow:
     path = relative(image, folder)
     if kind == "good":
-        return SourceRow(path=path, label=Label.NORMAL, split="test")
+        return SourceRow(path=path, label=Label.NORMAL, declared_split="test")
     mask = folder / "ground_truth" / kind / f"{image.stem}_mask.png"
     return SourceRow(
         path=path,
         label=Label.ANOMALOUS,
         mask=relative(mask, folder) if mask.is_file() else None,
         defects={1: kind},
-        split="test",
+        declared_split="test",
     )

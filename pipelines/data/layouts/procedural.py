@@ -1,4 +1,4 @@
-"""Layout `procedural`: photographs drawn from a seed, their masks, and a table of both."""
+"""Layout `procedural`: images drawn from a seed, their masks, and a table of both."""
 
 import csv
 import json
@@ -25,11 +25,11 @@ from pipelines.imaging.procedural import DEFECTS, DRAWING, check_look, draw, lig
 
 _COLUMNS = ("image", "mask", "condition", "defects")
 _DRAWN_NAME = re.compile(rf"\.?({'|'.join(DEFECTS)})-(defect-)?\d{{4,}}\.png")
-_CURE = "let knotwatch draw the data set again, or restore the folder from DVC"
+_HINT = "let knotwatch draw the data set again, or restore the folder from DVC"
 
 
 @dataclass(frozen=True)
-class _Picture:
+class _PlannedImage:
     """What one file shows; it depends on the seed and the number within its series, never on the counts."""
 
     name: str
@@ -71,20 +71,20 @@ def read_procedural(folder: Path) -> list[SourceRow]:
     table, types = folder / "labels.csv", folder / "defects.json"
     for path in (table, types):
         if not path.is_file():
-            raise SourceError(f"{path} is missing: expected images/, masks/, labels.csv and defects.json", cure=_CURE)
+            raise SourceError(f"{path} is missing: expected images/, masks/, labels.csv and defects.json", hint=_HINT)
     try:
         names = {int(number): str(name) for number, name in parse_json(types.read_bytes()).items()}
         with table.open(encoding="utf-8", newline="") as lines:
             return [_read_row(folder, row, names) for row in csv.DictReader(lines)]
     except (ValueError, KeyError, TypeError, AttributeError, csv.Error) as error:
         fault = first_fault(error) if isinstance(error, ValidationError) else repr(error)
-        raise SourceError(f"{folder}: labels.csv or defects.json is damaged ({fault})", cure=_CURE) from error
+        raise SourceError(f"{folder}: labels.csv or defects.json is damaged ({fault})", hint=_HINT) from error
 
 
 def _read_row(folder: Path, row: dict[str, str], names: dict[int, str]) -> SourceRow:
     missing = [row[key] for key in ("image", "mask") if row[key] and not inside(folder, row[key]).is_file()]
     if missing:
-        raise SourceError(f"{folder / missing[0]} is missing, but labels.csv names it", cure=_CURE)
+        raise SourceError(f"{folder / missing[0]} is missing, but labels.csv names it", hint=_HINT)
     defects = {int(number): names[int(number)] for number in row["defects"].split()}
     return SourceRow(
         path=row["image"],
@@ -96,7 +96,7 @@ def _read_row(folder: Path, row: dict[str, str], names: dict[int, str]) -> Sourc
     )
 
 
-def _pictures(settings: ProceduralSettings) -> Iterator[_Picture]:
+def _pictures(settings: ProceduralSettings) -> Iterator[_PlannedImage]:
     types = tuple(DEFECTS[settings.material].values())
     for series, kind, count in ((0, "", settings.normal), (1, "defect-", settings.defective)):
         for number in range(1, count + 1):
@@ -105,10 +105,10 @@ def _pictures(settings: ProceduralSettings) -> Iterator[_Picture]:
             # The first type goes round, so that even a small set holds every type.
             shown = ((number - 1) % len(types), *extra) if series else ()
             name = f"{settings.material}-{kind}{number:04d}.png"
-            yield _Picture(name, int(rng.integers(2**62)), tuple(types[i] for i in shown))
+            yield _PlannedImage(name, int(rng.integers(2**62)), tuple(types[i] for i in shown))
 
 
-def _write_picture(settings: ProceduralSettings, picture: _Picture, folder: Path) -> tuple[str, str, str, str]:
+def _write_picture(settings: ProceduralSettings, picture: _PlannedImage, folder: Path) -> tuple[str, str, str, str]:
     """Draw one picture unless it is there, and return its row of the table."""
     image = folder / "images" / picture.name
     mask = folder / "masks" / picture.name

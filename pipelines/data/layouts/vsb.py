@@ -39,9 +39,9 @@ def read_vsb(folder: Path) -> list[SourceRow]:
             _check_columns(table, list(reader.fieldnames or ()))
             rows = [_read_row({k: (v or "").strip() for k, v in row.items() if k}, table) for row in reader]
     except (UnicodeDecodeError, csv.Error) as error:
-        raise SourceError(f"{table} is no UTF-8 table: {error}", cure="save it as CSV in UTF-8") from error
+        raise SourceError(f"{table} is no UTF-8 table: {error}", hint="save it as CSV in UTF-8") from error
     if not rows:
-        raise SourceError(f"{table} names no image", cure="add a row for each photograph")
+        raise SourceError(f"{table} names no image", hint="add a row for each image")
     _check_unique(table, rows)
     return sorted(rows, key=lambda row: row.path)
 
@@ -51,16 +51,16 @@ def _check_columns(table: Path, found: list[str]) -> None:
     if missing:
         raise SourceError(
             f"{table}: expected the columns {', '.join(_REQUIRED)}, found {', '.join(found) or 'none'}",
-            cure=f"add {', '.join(missing)} (cells may be blank)",
+            hint=f"add {', '.join(missing)} (cells may be blank)",
         )
 
 
 def _read_row(row: dict[str, str], table: Path) -> SourceRow:
     if not row["image"]:
-        raise SourceError(f"{table}: a row names no image", cure="fill its image cell, or remove it")
+        raise SourceError(f"{table}: a row names no image", hint="fill its image cell, or remove it")
     split = row.get("split", "")
     if split not in {"", "train", "test"}:
-        raise SourceError(f"{table}: {row['image']} has split '{split}'", cure="write train or test, or leave it blank")
+        raise SourceError(f"{table}: {row['image']} has split '{split}'", hint="write train or test, or leave it blank")
     named = _read_types(row["defects"], f"{table}: {row['image']}")
     return SourceRow.model_validate(
         {
@@ -70,7 +70,7 @@ def _read_row(row: dict[str, str], table: Path) -> SourceRow:
             "typed_mask": bool(row["mask"]),
             "defects": TYPES if row["mask"] else {value: TYPES[value] for value in named},
             "condition": row["location"] or None,
-            "split": split or None,
+            "declared_split": split or None,
         }
     )
 
@@ -80,7 +80,7 @@ def _read_types(cell: str, where: str) -> list[int]:
     unknown = [word for word in words if not (word.isascii() and word.isdigit() and int(word) in TYPES)]
     if unknown:
         raise SourceError(
-            f"{where} has the defect '{unknown[0]}'", cure="write numbers from 1 to 10, with blanks between"
+            f"{where} has the defect '{unknown[0]}'", hint="write numbers from 1 to 10, with blanks between"
         )
     return sorted({int(word) for word in words})
 
@@ -89,5 +89,5 @@ def _check_unique(table: Path, rows: list[SourceRow]) -> None:
     twice = sorted(path for path, times in Counter(row.path for row in rows).items() if times > 1)
     if twice:
         raise SourceError(
-            f"{table}: {len(twice)} images have more than one row, {twice[0]} among them", cure="keep one row for each"
+            f"{table}: {len(twice)} images have more than one row, {twice[0]} among them", hint="keep one row for each"
         )

@@ -1,4 +1,4 @@
-"""A board: sound wood, and the knots and other defects laid over it."""
+"""A board: normal wood, and the knots and other defects laid over it."""
 
 from collections.abc import Callable, Sequence
 
@@ -22,12 +22,12 @@ _ORDER = (6, 1, 2, 3, 5, 4)
 
 
 def ring_width(height: int, width: int) -> float:
-    """Choose pixels per growth ring: 12 on a small board of 192 rows, 61 on a slice photograph of 1952."""
+    """Choose pixels per growth ring: 12 on a small board of 192 rows, 61 on a slice image of 1952."""
     return float(12 * (min(height, width) / 192) ** 0.7)
 
 
 def paint_board(seed: int, shape: tuple[int, int], defects: Sequence[int], species: Species, ring: float) -> Painted:
-    """Paint a board of (height, width) with the numbered defects; sound wood does not depend on them."""
+    """Paint a board of (height, width) with the numbered defects; normal wood does not depend on them."""
     height, width = shape
     streams = [stream(seed, 1, place) for place in range(len(defects))]
     knots = {

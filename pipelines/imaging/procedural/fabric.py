@@ -17,7 +17,7 @@ def yarn_width(height: int, width: int) -> float:
 
 
 def paint_fabric(seed: int, shape: tuple[int, int], defects: Sequence[int], cloth: Cloth, yarn: float) -> Painted:
-    """Paint cloth of (height, width) with the numbered defects; sound cloth does not depend on them."""
+    """Paint cloth of (height, width) with the numbered defects; normal cloth does not depend on them."""
     named = [FABRIC_DEFECTS[number] for number in defects]
     streams = [stream(seed, 1, place) for place in range(len(defects))]
     rng = stream(seed, 0)

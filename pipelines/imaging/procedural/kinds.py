@@ -17,5 +17,5 @@ def number_defects(material: Material, names: Sequence[str]) -> tuple[int, ...]:
     numbers = {name: number for number, name in DEFECTS[material].items()}
     unknown = [name for name in names if name not in numbers]
     if unknown:
-        raise CallError(f"no defect '{unknown[0]}' can be drawn on {material}", cure=f"choose of {', '.join(numbers)}")
+        raise CallError(f"no defect '{unknown[0]}' can be drawn on {material}", hint=f"choose of {', '.join(numbers)}")
     return tuple(numbers[name] for name in names)

@@ -34,7 +34,7 @@ def lay(surface: Floats, layer: Layer) -> Floats:
 
 @dataclass(frozen=True)
 class Painted:
-    """A surface (H, W, 3) in even light on 0 to 255, and its mask (H, W): 0 = sound, k = the defect's number."""
+    """A surface (H, W, 3) in even light on 0 to 255, and its mask (H, W): 0 = normal, k = the defect's number."""
 
     surface: Floats
     mask: NDArray[np.uint8]
@@ -44,11 +44,11 @@ LIGHTS = {"even light": 0.04, "side light": 0.16}
 
 
 def choose_light(rng: np.random.Generator) -> str:
-    """Choose the light of a photograph: two in three are lit evenly."""
+    """Choose the light of an image: two in three are lit evenly."""
     return "even light" if rng.random() < 2 / 3 else "side light"
 
 
-def photograph(rng: np.random.Generator, painted: Floats, light: str) -> NDArray[np.uint8]:
+def take_photo(rng: np.random.Generator, painted: Floats, light: str) -> NDArray[np.uint8]:
     """Light a painted surface (H, W, 3) from one side, blur it as a lens does and add the sensor's noise."""
     height, width = painted.shape[:2]
     angle = rng.uniform(0, 2 * np.pi)

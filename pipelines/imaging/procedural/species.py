@@ -36,5 +36,5 @@ SPECIES = {
 def find_species(name: str) -> Species:
     """Look a species up by its name."""
     if name not in SPECIES:
-        raise CallError(f"no species '{name}' can be drawn", cure=f"choose one of {', '.join(SPECIES)}")
+        raise CallError(f"no species '{name}' can be drawn", hint=f"choose one of {', '.join(SPECIES)}")
     return SPECIES[name]

@@ -1,4 +1,4 @@
-"""Draw one photograph of a surface with the defects that are asked for."""
+"""Draw one image of a surface with the defects that are requested."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from pipelines.imaging.procedural.board import paint_board, ring_width
 from pipelines.imaging.procedural.fabric import paint_fabric, yarn_width
 from pipelines.imaging.procedural.kinds import Material, number_defects
-from pipelines.imaging.procedural.layers import choose_light, photograph
+from pipelines.imaging.procedural.layers import choose_light, take_photo
 from pipelines.imaging.procedural.noise import stream
 from pipelines.imaging.procedural.species import find_species
 from pipelines.imaging.procedural.weave import find_cloth
@@ -19,9 +19,9 @@ DRAWING = 1  # raised whenever the same seed draws another picture
 
 @dataclass(frozen=True)
 class Drawn:
-    """A drawn photograph.
+    """A drawn image.
 
-    `image` is (H, W, 3) RGB; `mask` is (H, W), 0 = sound and k = the defect's number; `condition` names the light.
+    `image` is (H, W, 3) RGB; `mask` is (H, W), 0 = normal and k = the defect's number; `condition` names the light.
     """
 
     image: NDArray[np.uint8]
@@ -30,7 +30,7 @@ class Drawn:
 
 
 def light_of(seed: int) -> str:
-    """Name the light that a seed's photograph is taken in, whatever it shows."""
+    """Name the light that a seed's image is taken in, whatever it shows."""
     return choose_light(stream(seed, 2))
 
 
@@ -50,10 +50,10 @@ def draw(
     look: str | None = None,
     scale: float | None = None,
 ) -> Drawn:
-    """Draw a photograph of wood or fabric with the named defects, bit for bit the same for the same arguments.
+    """Draw an image of wood or fabric with the named defects, bit for bit the same for the same arguments.
 
     The grain runs along the width. `look` is a species ("pine") or a cloth ("linen"); `scale` is the mean width in
-    pixels of a growth ring or of a yarn, by default what suits a photograph of that size.
+    pixels of a growth ring or of a yarn, by default what suits an image of that size.
 
     Raises:
         CallError: for a defect or a look that the material does not know.
@@ -67,4 +67,4 @@ def draw(
         yarn = scale or yarn_width(height, width)
         painted = paint_fabric(seed, shape, numbers, find_cloth(look or "linen"), yarn)
     light = light_of(seed)
-    return Drawn(photograph(stream(seed, 3), painted.surface, light), painted.mask, light)
+    return Drawn(take_photo(stream(seed, 3), painted.surface, light), painted.mask, light)

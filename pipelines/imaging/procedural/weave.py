@@ -31,7 +31,7 @@ CLOTHS = {
 def find_cloth(name: str) -> Cloth:
     """Look a cloth up by its name."""
     if name not in CLOTHS:
-        raise CallError(f"no cloth '{name}' can be drawn", cure=f"choose one of {', '.join(CLOTHS)}")
+        raise CallError(f"no cloth '{name}' can be drawn", hint=f"choose one of {', '.join(CLOTHS)}")
     return CLOTHS[name]
 
 

@@ -1,4 +1,4 @@
-"""Sound wood: growth rings cut by a plane, with fibres, pores and specks.
+"""Normal wood: growth rings cut by a plane, with fibres, pores and specks.
 
 The rings are surfaces of equal distance from a pith that is tilted and wanders, cut by the board's plane and warped
 by noise; the idea is Peachey's solid texture ("Solid texturing of complex surfaces", SIGGRAPH 1985).
@@ -67,7 +67,7 @@ def ring_number(rng: np.random.Generator, grain: Grain) -> Floats:
 def latewood(rng: np.random.Generator, number: Floats, species: Species) -> Floats:
     """Map ring numbers to darkness, about 0 to 1: a slow rise into latewood, an abrupt end at the year's border."""
     years = np.exp(rng.normal(-0.15, 0.3, _RINGS) + 0.3 * noise_line(rng, _RINGS, 5)).astype(np.float32)
-    # Now and then a year is much darker than its neighbours; such boards are sound.
+    # Now and then a year is much darker than its neighbours; such boards are normal.
     years *= np.where(rng.random(_RINGS) < 0.04, 1.4, 1.0).astype(np.float32)
     year = np.floor(number)
     phase = number - year
@@ -101,7 +101,7 @@ def _pores(rng: np.random.Generator, grain: Grain, species: Species, phase: Floa
 
 
 def _specks(rng: np.random.Generator, grain: Grain) -> Floats:
-    """Draw the pin specks that sound boards carry, 0 to 1."""
+    """Draw the pin specks that normal boards carry, 0 to 1."""
     height, width = grain.shape
     specks = np.zeros((height, width), dtype=np.float32)
     for _ in range(rng.poisson(1.2)):
@@ -124,7 +124,7 @@ def _saw_marks(rng: np.random.Generator, grain: Grain) -> Floats:
 
 
 def paint_wood(rng: np.random.Generator, grain: Grain, species: Species) -> Floats:
-    """Paint sound wood: (H, W, 3) RGB on 0 to 255 in even light."""
+    """Paint normal wood: (H, W, 3) RGB on 0 to 255 in even light."""
     height, width = grain.shape
     number = ring_number(rng, grain)
     dark = latewood(rng, number, species)

@@ -1,4 +1,4 @@
-"""Shapes of synthetic defects: how much of a defect shows at every pixel, 0 to 1."""
+"""Shapes of synthetic anomalies: how much of a defect shows at every pixel, 0 to 1."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""Looks of synthetic defects: what the photograph would show if the defect were everywhere.
+"""Looks of synthetic anomalies: what the image would show if the defect were everywhere.
 
 All take and return (H, W, 3) RGB on 0 to 255.
 """
@@ -39,8 +39,8 @@ def stain_colour(rng: np.random.Generator, image: Floats) -> Floats:
     return _in_range(image + shift)
 
 
-def foreign_texture(rng: np.random.Generator, image: Floats) -> Floats:
-    """Show another part of the same photograph, turned, scaled and recoloured (after CutPaste)."""
+def pasted_texture(rng: np.random.Generator, image: Floats) -> Floats:
+    """Show another part of the same image, turned, scaled and recoloured (after CutPaste)."""
     height, width = image.shape[:2]
     turn = cv2.getRotationMatrix2D((width / 2, height / 2), rng.uniform(30, 330), rng.uniform(0.7, 1.6))
     turn[:, 2] += rng.uniform(-0.4, 0.4, 2) * (width, height)

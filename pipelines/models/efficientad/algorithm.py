@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from pipelines.core.records import Strategy
-from pipelines.imaging.tile_plan import Sight
+from pipelines.imaging.tile_plan import InputSize
 from pipelines.models.algorithm import BaseAlgorithm
 from pipelines.models.efficientad.settings import EfficientAdSettings
 
@@ -21,25 +21,25 @@ class EfficientAd(BaseAlgorithm):
     name = "efficientad"
     about = (
         "EfficientAD (Batzner et al. 2024): a student that fails to imitate its teacher where a "
-        "photograph is unusual, and an autoencoder for the larger picture"
+        "image is unusual, and an autoencoder for the larger picture"
     )
     settings = EfficientAdSettings()
     preference = 2
-    input_size = Sight(least_side=256)  # its autoencoder has no room in less
+    input_size = InputSize(least_side=256)  # its autoencoder has no room in less
     strategies = (Strategy.REUSE, Strategy.STATISTICS, Strategy.FINETUNE, Strategy.SCRATCH)
     structural = ("teacher",)
 
-    def fit(self, tiles: "TileSet", select: "TileSet", settings: EfficientAdSettings, seed: int) -> "Fitted":
+    def fit(self, tiles: "TileSet", validation: "TileSet", settings: EfficientAdSettings, seed: int) -> "Fitted":
         """Train student and autoencoder until other tiles are imitated no better."""
         from pipelines.models.efficientad.model import fit_efficientad
 
-        return fit_efficientad(tiles, select, settings, seed)
+        return fit_efficientad(tiles, validation, settings, seed)
 
     def transfer(
         self,
         strategy: Strategy,
         tiles: "TileSet",
-        select: "TileSet",
+        validation: "TileSet",
         settings: EfficientAdSettings,
         seed: int,
         state: "Mapping[str, torch.Tensor]",
@@ -53,8 +53,8 @@ class EfficientAd(BaseAlgorithm):
             Strategy.FINETUNE: transfer.finetune,
         }
         if strategy not in known:
-            return super().transfer(strategy, tiles, select, settings, seed, state)
-        return known[strategy](tiles, select, settings, seed, state)
+            return super().transfer(strategy, tiles, validation, settings, seed, state)
+        return known[strategy](tiles, validation, settings, seed, state)
 
 
 EFFICIENTAD = EfficientAd()

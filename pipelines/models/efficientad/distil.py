@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from pipelines.models.efficientad.penalty import draw_surfaces, load_photographs, random_crop
+from pipelines.models.efficientad.penalty import draw_surfaces, load_images, random_crop
 from pipelines.models.efficientad.teacher import save_teacher
 from pipelines.models.engine.anomalib import SmallPatchDescriptionNetwork
 from pipelines.models.features.backbone import find_backbone, load_imagenet
@@ -93,7 +93,7 @@ def distil(options: argparse.Namespace) -> dict[str, Any]:
     with torch.no_grad():
         left = float(np.mean([_loss(teacher, target, next(held_out)).item() for _ in range(32)]))
     recipe = {
-        "description": f"distilled from {options.backbone} on scikit-image's photographs and drawn surfaces",
+        "description": f"distilled from {options.backbone} on scikit-image's images and drawn surfaces",
         **{key: value for key, value in vars(options).items() if key != "out"},
         "channels": int(target.mean.shape[1]),
         "unexplained_share": round(left, 4),
@@ -112,10 +112,10 @@ def _loss(teacher: nn.Module, target: BackboneFeatures, batch: torch.Tensor) -> 
 
 
 def _crops(options: argparse.Namespace, seed: int) -> Iterator[torch.Tensor]:
-    """Yield batches (n, 3, side, side) in [0, 1] without end; photographs are seen as often as drawn surfaces."""
+    """Yield batches (n, 3, side, side) in [0, 1] without end; images are seen as often as drawn surfaces."""
     random = np.random.default_rng(seed)
-    photographs, drawn = load_photographs(), draw_surfaces(options.drawn, seed)
-    pictures = photographs * max(1, round(len(drawn) / len(photographs))) + drawn
+    images, drawn = load_images(), draw_surfaces(options.drawn, seed)
+    pictures = images * max(1, round(len(drawn) / len(images))) + drawn
     while True:
         batch = np.stack([random_crop(pictures, _SIDE, random) for _ in range(options.batch)])
         tensor = torch.from_numpy(batch).permute(0, 3, 1, 2).float() / 255

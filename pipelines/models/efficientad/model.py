@@ -17,52 +17,52 @@ from pipelines.models.efficientad.whitening import as_points, mix, whiten, white
 from pipelines.models.engine.anomalib import EfficientAd, EfficientAdModel, InferenceBatch
 from pipelines.models.engine.augment import VARIANTS, Views, as_tensor
 from pipelines.models.engine.device import autocast
-from pipelines.models.engine.feature_cache import FrozenOutputs, keep_outputs
+from pipelines.models.engine.feature_cache import FeatureCache, cache_outputs
 from pipelines.models.engine.steps import train_in_steps
 from pipelines.models.fitted import Fitted
 from pipelines.models.moments import Moments
 
 # A patch description network without padding has this many cells less on every side than its stride would give.
 _MARGIN = 4
-_SELECT_TILES = 24
+_VALIDATION_TILES = 24
 PENALTY_SIDE = 160
 _WEIGHT_DECAY = 1e-5
 
 
 def fit_efficientad(
     tiles: TileSet,
-    select: TileSet,
+    validation: TileSet,
     settings: EfficientAdSettings,
     seed: int,
     warm: Callable[["TileEfficientAdModel"], None] | None = None,
 ) -> Fitted:
-    """Fit EfficientAD-S (Batzner et al. 2024) to sound tiles whose sides are multiples of 32 and at least 256.
+    """Fit EfficientAD-S (Batzner et al. 2024) to normal tiles whose sides are multiples of 32 and at least 256.
 
-    `select` holds other sound tiles, which say when to stop; without any, `tiles` do. The map is a squared distance.
-    `warm` gives student and autoencoder the weights to begin with, once the teacher is whitened.
+    `validation` holds other normal tiles, which say when to stop; without any, `tiles` do. The map is a squared
+    distance. `warm` gives student and autoencoder the weights to begin with, once the teacher is whitened.
 
     Raises:
         ModelError: where there is no tile or no teacher.
     """
     if not len(tiles):
-        raise ModelError("no tile to fit EfficientAD to", cure="add normal photographs to the surface")
+        raise ModelError("no tile to fit EfficientAD to", hint="add normal images to the surface")
     teacher, described = load_teacher(settings.teacher)
     penalty = EverydayCrops(settings.penalty, PENALTY_SIDE, seed)
-    # Where nothing is held back, what is trained on has to say it.
-    held_out = select if len(select) else tiles
-    sound = [as_tensor(held_out[i]) for i in spread(len(held_out), _SELECT_TILES)]
+    # Where nothing is held out, what is trained on has to say it.
+    held_out = validation if len(validation) else tiles
+    normal = [as_tensor(held_out[i]) for i in spread(len(held_out), _VALIDATION_TILES)]
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         model = TileEfficientAdModel(teacher, settings.hard_share)
         views = Views(tiles, seed)
-        with keep_outputs(len(views), lambda row: [model.ask_teacher(views[row])], "teacher") as kept:
+        with cache_outputs(len(views), lambda row: [model.ask_teacher(views[row])], "teacher") as kept:
             model.fold_statistics(*_whiten_kept(kept, model.teacher_out_channels))
             if warm:
                 warm(model)
             module = EfficientAdTraining(settings).attach(model, views, kept, penalty)
-            told = [model.ask_teacher(tile)[None] for tile in sound]
+            told = [model.ask_teacher(tile)[None] for tile in normal]
             stopped = train_in_steps(
-                module, len(views), settings, seed, lambda: model.loss_on(sound, told), warm=warm is not None
+                module, len(views), settings, seed, lambda: model.loss_on(normal, told), warm=warm is not None
             )
     model = model.cpu().eval()
     return Fitted(model, model.state(), {"teacher": described, "stopped": stopped.in_words()})
@@ -102,7 +102,7 @@ class TileEfficientAdModel(EfficientAdModel):
         """Mix the teacher's last layer, so that its channels say (features - mean (c,)) @ whitening (c, c).
 
         The paper scales each channel by itself (section 3.1), so that what many of them say together counts many times,
-        and what is never seen on sound tiles hardly at all. Uncorrelated channels of one deviation make the distance
+        and what is never seen on normal tiles hardly at all. Uncorrelated channels of one deviation make the distance
         where a student has learnt nothing a Mahalanobis distance, and no longer the size of the features.
         """
         mix(self.teacher.conv4, whitening, -mean @ whitening)
@@ -137,7 +137,7 @@ class TileEfficientAdModel(EfficientAdModel):
     def forward(self, batch: torch.Tensor) -> Any:
         """Score tiles (n, 3, h, w) in [0, 1] by the mean of the student's map and the autoencoder's.
 
-        The paper brings both to one spread on sound tiles first (section 3.4). Both are squared distances between the
+        The paper brings both to one spread on normal tiles first (section 3.4). Both are squared distances between the
         same whitened channels; after some hundred steps an autoencoder says little, and what it says would be made as
         loud as the student's map.
         """
@@ -160,7 +160,9 @@ class TileEfficientAdModel(EfficientAdModel):
         return to_teacher, to_autoencoder
 
     def loss_on(self, tiles: Sequence[torch.Tensor], told: Sequence[torch.Tensor]) -> float:
-        """Return the mean distance of student to teacher and to autoencoder on sound tiles; `told` is the teacher's."""
+        """Return the mean distance of student to teacher and to autoencoder on normal tiles; `told` is the
+        teacher's.
+        """
         device = self.teacher_mean.device
         found = []
         with autocast():
@@ -178,7 +180,7 @@ class EfficientAdTraining(EfficientAd):
         self._settings = settings
 
     def attach(
-        self, model: TileEfficientAdModel, views: Views, kept: FrozenOutputs, penalty: EverydayCrops
+        self, model: TileEfficientAdModel, views: Views, kept: FeatureCache, penalty: EverydayCrops
     ) -> "EfficientAdTraining":
         """Take what is trained, and on what; Lightning would copy it if the constructor took it."""
         self.model = model
@@ -203,7 +205,7 @@ class EfficientAdTraining(EfficientAd):
         return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
 
-def _whiten_kept(kept: FrozenOutputs, channels: int) -> tuple[torch.Tensor, torch.Tensor]:
+def _whiten_kept(kept: FeatureCache, channels: int) -> tuple[torch.Tensor, torch.Tensor]:
     """Whiten kept features in their place, by those of the tiles as they are; return by what mean and matrix."""
     points = Moments(channels, 1, 1)
     for row in range(0, len(kept), VARIANTS):

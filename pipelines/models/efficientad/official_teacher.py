@@ -38,7 +38,7 @@ def fetch_teacher(folder: Path, url: str = URL, sha256: str = SHA256) -> None:
         found = hashlib.file_digest(archive, "sha256").hexdigest()
         if found != sha256:
             raise ToolError(
-                f"{url} has SHA-256 {found}, expected {sha256}", cure="nothing was kept; use the bundled one"
+                f"{url} has SHA-256 {found}, expected {sha256}", hint="nothing was kept; use the bundled one"
             )
         teacher = _read_teacher(archive, url)
     save_teacher(folder, teacher, {"description": f"anomalib's, from {url}", "url": url, "sha256": sha256})
@@ -47,14 +47,14 @@ def fetch_teacher(folder: Path, url: str = URL, sha256: str = SHA256) -> None:
 @contextmanager
 def _download(url: str) -> Iterator[BufferedRandom]:
     if urlsplit(url).scheme not in ("http", "https"):
-        raise ToolError(f"{url} is no web address", cure="name one that begins with https://")
+        raise ToolError(f"{url} is no web address", hint="name one that begins with https://")
     with tempfile.TemporaryFile() as archive:
         try:
             with urlopen(url, timeout=_TIMEOUT) as answer:  # noqa: S310 - the scheme was looked at
                 shutil.copyfileobj(answer, archive)
         except (URLError, OSError) as error:
             raise ToolError(
-                f"{url} cannot be fetched: {error}", cure="go on with the bundled teacher, or fetch where a network is"
+                f"{url} cannot be fetched: {error}", hint="go on with the bundled teacher, or fetch where a network is"
             ) from error
         archive.seek(0)
         yield archive
@@ -72,5 +72,5 @@ def _read_teacher(archive: BufferedRandom, url: str) -> torch.nn.Module:
                 # weights_only: tensors alone are read, no code.
                 teacher.load_state_dict(torch.load(whole, map_location="cpu", weights_only=True))
     except Exception as error:  # zip, pickle and torch raise a dozen kinds
-        raise ToolError(f"{url} holds no readable {_MEMBER}: {error!r}", cure="use the bundled teacher") from error
+        raise ToolError(f"{url} holds no readable {_MEMBER}: {error!r}", hint="use the bundled teacher") from error
     return teacher

@@ -1,4 +1,4 @@
-"""Pictures that anyone has, scikit-image's photographs and drawn surfaces, and random crops of them."""
+"""Pictures that anyone has, scikit-image's images and drawn surfaces, and random crops of them."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,7 +15,7 @@ from pipelines.imaging.procedural import DEFECTS, Material, draw
 Picture = NDArray[np.uint8]
 
 # Shipped inside scikit-image's wheel; its other files are drawings, or are fetched on use.
-_PHOTOGRAPHS = (
+_IMAGES = (
     *("astronaut.png", "brick.png", "camera.png", "cell.png", "chelsea.png", "clock_motion.png", "coffee.png"),
     *("coins.png", "color.png", "grass.png", "gravel.png", "hubble_deep_field.jpg", "ihc.png", "microaneurysms.png"),
     *("moon.png", "motorcycle_left.png", "motorcycle_right.png", "page.png", "retina.jpg", "rocket.jpg", "text.png"),
@@ -32,10 +32,10 @@ _STRETCHED = 0.3
 _MOST_PICTURES = 200  # they are held in memory
 
 
-def load_photographs() -> list[Picture]:
-    """Load scikit-image's photographs, RGB (H, W, 3)."""
+def load_images() -> list[Picture]:
+    """Load scikit-image's images, RGB (H, W, 3)."""
     folder = Path(skimage.__path__[0]) / "data"
-    return [_read(folder / name) for name in _PHOTOGRAPHS]
+    return [_read(folder / name) for name in _IMAGES]
 
 
 def _read(path: Path) -> Picture:
@@ -43,7 +43,7 @@ def _read(path: Path) -> Picture:
         with Image.open(path) as file:
             return np.asarray(file.convert("RGB"))
     except OSError as error:
-        raise ImageError(f"{path} cannot be read", cure="restore the file, or take it out of the folder") from error
+        raise ImageError(f"{path} cannot be read", hint="restore the file, or take it out of the folder") from error
 
 
 def draw_surfaces(count: int, seed: int) -> list[Picture]:
@@ -76,10 +76,10 @@ def random_crop(pictures: Sequence[Picture], side: int, random: np.random.Genera
 
 
 class EverydayCrops:
-    """Random crops (side, side, 3), one at a call, of scikit-image's photographs or of a folder's pictures."""
+    """Random crops (side, side, 3), one at a call, of scikit-image's images or of a folder's pictures."""
 
     def __init__(self, folder: str | None, side: int, seed: int) -> None:
-        self._pictures = load_photographs() if folder is None else load_folder(Path(folder))
+        self._pictures = load_images() if folder is None else load_folder(Path(folder))
         self._side, self._random = side, np.random.default_rng(seed)
 
     def draw(self) -> Picture:
@@ -90,7 +90,7 @@ def load_folder(folder: Path) -> list[Picture]:
     """Load the first pictures below a folder; raise ImageError where there is none."""
     files = [f for f in sorted(folder.rglob("*")) if f.suffix.lower() in (".png", ".jpg", ".jpeg", ".bmp", ".webp")]
     if not files:
-        raise ImageError(f"no picture in {folder}", cure="name a folder of PNG or JPEG files of anything else")
+        raise ImageError(f"no picture in {folder}", hint="name a folder of PNG or JPEG files of anything else")
     return [_read(file) for file in files[:_MOST_PICTURES]]
 
 

@@ -46,6 +46,6 @@ def load_teacher(name: str) -> tuple[nn.Module, str]:
         description = parse_json((folder / RECIPE).read_bytes())["description"]
     except (OSError, SafetensorError, KeyError, RuntimeError, ValueError, TypeError) as error:
         fetch = "run `knotwatch data fetch efficientad-teacher`, or set efficientad.teacher to bundled"
-        cure = {"bundled": "reinstall knotwatch", "official": fetch}.get(name, "set efficientad.teacher to bundled")
-        raise ModelError(f"no teacher in {folder}: {error}", cure=cure) from error
+        hint = {"bundled": "reinstall knotwatch", "official": fetch}.get(name, "set efficientad.teacher to bundled")
+        raise ModelError(f"no teacher in {folder}: {error}", hint=hint) from error
     return teacher.eval().requires_grad_(False), f"{name}: {description}"

@@ -20,7 +20,7 @@ from pipelines.models.moments import Moments
 State = Mapping[str, torch.Tensor]
 
 
-def reuse(tiles: TileSet, select: TileSet, settings: EfficientAdSettings, seed: int, state: State) -> Fitted:  # noqa: ARG001
+def reuse(tiles: TileSet, validation: TileSet, settings: EfficientAdSettings, seed: int, state: State) -> Fitted:  # noqa: ARG001
     """Make the source's network again from its state; it takes tiles of any size.
 
     Raises:
@@ -34,7 +34,7 @@ def reuse(tiles: TileSet, select: TileSet, settings: EfficientAdSettings, seed: 
     return Fitted(model, model.state(), {"teacher": described})
 
 
-def statistics(tiles: TileSet, select: TileSet, settings: EfficientAdSettings, seed: int, state: State) -> Fitted:  # noqa: ARG001
+def statistics(tiles: TileSet, validation: TileSet, settings: EfficientAdSettings, seed: int, state: State) -> Fitted:  # noqa: ARG001
     """Keep the source's networks, and whiten the teacher by the target's tiles.
 
     What student and autoencoder learnt to say is said in the new units: the teacher's channels, and how much each of
@@ -53,13 +53,13 @@ def statistics(tiles: TileSet, select: TileSet, settings: EfficientAdSettings, s
     return Fitted(model, model.state(), {"teacher": described})
 
 
-def finetune(tiles: TileSet, select: TileSet, settings: EfficientAdSettings, seed: int, state: State) -> Fitted:
-    """Train the source's student and autoencoder further, until they get no better on the tiles of `select`.
+def finetune(tiles: TileSet, validation: TileSet, settings: EfficientAdSettings, seed: int, state: State) -> Fitted:
+    """Train the source's student and autoencoder further, until they get no better on the tiles of `validation`.
 
     Raises:
         ModelError: where the state is not one of EfficientAD with this teacher.
     """
-    return fit_efficientad(tiles, select, settings, seed, warm=lambda model: take_networks(model, state))
+    return fit_efficientad(tiles, validation, settings, seed, warm=lambda model: take_networks(model, state))
 
 
 @torch.no_grad()
@@ -92,5 +92,5 @@ def _check(model: TileEfficientAdModel, state: State) -> None:
     if wrong:
         raise ModelError(
             f"the source's state does not fit to this EfficientAD: {len(wrong)} tensors, e.g. {min(wrong)}",
-            cure="retrain the source; leave efficientad.teacher as it was trained with",
+            hint="retrain the source; leave efficientad.teacher as it was trained with",
         )

@@ -13,7 +13,7 @@ from pipelines.core.progress import track
 _Shapes = Sequence[tuple[int, ...]]
 
 
-class FrozenOutputs:
+class FeatureCache:
     """Float16 rows of several tensors each, in one memory-mapped file that is gone on leaving the context.
 
     Float16 keeps 11 bits: more than training in bf16 sees of them.
@@ -26,7 +26,7 @@ class FrozenOutputs:
         self._file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 - closed in __exit__
         self._rows = np.memmap(self._file, np.float16, "w+", shape=(rows, self._ends[-1]))
 
-    def __enter__(self) -> "FrozenOutputs":
+    def __enter__(self) -> "FeatureCache":
         return self
 
     def __exit__(
@@ -57,12 +57,12 @@ class FrozenOutputs:
         ]
 
 
-def keep_outputs(
+def cache_outputs(
     count: int, compute: Callable[[int], Sequence[torch.Tensor]], label: str, folder: Path | None = None
-) -> FrozenOutputs:
+) -> FeatureCache:
     """Compute `count` rows of tensors without a batch axis and keep them."""
     first = compute(0)
-    kept = FrozenOutputs(count, [tuple(output.shape) for output in first], folder)
+    kept = FeatureCache(count, [tuple(output.shape) for output in first], folder)
     try:
         kept.put(0, first)
         for row in track(range(1, count), count - 1, label):

@@ -1,4 +1,7 @@
-"""Training by gradient steps with anomalib's engine: a budget of steps, a look at the select part, the best kept."""
+"""Training by gradient steps with anomalib's engine.
+
+A budget of steps, a check of the validation split, the best kept.
+"""
 
 import logging
 import math
@@ -22,14 +25,16 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Stopped:
-    """Where training ended: the step that was kept, its value on the select part, and how many steps were taken."""
+    """Where training ended: the step that was kept, its value on the validation split, and how many steps were
+    taken.
+    """
 
     best_step: int
     best_value: float
     steps: int
 
     def in_words(self) -> str:
-        return f"step {self.best_step} of {self.steps} was the best on the select part ({self.best_value:.4g})"
+        return f"step {self.best_step} of {self.steps} was the best on the validation split ({self.best_value:.4g})"
 
 
 def train_in_steps(
@@ -37,7 +42,7 @@ def train_in_steps(
     rows: int,
     settings: SteppedSettings,
     seed: int,
-    look: Callable[[], float],
+    validate: Callable[[], float],
     *,
     warm: bool = False,
 ) -> Stopped:
@@ -48,9 +53,9 @@ def train_in_steps(
     as a step: where no other is better, it is kept.
 
     Raises:
-        ModelError: where no look gave a finite value.
+        ModelError: where no check gave a finite value.
     """
-    watch = _KeepBest(module, settings, look, warm)
+    watch = _KeepBest(module, settings, validate, warm)
     loader = DataLoader(_Rows(rows, settings.batch, seed), batch_size=None)
     run_engine(
         module,
@@ -81,8 +86,8 @@ class _Rows(IterableDataset[list[int]]):
 class _KeepBest(Callback):
     """Look every so many steps, keep the best weights in memory, and stop where nothing gets better."""
 
-    def __init__(self, module: nn.Module, settings: SteppedSettings, look: Callable[[], float], warm: bool) -> None:
-        self._module, self._settings, self._look, self._warm = module, settings, look, warm
+    def __init__(self, module: nn.Module, settings: SteppedSettings, validate: Callable[[], float], warm: bool) -> None:
+        self._module, self._settings, self._validate, self._warm = module, settings, validate, warm
         self._best: dict[str, torch.Tensor] = {}
         self._since = 0
         self.stopped = Stopped(0, math.inf, 0)
@@ -103,12 +108,12 @@ class _KeepBest(Callback):
     def _measure(self) -> float:
         self._module.eval()
         with torch.no_grad():
-            value = self._look()
+            value = self._validate()
         self._module.train()
         return value
 
     def _take(self, step: int, value: float) -> None:
-        log.debug("step %d: %.5g on the select part", step, value)
+        log.debug("step %d: %.5g on the validation split", step, value)
         if value < self.stopped.best_value:
             self._best = {n: p.detach().clone() for n, p in self._module.named_parameters() if p.requires_grad}
             self.stopped = Stopped(step, value, step)
@@ -122,7 +127,7 @@ class _KeepBest(Callback):
         if not self._best:
             raise ModelError(
                 f"training gave no finite value in {self.stopped.steps} steps",
-                cure="lower the algorithm's learning_rate, or check_every so that it is looked at earlier",
+                hint="lower the algorithm's learning_rate, or check_every so that it is checked earlier",
             )
         parameters = dict(self._module.named_parameters())
         with torch.no_grad():

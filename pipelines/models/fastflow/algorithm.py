@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from pipelines.core.records import Strategy
-from pipelines.imaging.tile_plan import USUAL_SIGHT, Sight
+from pipelines.imaging.tile_plan import USUAL_INPUT_SIZE, InputSize
 from pipelines.models.algorithm import BaseAlgorithm
 from pipelines.models.fastflow.settings import WITH_DINOV2, FastflowSettings
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from pipelines.imaging.tiling import TileSet
     from pipelines.models.fitted import Fitted
 
-_BESIDE = "beside.backbone"
+_AUXILIARY = "auxiliary.backbone"
 
 
 class Fastflow(BaseAlgorithm):
@@ -22,27 +22,32 @@ class Fastflow(BaseAlgorithm):
 
     strategies = (Strategy.REUSE, Strategy.STATISTICS, Strategy.FINETUNE, Strategy.SCRATCH)
     structural = (
-        *("backbone", "layers", _BESIDE, "beside.layers"),
+        *("backbone", "layers", _AUXILIARY, "auxiliary.layers"),
         *("flow_steps", "hidden_ratio", "conv3x3_only", "border"),
     )
 
     def __init__(
-        self, name: str, about: str, settings: FastflowSettings, preference: int, input_size: Sight = USUAL_SIGHT
+        self,
+        name: str,
+        about: str,
+        settings: FastflowSettings,
+        preference: int,
+        input_size: InputSize = USUAL_INPUT_SIZE,
     ) -> None:
         self.name, self.about, self.settings = name, about, settings
         self.preference, self.input_size = preference, input_size
 
-    def fit(self, tiles: "TileSet", select: "TileSet", settings: FastflowSettings, seed: int) -> "Fitted":
-        """Train the flow until other tiles get no likelier."""
+    def fit(self, tiles: "TileSet", validation: "TileSet", settings: FastflowSettings, seed: int) -> "Fitted":
+        """Train the flow until other tiles get no higher log-likelihood."""
         from pipelines.models.fastflow.training import fit_fastflow
 
-        return fit_fastflow(tiles, select, settings, seed)
+        return fit_fastflow(tiles, validation, settings, seed)
 
     def transfer(
         self,
         strategy: Strategy,
         tiles: "TileSet",
-        select: "TileSet",
+        validation: "TileSet",
         settings: FastflowSettings,
         seed: int,
         state: "Mapping[str, torch.Tensor]",
@@ -56,16 +61,16 @@ class Fastflow(BaseAlgorithm):
             Strategy.FINETUNE: transfer.finetune,
         }
         if strategy not in known:
-            return super().transfer(strategy, tiles, select, settings, seed, state)
-        return known[strategy](tiles, select, settings, seed, state)
+            return super().transfer(strategy, tiles, validation, settings, seed, state)
+        return known[strategy](tiles, validation, settings, seed, state)
 
     def structure(self, params: Mapping[str, str]) -> tuple[str, ...]:
         """Return what the source's network was made of.
 
-        A source that saw no network beside its own says so: the target's settings may name one.
+        A source that saw no auxiliary network says so: the target's settings may name one.
         """
-        alone = f"{self.name}.{_BESIDE}" not in params
-        return (*((f"{self.name}.beside=null",) if alone else ()), *super().structure(params))
+        alone = f"{self.name}.{_AUXILIARY}" not in params
+        return (*((f"{self.name}.auxiliary=null",) if alone else ()), *super().structure(params))
 
 
 FASTFLOW = Fastflow(
@@ -82,5 +87,5 @@ FASTFLOW_DINOV2 = Fastflow(
     WITH_DINOV2,
     preference=4,
     # A transformer sees nothing finer than 16 pixels, and was taught on pictures of 518 x 518.
-    input_size=Sight(area=448 * 448, growth=1.5),
+    input_size=InputSize(area=448 * 448, growth=1.5),
 )

@@ -14,7 +14,7 @@ from pipelines.models.features.backbone import Features, JointFeatures, make_fea
 from pipelines.models.moments import ChannelMoments
 from pipelines.models.openvino.compiled import CompiledNetwork
 
-# Added to a channel's variance, as a share of the mean variance: a channel that is silent on sound tiles must not turn
+# Added to a channel's variance, as a share of the mean variance: a channel that is silent on normal tiles must not turn
 # rounding into alarms.
 _VARIANCE_FLOOR = 0.01
 
@@ -25,8 +25,8 @@ def make_model(settings: FastflowSettings, seed: int, plan: TilePlan) -> "TileFa
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         features: Features = make_features(settings.backbone, settings.layers)
-        if settings.beside:
-            features = JointFeatures(features, make_features(settings.beside.backbone, settings.beside.layers))
+        if settings.auxiliary:
+            features = JointFeatures(features, make_features(settings.auxiliary.backbone, settings.auxiliary.layers))
         return TileFastflowModel(features, settings, plan.tile_height, plan.tile_width)
 
 

@@ -8,12 +8,12 @@ from pipelines.models.settings import MOST, FeatureSettings, Layer, SteppedSetti
 class FastflowSettings(SteppedSettings):
     """`border` cells of the coarsest layer are left out on every side of a tile.
 
-    Layers of a network `beside` the backbone have flows of their own, and count like the others.
+    Layers of an `auxiliary` backbone have flows of their own, and count like the others.
     """
 
     backbone: str = "lite0"
     layers: tuple[Layer, ...] = Field(default=(1, 2, 3), min_length=1)
-    beside: FeatureSettings | None = None
+    auxiliary: FeatureSettings | None = None
     flow_steps: int = Field(default=8, ge=1, le=256)
     hidden_ratio: float = Field(default=1.0, gt=0, le=64)
     conv3x3_only: bool = False
@@ -23,10 +23,10 @@ class FastflowSettings(SteppedSettings):
     max_steps: int = Field(default=200, ge=1, le=MOST)
 
     def in_words(self) -> str:
-        """Say which features are looked at."""
+        """Say which features are used."""
         own = FeatureSettings(backbone=self.backbone, layers=self.layers).in_words()
-        return f"{own} and {self.beside.in_words()}" if self.beside else own
+        return f"{own} and {self.auxiliary.in_words()}" if self.auxiliary else own
 
 
 # Its kept features take 2 MB a tile, which count as memory, and some hundred steps see no more tiles.
-WITH_DINOV2 = FastflowSettings(beside=FeatureSettings(backbone="dinov2", layers=(5, 8)), max_train_tiles=300)
+WITH_DINOV2 = FastflowSettings(auxiliary=FeatureSettings(backbone="dinov2", layers=(5, 8)), max_train_tiles=300)

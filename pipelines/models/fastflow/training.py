@@ -10,7 +10,7 @@ from pipelines.imaging.tiling import TileSet
 from pipelines.models.engine.anomalib import Fastflow, FastflowLoss
 from pipelines.models.engine.augment import as_tensor
 from pipelines.models.engine.device import has_bf16, training_device
-from pipelines.models.engine.feature_cache import FrozenOutputs, keep_outputs
+from pipelines.models.engine.feature_cache import FeatureCache, cache_outputs
 from pipelines.models.engine.steps import train_in_steps
 from pipelines.models.fastflow.model import TileFastflowModel, make_model
 from pipelines.models.fastflow.settings import FastflowSettings
@@ -19,8 +19,8 @@ from pipelines.models.moments import ChannelMoments
 from pipelines.models.openvino.compiled import CompiledNetwork, compile_frozen
 
 
-def fit_fastflow(tiles: TileSet, select: TileSet, settings: FastflowSettings, seed: int) -> Fitted:
-    """Fit FastFlow (Yu et al. 2021) to sound tiles; `select` holds others, whose likelihood says when to stop.
+def fit_fastflow(tiles: TileSet, validation: TileSet, settings: FastflowSettings, seed: int) -> Fitted:
+    """Fit FastFlow (Yu et al. 2021) to normal tiles; `validation` holds others, whose likelihood says when to stop.
 
     The map is half the mean square of the latent variables, averaged over layers: about 0.5 where a tile is as
     expected. The same seed gives the same model.
@@ -28,13 +28,13 @@ def fit_fastflow(tiles: TileSet, select: TileSet, settings: FastflowSettings, se
     Raises:
         ModelError: where there is no tile, the settings do not fit the backbone, or no step gives a finite loss.
     """
-    return train_model(make_model(settings, seed, tiles.plan), tiles, select, settings, seed)
+    return train_model(make_model(settings, seed, tiles.plan), tiles, validation, settings, seed)
 
 
 def train_model(
     model: TileFastflowModel,
     tiles: TileSet,
-    select: TileSet,
+    validation: TileSet,
     settings: FastflowSettings,
     seed: int,
     *,
@@ -46,12 +46,12 @@ def train_model(
         ModelError: where there is no tile, or no step gives a finite loss.
     """
     if not len(tiles):
-        raise ModelError("no tile to fit FastFlow to", cure="add normal photographs to the surface")
+        raise ModelError("no tile to fit FastFlow to", hint="add normal images to the surface")
     moments = [ChannelMoments(channels) for channels in model.feature_extractor.channels]
     compiled = compile_frozen(model.feature_extractor, tiles, training_device())
     with (
-        keep_features(model, tiles, moments, compiled) as train,
-        keep_features(model, select if len(select) else tiles, compiled=compiled) as held,
+        cache_features(model, tiles, moments, compiled) as train,
+        cache_features(model, validation if len(validation) else tiles, compiled=compiled) as held,
     ):
         # Training wants its memory.
         del compiled
@@ -59,10 +59,10 @@ def train_model(
         module = FastflowTraining(model, train, settings.learning_rate)
         model.use_bf16(has_bf16())
         stopped = train_in_steps(
-            module, len(train), settings, seed, lambda: module.look(held, settings.batch), warm=warm
+            module, len(train), settings, seed, lambda: module.validation_loss(held, settings.batch), warm=warm
         )
         model.use_bf16(False)
-        densities = average_tiles(module.densities(held), select.owners) if len(select) else ()
+        densities = average_tiles(module.densities(held), validation.owners) if len(validation) else ()
     model.cpu().eval()
     notes = {"features": settings.in_words(), "stopped": stopped.in_words()}
     return Fitted(model, state=model.state(), notes=notes, densities=densities)
@@ -74,12 +74,12 @@ def standardise(model: TileFastflowModel, moments: Sequence[ChannelMoments]) -> 
         layer.set(found)
 
 
-def keep_features(
+def cache_features(
     model: TileFastflowModel,
     tiles: TileSet,
     moments: Sequence[ChannelMoments] = (),
     compiled: CompiledNetwork | None = None,
-) -> FrozenOutputs:
+) -> FeatureCache:
     """Compute the features of all tiles once, and count them into the moments; `compiled` stands for the backbone."""
     device = training_device()
     model.to(device)
@@ -91,13 +91,13 @@ def keep_features(
             found.update(layer)
         return features
 
-    return keep_outputs(len(tiles), compute, "features")
+    return cache_outputs(len(tiles), compute, "features")
 
 
 class FastflowTraining(Fastflow):
     """anomalib's training module around our model; a batch is a list of rows of features."""
 
-    def __init__(self, model: TileFastflowModel, features: FrozenOutputs, learning_rate: float) -> None:
+    def __init__(self, model: TileFastflowModel, features: FeatureCache, learning_rate: float) -> None:
         super(Fastflow, self).__init__(pre_processor=False, post_processor=False, evaluator=False, visualizer=False)
         self.automatic_optimization = False
         self.model = model
@@ -127,13 +127,13 @@ class FastflowTraining(Fastflow):
             found.append(loss.detach())
         return torch.stack(found).sum()
 
-    def look(self, features: FrozenOutputs, batch: int) -> float:
+    def check(self, features: FeatureCache, batch: int) -> float:
         """Return the mean negative log-likelihood a dimension of kept features, without its constant."""
         rows = range(len(features))
         batches = [rows[start : start + batch] for start in range(0, len(rows), batch)]
         return sum(self._likelihood(features, few) * len(few) for few in batches) / len(rows)
 
-    def densities(self, features: FrozenOutputs) -> tuple[float, ...]:
+    def densities(self, features: FeatureCache) -> tuple[float, ...]:
         """Return each tile's log-likelihood a dimension, without its constant."""
         with torch.no_grad():
             return tuple(-self._likelihood(features, [row]) for row in range(len(features)))
@@ -143,10 +143,10 @@ class FastflowTraining(Fastflow):
         trained = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
         return torch.optim.Adam(trained, lr=self._learning_rate, weight_decay=1e-5)
 
-    def _likelihood(self, features: FrozenOutputs, rows: Sequence[int]) -> float:
+    def _likelihood(self, features: FeatureCache, rows: Sequence[int]) -> float:
         return sum(float(loss) for loss in self.losses(features, rows))
 
-    def losses(self, features: FrozenOutputs, rows: Sequence[int]) -> Iterator[torch.Tensor]:
+    def losses(self, features: FeatureCache, rows: Sequence[int]) -> Iterator[torch.Tensor]:
         """Yield each layer's share of the mean negative log-likelihood a dimension, without its constant."""
         layers = [layer.to(self.device) for layer in features.get(rows)]
         dimensions = sum(layer[0].numel() for layer in layers)

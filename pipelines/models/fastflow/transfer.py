@@ -12,14 +12,14 @@ from pipelines.core.geometry import TilePlan
 from pipelines.imaging.tiling import TileSet
 from pipelines.models.fastflow.model import TileFastflowModel, make_model
 from pipelines.models.fastflow.settings import FastflowSettings
-from pipelines.models.fastflow.training import keep_features, standardise, train_model
+from pipelines.models.fastflow.training import cache_features, standardise, train_model
 from pipelines.models.fitted import Fitted
 from pipelines.models.moments import ChannelMoments
 
 State = Mapping[str, torch.Tensor]
 
 
-def reuse(tiles: TileSet, select: TileSet, settings: FastflowSettings, seed: int, state: State) -> Fitted:  # noqa: ARG001
+def reuse(tiles: TileSet, validation: TileSet, settings: FastflowSettings, seed: int, state: State) -> Fitted:  # noqa: ARG001
     """Make the source's network again from its state, for the plan of `tiles`, its own or another.
 
     Raises:
@@ -29,7 +29,7 @@ def reuse(tiles: TileSet, select: TileSet, settings: FastflowSettings, seed: int
     return Fitted(model, state=model.state())
 
 
-def statistics(tiles: TileSet, select: TileSet, settings: FastflowSettings, seed: int, state: State) -> Fitted:  # noqa: ARG001
+def statistics(tiles: TileSet, validation: TileSet, settings: FastflowSettings, seed: int, state: State) -> Fitted:  # noqa: ARG001
     """Keep the source's flow and bring the channels of the target's tiles to mean 0 and variance 1.
 
     Raises:
@@ -37,19 +37,19 @@ def statistics(tiles: TileSet, select: TileSet, settings: FastflowSettings, seed
     """
     model = _start(tiles.plan, settings, seed, state)
     moments = [ChannelMoments(channels) for channels in model.feature_extractor.channels]
-    with keep_features(model, tiles, moments):
+    with cache_features(model, tiles, moments):
         standardise(model, moments)
     model.cpu().eval()
     return Fitted(model, state=model.state())
 
 
-def finetune(tiles: TileSet, select: TileSet, settings: FastflowSettings, seed: int, state: State) -> Fitted:
-    """Train the source's flow further on the target's tiles, until those of `select` get no likelier.
+def finetune(tiles: TileSet, validation: TileSet, settings: FastflowSettings, seed: int, state: State) -> Fitted:
+    """Train the source's flow further on the target's tiles, until those of `validation` get no higher log-likelihood.
 
     Raises:
         ModelError: where the state is not one of FastFlow with these settings, or no step gives a finite loss.
     """
-    return train_model(_start(tiles.plan, settings, seed, state), tiles, select, settings, seed, warm=True)
+    return train_model(_start(tiles.plan, settings, seed, state), tiles, validation, settings, seed, warm=True)
 
 
 def _start(plan: TilePlan, settings: FastflowSettings, seed: int, state: State) -> TileFastflowModel:
@@ -59,7 +59,7 @@ def _start(plan: TilePlan, settings: FastflowSettings, seed: int, state: State) 
     if wrong:
         raise ModelError(
             f"the source's state does not fit to these settings of FastFlow: {len(wrong)} tensors, e.g. {min(wrong)}",
-            cure="leave FastFlow's backbone, layers, beside, flow_steps, hidden_ratio, conv3x3_only as in the source",
+            hint="leave FastFlow's backbone, layers, beside, flow_steps, hidden_ratio, conv3x3_only as in the source",
         )
     model.load_state_dict(dict(state), strict=False)
     return model

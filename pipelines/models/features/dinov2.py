@@ -35,11 +35,11 @@ def find_dinov2() -> Path:
     spec = find_spec(_PACKAGE)
     path = Path(spec.origin).parent / _FILE if spec and spec.origin else None
     if path is None or not path.is_file():
-        raise ModelError("the weights of backbone 'dinov2' are not installed", cure=INSTALL)
+        raise ModelError("the weights of backbone 'dinov2' are not installed", hint=INSTALL)
     with path.open("rb") as stream:
         found = hashlib.file_digest(stream, "sha256").hexdigest()
     if found != _SHA256:
-        raise ModelError(f"{path} has SHA-256 {found}, expected {_SHA256}", cure=f"{INSTALL} --force-reinstall")
+        raise ModelError(f"{path} has SHA-256 {found}, expected {_SHA256}", hint=f"{INSTALL} --force-reinstall")
     return path
 
 
@@ -52,8 +52,8 @@ def read_dinov2(path: Path) -> dict[str, torch.Tensor]:
     try:
         return _Reader(path).read()
     except (KeyError, RuntimeError, StopIteration) as error:
-        cure = "install the version of openvino that constraints.txt names: it reads the file"
-        raise ModelError(f"{path} holds no DINOv2 that can be read: {error!r}", cure=cure) from error
+        hint = "install the version of openvino that constraints.txt names: it reads the file"
+        raise ModelError(f"{path} holds no DINOv2 that can be read: {error!r}", hint=hint) from error
 
 
 class _Reader:

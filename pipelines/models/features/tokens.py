@@ -119,7 +119,7 @@ def make_cached(name: str, blocks: Sequence[int], config: Any, weights: Path) ->
             name, pretrained=True, pretrained_cfg_overlay=overlay, dynamic_img_size=True, num_classes=0
         )
     except (RuntimeError, SafetensorError) as error:
-        raise ModelError(f"{weights} does not hold '{name}': {error}", cure="fetch it anew") from error
+        raise ModelError(f"{weights} does not hold '{name}': {error}", hint="fetch it anew") from error
     return _take(network, name, blocks, config)
 
 
@@ -129,5 +129,7 @@ def _take(network: Any, name: str, blocks: Sequence[int], config: Any) -> TokenF
     except ValueError as error:
         raise ModelError(
             f"layers {list(blocks)} do not fit backbone '{name}': {error}",
-            cure="choose some of its blocks as `layers` (or `beside.layers`) in the algorithm's settings, e.g. [5, 8]",
+            hint=(
+                "choose some of its blocks as `layers` (or `auxiliary.layers`) in the algorithm's settings, e.g. [5, 8]"
+            ),
         ) from error

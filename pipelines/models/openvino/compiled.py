@@ -37,7 +37,7 @@ def convert_network(network: nn.Module, tile: Sequence[int], dtype: torch.dtype)
     except Exception as error:  # the converter raises a dozen kinds
         raise ModelError(
             f"the network cannot be converted for tiles of {' x '.join(map(str, tile))}: {error}",
-            cure="choose a bundled backbone, and the tile plan that the model was trained with",
+            hint="choose a bundled backbone, and the tile plan that the model was trained with",
         ) from error
 
 

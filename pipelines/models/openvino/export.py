@@ -54,7 +54,7 @@ def load_state(folder: Path) -> dict[str, torch.Tensor]:
         found: dict[str, torch.Tensor] = load_file(folder / STATE)
     except (OSError, SafetensorError) as error:
         raise ModelError(
-            f"{folder / STATE} cannot be started from: {error}", cure="retrain the surface that it belongs to"
+            f"{folder / STATE} cannot be started from: {error}", hint="retrain the surface that it belongs to"
         ) from error
     return found
 

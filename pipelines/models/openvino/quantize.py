@@ -31,13 +31,13 @@ def quantise(source: Path, tiles: Sequence[NDArray[np.uint8]], folder: Path) -> 
     """Quantise the network in `source` and write model.xml and model.bin to `folder`; takes the same tiles.
 
     `tiles` (h, w, 3) uint8 fix the range of every activation: the largest value seen counts. They must therefore hold
-    defects, whose activations would else be cut off at what sound wood reaches, and their scores with them.
+    defects, whose activations would else be cut off at what normal wood reaches, and their scores with them.
 
     Raises:
         ModelError: where there is no tile, or the network cannot be quantised.
     """
     if not tiles:
-        raise ModelError("no tile to quantise with", cure="add normal photographs, or set export.precision to f32")
+        raise ModelError("no tile to quantise with", hint="add normal images, or set export.precision to f32")
     # Importing nncf makes it say that there is no GPU.
     logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)
     import nncf
@@ -60,7 +60,7 @@ def quantise(source: Path, tiles: Sequence[NDArray[np.uint8]], folder: Path) -> 
                 ),
             )
     except Exception as error:  # it raises whatever its back ends raise
-        raise ModelError(f"int8: {source / XML} cannot be quantised: {error}", cure="set export.precision") from error
+        raise ModelError(f"int8: {source / XML} cannot be quantised: {error}", hint="set export.precision") from error
     write_ir(quantised, folder)
 
 

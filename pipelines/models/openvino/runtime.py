@@ -27,15 +27,15 @@ class TileModel:
     def __init__(self, folder: Path, precision: Precision = Precision.F32, device: str = PROCESSOR) -> None:
         for name in (XML, BIN):
             if not (folder / name).is_file():
-                raise ModelError(f"no {name} in {folder}", cure="retrain, or restore the model's folder")
+                raise ModelError(f"no {name} in {folder}", hint="retrain, or restore the model's folder")
         try:
             self.precision = runnable(precision, device)
             self._compiled = compile_network(_core().read_model(folder / XML, folder / BIN), self.precision, device)
         except RuntimeError as error:
-            cure = "retrain, or restore the model's folder"
+            hint = "retrain, or restore the model's folder"
             if device != PROCESSOR:
-                cure = f"unset {DEVICE}; where it does not load either, {cure}"
-            raise ModelError(f"{folder / XML} cannot be loaded for {device}: {error}", cure=cure) from error
+                hint = f"unset {DEVICE}; where it does not load either, {hint}"
+            raise ModelError(f"{folder / XML} cannot be loaded for {device}: {error}", hint=hint) from error
         shape = self._compiled.input(0).get_partial_shape()
         self._tile = (int(shape[1].get_length()), int(shape[2].get_length()), 3)
 
@@ -48,7 +48,7 @@ class TileModel:
         if tiles.ndim != 4 or tiles.shape[1:] != self._tile or tiles.dtype != np.uint8:
             raise ModelError(
                 f"tiles are {tiles.dtype} {tiles.shape}, expected uint8 (n, {', '.join(map(str, self._tile))})",
-                cure="cut the tiles by the tile plan of the version",
+                hint="cut the tiles by the tile plan of the version",
             )
         # OpenVINO's Python gives a copy of what the next call writes over, unless it is asked to share.
         return np.asarray(self._compiled(tiles)[0], np.float32)
@@ -79,7 +79,7 @@ def named_device() -> str:
             return str(name)
     raise ModelError(
         f"{DEVICE} is '{wanted}', OpenVINO finds {', '.join(found)}",
-        cure=f"unset {DEVICE}, or install the driver of that device",
+        hint=f"unset {DEVICE}, or install the driver of that device",
     )
 
 

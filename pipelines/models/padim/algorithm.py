@@ -28,35 +28,40 @@ class Padim(BaseAlgorithm):
     strategies = (Strategy.REUSE, Strategy.STATISTICS, Strategy.SCRATCH, Strategy.NEAREST)
     structural = ("backbone", "layers", "features", "stride")
 
-    def fit(self, tiles: "TileSet", select: "TileSet", settings: PadimSettings, seed: int) -> "Fitted":
+    def fit(self, tiles: "TileSet", validation: "TileSet", settings: PadimSettings, seed: int) -> "Fitted":
         """Fit one Gaussian a position, in one pass."""
         from pipelines.models.padim.model import fit_padim
 
         return fit_padim(tiles, settings, seed)
 
     def fit_unlabelled(
-        self, tiles: "TileSet", select: "TileSet", settings: PadimSettings, unlabelled: UnlabelledSettings, seed: int
+        self,
+        tiles: "TileSet",
+        validation: "TileSet",
+        settings: PadimSettings,
+        unlabelled: UnlabelledSettings,
+        seed: int,
     ) -> "Fitted | None":
         """In a grid, leave out cells instead of whole tiles."""
         if tiles.plan.mode != "grid":
             return None
-        from pipelines.models.padim.unlabelled import fit_padim_kinds
+        from pipelines.models.padim.unlabelled import fit_clustered_padim
 
-        return fit_padim_kinds(tiles, settings, unlabelled, seed)
+        return fit_clustered_padim(tiles, settings, unlabelled, seed)
 
     def keep_normal(
         self, tiles: "TileSet", settings: PadimSettings, unlabelled: UnlabelledSettings, seed: int
     ) -> list[int]:
         """List the tiles that are left when those with the most unusual of its own features are taken away."""
-        from pipelines.models.outliers import keep_sound
+        from pipelines.models.outliers import keep_normal
 
-        return keep_sound(tiles, unlabelled, seed, settings)
+        return keep_normal(tiles, unlabelled, seed, settings)
 
     def transfer(
         self,
         strategy: Strategy,
         tiles: "TileSet",
-        select: "TileSet",
+        validation: "TileSet",
         settings: PadimSettings,
         seed: int,
         state: "Mapping[str, torch.Tensor]",
@@ -70,8 +75,8 @@ class Padim(BaseAlgorithm):
             Strategy.NEAREST: transfer.nearest,
         }
         if strategy not in known:
-            return super().transfer(strategy, tiles, select, settings, seed, state)
-        return known[strategy](tiles, select, settings, seed, state)
+            return super().transfer(strategy, tiles, validation, settings, seed, state)
+        return known[strategy](tiles, validation, settings, seed, state)
 
     def estimate_cost(self, plan: TilePlan, settings: PadimSettings) -> Cost:
         """Estimate the covariances, which settings can make outgrow the machine."""

@@ -22,7 +22,7 @@ def estimate_padim(plan: TilePlan, settings: PadimSettings) -> PadimCost:
     covariance as float32; `shared` statistics carry one of each.
 
     >>> plan = TilePlan(mode="fit", tile_height=224, tile_width=512)
-    >>> cost = estimate_padim(plan, PadimSettings(features=100, stride=8, gaussian="steady"))
+    >>> cost = estimate_padim(plan, PadimSettings(features=100, stride=8, gaussian="pooled"))
     >>> cost.positions, round(cost.memory_mb), round(cost.version_mb)
     (1792, 430, 72)
     >>> [estimate_padim(plan, PadimSettings(backbone="dinov2", layers=(n, 8))).positions for n in (4, 5)]

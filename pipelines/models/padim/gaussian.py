@@ -1,4 +1,4 @@
-"""PaDiM's Gaussians from moments: one a position, one for all, and how they are steadied."""
+"""PaDiM's Gaussians from moments: one a position, one for all, and how they are pooled and shrunk."""
 
 import logging
 
@@ -43,7 +43,7 @@ def estimate(moments: Moments, settings: PadimSettings) -> tuple[torch.Tensor, t
         return estimate_plain(moments)
     if settings.gaussian == "shared":
         return estimate_shared(moments, settings.ridge)
-    return estimate_steady(moments, settings.prior_images, settings.ridge)
+    return estimate_pooled(moments, settings.prior_images, settings.ridge)
 
 
 def estimate_plain(moments: Moments) -> tuple[torch.Tensor, torch.Tensor]:
@@ -64,7 +64,7 @@ def estimate_shared(moments: Moments, ridge: float) -> tuple[torch.Tensor, torch
     return pooled.mean, covariance + ridge * torch.eye(moments.channels, dtype=covariance.dtype)
 
 
-def estimate_steady(moments: Moments, prior_images: float, ridge: float) -> tuple[torch.Tensor, torch.Tensor]:
+def estimate_pooled(moments: Moments, prior_images: float, ridge: float) -> tuple[torch.Tensor, torch.Tensor]:
     """Return Gaussians of small neighbourhoods, shrunk towards the common one: means (hw, c), covariances (hw, c, c).
 
     Mean and covariance are the posterior means under a normal-inverse-Wishart prior centred on the Gaussian of all

@@ -1,4 +1,4 @@
-"""PaDiM on tiles: anomalib's algorithm and training loop with a bundled backbone and steadier statistics."""
+"""PaDiM on tiles: anomalib's algorithm and training loop with a bundled backbone and pooled, shrunk statistics."""
 
 import functools
 from collections.abc import Sequence
@@ -29,7 +29,7 @@ _BATCH = 16
 
 
 def fit_padim(tiles: TileSet, settings: PadimSettings, seed: int) -> Fitted:
-    """Fit PaDiM (Defard et al. 2021) to sound tiles, whose sides are multiples of 32; the map is a distance.
+    """Fit PaDiM (Defard et al. 2021) to normal tiles, whose sides are multiples of 32; the map is a distance.
 
     The same seed gives the same model.
 
@@ -37,17 +37,17 @@ def fit_padim(tiles: TileSet, settings: PadimSettings, seed: int) -> Fitted:
         ModelError: where there is no tile, or the settings do not fit the backbone.
     """
     if not len(tiles):
-        raise ModelError("no tile to fit PaDiM to", cure="add normal photographs to the surface")
+        raise ModelError("no tile to fit PaDiM to", hint="add normal images to the surface")
     settings = choose_gaussian(settings, tiles.plan)
     model = gather(TilePadimModel(settings, seed), tiles)
     return Fitted(model, state=model.state(), notes={"gaussian": settings.gaussian})
 
 
 def choose_gaussian(settings: PadimSettings, plan: TilePlan) -> PadimSettings:
-    """Say what `auto` means: tiles of a larger photograph lie anywhere in it, one shown whole has fixed places."""
+    """Say what `auto` means: tiles of a larger image lie anywhere in it, one resized to one tile has fixed places."""
     if settings.gaussian != "auto":
         return settings
-    return settings.model_copy(update={"gaussian": "shared" if plan.mode == "grid" else "steady"})
+    return settings.model_copy(update={"gaussian": "shared" if plan.mode == "grid" else "pooled"})
 
 
 def gather(model: "TilePadimModel", tiles: TileSet) -> "TilePadimModel":
@@ -91,7 +91,7 @@ class TilePadimModel(PadimModel):
         if settings.features > channels:
             raise ModelError(
                 f"padim.features {settings.features} exceeds the {channels} channels of padim.layers {settings.layers}",
-                cure="lower padim.features, or choose more layers",
+                hint="lower padim.features, or choose more layers",
             )
         self.register_buffer("idx", draw_channels(self.feature_extractor.channels, settings.features, seed))
         self.gaussian = WhiteningGaussian()
@@ -121,7 +121,7 @@ class TilePadimModel(PadimModel):
     def fit(self) -> None:
         """Estimate the Gaussians from the moments of all that was seen in training."""
         if self.moments is None:
-            raise ModelError("PaDiM saw no tile", cure="train before fitting")
+            raise ModelError("PaDiM saw no tile", hint="train before fitting")
         self.gaussian.set(*estimate(self.moments, self._settings))
 
     def take(self, moments: Moments, settings: PadimSettings) -> None:

@@ -25,7 +25,7 @@ def fit_nearest(tiles: TileSet, settings: PadimSettings, seed: int) -> Fitted:
         ModelError: where there is no tile.
     """
     if not len(tiles):
-        raise ModelError("no tile to compare with", cure="add normal photographs to the surface")
+        raise ModelError("no tile to compare with", hint="add normal images to the surface")
     frozen = TilePadimModel(settings, seed).eval()
     points = torch.cat([features.T for features in embed(frozen, tiles)])
     scale = points.std(0, correction=0).clamp_min(1e-6)

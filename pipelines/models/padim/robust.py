@@ -1,4 +1,4 @@
-"""Kinds of surface in one folder, and Gaussians that few defects among the examples do not spoil. Arrays only."""
+"""Clusters of surfaces in one folder, and Gaussians that few defects among the examples do not spoil. Arrays only."""
 
 from typing import NamedTuple
 
@@ -7,8 +7,8 @@ from numpy.typing import NDArray
 from sklearn.cluster import AgglomerativeClustering
 from sklearn.metrics import silhouette_score
 
-_ROUNDS = 3
-_LEVEL = 0.99  # of the remainder's distances: what each kind's own are divided by
+_STEPS = 3
+_LEVEL = 0.99  # of the remainder's distances: what each cluster's own are divided by
 _SAMPLE = 2000  # tiles that a silhouette is computed on
 
 Floats = NDArray[np.float32]
@@ -28,29 +28,29 @@ class RobustGaussian(NamedTuple):
         return np.asarray(np.linalg.norm((cells.astype(np.float32) - self.mean) @ self.whitening, axis=1), np.float32)
 
 
-def find_kinds(pooled: Floats, owners: NDArray[np.intp], most: int, separation: float) -> NDArray[np.intp]:
-    """Tell which kind each tile's photograph is of: pooled features (tiles, c) and photographs' numbers to (tiles,).
+def find_clusters(pooled: Floats, owners: NDArray[np.intp], most: int, separation: float) -> NDArray[np.intp]:
+    """Tell which cluster each tile's image is of: pooled features (tiles, c) and images' numbers to (tiles,).
 
-    Whole photographs are clustered by the median of their tiles, so that a tile full of defect makes no kind of its
-    own. As many kinds as make the tiles' silhouette (Rousseeuw 1987) highest, one where none exceeds `separation`.
+    Whole images are clustered by the median of their tiles, so that a tile full of defect makes no cluster of its
+    own. As many clusters as make the tiles' silhouette (Rousseeuw 1987) highest, one where none exceeds `separation`.
 
     >>> tiles = np.float32([[0, 0], [0, 1], [9, 9], [9, 8], [0, 1], [1, 0]])
-    >>> find_kinds(tiles, np.array([0, 0, 1, 1, 2, 2]), most=3, separation=0.25).tolist()
+    >>> find_clusters(tiles, np.array([0, 0, 1, 1, 2, 2]), most=3, separation=0.25).tolist()
     [0, 0, 1, 1, 0, 0]
     """
-    photographs, members = np.unique(owners, return_inverse=True)
-    inside = np.mean([pooled[owners == p].var(axis=0) for p in photographs], axis=0)
+    images, members = np.unique(owners, return_inverse=True)
+    inside = np.mean([pooled[owners == p].var(axis=0) for p in images], axis=0)
     scaled = pooled / np.sqrt(np.maximum(inside, 1e-6))
-    medians = np.stack([np.median(scaled[owners == p], axis=0) for p in photographs])
-    best, found = separation, np.zeros(photographs.size, np.intp)
-    for count in range(2, min(most, photographs.size - 1) + 1):
+    medians = np.stack([np.median(scaled[owners == p], axis=0) for p in images])
+    best, found = separation, np.zeros(images.size, np.intp)
+    for count in range(2, min(most, images.size - 1) + 1):
         labels = AgglomerativeClustering(count, linkage="average").fit_predict(medians)
         score = float(silhouette_score(scaled, labels[members], sample_size=min(_SAMPLE, len(scaled)), random_state=0))
         if score > best:
             best, found = score, labels.astype(np.intp)
-    # Named by the first photograph of each, so that the order does not hang on the clustering.
-    first = {kind: n for n, kind in enumerate(dict.fromkeys(found.tolist()))}
-    return np.array([first[kind] for kind in found.tolist()], np.intp)[members]
+    # Named by the first image of each, so that the order does not hang on the clustering.
+    first = {cluster: n for n, cluster in enumerate(dict.fromkeys(found.tolist()))}
+    return np.array([first[cluster] for cluster in found.tolist()], np.intp)[members]
 
 
 def fit_robust(cells: Floats, contamination: float, ridge: float) -> RobustGaussian:
@@ -60,7 +60,7 @@ def fit_robust(cells: Floats, contamination: float, ridge: float) -> RobustGauss
     Driessen 1999, "A fast algorithm for the minimum covariance determinant estimator"), `ridge` on every variance.
     """
     found = _fit(cells, ridge)
-    for _ in range(_ROUNDS):
+    for _ in range(_STEPS):
         distances = found.distances(cells)
         near = distances <= np.quantile(distances, 1 - contamination)
         found = _fit(cells[near], ridge)

@@ -34,7 +34,7 @@ class _Prior(NamedTuple):
         return f"the source's {what} count as {self.images:g} images" if self.images else "the source does not count"
 
 
-def reuse(tiles: TileSet, select: TileSet, settings: PadimSettings, seed: int, state: State) -> Fitted:  # noqa: ARG001
+def reuse(tiles: TileSet, validation: TileSet, settings: PadimSettings, seed: int, state: State) -> Fitted:  # noqa: ARG001
     """Make the source's network again from its state, for the plan of `tiles`, its own or another.
 
     Raises:
@@ -50,12 +50,12 @@ def reuse(tiles: TileSet, select: TileSet, settings: PadimSettings, seed: int, s
     return Fitted(model, state=model.state(), notes={"gaussian": settings.gaussian, **_grid_note(pooled)})
 
 
-def statistics(tiles: TileSet, select: TileSet, settings: PadimSettings, seed: int, state: State) -> Fitted:
+def statistics(tiles: TileSet, validation: TileSet, settings: PadimSettings, seed: int, state: State) -> Fitted:
     """Update the source's means and covariances by the target's tiles: the source is a prior.
 
     Source and target are merged as moments, the source counted as some images: the posterior mean under a
     normal-inverse-Wishart prior (Gelman et al., Bayesian Data Analysis, section 3.6). How many, and whether its means
-    count or its covariances alone, is what gives the tiles of `select` the highest likelihood; without such tiles a
+    count or its covariances alone, is what gives the tiles of `validation` the highest likelihood; without such tiles a
     rule decides. Where the two grids differ, the source is one Gaussian for all positions.
 
     Raises:
@@ -66,20 +66,22 @@ def statistics(tiles: TileSet, select: TileSet, settings: PadimSettings, seed: i
     gather(model, tiles)
     target = model.moments
     if target is None:
-        raise ModelError("no tile to adapt PaDiM to", cure="add normal photographs to the surface")
+        raise ModelError("no tile to adapt PaDiM to", hint="add normal images to the surface")
     if settings.gaussian == "shared":
         target, source = target.pooled(), source.pooled()
     pooled = (source.height, source.width) != (target.height, target.width)
     if pooled:
         source = source.pooled()
     samples = target.images / len(tiles)
-    held_out = select.subset(select.spread(_MOST_HELD_OUT))
+    held_out = validation.subset(validation.subsample(_MOST_HELD_OUT))
     chosen, gains = _choose_prior(embed(model, held_out), target, source, settings, samples)
-    likelier = average_tiles(gains, held_out.owners)
+    likelihood_gains = average_tiles(gains, held_out.owners)
     model.take(_merge(target, source, chosen, samples), settings)
-    said = chosen.in_words() + (f", as {len(select)} held-out tiles are likeliest so" if len(select) else ", by rule")
+    said = chosen.in_words() + (
+        f", as {len(validation)} held-out tiles are likeliest so" if len(validation) else ", by rule"
+    )
     notes = {"gaussian": settings.gaussian, "prior": said, **_grid_note(pooled)}
-    return Fitted(model, state=model.state(), notes=notes, likelier=likelier)
+    return Fitted(model, state=model.state(), notes=notes, likelihood_gains=likelihood_gains)
 
 
 def _start(settings: PadimSettings, seed: int, state: State) -> tuple[TilePadimModel, Moments]:
@@ -91,13 +93,13 @@ def _start(settings: PadimSettings, seed: int, state: State) -> tuple[TilePadimM
     if channels is None or channels.shape != (moments.channels,):
         raise ModelError(
             f"the source has statistics of {moments.channels} channels and does not say of which",
-            cure="retrain the source",
+            hint="retrain the source",
         )
     if len(channels) != wanted or int(channels.max()) >= model.channels:
         raise ModelError(
             f"the source has statistics of {len(channels)} channels up to number {int(channels.max())}, these settings "
             f"ask for {wanted} of {model.channels}",
-            cure="leave padim.features, padim.layers and padim.backbone as the source was trained with",
+            hint="leave padim.features, padim.layers and padim.backbone as the source was trained with",
         )
     model.idx = channels
     return model, moments
@@ -112,7 +114,7 @@ def _choose_prior(
 ) -> tuple[_Prior, tuple[float, ...]]:
     """Choose the prior that gives held-out features (c, hw) the highest likelihood; a rule's without any.
 
-    Also return how much likelier each of them is than without the source.
+    Also return how much higher in log-likelihood each of them is than without the source.
     """
     if not held_out:
         return _Prior(_BY_RULE, with_means=False), ()
@@ -139,7 +141,7 @@ def _merge(target: Moments, source: Moments, prior: _Prior, samples: float) -> M
     return merged
 
 
-def nearest(tiles: TileSet, select: TileSet, settings: PadimSettings, seed: int, state: State) -> Fitted:  # noqa: ARG001
+def nearest(tiles: TileSet, validation: TileSet, settings: PadimSettings, seed: int, state: State) -> Fitted:  # noqa: ARG001
     """Compare with the features of the target's tiles, whatever the source was. Never chosen.
 
     Raises:

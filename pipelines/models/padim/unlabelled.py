@@ -1,4 +1,4 @@
-"""PaDiM for photographs that nobody labelled: a robust Gaussian for each kind of surface, in three views."""
+"""PaDiM for images that nobody labelled: a robust Gaussian for each cluster of surfaces, in three views."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -21,66 +21,69 @@ _TEACHER = "bundled"
 _MOST_TILES = 200  # whose plain statistics are kept: some 100,000 cells tell a covariance of 100 channels
 
 
-def fit_padim_kinds(tiles: TileSet, settings: PadimSettings, unlabelled: UnlabelledSettings, seed: int) -> Fitted:
-    """Fit to tiles of a grid, of which some show defects, of one kind of surface or several.
+def fit_clustered_padim(tiles: TileSet, settings: PadimSettings, unlabelled: UnlabelledSettings, seed: int) -> Fitted:
+    """Fit to tiles of a grid, of which some show defects, of one cluster of surfaces or several.
 
-    The map is the mean of all views' Mahalanobis distances; 1 is what 99 % of the remainder of that kind stays below.
+    The map is the mean of all views' Mahalanobis distances; 1 is what 99 % of the remainder of that cluster stays
+    below.
 
     Raises:
         ModelError: where there is no tile.
     """
     if not len(tiles):
-        raise ModelError("no tile to fit PaDiM to", cure="add photographs to the surface")
+        raise ModelError("no tile to fit PaDiM to", hint="add images to the surface")
     teacher, described = load_teacher(_TEACHER)
     views = make_views(settings, seed, teacher)
     sample = take_sample(views, tiles, unlabelled, seed)
     gaussians = sample.fit(unlabelled.contamination, settings.ridge)
-    model = KindsPadimModel(views, gaussians)
-    count = int(sample.kinds.max()) + 1
+    model = ClusteredPadimModel(views, gaussians)
+    count = int(sample.clusters.max()) + 1
     share = f"{100 * unlabelled.contamination:g} %"
-    gaussian = f"robust, farthest {share} left out; kinds of surface found: {count}"
+    gaussian = f"robust, farthest {share} left out; clusters of surfaces found: {count}"
     notes = {"gaussian": gaussian, "teacher": f"of one of three views: {described}"}
     # Another surface's PaDiM starts from plain statistics, of the tiles that are least like a defect.
     kept = tiles.subset(sample.keep(gaussians[-1], unlabelled.contamination))
-    plain = gather(TilePadimModel(choose_gaussian(settings, tiles.plan), seed), kept.subset(kept.spread(_MOST_TILES)))
+    plain = gather(
+        TilePadimModel(choose_gaussian(settings, tiles.plan), seed), kept.subset(kept.subsample(_MOST_TILES))
+    )
     return Fitted(model.eval(), plain.state(), notes)
 
 
-class KindsPadimModel(nn.Module):
-    """Tiles (n, 3, h, w) in [0, 1] to maps; each tile is judged as the kind that most of it is likeliest to be."""
+class ClusteredPadimModel(nn.Module):
+    """Tiles (n, 3, h, w) in [0, 1] to maps; each tile is judged as the cluster that most of it is likeliest to be."""
 
     def __init__(self, views: Sequence[View], gaussians: list[list[RobustGaussian]]) -> None:
         super().__init__()
         self.views = nn.ModuleList(views)
         self._enlarge = DistanceMap()
-        for place, kinds in enumerate(gaussians):
+        for place, clusters in enumerate(gaussians):
             for name in ("mean", "whitening"):
-                stacked = torch.stack([torch.from_numpy(getattr(g, name)) for g in kinds])
+                stacked = torch.stack([torch.from_numpy(getattr(g, name)) for g in clusters])
                 self.register_buffer(f"{name}_{place}", stacked)
-            self.register_buffer(f"level_{place}", torch.tensor([g.level for g in kinds]))
-            self.register_buffer(f"log_det_{place}", torch.tensor([g.log_det for g in kinds]))
-        self._kinds = len(gaussians[0])
+            self.register_buffer(f"level_{place}", torch.tensor([g.level for g in clusters]))
+            self.register_buffer(f"log_det_{place}", torch.tensor([g.log_det for g in clusters]))
+        self._clusters = len(gaussians[0])
 
     def forward(self, tiles: torch.Tensor) -> Any:
         squares = [self._distances(tiles, place) for place in range(len(self.views))]
-        likely = self._choose(squares[-1]) if self._kinds > 1 else None
+        likely = self._choose(squares[-1]) if self._clusters > 1 else None
         size = tiles.shape[-2:]
         found = torch.stack([self._map(square, place, likely, size) for place, square in enumerate(squares)]).mean(0)
         return InferenceBatch(pred_score=found.amax(dim=(-2, -1)), anomaly_map=found)
 
     def _distances(self, tiles: torch.Tensor, place: int) -> torch.Tensor:
-        """Return squared distances (n, kinds, h, w)."""
+        """Return squared distances (n, clusters, h, w)."""
         embedding = self.views[place](tiles)
         cells = embedding.flatten(2).transpose(1, 2)
         mean, whitening = getattr(self, f"mean_{place}"), getattr(self, f"whitening_{place}")
-        squares = [((cells - mean[k]) @ whitening[k]).square().sum(2) for k in range(self._kinds)]
+        squares = [((cells - mean[k]) @ whitening[k]).square().sum(2) for k in range(self._clusters)]
         count, _, height, width = embedding.shape
-        return torch.stack(squares, 1).reshape(count, self._kinds, height, width)
+        return torch.stack(squares, 1).reshape(count, self._clusters, height, width)
 
     def _choose(self, squares: torch.Tensor) -> torch.Tensor:
-        """Return 1 for the likeliest kind of each tile (n, kinds, 1, 1): the median cell's likelihood.
+        """Return 1 for the likeliest cluster of each tile (n, clusters, 1, 1): the median cell's likelihood.
 
-        A defect that fills less than half of a tile does not change its kind.
+        A defect that fills less than half of a tile does not change its cluster.
         """
         flat = squares.flatten(2)
         median = flat.topk(flat.shape[2] // 2, dim=2, largest=False).values.amax(2)

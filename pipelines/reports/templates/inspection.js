@@ -5,7 +5,7 @@
   const all = (selector, root = document) => [...root.querySelectorAll(selector)];
   const regions = all("li[data-defect]");
   // The same inspection opened again goes on where it was left, as far as the browser lets a file remember.
-  const memory = ["knotwatch", report.surface, report.model, report.date, ...report.photographs.map((p) => p.sha256.slice(0, 8))].join(" ");
+  const memory = ["knotwatch", report.surface, report.model, report.date, ...report.images.map((p) => p.sha256.slice(0, 8))].join(" ");
   let unsaved = false;
 
   // A defect's outline, its row in the table, and what is said of it.
@@ -38,7 +38,7 @@
     const region = one(id);
     if (!region) return;
     for (const twin of twins(id)) twin.classList.add("current");
-    // The photograph stays in sight where both fit on the screen.
+    // The image stays in sight where both fit on the screen.
     const article = region.closest("article"), height = region.getBoundingClientRect().bottom - article.getBoundingClientRect().top;
     if (height < window.innerHeight - 130) article.scrollIntoView({ block: "start" });
     else region.scrollIntoView({ block: "center" });
@@ -73,10 +73,10 @@
       surface: report.surface,
       model: report.model,
       reviewed: new Date().toISOString(),
-      photographs: all("article").filter(isJudged).map((article) => {
-        const { defects, more, ...facts } = report.photographs[article.dataset.photograph];
+      images: all("article").filter(isJudged).map((article) => {
+        const { defects, more, ...facts } = report.images[article.dataset.photograph];
         const own = all("li[data-defect]", article);
-        // A mask of the listed ones alone would call the others sound.
+        // A mask of the listed ones alone would call the others normal.
         const partly = more > 0 && own.some((region) => verdict(region) === "confirmed");
         return {
           ...facts,
@@ -99,7 +99,7 @@
       }
     const articles = all("article"), judged = articles.filter(isJudged);
     for (const article of articles) all(".done", article)[0].textContent = judged.includes(article) ? "reviewed" : "";
-    one("progress").textContent = `${judged.length} of ${articles.length} photographs reviewed`;
+    one("progress").textContent = `${judged.length} of ${articles.length} images reviewed`;
     one("save").disabled = judged.length === 0;
   }
 

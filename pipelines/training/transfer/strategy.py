@@ -1,4 +1,4 @@
-"""Stage: choose how a surface learns from another, by held-back photographs with planted defects alone."""
+"""Stage: choose how a surface learns from another, by held-out images with synthetic anomalies alone."""
 
 from collections.abc import Collection, Mapping, Sequence
 from types import MappingProxyType
@@ -20,29 +20,32 @@ class HasDensities(Protocol):
     """What a fit says of held-out tiles; see pipelines/models/fitted.py."""
 
     @property
-    def likelier(self) -> tuple[float, ...]: ...
+    def likelihood_gains(self) -> tuple[float, ...]: ...
 
     @property
     def densities(self) -> tuple[float, ...]: ...
 
 
-def find_likelier(found: Mapping[Strategy, HasDensities]) -> dict[Strategy, tuple[float, ...]]:
-    """Say of each way how much likelier held-out photographs are than with starting afresh, where anything says so."""
-    afresh = found[Strategy.SCRATCH].densities if Strategy.SCRATCH in found else ()
+def find_likelihood_gains(found: Mapping[Strategy, HasDensities]) -> dict[Strategy, tuple[float, ...]]:
+    """Say of each strategy how much higher in log-likelihood held-out images are than with training from
+    scratch, where anything says so.
+    """
+    from_scratch = found[Strategy.SCRATCH].densities if Strategy.SCRATCH in found else ()
     return {
-        strategy: way.likelier or (_subtract(way.densities, afresh) if strategy != Strategy.SCRATCH else ())
-        for strategy, way in found.items()
+        strategy: method.likelihood_gains
+        or (_subtract(method.densities, from_scratch) if strategy != Strategy.SCRATCH else ())
+        for strategy, method in found.items()
     }
 
 
-def _subtract(densities: Sequence[float], afresh: Sequence[float]) -> tuple[float, ...]:
-    if not densities or not afresh:
+def _subtract(densities: Sequence[float], from_scratch: Sequence[float]) -> tuple[float, ...]:
+    if not densities or not from_scratch:
         return ()
-    return tuple(own - other for own, other in zip(densities, afresh, strict=True))
+    return tuple(own - other for own, other in zip(densities, from_scratch, strict=True))
 
 
 class StrategyChoice(Record):
-    """The strategy that is taken, why, and how much higher than starting afresh it ranks (image AUROC)."""
+    """The strategy that is taken, why, and how much higher than training from scratch it ranks (image AUROC)."""
 
     strategy: Strategy
     reason: str
@@ -52,20 +55,20 @@ class StrategyChoice(Record):
 def choose_strategy(
     scores: Mapping[Strategy, Sequence[float]],
     anomalous: Sequence[bool],
-    rounds: int,
+    resamples: int,
     seed: int,
     alarming: Collection[Strategy] = (),
-    likelier: Mapping[Strategy, Sequence[float]] = MappingProxyType({}),
+    likelihood_gains: Mapping[Strategy, Sequence[float]] = MappingProxyType({}),
 ) -> StrategyChoice:
-    """Choose among strategies by their scores of the same photographs, `anomalous` where they show a defect.
+    """Choose among strategies by their scores of the same images, `anomalous` where they show a defect.
 
-    Starting afresh is taken unless another shows a gain: a difference in image AUROC whose paired 95 % interval lies
-    above 0. `reuse` must show it over `scratch`, `statistics` and `finetune` over what was taken before them, so that
-    a source that harms is not used ("negative transfer", Wang et al. 2019). Strategies that are `alarming` mark more
-    sound photographs than their promise allows and are passed over while another is left. Where planted defects cannot
-    tell a strategy from starting afresh, `likelier` decides: by how much each held-back photograph is likelier than
-    without the source, again with the whole interval above 0. Without photographs a rule decides: `statistics`, which
-    forgets most of what the source's surface looked like.
+    Training from scratch is taken unless another shows a gain: a difference in image AUROC whose paired 95 % interval
+    lies above 0. `reuse` must show it over `scratch`, `statistics` and `finetune` over what was taken before them, so
+    that a source that harms is not used ("negative transfer", Wang et al. 2019). Strategies that are `alarming` flag
+    more normal images than their guarantee allows and are passed over while another is left. Where synthetic anomalies
+    cannot tell a strategy from training from scratch, `likelihood_gains` decides: by how much each held-out image has a
+    higher log-likelihood than without the source, again with the whole interval above 0. Without images a rule decides:
+    `statistics`, which forgets most of what the source's surface looked like.
 
     Raises:
         KeyError: for no strategy at all, `nearest` apart, which is for comparison alone.
@@ -73,23 +76,30 @@ def choose_strategy(
     order = [s for s in _CLIMB if s in scores]
     if image_auroc([float(a) for a in anomalous], anomalous) is None:
         taken = next(s for s in _BY_RULE if s in order)
-        return StrategyChoice(strategy=taken, reason="by rule: no photograph is held back to choose on")
+        return StrategyChoice(strategy=taken, reason="by rule: no image is held out to choose on")
     open_to = [s for s in order if s not in alarming] or order
     taken, said = open_to[0], []
     for other in open_to[1:]:
-        gain = image_auroc_difference(scores[other], scores[taken], anomalous, rounds, seed)
+        gain = image_auroc_difference(scores[other], scores[taken], anomalous, resamples, seed)
         if gain is not None and gain.low is not None and gain.low > 0:
             said.append(f"{other} ranks better than {taken} by {interval_in_words(gain)}")
             taken = other
-        elif taken == Strategy.SCRATCH and _is_no_loss(gain) and _is_likelier(likelier.get(other, ()), rounds, seed):
-            said.append(f"planted defects do not tell {other} from {taken}, and what is held back is likelier with it")
+        elif (
+            taken == Strategy.SCRATCH
+            and _is_no_loss(gain)
+            and _is_likelihood_gain(likelihood_gains.get(other, ()), resamples, seed)
+        ):
+            said.append(
+                f"synthetic anomalies do not tell {other} from {taken}, and what is held out has a higher "
+                "log-likelihood with it"
+            )
             taken = other
         elif gain is not None:
             said.append(f"{other} shows no gain over {taken}: {interval_in_words(gain)}")
-    said += [f"{s} marks too many sound photographs" for s in order if s not in open_to]
+    said += [f"{s} flags too many normal images" for s in order if s not in open_to]
     gain = None
     if taken != Strategy.SCRATCH and Strategy.SCRATCH in scores:
-        gain = image_auroc_difference(scores[taken], scores[Strategy.SCRATCH], anomalous, rounds, seed)
+        gain = image_auroc_difference(scores[taken], scores[Strategy.SCRATCH], anomalous, resamples, seed)
     return StrategyChoice(strategy=taken, reason="; ".join(said) or "the only strategy that was tried", gain=gain)
 
 
@@ -97,9 +107,9 @@ def _is_no_loss(gain: Interval | None) -> bool:
     return gain is not None and gain.high is not None and gain.high >= 0
 
 
-def _is_likelier(gains: Sequence[float], rounds: int, seed: int) -> bool:
-    """Tell whether the mean gain is above 0 with its whole 95 % interval; one photograph alone shows nothing."""
-    if len(gains) < 2 or not rounds:
+def _is_likelihood_gain(gains: Sequence[float], resamples: int, seed: int) -> bool:
+    """Tell whether the mean gain is above 0 with its whole 95 % interval; one image alone shows nothing."""
+    if len(gains) < 2 or not resamples:
         return False
-    draws = np.random.default_rng(seed).choice(np.asarray(gains), (rounds, len(gains))).mean(axis=1)
+    draws = np.random.default_rng(seed).choice(np.asarray(gains), (resamples, len(gains))).mean(axis=1)
     return bool(np.quantile(draws, 0.025) > 0)

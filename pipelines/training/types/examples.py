@@ -1,4 +1,4 @@
-"""Examples of types: crops that were sorted by hand, regions of typed masks, and sound wood to tell them from."""
+"""Examples of types: crops that were sorted by hand, regions of typed masks, and normal wood to tell them from."""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from pipelines.core.geometry import Box
-from pipelines.core.records import SOUND, TYPES, Label, Part
+from pipelines.core.records import NORMAL, TYPES, Label, Split
 from pipelines.data.prepared import PreparedImage, read_mask, read_region
 from pipelines.imaging.crops import cut_crop, resize_crop
 
@@ -21,14 +21,14 @@ _LEAST_GROUPS = 3  # a type of fewer cannot be held out and still be known
 
 
 class Example(NamedTuple):
-    """A crop (128, 128, 3) of known type; examples of one `group` must not be parted."""
+    """A crop (128, 128, 3) of known type; examples of one `group` must not be split."""
 
     crop: NDArray[np.uint8]
     type: str
     group: str
 
 
-class _Region(NamedTuple):
+class _TypedRegion(NamedTuple):
     image: PreparedImage
     box: Box
     type: str
@@ -37,14 +37,14 @@ class _Region(NamedTuple):
 def read_examples(prepared: Path, images: Sequence[PreparedImage], seed: int) -> list[Example]:
     """Read a surface's examples; empty where fewer than two types have examples of three groups.
 
-    Regions of masks are named by the mask, and as much sound wood of their sizes is cut from train normals; what a
-    reviewer rejected there is sound too. Without such regions rejected ones teach nothing: beside crops that a hand
+    Regions of masks are named by the mask, and as much normal wood of their sizes is cut from training normals; what a
+    reviewer rejected there is normal too. Without such regions rejected ones teach nothing: beside crops that a hand
     framed, they would be told by their frame. At most 300 examples of a type are drawn with the seed.
     """
     random = np.random.default_rng(seed)
     regions = _draw(list(_find_regions(prepared, images)), random)
     if regions:
-        regions += _draw([*_find_sound(regions, images, random), *_find_rejected(images)], random)
+        regions += _draw([*_find_normal(regions, images, random), *_find_rejected(images)], random)
     found = [*_read_crops(prepared), *_cut_regions(prepared, regions)]
     known = Counter(name for name, _ in {(e.type, e.group) for e in found})
     kept = [e for e in found if known[e.type] >= _LEAST_GROUPS]
@@ -58,7 +58,7 @@ def _read_crops(prepared: Path) -> Iterator[Example]:
         yield Example(resize_crop(crop), file.parent.name, f"{TYPES}/{file.parent.name}/{file.name}")
 
 
-def _find_regions(prepared: Path, images: Sequence[PreparedImage]) -> Iterator[_Region]:
+def _find_regions(prepared: Path, images: Sequence[PreparedImage]) -> Iterator[_TypedRegion]:
     """Yield the regions of masks, in pixels of the prepared image; what lies outside of it is not shown to anyone."""
     for image in images:
         if image.mask is None or not image.defects:
@@ -69,10 +69,10 @@ def _find_regions(prepared: Path, images: Sequence[PreparedImage]) -> Iterator[_
             count, _, stats, _ = cv2.connectedComponentsWithStats((mask == value).astype(np.uint8), connectivity=8)
             for left, top, width, height, pixels in stats[1:count].tolist():
                 if pixels >= _LEAST_AREA:
-                    yield _Region(image, Box(left, top, left + width, top + height), name)
+                    yield _TypedRegion(image, Box(left, top, left + width, top + height), name)
 
 
-def _draw(regions: list[_Region], random: np.random.Generator) -> list[_Region]:
+def _draw(regions: list[_TypedRegion], random: np.random.Generator) -> list[_TypedRegion]:
     """Keep at most 300 of each type, in their order."""
     kept: list[int] = []
     for name in sorted({r.type for r in regions}):
@@ -81,10 +81,13 @@ def _draw(regions: list[_Region], random: np.random.Generator) -> list[_Region]:
     return [regions[n] for n in sorted(kept)]
 
 
-def _find_sound(
-    regions: Sequence[_Region], images: Sequence[PreparedImage], random: np.random.Generator
-) -> list[_Region]:
-    """Choose places on train normals, of the sizes that regions have: as many as the most frequent type has regions."""
+def _find_normal(
+    regions: Sequence[_TypedRegion], images: Sequence[PreparedImage], random: np.random.Generator
+) -> list[_TypedRegion]:
+    """Choose places on training normals, of the sizes that regions have.
+
+    As many as the most frequent type has regions.
+    """
     normals = _train_normals(images)
     if not normals:
         return []
@@ -95,12 +98,12 @@ def _find_sound(
         height, width = min(like.height, image.box.height), min(like.width, image.box.width)
         top = int(random.integers(image.box.height - height + 1))
         left = int(random.integers(image.box.width - width + 1))
-        found.append(_Region(image, Box(left, top, left + width, top + height), SOUND))
+        found.append(_TypedRegion(image, Box(left, top, left + width, top + height), NORMAL))
     return found
 
 
-def _find_rejected(images: Sequence[PreparedImage]) -> Iterator[_Region]:
-    """Yield the false alarms on train normals, in pixels of the prepared image."""
+def _find_rejected(images: Sequence[PreparedImage]) -> Iterator[_TypedRegion]:
+    """Yield the false alarms on training normals, in pixels of the prepared image."""
     for image in _train_normals(images):
         area = image.box
         for box in image.rejected:
@@ -111,14 +114,14 @@ def _find_rejected(images: Sequence[PreparedImage]) -> Iterator[_Region]:
                 min(box.bottom, area.bottom) - area.top,
             )
             if min(within.width, within.height) > 0 and within.width * within.height >= _LEAST_AREA:
-                yield _Region(image, within, SOUND)
+                yield _TypedRegion(image, within, NORMAL)
 
 
 def _train_normals(images: Sequence[PreparedImage]) -> list[PreparedImage]:
-    return [i for i in images if i.part == Part.TRAIN and i.label == Label.NORMAL]
+    return [i for i in images if i.split == Split.TRAIN and i.label == Label.NORMAL]
 
 
-def _cut_regions(prepared: Path, regions: Sequence[_Region]) -> Iterator[Example]:
+def _cut_regions(prepared: Path, regions: Sequence[_TypedRegion]) -> Iterator[Example]:
     """Cut regions, image by image, so that each is read once."""
     last, pixels = "", np.zeros((0, 0, 3), np.uint8)
     for region in sorted(regions, key=lambda r: r.image.file):

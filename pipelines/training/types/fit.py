@@ -10,40 +10,40 @@ from scipy.special import log_softmax
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import LeaveOneGroupOut, StratifiedGroupKFold
 
-from pipelines.core.records import SOUND
+from pipelines.core.records import NORMAL
 from pipelines.detector.type_head import Floats, Limits, TypeHead, nearest, order_types, unit
 
 # With fewer groups than this, each is held out by itself.
 _FEW_GROUPS = 60
 _FOLDS = 10
 _REACHED = 0.975  # share of held-out examples that count as near
-_LOST = 0.02  # share of held-out defects that may be dropped as sound
+_LOST = 0.02  # share of held-out defects that may be dropped as normal
 # Strong shrinkage: there are more features than examples.
 _FREEDOM = 0.01
 _ITERATIONS = 3000
 _ABSENT = -30.0  # the logit of a type that a fold had no example of
 
 
-class HeldOut(NamedTuple):
+class HeldOutLogits(NamedTuple):
     """Logits (n, types) and distances (n,) of examples, each by a head that saw none of its group."""
 
     types: tuple[str, ...]
     logits: Floats
     distances: Floats
-    words: str
+    message: str
 
     @property
     def named(self) -> list[str]:
         return [self.types[best] for best in self.logits.argmax(axis=1)]
 
 
-def hold_out(features: Floats, types: Sequence[str], groups: Sequence[str], seed: int) -> HeldOut:
+def hold_out(features: Floats, types: Sequence[str], groups: Sequence[str], seed: int) -> HeldOutLogits:
     """Name each example (n, views, d) by a head that was fitted without its group.
 
     Each group is left out by itself where there are fewer than 60, else ten parts of whole groups.
     """
     names = order_types(types)
-    found = HeldOut(
+    found = HeldOutLogits(
         names, np.full((len(types), len(names)), _ABSENT, np.float32), np.zeros(len(types), np.float32), _words(groups)
     )
     labels = np.asarray(types)
@@ -70,7 +70,7 @@ def _words(groups: Sequence[str]) -> str:
     return f"each of {count} groups by itself" if count < _FEW_GROUPS else f"{count} groups in {_FOLDS} parts"
 
 
-def fit_head(features: Floats, types: Sequence[str], held_out: HeldOut) -> TypeHead:
+def fit_head(features: Floats, types: Sequence[str], held_out: HeldOutLogits) -> TypeHead:
     """Fit the head to all examples (n, views, d); what was held out sets its temperature and where its word ends."""
     head = _fit_linear(features, np.asarray(types))
     truth = np.array([held_out.types.index(name) for name in types])
@@ -78,7 +78,7 @@ def fit_head(features: Floats, types: Sequence[str], held_out: HeldOut) -> TypeH
     limits = Limits(
         types=head.limits.types,
         temperature=temperature,
-        reach=_find_reach(held_out.distances),
+        max_distance=_find_max_distance(held_out.distances),
         drop_above=_find_drop_level(held_out, types, temperature),
     )
     return TypeHead(limits, head.mean, head.scale, head.weights, head.bias, head.examples)
@@ -97,7 +97,7 @@ def fit_temperature(logits: Floats, truth: NDArray[np.intp]) -> float:
     return float(np.exp(minimize_scalar(loss, bounds=(-3.0, 8.0), method="bounded").x))
 
 
-def _find_reach(distances: Floats) -> float:
+def _find_max_distance(distances: Floats) -> float:
     """Return the distance (n,) beyond which nothing fits: half-way from held-out examples to strangers.
 
     What has nothing in common with any example is at right angles to it, the square root of 2 apart. The quantile
@@ -106,12 +106,12 @@ def _find_reach(distances: Floats) -> float:
     return float((np.quantile(distances, _REACHED) + np.sqrt(2)) / 2)
 
 
-def _find_drop_level(held_out: HeldOut, types: Sequence[str], temperature: float) -> float:
-    """Return the probability of `sound` above which at most 2 % of the held-out defects lie; 1 without sound ones."""
-    if SOUND not in held_out.types:
+def _find_drop_level(held_out: HeldOutLogits, types: Sequence[str], temperature: float) -> float:
+    """Return the probability of `normal` above which at most 2 % of the held-out defects lie; 1 without normal ones."""
+    if NORMAL not in held_out.types:
         return 1.0
-    chances = np.exp(log_softmax(held_out.logits / temperature, axis=1))[:, held_out.types.index(SOUND)]
-    defects = np.sort(chances[[name != SOUND for name in types]])
+    chances = np.exp(log_softmax(held_out.logits / temperature, axis=1))[:, held_out.types.index(NORMAL)]
+    defects = np.sort(chances[[name != NORMAL for name in types]])
     return float(defects[-1 - int(_LOST * defects.size)])
 
 
@@ -129,6 +129,6 @@ def _fit_linear(features: Floats, labels: NDArray[np.str_]) -> TypeHead:
         weights, bias = np.concatenate([0 * weights, weights]), np.concatenate([0 * bias, bias])
     names = order_types(labels.tolist())
     order = [list(fitted.classes_).index(name) for name in names]
-    limits = Limits(types=names, temperature=1.0, reach=np.inf, drop_above=1.0)
+    limits = Limits(types=names, temperature=1.0, max_distance=np.inf, drop_above=1.0)
     examples = unit(scaled.reshape(count, views, width).mean(axis=1))
     return TypeHead(limits, mean, scale, weights[order].astype(np.float32), bias[order].astype(np.float32), examples)

@@ -23,13 +23,13 @@ log = logging.getLogger(__name__)
 
 
 def name_types(
-    prepared: Path, images: Sequence[PreparedImage], folder: Path, rounds: int, seed: int
+    prepared: Path, images: Sequence[PreparedImage], folder: Path, resamples: int, seed: int
 ) -> TypeFigures | None:
     """Write the network and the head that name types to `folder`/types; None, and nothing, without examples.
 
     What lies there already is taken as it is: it depends on no algorithm, and the next one of the same run shares it.
-    The figures are of heads that saw no example of the same group. Typed regions mostly lie on test photographs, so no
-    figure of the test part may be made with the head that is written: the evaluation uses none.
+    The figures are of heads that saw no example of the same group. Typed regions mostly lie on test images, so no
+    figure of the test split may be made with the head that is written: the evaluation uses none.
     """
     if (folder / TYPES / _FIGURES).is_file():
         return read_record(TypeFigures, folder / TYPES / _FIGURES, "retrain with --force")
@@ -45,15 +45,15 @@ def name_types(
     held_out = hold_out(features, types, groups, seed)
     head = fit_head(features, types, held_out)
     head.save(folder / TYPES / FILE)
-    intervals = type_intervals(types, held_out.named, groups, rounds, seed)
+    intervals = type_intervals(types, held_out.named, groups, resamples, seed)
     table = count_confusion(types, held_out.named, held_out.types)
     figures = TypeFigures(
         types=held_out.types,
         confusion=tuple(tuple(row) for row in table.tolist()),
         accuracy=intervals.accuracy,
         macro_f1=intervals.macro_f1,
-        unknown=int((held_out.distances > head.limits.reach).sum()),
-        held_out=held_out.words,
+        unknown=int((held_out.distances > head.limits.max_distance).sum()),
+        held_out=held_out.message,
         seconds=time.monotonic() - started,
     )
     write_whole(folder / TYPES / _FIGURES, figures.model_dump_json(indent=1))

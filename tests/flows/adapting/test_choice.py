@@ -1,4 +1,4 @@
-"""What is chosen among attempts: never the comparison, never by the test part."""
+"""What is chosen among attempts: never the comparison, never by the test split."""
 
 from collections.abc import Sequence
 
@@ -10,7 +10,7 @@ from flows.adapting.choice import choose_attempt
 from pipelines.core.errors import ModelError
 from pipelines.core.geometry import TilePlan
 from pipelines.core.records import Label, Strategy
-from pipelines.core.results import Promise, ScoredImage, Selection
+from pipelines.core.results import CalibratedThreshold, ScoredImage, Selection
 
 HELD = [False, *[True] * 20] * 4
 TEST = [False] * 30 + [True] * 30
@@ -36,21 +36,21 @@ def _attempt(strategy: Strategy, held: float, test: float, algorithm: str = "pad
         metrics={},
         selection=Selection(
             images=4,
-            planted=80,
+            synthetic=80,
             metrics={} if few else {"image_auroc": 0.5 + held / 10},
             scores=tuple(_scores(labels, held, 3)),
             holds_defect=tuple(labels),
         ),
         test=tuple(images),
-        promise=Promise(threshold=1, asked=0.01, rate=0.2, images=4),
+        image_threshold=CalibratedThreshold(threshold=1, target_rate=0.01, achieved_rate=0.2, images=4),
         alarming=False,
         notes={"export": "bf16", "prior": "none"},
         seconds=1.0,
     )
 
 
-def test_held_back_photographs_choose_and_the_test_part_only_reports() -> None:
-    """The test part prefers what the held-back photographs do not: it is told, and not followed."""
+def test_held_out_images_choose_and_the_test_split_only_reports() -> None:
+    """The test split prefers what the held-out images do not: it is told, and not followed."""
     found = choose_attempt(
         [_attempt(Strategy.SCRATCH, 0.3, 4), _attempt(Strategy.STATISTICS, 4, 0.1), _attempt(Strategy.NEAREST, 9, 9)],
         None,
@@ -70,7 +70,7 @@ def test_the_algorithm_follows_from_the_chosen_strategies() -> None:
     assert "among algorithms" in found.reason
 
 
-def test_what_is_asked_for_is_taken_and_compared() -> None:
+def test_what_is_requested_is_taken_and_compared() -> None:
     attempts = [_attempt(Strategy.SCRATCH, 4, 4), _attempt(Strategy.REUSE, 0.1, 0.1)]
     found = choose_attempt(attempts, Strategy.REUSE, 0)
     assert found.attempt.strategy == Strategy.REUSE
@@ -79,10 +79,10 @@ def test_what_is_asked_for_is_taken_and_compared() -> None:
     assert found.gain.high < 0
 
 
-def test_one_photograph_is_taken_by_rule_and_nothing_is_refused() -> None:
+def test_one_image_is_taken_by_rule_and_nothing_is_refused() -> None:
     attempts = [_attempt(s, 1, 1, few=True) for s in (Strategy.REUSE, Strategy.STATISTICS, Strategy.SCRATCH)]
     assert choose_attempt(attempts, None, 0).attempt.strategy == Strategy.STATISTICS
-    with pytest.raises(ModelError, match="no way of adapting"):
+    with pytest.raises(ModelError, match="no strategy"):
         choose_attempt([_attempt(Strategy.NEAREST, 1, 1)], None, 0)
 
 

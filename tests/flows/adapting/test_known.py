@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from flows.adapting import known as adapt_known
-from flows.adapting.known import find_adapted, mark_adaptation
+from flows.adapting.known import find_adapted, fingerprint_adaptation
 from flows.adapting.origins import Origin
 from flows.adapting.results import AdaptResult, ChosenResult
 from flows.steps.job import Job
@@ -32,25 +32,25 @@ def make_job(**changes: Any) -> Job:
 
 
 def test_whatever_a_result_depends_on_changes_the_mark(monkeypatch: pytest.MonkeyPatch) -> None:
-    planted = RunSettings.model_validate({"adapt": {"planted": 61}})
+    synthetic = RunSettings.model_validate({"adapt": {"synthetic": 61}})
     larger = make_job().own.model_copy(
         update={"validation": make_job().own.validation.model_copy(update={"max_megapixels": 999.0})}
     )
     calls: dict[str, tuple[Any, ...]] = {
         "as it is": (make_job(), [ORIGIN], [1, 8], "auto"),
         "data, settings or code": (make_job(fingerprints={"padim": "e" * 16}), [ORIGIN], [1, 8], "auto"),
-        "how much is planted": (make_job(settings=planted), [ORIGIN], [1, 8], "auto"),
+        "how much is synthetic": (make_job(settings=synthetic), [ORIGIN], [1, 8], "auto"),
         "megapixels": (make_job(own=larger), [ORIGIN], [1, 8], "auto"),
         "source's version": (make_job(), [ORIGIN.model_copy(update={"version": 4})], [1, 8], "auto"),
         "source of the same number": (make_job(), [ORIGIN.model_copy(update={"run_id": "r9"})], [1, 8], "auto"),
         "shots": (make_job(), [ORIGIN], [1, 16], "auto"),
         "strategy": (make_job(), [ORIGIN], [1, 8], "scratch"),
     }
-    marks = {name: mark_adaptation(*call) for name, call in calls.items()}
+    marks = {name: fingerprint_adaptation(*call) for name, call in calls.items()}
     assert len(set(marks.values())) == len(calls), marks
-    assert mark_adaptation(make_job(), [ORIGIN], [8, 1], "auto") == marks["as it is"]
+    assert fingerprint_adaptation(make_job(), [ORIGIN], [8, 1], "auto") == marks["as it is"]
     monkeypatch.setattr(adapt_known, "hash_modules", lambda *names: str(len(names)))
-    assert mark_adaptation(*calls["as it is"]) != marks["as it is"]
+    assert fingerprint_adaptation(*calls["as it is"]) != marks["as it is"]
 
 
 class Store:
@@ -64,12 +64,12 @@ class Store:
 
     def read_text(self, *_: str) -> str:
         if self._result is None:
-            raise ModelError("gone", cure="restore it")
+            raise ModelError("gone", hint="restore it")
         return self._result.model_dump_json()
 
     def version(self, *_: Any) -> Any:
         if self._deleted:
-            raise ModelError("no version 2", cure="list them")
+            raise ModelError("no version 2", hint="list them")
         return SimpleNamespace(run_id="child")
 
     def parent(self, _: str) -> str:
@@ -84,10 +84,10 @@ RESULT = AdaptResult(
     chosen=ChosenResult(algorithm="padim", strategy="scratch", version=2, reason="r"),
     gain_over_scratch=None,
     summary="s",
-    promise="p",
+    guarantee="p",
     report=None,
 )
-FAILED = RESULT.model_copy(update={"failed": (Failure(algorithm="fastflow", problem="no memory", cure="free some"),)})
+FAILED = RESULT.model_copy(update={"failed": (Failure(algorithm="fastflow", problem="no memory", hint="free some"),)})
 
 
 @pytest.mark.parametrize(

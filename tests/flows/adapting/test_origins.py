@@ -8,22 +8,22 @@ from pipelines.models.registry import find_algorithm
 from pipelines.models.settings import FeatureSettings
 from pipelines.training.run_settings import resolve_run
 
-BESIDE = FeatureSettings(backbone="dinov2", layers=(5, 8))
+AUXILIARY = FeatureSettings(backbone="dinov2", layers=(5, 8))
 
 
 @pytest.mark.parametrize("algorithm", ["fastflow", "fastflow_dinov2"])
-@pytest.mark.parametrize("of_source", [None, BESIDE])
-@pytest.mark.parametrize("of_target", [None, BESIDE.model_copy(update={"layers": (2,)})])
+@pytest.mark.parametrize("of_source", [None, AUXILIARY])
+@pytest.mark.parametrize("of_target", [None, AUXILIARY.model_copy(update={"layers": (2,)})])
 def test_the_target_s_network_is_made_like_the_source_s(
     project: Project, algorithm: str, of_source: FeatureSettings | None, of_target: FeatureSettings | None
 ) -> None:
     """Whatever the target's own settings say of a network beside the backbone."""
-    params = {f"{algorithm}.backbone": "lite1", f"{algorithm}.beside": "None", f"{algorithm}.max_steps": "7"}
+    params = {f"{algorithm}.backbone": "lite1", f"{algorithm}.auxiliary": "None", f"{algorithm}.max_steps": "7"}
     if of_source:
-        params |= {f"{algorithm}.beside.backbone": "dinov2", f"{algorithm}.beside.layers": "[5, 8]"}
-    train = {algorithm: {"beside": of_target and of_target.model_dump(mode="json")}}
+        params |= {f"{algorithm}.auxiliary.backbone": "dinov2", f"{algorithm}.auxiliary.layers": "[5, 8]"}
+    train = {algorithm: {"auxiliary": of_target and of_target.model_dump(mode="json")}}
     own = SurfaceSettings(source=SourceSettings(layout=Layout.FOLDER), train=train)
     found = resolve_run(project, own, "full", find_algorithm(algorithm).structure(params)).of(algorithm)
     assert isinstance(found, FastflowSettings)
-    assert (found.backbone, found.beside) == ("lite1", of_source)
+    assert (found.backbone, found.auxiliary) == ("lite1", of_source)
     assert found.max_steps == 200, "how long was trained is no part of the network"

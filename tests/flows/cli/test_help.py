@@ -59,6 +59,6 @@ def test_a_wrong_call_ends_with_2(project: Project, capsys: Said, words: tuple[s
     assert "Usage" in call_knotwatch(capsys, *words, expect=2).err
 
 
-def test_outside_a_project_the_cure_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Said) -> None:
+def test_outside_a_project_the_hint_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Said) -> None:
     monkeypatch.chdir(tmp_path)
     assert "KNOTWATCH_PROJECT" in call_knotwatch(capsys, "data", "list", expect=2).err

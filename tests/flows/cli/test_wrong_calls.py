@@ -74,7 +74,7 @@ def fails(said: Said, words: list[str], code: int) -> str:
         "evaluation.bootstrap=1000000000000",
         "evaluation.pictures=-1",
         "unlabelled.false_blocks=.inf",
-        "adapt.planted=1000000000000",
+        "adapt.synthetic=1000000000000",
         "seed=" + DEEP[:1000] + "]" * 1000,
         "seed=" + DEEP,
         "seed=" + "{a: " * 1000,
@@ -96,7 +96,7 @@ def test_a_setting_that_cannot_be_stops_before_work_starts(oak: Project, capsys:
         "source: {layout: folder, path: /x}\nvalidation: {max_megapixels: .inf}",
         "source: {layout: folder, path: /x}\nvalidation: {min_side: true}",
         "source: {layout: folder, path: /x}\nregion: {rule: box, box: [0, 0, 1000000000000, 5]}",
-        "source: {layout: folder, path: /x}\npolicy: {false_alarm_rate: .nan}",
+        "source: {layout: folder, path: /x}\npolicy: {false_positive_rate: .nan}",
         "source: {layout: folder, path: /x, git_url: --upload-pack=sh}",
         "source: {layout: folder, path: ../../x, git_url: https://127.0.0.1/x}",
         'source: {layout: folder, path: "a\\0b"}',
@@ -135,15 +135,15 @@ def test_a_word_that_cannot_be(oak: Project, capsys: Said, words: list[str]) -> 
 def test_a_review_that_cannot_be(oak: Project, capsys: Said, tmp_path: Path) -> None:
     kind = {"kind": "knotwatch review", "schema_version": 1, "surface": "oak", "model": "oak/1", "reviewed": "now"}
     corner = [{"outline": [[10**12, 5]], "verdict": "confirmed"}]
-    for photographs in ([judged(path="a\0b")], [judged(defects=corner)], [judged(path="x" * 5000)]):
-        (tmp_path / "review.json").write_text(json.dumps({**kind, "photographs": photographs}))
+    for images in ([judged(path="a\0b")], [judged(defects=corner)], [judged(path="x" * 5000)]):
+        (tmp_path / "review.json").write_text(json.dumps({**kind, "images": images}))
         fails(capsys, ["data", "review", "oak", str(tmp_path / "review.json")], 2)
     (tmp_path / "review.json").write_text(DEEP)
     fails(capsys, ["data", "review", "oak", str(tmp_path / "review.json")], 2)
 
 
 @pytest.mark.parametrize(
-    ("number", "code", "cure"),
+    ("number", "code", "hint"),
     [
         (errno.ENOSPC, 1, "free space"),
         (errno.EDQUOT, 1, "free space"),
@@ -154,7 +154,7 @@ def test_a_review_that_cannot_be(oak: Project, capsys: Said, tmp_path: Path) -> 
     ],
 )
 def test_what_the_system_refuses_is_one_sentence(
-    oak: Project, capsys: Said, monkeypatch: pytest.MonkeyPatch, number: int, code: int, cure: str
+    oak: Project, capsys: Said, monkeypatch: pytest.MonkeyPatch, number: int, code: int, hint: str
 ) -> None:
     def refuse(*_: Any, **__: Any) -> None:
         raise OSError(number, os.strerror(number), "/disk/a.png")
@@ -162,25 +162,25 @@ def test_what_the_system_refuses_is_one_sentence(
     monkeypatch.setattr("flows.dataset.surface.take_in", refuse)
     said = fails(capsys, ["data", "update", "oak", "--json"], code)
     assert "/disk/a.png" in said
-    assert cure in said
+    assert hint in said
 
 
 def test_an_algorithm_that_met_a_full_disk_says_so_without_a_stack(caplog: pytest.LogCaptureFixture) -> None:
     failure = describe_failure("padim", OSError(errno.ENOSPC, "No space left on device", "/disk/model.bin"))
-    assert (failure.problem, "free space" in failure.cure) == ("/disk/model.bin: No space left on device", True)
+    assert (failure.problem, "free space" in failure.hint) == ("/disk/model.bin: No space left on device", True)
     assert [record.exc_info for record in caplog.records] == [None]
 
 
 @pytest.mark.services
 def test_a_real_disk_that_takes_no_more(project: Project, tmp_path: Path) -> None:
-    """Photographs of 300 kB, and a system that lets no file grow beyond 100 kB."""
-    photographs = tmp_path / "boards/good"
-    photographs.mkdir(parents=True)
+    """Images of 300 kB, and a system that lets no file grow beyond 100 kB."""
+    images = tmp_path / "boards/good"
+    images.mkdir(parents=True)
     for number in range(3):
         pixels = np.random.default_rng(number).integers(0, 255, (320, 320, 3)).astype(np.uint8)
-        Image.fromarray(pixels).save(photographs / f"{number}.png")
+        Image.fromarray(pixels).save(images / f"{number}.png")
     done = subprocess.run(
-        [sys.executable, "-c", "from flows.cli import main; main()", "data", "add", "oak", str(photographs.parent)],
+        [sys.executable, "-c", "from flows.cli import main; main()", "data", "add", "oak", str(images.parent)],
         cwd=project.root,
         env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000)),

@@ -10,17 +10,17 @@ import pytest
 from PIL import Image
 
 from pipelines.core.paths import Project
-from pipelines.core.results import Inspected, Promise
+from pipelines.core.results import CalibratedThreshold, Inspected
 from pipelines.core.surface_settings import DefectSettings
 from pipelines.data.prepared import read_index, read_mask
 from pipelines.imaging.components import find_defects
 from pipelines.inspection.showcase import Showcase
-from pipelines.inspection.sinks import Seen
+from pipelines.inspection.sinks import InspectedImage
 from pipelines.reports.inspection_page import InspectionPage, write_inspection_page
 from tests.chromium import open_chromium
 from tests.conftest import Knotwatch
 
-PROMISE = Promise(threshold=1.0, asked=0.01, rate=0.01, images=99)
+CALIBRATED = CalibratedThreshold(threshold=1.0, target_rate=0.01, achieved_rate=0.01, images=99)
 KNOT = (slice(20, 40), slice(30, 50))
 
 
@@ -34,31 +34,31 @@ def draw_board(path: Path, seed: int, *, knot: bool = False) -> Path:
     return path
 
 
-def see(photograph: Path) -> Seen:
-    """Inspect with a map that is the photograph's darkness."""
-    with Image.open(photograph) as file:
+def see(source_image: Path) -> InspectedImage:
+    """Inspect with a map that is the image's darkness."""
+    with Image.open(source_image) as file:
         image = np.asarray(file)
     found = np.zeros(image.shape[:2], np.float32)
     if image[KNOT].max() == 30:
         found[KNOT] = 2
     defects = find_defects(found, 1, DefectSettings())
-    result = Inspected(path=str(photograph), score=float(found.max()), anomalous=bool(defects), defects=defects)
-    return Seen(image, found, {}, result, photograph.name, photograph.stem)
+    result = Inspected(path=str(source_image), score=float(found.max()), anomalous=bool(defects), defects=defects)
+    return InspectedImage(image, found, {}, result, source_image.name, source_image.stem)
 
 
-def write_page(project: Project, photographs: list[Path], drawn: str) -> Path:
+def write_page(project: Project, images: list[Path], drawn: str) -> Path:
     showcase = Showcase(1.0, frozenset({drawn}))
-    for photograph in photographs:
-        showcase.add(see(photograph))
+    for image in images:
+        showcase.add(see(image))
     page = InspectionPage(
         surface="oak",
         model="oak/1 (padim)",
         data_version="0" * 16,
         date="today",
-        image_promise=PROMISE,
-        pixel_promise=PROMISE,
+        image_threshold=CALIBRATED,
+        pixel_threshold=CALIBRATED,
         anomalous_level=1.0,
-        photographs=showcase.photographs,
+        images=showcase.images,
         anomalous=showcase.anomalous,
         shown=showcase.shown(),
         types=("dead knot",),
@@ -67,7 +67,7 @@ def write_page(project: Project, photographs: list[Path], drawn: str) -> Path:
 
 
 def save_review(page: Path, folder: Path) -> Path:
-    """Judge as a person does: the first defect is a dead knot, the second a false alarm, the rest is sound."""
+    """Judge as a person does: the first defect is a dead knot, the second a false alarm, the rest is normal."""
     with open_chromium(folder) as tab:
         tab.open(page)
         tab.evaluate("document.querySelector('#table a').click()")
@@ -103,25 +103,25 @@ def test_a_review_becomes_the_next_data_version(
     knotwatch("data", "add", "oak", str(boards), "--layout", "folder")
     before = show(knotwatch)
     knots = [draw_board(tmp_path / f"new/knot {n}.png", 100 + n, knot=True) for n in range(2)]
-    sound = [draw_board(tmp_path / f"new/sound {n}.png", 200 + n) for n in range(2)]
-    page = write_page(project, [*knots, *sound], drawn="sound 1")
+    normal = [draw_board(tmp_path / f"new/sound {n}.png", 200 + n) for n in range(2)]
+    page = write_page(project, [*knots, *normal], drawn="normal 1")
     review = save_review(page, tmp_path / "browser")
     wrong = tmp_path / "wrong.json"
     wrong.write_text(review.read_text().replace('"surface": "oak"', '"surface": "ash"'))
     assert "reviews surface 'ash'" in knotwatch("data", "review", "oak", str(wrong), expect=2).err
     change = knotwatch("data", "review", "oak", str(review), "--json").json
-    assert (change["photographs"], change["new"], change["confirmed"], change["rejected"]) == (4, 4, 1, 1)
-    assert change["parts"] == {"test": 1, "calibrate": 1, "train": 2}
+    assert (change["images"], change["new"], change["confirmed"], change["rejected"]) == (4, 4, 1, 1)
+    assert change["splits"] == {"test": 1, "calibration": 1, "train": 2}
     assert change["data_version"] != before["data_version"]
     paths = project.surface("oak")
     added = {
         Path(i.path).name.rsplit("-", 1)[0]: i for i in read_index(paths.prepared) if i.path.startswith("reviews/")
     }
-    assert {name: image.part for name, image in added.items()} == {
+    assert {name: image.split for name, image in added.items()} == {
         "knot_0": "test",
         "knot_1": "train",
         "sound_0": "train",
-        "sound_1": "calibrate",
+        "sound_1": "calibration",
     }
     found = added["knot_0"]
     assert found.defects == {1: "dead knot"}
@@ -139,13 +139,13 @@ def test_a_review_becomes_the_next_data_version(
     knotwatch("data", "checkout", "oak", change["data_version"])
     assert len(list(paths.ledger.rglob("*.png"))) == 5
 
-    # The second look at one photograph counts, and it stays in test.
+    # The second look at one image counts, and it stays in test.
     content = json.loads(review.read_text())
-    for photograph in content["photographs"]:
-        for defect in photograph["defects"]:
+    for source_image in content["images"]:
+        for defect in source_image["defects"]:
             defect["verdict"] = "rejected"
     review.write_text(json.dumps(content))
     again = knotwatch("data", "review", "oak", str(review), "--json").json
-    assert (again["new"], again["parts"]) == (0, change["parts"])
+    assert (again["new"], again["splits"]) == (0, change["splits"])
     (one,) = [i for i in read_index(paths.prepared) if Path(i.path).name.startswith("knot_0")]
-    assert (one.part, one.label, one.mask) == ("test", "normal", None)
+    assert (one.split, one.label, one.mask) == ("test", "normal", None)

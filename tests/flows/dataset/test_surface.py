@@ -18,7 +18,7 @@ NORMAL = 24
 
 @pytest.fixture
 def boards(tmp_path: Path) -> Path:
-    """A `folder` data set of tiny boards: 24 sound ones and 2 with a dark knot."""
+    """A `folder` data set of tiny boards: 24 normal ones and 2 with a dark knot."""
     source = tmp_path / "elsewhere" / "boards"
     for kind, count in (("good", NORMAL), ("bad", 2)):
         (source / kind).mkdir(parents=True)
@@ -134,7 +134,7 @@ def test_a_checkout_that_lacks_files_changes_nothing(knotwatch: Knotwatch, board
     assert knotwatch("data", "show", "oak", "--json").json["data_version"] == second["data_version"]
 
 
-def test_wrong_calls_name_the_cure_and_copy_nothing(knotwatch: Knotwatch, tmp_path: Path, project: Project) -> None:
+def test_wrong_calls_name_the_hint_and_copy_nothing(knotwatch: Knotwatch, tmp_path: Path, project: Project) -> None:
     empty = tmp_path / "empty"
     empty.mkdir()
     for words, said in (

@@ -77,12 +77,12 @@ def attacks_on(api: str, pool: str = "knotwatch") -> list[tuple[str, str, Any]]:
     ]
 
 
-def attack_all(target: Target, tab: Tab, page: str, photograph: Path) -> None:
-    image = base64.b64encode(photograph.read_bytes()).decode()
-    asked = {"dataframe_split": {"columns": ["image"], "data": [[image]]}}
+def attack_all(target: Target, tab: Tab, page: str, source_image: Path) -> None:
+    image = base64.b64encode(source_image.read_bytes()).decode()
+    requested = {"dataframe_split": {"columns": ["image"], "data": [[image]]}}
     create = "2.0/mlflow/experiments/create"
     mlflow = [("POST", f"{target.ui.mlflow}/{kind}/{create}", {"name": f"evil-{kind}"}) for kind in ("api", "ajax-api")]
-    served = ("POST", f"http://127.0.0.1:{target.serve}/invocations", asked)
+    served = ("POST", f"http://127.0.0.1:{target.serve}/invocations", requested)
     door = ("POST", target.ui.link.split("#")[0], "guess")
     file = target.ui.project.root / "touched"
     assert run_chain(tab, page, target.ui.prefect, str(file)) == "refused"
@@ -93,10 +93,10 @@ def attack_all(target: Target, tab: Tab, page: str, photograph: Path) -> None:
 
 
 def test_no_page_of_another_port_commands_any_server(target: Target, tab: Tab, page: str, boards: Path) -> None:
-    photograph = next(boards.iterdir())
-    attack_all(target, tab, page, photograph)
+    image = next(boards.iterdir())
+    attack_all(target, tab, page, image)
     log_in(tab, target.ui.link)
-    attack_all(target, tab, page, photograph)
+    attack_all(target, tab, page, image)
     found = target.ui.project
     listed = run_knotwatch(found.root, "models", SURFACE, "--json").json
     assert len(listed["models"]) == 1

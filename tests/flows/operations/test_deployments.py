@@ -56,11 +56,11 @@ def client() -> Any:
     return get_client(sync_client=True)
 
 
-def test_a_schedule_is_kept_as_it_was_asked_for(served: Project, oak: str) -> None:
+def test_a_schedule_is_kept_as_it_was_requested(served: Project, oak: str) -> None:
     made = set_schedule(served, oak, NIGHTLY, "Europe/Berlin", "quick")
     assert own(served, oak) == [made]
-    with client() as asked:
-        deployment = asked.read_deployment_by_name(f"retrain/{oak}")
+    with client() as requested:
+        deployment = requested.read_deployment_by_name(f"retrain/{oak}")
     assert find_foreign(served, deployment) == [], "its own worker would refuse it"
 
 
@@ -94,14 +94,14 @@ def test_looks_are_paused_and_removed_by_themselves(served: Project, oak: str) -
 def test_what_was_deployed_from_another_folder_is_deployed_anew_and_stays_paused(served: Project, oak: str) -> None:
     set_schedule(served, oak, NIGHTLY, "UTC", "quick")
     set_active(served, oak, active=False)
-    with client() as asked:
+    with client() as requested:
         from prefect.client.schemas.actions import DeploymentUpdate
 
-        deployment = asked.read_deployment_by_name(f"retrain/{oak}")
-        asked.update_deployment(deployment.id, DeploymentUpdate(job_variables={"working_dir": "/elsewhere"}))
+        deployment = requested.read_deployment_by_name(f"retrain/{oak}")
+        requested.update_deployment(deployment.id, DeploymentUpdate(job_variables={"working_dir": "/elsewhere"}))
     assert oak in refresh_after_move(served)
-    with client() as asked:
-        assert find_foreign(served, asked.read_deployment_by_name(f"retrain/{oak}")) == []
+    with client() as requested:
+        assert find_foreign(served, requested.read_deployment_by_name(f"retrain/{oak}")) == []
     (found,) = own(served, oak)
     assert (found.active, found.profile) == (False, "quick")
     assert oak not in refresh_after_move(served)
@@ -110,10 +110,10 @@ def test_what_was_deployed_from_another_folder_is_deployed_anew_and_stays_paused
 def test_the_pool_is_made_once_with_its_queues(served: Project) -> None:
     for _ in range(2):
         ensure_pool(served)
-    with client() as asked:
-        assert asked.read_work_pool(POOL).type == "process"
+    with client() as requested:
+        assert requested.read_work_pool(POOL).type == "process"
         for name, limit in QUEUES.items():
-            assert asked.read_work_queue_by_name(name, work_pool_name=POOL).concurrency_limit == limit
+            assert requested.read_work_queue_by_name(name, work_pool_name=POOL).concurrency_limit == limit
 
 
 def test_people_are_told_of_crashed_runs_as_long_as_somebody_is_named(served: Project, oak: str) -> None:
@@ -122,12 +122,12 @@ def test_people_are_told_of_crashed_runs_as_long_as_somebody_is_named(served: Pr
     write(served, oak, [f"custom-webhook/{oak}"])
     for _ in range(2):
         assert set_automation(served, oak) == automation_name(oak)
-    with client() as asked:
-        (kept,) = asked.read_automations_by_name(automation_name(oak))
+    with client() as requested:
+        (kept,) = requested.read_automations_by_name(automation_name(oak))
     assert kept.trigger.expect == {"prefect.flow-run.Crashed"}
     remove_automation(served, oak)
-    with client() as asked:
-        assert asked.read_automations_by_name(automation_name(oak)) == []
+    with client() as requested:
+        assert requested.read_automations_by_name(automation_name(oak)) == []
 
 
 def test_a_block_that_is_not_there_leaves_what_was(served: Project, oak: str) -> None:

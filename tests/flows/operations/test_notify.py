@@ -26,7 +26,7 @@ def sent(project: Project, monkeypatch: pytest.MonkeyPatch) -> Sent:
 
     def send(block: str, subject: str, body: str) -> None:
         if block.endswith("gone"):
-            raise ToolError(f"no block {block}", cure="make it")
+            raise ToolError(f"no block {block}", hint="make it")
         took.append((block, subject, body))
 
     monkeypatch.setattr(notify_file, "send", send)
@@ -42,7 +42,7 @@ def test_a_block_that_fails_stops_no_other(project: Project, sent: Sent, caplog:
 
 
 @pytest.mark.parametrize(
-    ("problem", "words"), [(GateError("37 % are quarantined", cure="x"), "refused"), (ValueError("no tile"), "failed")]
+    ("problem", "words"), [(GateError("37 % are quarantined", hint="x"), "refused"), (ValueError("no tile"), "failed")]
 )
 @pytest.mark.parametrize("key", ["surface", "target"])
 @pytest.mark.usefixtures("project")

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from pipelines.core.paths import Project
-from pipelines.detector.version import Calibration
+from pipelines.detector.version import DriftReference
 from pipelines.inspection.history import Observation, write_batch
 from tests.conftest import make_project, run_knotwatch, set_training
 from tests.flows.processes import free_port, stop, until
@@ -65,7 +65,7 @@ def test_the_worker_runs_what_is_scheduled_and_shows_it(ui: Ui) -> None:
 def dim_batch(project: Project) -> None:
     """Write a batch into the history that the champion would have made under half the light."""
     kept = next(project.state.glob("mlflow/artifacts/**/calibration.json"))
-    reference = Calibration.model_validate_json(kept.read_bytes())
+    reference = DriftReference.model_validate_json(kept.read_bytes())
     time = datetime.now(UTC)
     rows = [
         Observation(
@@ -149,8 +149,8 @@ def test_the_users_own_servers_get_everything(ui: Ui, tmp_path: Path) -> None:
         p for p in (ui.project.state / "mlflow/artifacts").rglob("model.json") if done["models"][0]["run_id"] in str(p)
     ]
     assert stored, "the run's files are not on the server"
-    photograph = next((other.surface("elsewhere").source / "images").iterdir())
-    inspected = run_knotwatch(other.root, "inspect", "elsewhere", str(photograph), "--json", env=env).json
+    image = next((other.surface("elsewhere").source / "images").iterdir())
+    inspected = run_knotwatch(other.root, "inspect", "elsewhere", str(image), "--json", env=env).json
     assert inspected["images"][0]["score"] > 0
 
 

@@ -12,7 +12,7 @@ from pipelines.core.paths import Project
 from pipelines.tracking.store import Tracking
 from tests import tiny_version as tiny
 from tests.conftest import run_knotwatch
-from tests.flows.candidates import equal, plant
+from tests.flows.candidates import add_anomaly, equal
 from tests.flows.projects import SURFACE, copy_project
 
 pytestmark = [
@@ -49,11 +49,11 @@ def tracking(project: Project) -> Tracking:
 def test_doctor_and_the_gate_call_a_damaged_version_damaged(
     project: Project, tracking: Tracking, attack: tiny.Attack, said: str
 ) -> None:
-    candidate = plant(project, tracking, equal)
+    candidate = add_anomaly(project, tracking, equal)
     attack(tracking.folder(SURFACE, candidate))
-    ruling = decide_promotion(look_at(SURFACE), candidate, dry_run=True)
-    assert not ruling.accepted
-    assert said in ruling.words
+    record = decide_promotion(look_at(SURFACE), candidate, dry_run=True)
+    assert not record.accepted
+    assert said in record.message
     (before,) = (check for check in examine(project) if check.name == "champions")
     assert before.good
     attack(tracking.folder(SURFACE, 1))
@@ -66,14 +66,14 @@ def test_inspect_ends_with_1_where_a_champion_is_damaged_or_gives_what_is_not_fi
     project: Project, tracking: Tracking
 ) -> None:
     folder, board = tracking.folder(SURFACE, 1), next((project.surface(SURFACE).source / "images").iterdir())
-    words = ("inspect", SURFACE, str(board), "--no-pictures", "--json")
+    message = ("inspect", SURFACE, str(board), "--no-pictures", "--json")
     tiny.spoil_weights(folder)
-    refused = run_knotwatch(project.root, *words, expect=1)
+    refused = run_knotwatch(project.root, *message, expect=1)
     assert "is damaged: model.bin was changed" in refused.json["error"]
     # As a version was registered before there were checksums.
     (folder / "checksums.json").unlink()
     mlflow.MlflowClient(tracking.uri).delete_model_version_tag(SURFACE, "1", "checksums_sha256")
-    unchecked = run_knotwatch(project.root, *words, expect=1)
+    unchecked = run_knotwatch(project.root, *message, expect=1)
     assert unchecked.err.count("registered without checksums") == 1
     (image,) = unchecked.json["images"]
     assert (image["score"], image["anomalous"], unchecked.json["unreadable"]) == (None, None, 1)

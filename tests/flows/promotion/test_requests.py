@@ -1,4 +1,4 @@
-"""Promotion that can say no: planted candidates, aliases set by hand, and what a killed process leaves."""
+"""Promotion that can say no: made-up candidates, aliases set by hand, and what a killed process leaves."""
 
 import json
 from pathlib import Path
@@ -8,19 +8,19 @@ import mlflow
 import pytest
 import yaml
 
-from flows.promotion.lineage import find_seers
+from flows.promotion.lineage import find_data_users
 from flows.promotion.requests import decide_promotion, decide_proposal, settle_requests
 from flows.promotion.rollback import release_hold, roll_back
 from flows.runtime.session import look_at
 from pipelines.core.errors import CallError, GateError
 from pipelines.core.paths import Project
-from pipelines.core.records import Label, Part
+from pipelines.core.records import Label, Split
 from pipelines.data.prepared import read_index
-from pipelines.registry.decision import Asked, Ruling, Verdict
+from pipelines.registry.decision import DecisionRecord, Outcome, Trigger
 from pipelines.registry.decision_log import DecisionLog
 from pipelines.tracking.store import Tracking
 from tests.conftest import run_knotwatch
-from tests.flows.candidates import alarming, elsewhere, equal, ignorant, plant, silent, slow, tampered
+from tests.flows.candidates import add_anomaly, alarming, elsewhere, equal, ignorant, silent, slow, tampered
 from tests.flows.projects import SURFACE, copy_project
 
 pytestmark = [
@@ -55,9 +55,9 @@ def set_gate(project: Project, **gate: Any) -> None:
     path.write_text(yaml.safe_dump({**values, "policy": {"gate": gate}}))
 
 
-def names(ruling: Ruling) -> list[str]:
-    assert ruling.decision is not None
-    return [check.name for check in ruling.decision.refusals]
+def names(record: DecisionRecord) -> list[str]:
+    assert record.decision is not None
+    return [check.name for check in record.decision.refusals]
 
 
 def by_hand(tracking: Tracking, alias: str, version: int) -> None:
@@ -66,29 +66,29 @@ def by_hand(tracking: Tracking, alias: str, version: int) -> None:
 
 
 @pytest.mark.slow
-def test_planted_candidates_are_refused_each_for_its_own_reason(project: Project, tracking: Tracking) -> None:
+def test_made_up_candidates_are_refused_each_for_its_own_reason(project: Project, tracking: Tracking) -> None:
     """The champion stays what it was, and every decision is kept with its figures and its page."""
-    planted = {
-        "image_auroc": plant(project, tracking, ignorant),
-        "latency": plant(project, tracking, slow),
-        "references": plant(project, tracking, tampered),
-        "false_alarms": plant(project, tracking, alarming),
-        "recall": plant(project, tracking, silent),
-        "validation": plant(project, tracking, equal, validated=False),
-        "coordinates": plant(project, tracking, elsewhere),
+    synthetic = {
+        "image_auroc": add_anomaly(project, tracking, ignorant),
+        "latency": add_anomaly(project, tracking, slow),
+        "references": add_anomaly(project, tracking, tampered),
+        "false_alarms": add_anomaly(project, tracking, alarming),
+        "recall": add_anomaly(project, tracking, silent),
+        "validation": add_anomaly(project, tracking, equal, validated=False),
+        "coordinates": add_anomaly(project, tracking, elsewhere),
     }
-    for number, (reason, version) in enumerate(planted.items(), 2):
-        ruling = decide_promotion(look_at(SURFACE), version)
-        assert (ruling.accepted, ruling.after, ruling.number) == (False, 1, number), ruling.words
-        assert reason in names(ruling), ruling.words
+    for number, (reason, version) in enumerate(synthetic.items(), 2):
+        record = decide_promotion(look_at(SURFACE), version)
+        assert (record.accepted, record.after, record.number) == (False, 1, number), record.message
+        assert reason in names(record), record.message
         # What is bright is no defect, and at no threshold.
         besides = {"aupro", "recall"} if reason == "image_auroc" else {"aupro"}
-        assert set(names(ruling)) <= {reason} | besides, ruling.words
+        assert set(names(record)) <= {reason} | besides, record.message
         page = project.surface(SURFACE).reports / "decisions" / f"{number:04d}.html"
         assert "<strong>refused</strong>" in page.read_text()
         run_id = tracking.version(SURFACE, version).run_id
-        kept = Ruling.model_validate_json(tracking.read_text(run_id, f"decisions/{number:04d}.json"))
-        assert kept == ruling
+        kept = DecisionRecord.model_validate_json(tracking.read_text(run_id, f"decisions/{number:04d}.json"))
+        assert kept == record
     assert tracking.aliases(SURFACE) == {"champion": 1}
     assert [r.number for r in DecisionLog(tracking, SURFACE).read()] == list(range(1, 9))
 
@@ -96,12 +96,12 @@ def test_planted_candidates_are_refused_each_for_its_own_reason(project: Project
 def test_synthetic_anomalies_tell_recall_where_labelled_ones_are_too_few(project: Project, tracking: Tracking) -> None:
     set_gate(project, least_anomalies=17)
     for change, accepted in ((silent, False), (equal, True)):
-        ruling = decide_promotion(look_at(SURFACE), plant(project, tracking, change), dry_run=True)
-        assert (ruling.accepted, names(ruling)) == (accepted, [] if accepted else ["recall"])
-        assert ruling.decision is not None
-        assert ruling.decision.facts.images.defective == 16
-        (check,) = (check for check in ruling.decision.checks if check.name == "recall")
-        assert "synthetic anomalies at the image threshold" in check.words
+        record = decide_promotion(look_at(SURFACE), add_anomaly(project, tracking, change), dry_run=True)
+        assert (record.accepted, names(record)) == (accepted, [] if accepted else ["recall"])
+        assert record.decision is not None
+        assert record.decision.evidence.images.defective == 16
+        (check,) = (check for check in record.decision.checks if check.name == "recall")
+        assert "synthetic anomalies at the image threshold" in check.message
 
 
 def test_a_refused_one_needs_force_and_a_reason_and_a_better_one_is_accepted(
@@ -109,7 +109,7 @@ def test_a_refused_one_needs_force_and_a_reason_and_a_better_one_is_accepted(
 ) -> None:
     # One multiplication is all that the ignorant network does.
     set_gate(project, max_latency_ratio=1000)
-    bad, good = plant(project, tracking, ignorant), plant(project, tracking, equal)
+    bad, good = add_anomaly(project, tracking, ignorant), add_anomaly(project, tracking, equal)
     seen = decide_promotion(look_at(SURFACE), bad, dry_run=True)
     assert not seen.accepted
     assert len(DecisionLog(tracking, SURFACE).read()) == 1, "a dry run kept something"
@@ -117,11 +117,11 @@ def test_a_refused_one_needs_force_and_a_reason_and_a_better_one_is_accepted(
     assert (forced.accepted, forced.moved, forced.reason) == (False, True, "a trial on line 3")
     assert tracking.aliases(SURFACE) == {"champion": bad, "previous": 1}
     better = decide_promotion(look_at(SURFACE), good)
-    assert better.accepted, better.words
+    assert better.accepted, better.message
     assert better.decision is not None
-    assert better.decision.facts.comparison is not None
-    assert better.decision.facts.comparison.image_auroc is not None
-    assert better.decision.facts.comparison.image_auroc.value > 0
+    assert better.decision.evidence.comparison is not None
+    assert better.decision.evidence.comparison.image_auroc is not None
+    assert better.decision.evidence.comparison.image_auroc.value > 0
     assert tracking.aliases(SURFACE) == {"champion": good, "previous": bad}
     with pytest.raises(CallError, match="champion already"):
         decide_promotion(look_at(SURFACE), good)
@@ -131,12 +131,12 @@ def test_a_challenger_set_by_hand_is_decided_and_nothing_twice(
     project: Project, tracking: Tracking, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     told: list[tuple[Any, ...]] = []
-    monkeypatch.setattr("flows.promotion.decide.notify", lambda *words: told.append(words[1:]))
-    bad, good = plant(project, tracking, alarming), plant(project, tracking, equal)
+    monkeypatch.setattr("flows.promotion.decide.notify", lambda *message: told.append(message[1:]))
+    bad, good = add_anomaly(project, tracking, alarming), add_anomaly(project, tracking, equal)
     assert settle_requests(look_at(SURFACE)) == []
     by_hand(tracking, "challenger", bad)
     (refused,) = settle_requests(look_at(SURFACE))
-    assert (refused.asked, refused.accepted, names(refused)) == (Asked.CHALLENGER, False, ["false_alarms"])
+    assert (refused.trigger, refused.accepted, names(refused)) == (Trigger.CHALLENGER, False, ["false_alarms"])
     assert tracking.aliases(SURFACE) == {"champion": 1}, "a request that was answered is open still"
     assert told == [(SURFACE, f"version {bad} was refused", refused.summary)]
     by_hand(tracking, "challenger", good)
@@ -147,11 +147,11 @@ def test_a_challenger_set_by_hand_is_decided_and_nothing_twice(
 
 
 def test_a_champion_moved_by_hand_is_kept_with_a_warning_or_put_back(project: Project, tracking: Tracking) -> None:
-    bad = plant(project, tracking, alarming)
+    bad = add_anomaly(project, tracking, alarming)
     by_hand(tracking, "champion", bad)
     (kept,) = settle_requests(look_at(SURFACE))
-    assert (kept.asked, kept.accepted, kept.before, kept.after) == (Asked.CHAMPION, False, 1, bad)
-    assert "set by hand" in kept.words
+    assert (kept.trigger, kept.accepted, kept.before, kept.after) == (Trigger.CHAMPION, False, 1, bad)
+    assert "set by hand" in kept.message
     assert tracking.aliases(SURFACE) == {"champion": bad, "previous": 1}
     roll_back(look_at(SURFACE))
     set_gate(project, on_alias_moved="revert")
@@ -161,12 +161,12 @@ def test_a_champion_moved_by_hand_is_kept_with_a_warning_or_put_back(project: Pr
     assert tracking.aliases(SURFACE)["champion"] == 1
     mlflow.MlflowClient(tracking.uri).delete_registered_model_alias(SURFACE, "champion")
     (noted,) = settle_requests(look_at(SURFACE))
-    assert (noted.verdict, tracking.aliases(SURFACE)["champion"]) == (Verdict.NOTED, 1)
+    assert (noted.outcome, tracking.aliases(SURFACE)["champion"]) == (Outcome.NOTED, 1)
     assert settle_requests(look_at(SURFACE)) == []
 
 
 def test_rollback_goes_further_back_each_time_and_holds_until_released(project: Project, tracking: Tracking) -> None:
-    second, third, recipe = (plant(project, tracking, equal) for _ in range(3))
+    second, third, recipe = (add_anomaly(project, tracking, equal) for _ in range(3))
     for version in (second, third):
         assert decide_promotion(look_at(SURFACE), version).accepted
     first = roll_back(look_at(SURFACE), reason="misses on pine")
@@ -178,19 +178,19 @@ def test_rollback_goes_further_back_each_time_and_holds_until_released(project: 
         roll_back(look_at(SURFACE))
     waiting = decide_proposal(look_at(SURFACE), tracking.version(SURFACE, recipe), "the bad recipe")
     assert waiting is not None
-    assert (waiting.verdict, "held by the rollback" in waiting.words) == (Verdict.PROPOSED, True)
+    assert (waiting.outcome, "held by the rollback" in waiting.message) == (Outcome.PROPOSED, True)
     assert settle_requests(look_at(SURFACE)) == []
     assert tracking.aliases(SURFACE) == {"champion": 1, "challenger": recipe}
     assert "held by the rollback" in release_hold(look_at(SURFACE))
     (decided,) = settle_requests(look_at(SURFACE))
-    assert (decided.asked, decided.after) == (Asked.RETRAIN, recipe)
+    assert (decided.trigger, decided.after) == (Trigger.RETRAIN, recipe)
     assert decide_proposal(look_at(SURFACE), tracking.version(SURFACE, recipe), "again") == decided.model_copy(
         update={"decision": None}
     ), "it was decided twice"
 
 
 def test_rollback_refuses_what_does_not_reproduce_its_tiles(project: Project, tracking: Tracking) -> None:
-    assert decide_promotion(look_at(SURFACE), plant(project, tracking, equal)).accepted
+    assert decide_promotion(look_at(SURFACE), add_anomaly(project, tracking, equal)).accepted
     tampered(tracking.folder(SURFACE, 1))
     with pytest.raises(GateError, match="version 1 of 'drawn' is not returned to: "):
         roll_back(look_at(SURFACE))
@@ -200,25 +200,25 @@ def test_rollback_refuses_what_does_not_reproduce_its_tiles(project: Project, tr
 
 def test_without_automatic_promotion_a_proposal_waits_for_promote(project: Project, tracking: Tracking) -> None:
     set_gate(project, automatic=False)
-    version = tracking.version(SURFACE, plant(project, tracking, equal))
-    ruling = decide_proposal(look_at(SURFACE), version, "better on the select part")
-    assert ruling is not None
-    assert (ruling.verdict, tracking.aliases(SURFACE)["challenger"]) == (Verdict.PROPOSED, version.version)
+    version = tracking.version(SURFACE, add_anomaly(project, tracking, equal))
+    record = decide_proposal(look_at(SURFACE), version, "better on the validation split")
+    assert record is not None
+    assert (record.outcome, tracking.aliases(SURFACE)["challenger"]) == (Outcome.PROPOSED, version.version)
     shown = run_knotwatch(project.root, "promote", SURFACE, "--json").json
-    assert (shown["verdict"], shown["after"]) == ("accepted", version.version)
+    assert (shown["outcome"], shown["after"]) == ("accepted", version.version)
     assert tracking.aliases(SURFACE) == {"champion": version.version, "previous": 1}
 
 
 def test_a_champion_whose_files_are_lost_holds_no_candidate_up(project: Project, tracking: Tracking) -> None:
-    version = plant(project, tracking, equal)
+    version = add_anomaly(project, tracking, equal)
     (tracking.folder(SURFACE, 1) / "model.bin").unlink()
-    ruling = decide_promotion(look_at(SURFACE), version)
-    assert ruling.accepted
-    assert "the champion, version 1, cannot be compared with" in ruling.words
+    record = decide_promotion(look_at(SURFACE), version)
+    assert record.accepted
+    assert "the champion, version 1, cannot be compared with" in record.message
 
 
 def test_the_commands_answer_with_their_exit_codes(project: Project, tracking: Tracking) -> None:
-    bad = str(plant(project, tracking, alarming))
+    bad = str(add_anomaly(project, tracking, alarming))
     root = project.root
     assert "--reason" in run_knotwatch(root, "promote", SURFACE, "--version", bad, "--force", expect=2).err
     refused = run_knotwatch(root, "promote", SURFACE, "--version", bad, expect=3)
@@ -241,20 +241,22 @@ def test_lineage_leads_from_a_version_to_its_data_and_back(project: Project, tra
     found = run_knotwatch(project.root, "models", SURFACE, "--lineage", "--json").json
     assert (found["version"], found["algorithm"], found["parameters"]["padim.features"]) == (1, "padim", "40")
     assert sum(found["counts"].values()) == len(found["images"]) == 76
-    assert {i["part"] for i in found["images"]} == {"train", "select", "calibrate", "test"}
-    assert found["decisions"][0]["decision"]["facts"]["images"]["defective"] == 16
+    assert {i["split"] for i in found["images"]} == {"train", "validation", "calibration", "test"}
+    assert found["decisions"][0]["decision"]["evidence"]["images"]["defective"] == 16
     assert found["retrain_run_id"]
-    assert [(m.surface, m.version) for m in find_seers(project, tracking, found["data_version"][:6])] == [(SURFACE, 1)]
+    assert [(m.surface, m.version) for m in find_data_users(project, tracking, found["data_version"][:6])] == [
+        (SURFACE, 1)
+    ]
     assert json.loads(tracking.read_text(found["run_id"], "data_version.json"))["version"] == found["data_version"]
     with pytest.raises(CallError, match="no model saw"):
-        find_seers(project, tracking, "ffff")
+        find_data_users(project, tracking, "ffff")
 
 
-def test_photographs_that_a_version_was_trained_on_are_not_judged_by(project: Project, tracking: Tracking) -> None:
-    """The parts were drawn anew since: what is the test part now was trained on then."""
-    images = [i for i in read_index(project.surface(SURFACE).prepared) if i.part == Part.TEST]
+def test_images_that_a_version_was_trained_on_are_not_judged_by(project: Project, tracking: Tracking) -> None:
+    """The parts were drawn anew since: what is the test split now was trained on then."""
+    images = [i for i in read_index(project.surface(SURFACE).prepared) if i.split == Split.TEST]
     seen = [i.path for i in images if i.label == Label.ANOMALOUS][:6] + [i.path for i in images if not i.defects][:3]
-    ruling = decide_promotion(look_at(SURFACE), plant(project, tracking, equal, seen=seen), dry_run=True)
-    assert ruling.decision is not None
-    sample = ruling.decision.facts.images
+    record = decide_promotion(look_at(SURFACE), add_anomaly(project, tracking, equal, seen=seen), dry_run=True)
+    assert record.decision is not None
+    sample = record.decision.evidence.images
     assert (sample.defective, sample.normal) == (16 - 6, len(images) - 16 - 3)

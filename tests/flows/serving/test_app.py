@@ -25,9 +25,9 @@ class Slow:
     def __init__(self) -> None:
         self.go = Event()
 
-    def score(self, asked: Any, *_: Any) -> list[dict[str, Any]]:
+    def score(self, requested: Any, *_: Any) -> list[dict[str, Any]]:
         assert self.go.wait(timeout=20)
-        return [{"score": float(len(image))} for image in asked.images]
+        return [{"score": float(len(image))} for image in requested.images]
 
 
 @pytest.fixture

@@ -80,7 +80,7 @@ def bomb() -> bytes:
 
 @pytest.fixture(scope="module")
 def long_work() -> list[bytes]:
-    """Photographs that are each allowed and together take longer than a request may, by far."""
+    """Images that are each allowed and together take longer than a request may, by far."""
     return [draw(4_000, 2_500)] * 60
 
 
@@ -119,7 +119,7 @@ def served(trained_once: Project, tmp_path_factory: pytest.TempPathFactory) -> I
         stop(process)
 
 
-def test_a_small_file_of_a_huge_photograph_is_refused_by_its_head(served: Served, bomb: bytes) -> None:
+def test_a_small_file_of_a_huge_image_is_refused_by_its_head(served: Served, bomb: bytes) -> None:
     assert len(bomb) < 40_000
     status, answer = served.ask(bomb)
     assert status == 413
@@ -185,10 +185,10 @@ def test_it_stops_in_time_whatever_is_worked_on(served: Served, long_work: list[
     body = encode(*long_work)
     with ExitStack() as stack, ThreadPoolExecutor(4) as pool:
         stack.enter_context(served.connect(head(1_000_000) + b"{"))
-        asked = [stack.enter_context(served.connect(head(len(body)) + body)) for _ in range(4)]
+        requested = [stack.enter_context(served.connect(head(len(body)) + body)) for _ in range(4)]
         until(lambda: served.under_way() == 4, "the work", served.process)
         served.process.send_signal(signal.SIGTERM)
-        answers = list(pool.map(lambda one: one.recv(1000), asked))
+        answers = list(pool.map(lambda one: one.recv(1000), requested))
         assert served.process.wait(timeout=20) == 0, served.said.read_text()
     assert all(b"503" in answer and b"the server stops" in answer for answer in answers), answers
     assert "Traceback" not in served.said.read_text()

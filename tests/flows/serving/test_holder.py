@@ -34,7 +34,7 @@ class Loads:
     def __call__(self, _tracking: Any, version: Any) -> Any:
         self.loaded.append(version.version)
         if version.version in self.broken:
-            raise ModelError("no model.xml", cure="retrain")
+            raise ModelError("no model.xml", hint="retrain")
         return SimpleNamespace(version=version.version, name=f"oak/{version.version}")
 
 
@@ -57,10 +57,10 @@ def hold(project: Project, registry: Registry) -> Holder:
 
 def test_a_new_champion_takes_over_once(project: Project, registry: Registry, loads: Loads) -> None:
     held = hold(project, registry)
-    held.look()
+    held.check()
     registry.number = 2
     for _ in range(3):
-        held.look()
+        held.check()
     assert (held.current.version, held.problem, loads.loaded) == (2, None, [1, 2])
 
 
@@ -69,14 +69,14 @@ def test_without_a_registry_or_a_champion_the_old_one_serves(
 ) -> None:
     held = hold(project, registry)
     registry.down = True
-    held.look()
+    held.check()
     assert held.current.version == 1
     assert held.problem == "ConnectionError: refused"
     registry.down, registry.number = False, None
-    held.look()
+    held.check()
     assert held.problem == "the registry names no champion"
     registry.number = 2
-    held.look()
+    held.check()
     assert (held.current.version, held.problem) == (2, None)
 
 
@@ -86,18 +86,18 @@ def test_a_champion_that_does_not_load_is_left_alone_for_a_while(
     held = hold(project, registry)
     registry.number = 3
     for _ in range(3):
-        held.look()
+        held.check()
     assert (held.current.version, held.problem, loads.loaded) == (1, "no model.xml", [1, 3])
     loads.broken.clear()
     monkeypatch.setattr(holder_file, "_AGAIN", 0.0)
-    held.look()
+    held.check()
     assert (held.current.version, held.problem) == (3, None)
 
 
 def test_a_champion_put_back_is_no_problem_any_more(project: Project, registry: Registry, loads: Loads) -> None:
     held = hold(project, registry)
     registry.number = 3
-    held.look()
+    held.check()
     registry.number = 1
-    held.look()
+    held.check()
     assert (held.current.version, held.problem) == (1, None)

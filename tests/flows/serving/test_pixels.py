@@ -1,4 +1,4 @@
-"""How large photographs may be, without a word from the user: by what the version was trained on."""
+"""How large images may be, without a word from the user: by what the version was trained on."""
 
 import io
 
@@ -26,7 +26,7 @@ def draw(width: int, height: int) -> bytes:
         (100 * 50, Limits(megapixels=100.0), (10_000, 10_000), (10_001, 10_000)),
     ],
 )
-def test_a_photograph_may_have_sixteen_times_the_pixels(
+def test_an_image_may_have_sixteen_times_the_pixels(
     usual: int | None, limits: Limits, taken: tuple[int, int], refused: tuple[int, int]
 ) -> None:
     assert list(check_pixels([draw(*taken)], usual, limits)) == [taken[0] * taken[1]]

@@ -19,7 +19,7 @@ def split(*values: Any) -> dict[str, Any]:
     return {"dataframe_split": {"index": [0], "columns": ["image"], "data": [[value] for value in values]}}
 
 
-def test_both_formats_give_the_photographs_in_order() -> None:
+def test_both_formats_give_the_images_in_order() -> None:
     second = base64.encodebytes(b"another" * 30).decode()
     assert "\n" in second[:-1], "MLflow's own encoder breaks lines"
     for content in (split(ENCODED, second), {"dataframe_records": [{"image": ENCODED}, {"image": second, "line": 3}]}):
@@ -43,7 +43,7 @@ def test_both_formats_give_the_photographs_in_order() -> None:
         ({"dataframe_split": {"columns": ["image"], "data": [ENCODED]}}, "list of rows"),
         ({"dataframe_split": {"columns": ["image", "x"], "data": [[ENCODED]]}}, "every column"),
         ({"dataframe_records": [{"picture": ENCODED}]}, "list of objects"),
-        (split(), "no photograph"),
+        (split(), "no image"),
         (split(ENCODED, 7), "row 1: `image` is no text"),
         (split("a?b"), "row 0: `image` is no base64"),
         ({**split(ENCODED), "params": {"maps": "yes"}}, "params expects"),
@@ -62,7 +62,7 @@ def test_what_is_no_json_is_refused(body: bytes) -> None:
         read_request(body, Limits())
 
 
-def test_too_many_photographs_are_refused() -> None:
+def test_too_many_images_are_refused() -> None:
     assert len(read(split(ENCODED, ENCODED), images=2).images) == 2
     with pytest.raises(RequestError, match="at most 2") as refused:
         read(split(*[ENCODED] * 3), images=2)

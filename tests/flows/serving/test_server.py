@@ -131,7 +131,7 @@ def test_mlflows_client_gets_what_inspect_says(served: Served, boards: Path, tmp
     assert any(prediction["defects"] for prediction in answered)
     for prediction, image in zip(answered, inspected, strict=True):
         assert prediction["score"] == pytest.approx(image["score"], rel=1e-6)
-        for name in ("anomalous", "defects", "sound", "foreign"):
+        for name in ("anomalous", "defects", "normal_regions", "out_of_distribution"):
             assert prediction[name] == image[name]
         assert (prediction["version"], prediction["model"]) == (1, "drawn/1 (padim)")
         sent = tifffile.imread(io.BytesIO(base64.b64decode(prediction["map"])))
@@ -149,7 +149,7 @@ def test_what_cannot_be_read_is_named_and_the_server_goes_on(served: Served, boa
     assert served.ask({"dataframe_records": [{"image": whole}]})[0]["version"] == 1
 
 
-def test_a_photograph_far_larger_than_those_trained_on_is_refused(served: Served) -> None:
+def test_an_image_far_larger_than_those_trained_on_is_refused(served: Served) -> None:
     answers = {}
     for width in (700, 800):  # 16 times 192 x 128 lies between
         file = io.BytesIO()
@@ -213,8 +213,8 @@ def test_ctrl_c_ends_it_and_what_was_asked_is_in_the_history(served: Served) -> 
     assert "takes over from drawn/1" in served.said.read_text()
     assert "Traceback" not in served.said.read_text()
     found = read_history(served.project.surface(SURFACE).history)
-    asked = found[found["path"].str.startswith("rest:")]
-    assert set(asked["version"]) == {1, 2}
-    assert (asked["error"] == "file is truncated").sum() == 1
-    assert asked["brightness_mean"].notna().sum() == len(asked) - 1
-    assert asked["path"].is_unique
+    requested = found[found["path"].str.startswith("rest:")]
+    assert set(requested["version"]) == {1, 2}
+    assert (requested["error"] == "file is truncated").sum() == 1
+    assert requested["brightness_mean"].notna().sum() == len(requested) - 1
+    assert requested["path"].is_unique

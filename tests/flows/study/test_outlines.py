@@ -31,10 +31,10 @@ def test_outlines_come_back_as_they_were_written(raw: Path) -> None:
         ("{", "holds no outlines"),
     ],
 )
-def test_a_damaged_file_is_named_with_a_cure(raw: Path, text: str, said: str) -> None:
+def test_a_damaged_file_is_named_with_a_hint(raw: Path, text: str, said: str) -> None:
     file = raw.parent / "annotations.json"
     file.write_text(text)
     with pytest.raises(SourceError, match=said) as error:
         read_outlines(file, raw)
     assert str(file) in error.value.problem
-    assert error.value.cure
+    assert error.value.hint

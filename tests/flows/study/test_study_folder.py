@@ -1,4 +1,4 @@
-"""A study of any folder: what lacks is said in words, what is wrong with its cure."""
+"""A study of any folder: what lacks is said in words, what is wrong with its hint."""
 
 import subprocess
 import sys
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:module 'sre_:DeprecationWarning"
 
 @pytest.fixture
 def bare(tmp_path: Path) -> Study:
-    """A folder of one photograph and one broken file, without outlines or crops."""
+    """A folder of one image and one broken file, without outlines or crops."""
     (tmp_path / "slices" / "raw").mkdir(parents=True)
     pixels = np.random.default_rng(0).integers(90, 160, (64, 96, 3), np.uint8)
     for number in range(24):
@@ -31,7 +31,7 @@ def bare(tmp_path: Path) -> Study:
 
 
 def test_without_outlines_and_crops_their_figures_are_left_out_in_words(bare: Study) -> None:
-    assert bare.describe() == "slices: 25 photographs; no outlines; no crops."
+    assert bare.describe() == "slices: 25 images; no outlines; no crops."
     prepared = study.prepare(bare)
     for shown in (
         study.show_figures(bare, ()),
@@ -39,11 +39,11 @@ def test_without_outlines_and_crops_their_figures_are_left_out_in_words(bare: St
         study.try_otherwise(bare, prepared),
     ):
         assert isinstance(shown, Words)
-        assert "no annotations.json" in shown.words
+        assert "no annotations.json" in shown.message
     assert isinstance(study.tabulate_types(study.hold_out_crops(prepared)), Words)
-    listed = study.tabulate_photographs(prepared)
-    assert "24 of 25 photographs can be used" in listed.words
-    assert "cut.jpg: " in listed.words
+    listed = study.tabulate_images(prepared)
+    assert "24 of 25 images can be used" in listed.message
+    assert "cut.jpg: " in listed.message
 
 
 def test_names_from_outside_are_escaped() -> None:
@@ -58,15 +58,15 @@ def test_a_drawn_study_lies_as_a_real_one_and_is_always_the_same(tmp_path: Path)
     for name in ("one", "two"):
         write_drawn_study(tmp_path / name, size)
     opened = study.open_study(tmp_path / "one", tmp_path)
-    assert opened.describe().startswith("one: 3 photographs; ")
+    assert opened.describe().startswith("one: 3 images; ")
     assert set(opened.outlines) == {"walnut-1.png", "alder-3.png"}
     files = [p.relative_to(tmp_path / "one") for p in sorted((tmp_path / "one").rglob("*")) if p.is_file()]
     assert len(files) == 3 + 1 + 9
     assert all((tmp_path / "one" / f).read_bytes() == (tmp_path / "two" / f).read_bytes() for f in files)
 
 
-def test_a_wrong_call_names_the_folder_and_the_cure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(SourceError, match="holds no photographs in raw/"):
+def test_a_wrong_call_names_the_folder_and_the_hint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(SourceError, match="holds no images in raw/"):
         study.open_study(tmp_path, tmp_path)
     monkeypatch.setenv(PROFILE, "slow")
     with pytest.raises(CallError, match="'slow'"):
@@ -78,7 +78,7 @@ def test_a_wrong_call_names_the_folder_and_the_cure(tmp_path: Path, monkeypatch:
 
 
 @pytest.mark.services
-def test_the_command_refuses_to_commit_real_photographs(bare: Study) -> None:
+def test_the_command_refuses_to_commit_real_images(bare: Study) -> None:
     command = [sys.executable, "-m", "flows.study", str(bare.folder), "--notebook"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 2

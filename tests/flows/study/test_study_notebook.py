@@ -51,7 +51,7 @@ def test_what_is_committed_is_small_whole_and_of_no_one_machine(committed: Any) 
     assert [cell.execution_count for cell in code] == list(range(1, len(code) + 1))
     assert sum("image/jpeg" in output.get("data", {}) for cell in code for output in cell.outputs) >= 6
     assert not _ABSOLUTE.search(text)
-    assert said(committed, "open").startswith("Drawn slices: 6 photographs")
+    assert said(committed, "open").startswith("Drawn slices: 6 images")
 
 
 @pytest.mark.slow

@@ -1,4 +1,4 @@
-"""When a look takes in what is new at the source, and when it leaves it alone; nothing is copied here."""
+"""When a check takes in what is new at the source, and when it leaves it alone; nothing is copied here."""
 
 import os
 import time
@@ -10,7 +10,7 @@ from PIL import Image
 
 from flows.runtime.session import Session
 from flows.watching.data import take_in_news
-from flows.watching.results import SourceLook
+from flows.watching.results import SourceCheck
 from flows.watching.state import WatchState
 from pipelines.core.paths import Project
 from pipelines.core.records import Layout
@@ -20,7 +20,7 @@ SURFACE = "boards"
 
 
 class Camera:
-    """A folder of photographs that a surface remembers, and what people are told of it."""
+    """A folder of images that a surface remembers, and what people are told of it."""
 
     def __init__(self, root: Path) -> None:
         self.project = Project(root / "project")
@@ -32,16 +32,16 @@ class Camera:
             file.parent.mkdir(parents=True, exist_ok=True)
             Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(file)
 
-    def look(
+    def check(
         self, state: WatchState, *, at_once: bool = True, settle: float = 0
-    ) -> tuple[WatchState, SourceLook | None]:
+    ) -> tuple[WatchState, SourceCheck | None]:
         source = SourceSettings(layout=Layout.FOLDER, path=str(self.folder))
         own = SurfaceSettings(source=source, policy=PolicySettings(watch=WatchSettings(settle_seconds=settle)))
         return take_in_news(Session(self.project, SURFACE, own), state, at_once=at_once)
 
-    def update(self, *_: object) -> SourceLook:
+    def update(self, *_: object) -> SourceCheck:
         self.updates += 1
-        return SourceLook(new=3)
+        return SourceCheck(new=3)
 
 
 @pytest.fixture
@@ -55,34 +55,34 @@ def camera(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Camera:
 
 
 def test_what_is_new_is_taken_in_once(camera: Camera) -> None:
-    state, found = camera.look(WatchState())
-    assert found == SourceLook(new=3)
+    state, found = camera.check(WatchState())
+    assert found == SourceCheck(new=3)
     # Nothing was really copied, as after a checkout of an older data version: what was dealt with is left alone.
-    assert camera.look(state)[1] == SourceLook()
+    assert camera.check(state)[1] == SourceCheck()
     assert camera.updates == 1
     os.utime(camera.folder / "good" / "0.png", (1, 1))
-    assert camera.look(state)[1] == SourceLook(new=3)
+    assert camera.check(state)[1] == SourceCheck(new=3)
 
 
 def test_the_source_is_looked_at_by_the_interval(camera: Camera) -> None:
-    before = WatchState(looked=time.time())
-    assert camera.look(before, at_once=False) == (before, None)
-    assert camera.look(WatchState(looked=time.time() - 16 * 60), at_once=False)[1] == SourceLook(new=3)
+    before = WatchState(source_checked=time.time())
+    assert camera.check(before, at_once=False) == (before, None)
+    assert camera.check(WatchState(source_checked=time.time() - 16 * 60), at_once=False)[1] == SourceCheck(new=3)
 
 
 def test_a_file_that_may_be_half_copied_waits(camera: Camera) -> None:
-    state, found = camera.look(WatchState(), settle=3600)
-    assert found == SourceLook(waiting=3)
-    assert state == WatchState(), "it would be looked at again only after the interval"
+    state, found = camera.check(WatchState(), settle=3600)
+    assert found == SourceCheck(waiting=3)
+    assert state == WatchState(), "it would be checked again only after the interval"
 
 
 def test_a_lost_source_is_told_once(camera: Camera) -> None:
     camera.folder.rename(camera.folder.with_name("away"))
     state = WatchState()
     for _ in range(2):
-        state, found = camera.look(state)
+        state, found = camera.check(state)
         assert found is not None
         assert "is not there" in str(found.problem)
     assert camera.told == ["its source cannot be read"]
     camera.folder.with_name("away").rename(camera.folder)
-    assert camera.look(state)[1] == SourceLook(new=3)
+    assert camera.check(state)[1] == SourceCheck(new=3)

@@ -1,4 +1,4 @@
-"""When a look retrains: reasons, what was tried, and what was killed in between."""
+"""When a check retrains: reasons, what was tried, and what was killed in between."""
 
 from pathlib import Path
 from typing import Any
@@ -35,7 +35,7 @@ class Surface:
             raise self.fate
         return FOUND
 
-    def look(self, **settings: object) -> tuple[Any, list[str]]:
+    def check(self, **settings: object) -> tuple[Any, list[str]]:
         state = read_state(self.project, "oak")
         return retrain_once(looking_at(self.project, "oak", self, **settings), state, self.retrain)
 
@@ -53,37 +53,37 @@ def surface(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Surface:
 
 
 def test_new_data_is_trained_on_once(surface: Surface) -> None:
-    retrained, _ = surface.look()
+    retrained, _ = surface.check()
     assert (retrained.reason, retrained.champion, retrained.problem) == ("new data", 2, None)
-    assert surface.look() == (None, [])
+    assert surface.check() == (None, [])
     assert surface.runs == 1
 
 
 def test_data_that_a_version_was_trained_on_is_not_new(surface: Surface) -> None:
     surface.trained.append("new")
-    assert surface.look() == (None, [])
+    assert surface.check() == (None, [])
     assert surface.runs == 0
 
 
 def test_drift_retrains_only_where_the_policy_says_so_and_there_is_new_data(surface: Surface) -> None:
     surface.remember(noticed=DriftKind.CONTENT)
-    _, notes = surface.look(retrain_on_new_data=False)
+    _, notes = surface.check(retrain_on_new_data=False)
     assert "leaves retraining to you" in notes[0]
     surface.trained.append("new")
-    _, notes = surface.look(retrain_on_new_data=False, retrain_on_drift=True)
+    _, notes = surface.check(retrain_on_new_data=False, retrain_on_drift=True)
     assert "nothing to retrain on" in notes[0]
     assert surface.runs == 0
     surface.trained.pop()
-    retrained, _ = surface.look(retrain_on_drift=True)
+    retrained, _ = surface.check(retrain_on_drift=True)
     assert retrained.reason == "new data and content drift"
 
 
 def test_a_failure_is_not_tried_again_and_a_busy_surface_is(surface: Surface) -> None:
-    surface.fate = BusyError("`promote oak` holds this", cure="wait")
-    assert "a retrain waits" in surface.look()[1][0]
-    surface.fate = ModelError("no memory", cure="buy some")
-    assert "no memory" in surface.look()[0].problem
-    assert surface.look() == (None, [])
+    surface.fate = BusyError("`promote oak` holds this", hint="wait")
+    assert "a retrain waits" in surface.check()[1][0]
+    surface.fate = ModelError("no memory", hint="buy some")
+    assert "no memory" in surface.check()[0].problem
+    assert surface.check() == (None, [])
     assert surface.runs == 2
 
 
@@ -91,7 +91,7 @@ def test_a_failure_is_not_tried_again_and_a_busy_surface_is(surface: Surface) ->
 def test_ctrl_c_that_became_another_error_ends_the_look_and_is_no_failure(surface: Surface) -> None:
     surface.fate = ValueError("Task run is not set")
     with pytest.raises(KeyboardInterrupt):
-        surface.look()
+        surface.check()
     assert read_state(surface.project, "oak").tried != "new"
 
 
@@ -99,7 +99,7 @@ def test_what_was_killed_begins_again_though_not_for_ever(surface: Surface) -> N
     surface.fate = KeyboardInterrupt()
     for _ in range(3):
         with pytest.raises(KeyboardInterrupt):
-            surface.look()
+            surface.check()
         surface.trained = ["old", "new"]  # one of its algorithms was registered
-    assert surface.look() == (None, [])
+    assert surface.check() == (None, [])
     assert surface.runs == 3

@@ -37,7 +37,7 @@ def types(count: int) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize(
-    ("photograph", "said"),
+    ("image", "said"),
     [
         (outlined(10**12, 5), "lies outside of 48 x 36 pixels"),
         (outlined(5, 36), "lies outside of 48 x 36 pixels"),
@@ -47,13 +47,13 @@ def types(count: int) -> list[dict[str, Any]]:
         (judged(width=10**12), "less than or equal to"),
         (judged(path="a\0.png"), "path"),
         (judged(path=""), "path"),
-        (judged(defects=types(256)), "256 types on one photograph"),
+        (judged(defects=types(256)), "256 types on one image"),
         (judged(sha256="../../../x"), "sha256"),
     ],
 )
-def test_a_review_that_fits_no_photograph(tmp_path: Path, photograph: dict[str, Any], said: str) -> None:
+def test_a_review_that_fits_no_image(tmp_path: Path, image: dict[str, Any], said: str) -> None:
     kind = {"kind": "knotwatch review", "schema_version": 1, "surface": "oak", "model": "oak/1", "reviewed": "now"}
-    file = write_file(tmp_path / "review.json", json.dumps({**kind, "photographs": [photograph]}))
+    file = write_file(tmp_path / "review.json", json.dumps({**kind, "images": [image]}))
     refuses(lambda: read_review(file), file, said)
 
 
@@ -94,7 +94,7 @@ def test_a_damaged_table_of_reviews(tmp_path: Path, cells: dict[str, object]) ->
         {"right": 10**12},
         {"left": -1},
         {"width": "many"},
-        {"part": "nonsense"},
+        {"split": "nonsense"},
         {"rejected": "[[0, 0, 1000000000000, 4]]"},
     ],
     ids=lambda cells: str(cells)[:40],

@@ -66,13 +66,13 @@ _SHOWN = {
     "Quarantined.path": "shown",
     "ScoredImage.path": "shown",
     "Picture.path": "shown",
-    "Shown.path": "where the user's photograph lies",
-    "Inspected.path": "where the user's photograph lies",
+    "Shown.path": "where the user's image lies",
+    "Inspected.path": "where the user's image lies",
     "Inspected.map": "where this process wrote it",
     "Inspected.overlay": "where this process wrote it",
-    "Observation.path": "where the user's photograph lies",
-    "JudgedPhotograph.path": "where the user's photograph lies; read only where it has the SHA-256 of the review",
-    "SourceSettings.path": "where the user's photographs lie; checked by itself where it lies in a repository",
+    "Observation.path": "where the user's image lies",
+    "JudgedPhotograph.path": "where the user's image lies; read only where it has the SHA-256 of the review",
+    "SourceSettings.path": "where the user's images lie; checked by itself where it lies in a repository",
     "Start.folder": "handed on within a process",
     "Trained.folder": "handed on within a process",
     "Origin.folder": "handed on within a process",
@@ -107,7 +107,7 @@ def test_no_name_is_joined_to_a_folder_without_being_looked_at() -> None:
             if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Div) and _names_a_file(node.right):
                 joined.add(f"{file.name}: {ast.unparse(node)}")
     assert joined == {
-        "review.py: root / photograph.path",  # read only where the file has the SHA-256 that the review says
+        "review.py: root / image.path",  # read only where the file has the SHA-256 that the review says
         "vsb.py: PurePosixPath('images') / row['image']",  # a name, which the row's record looks at
         "vsb.py: PurePosixPath('masks') / row['mask']",
     }, "use pipelines.core.paths.inside(folder, name)"

@@ -55,7 +55,9 @@ def test_the_shipped_profiles_resolve_and_differ(project: Project) -> None:
     quick, full = (resolve_run(project, surface(), profile, []) for profile in ("quick", "full"))
     assert quick.evaluation.bootstrap < full.evaluation.bootstrap
     assert set(full.algorithms) - set(quick.algorithms) == {"fastflow_dinov2"}, "what takes longest"
-    assert [settings.fastflow_dinov2.beside for settings in (quick, full)] == [RunSettings().fastflow_dinov2.beside] * 2
+    assert [settings.fastflow_dinov2.auxiliary for settings in (quick, full)] == [
+        RunSettings().fastflow_dinov2.auxiliary
+    ] * 2
 
 
 @pytest.mark.parametrize(
@@ -122,7 +124,7 @@ def test_a_surface_comes_back_as_it_was_written(bare: Project) -> None:
     )
     write_surface(bare, "oak", written)
     assert read_surface(bare, "oak") == written
-    assert "false_alarm_rate: 0.01" in bare.surface("oak").settings.read_text(), "a default is not spelt out"
+    assert "false_positive_rate: 0.01" in bare.surface("oak").settings.read_text(), "a default is not spelt out"
     with pytest.raises(SettingsError, match=r"no surface 'elm' here \(oak\)"):
         read_surface(bare, "elm")
 

@@ -10,10 +10,10 @@ import pytest
 from PIL import Image
 
 from pipelines.core.records import Label, SourceRow
-from pipelines.core.results import Verdict
-from pipelines.core.surface_settings import PartSettings, ValidationSettings
+from pipelines.core.results import ValidationReport
+from pipelines.core.surface_settings import SplitSettings, ValidationSettings
 from pipelines.data.expectations import judge
-from pipelines.data.manifest import assign_groups, assign_parts, measure_rows
+from pipelines.data.manifest import assign_groups, assign_splits, measure_rows
 
 # Raised while great_expectations is imported, by modules of the standard library that it uses.
 pytestmark = pytest.mark.filterwarnings("ignore:module 'sre_:DeprecationWarning")
@@ -28,8 +28,8 @@ def _board(number: int, level: float = 150.0) -> Image.Image:
 
 def _normals(folder: Path, count: int = 12) -> list[SourceRow]:
     for number in range(count):
-        _board(number).save(folder / f"sound {number:02}.png")
-    return [SourceRow(path=f"sound {number:02}.png", label=Label.NORMAL) for number in range(count)]
+        _board(number).save(folder / f"normal {number:02}.png")
+    return [SourceRow(path=f"normal {number:02}.png", label=Label.NORMAL) for number in range(count)]
 
 
 def _mask(folder: Path, name: str, value: int, size: tuple[int, int] = (64, 48)) -> str:
@@ -46,10 +46,10 @@ def _bomb() -> bytes:
     return b"\x89PNG\r\n\x1a\n" + body
 
 
-def _judge(folder: Path, rows: list[SourceRow], share: float = 0.05, docs: Path | None = None) -> Verdict:
+def _judge(folder: Path, rows: list[SourceRow], share: float = 0.05, docs: Path | None = None) -> ValidationReport:
     settings = ValidationSettings(max_quarantined_share=share, max_megapixels=1)
     frame = assign_groups(measure_rows(rows, folder, settings), 20)
-    return judge(assign_parts(frame, PartSettings()), settings, docs)
+    return judge(assign_splits(frame, SplitSettings()), settings, docs)
 
 
 def test_clean_set_is_accepted_and_documented(tmp_path: Path) -> None:
@@ -58,22 +58,22 @@ def test_clean_set_is_accepted_and_documented(tmp_path: Path) -> None:
     mask = _mask(tmp_path, "knot mask.png", 2)
     rows.append(SourceRow(path="knot.png", label=Label.ANOMALOUS, mask=mask, typed_mask=True, defects=_TYPES))
     verdict = _judge(tmp_path, rows, docs=tmp_path / "docs")
-    assert verdict == Verdict(accepted=True, images=13, usable=13)
+    assert verdict == ValidationReport(accepted=True, images=13, usable=13)
     assert (tmp_path / "docs/index.html").is_file()
 
 
 @pytest.fixture
 def faulty(tmp_path: Path) -> list[SourceRow]:
-    """Plant one fault of each kind among twelve sound boards."""
+    """Plant one fault of each kind among twelve normal boards."""
     rows = _normals(tmp_path)
-    whole = (tmp_path / "sound 00.png").read_bytes()
+    whole = (tmp_path / "normal 00.png").read_bytes()
     contents = {
         "truncated.png": whole[: len(whole) // 2],
         "empty.jpg": b"",
         "text.jpg": b"Dear colleague, the photographs follow.",
         "bomb.png": _bomb(),
         "copy.png": whole,
-        "torn.png": (tmp_path / "sound 01.png").read_bytes(),
+        "torn.png": (tmp_path / "normal 01.png").read_bytes(),
     }
     for name, data in contents.items():
         (tmp_path / name).write_bytes(data)
@@ -113,21 +113,21 @@ def test_each_fault_is_named_with_its_reason(tmp_path: Path, faulty: list[Source
         "black.png": "too dark",
         "white.png": "overexposed",
         "tiny.png": "too small: 20 x 48",
-        "wrong size.png": "mask a.png: mask is 60 x 48, its photograph 64 x 48",
+        "wrong size.png": "mask a.png: mask is 60 x 48, its image 64 x 48",
         "wrong value.png": "mask b.png: mask holds the value 9",
         "denied.png": "labelled normal, but its mask marks 7.32% of it",
-        "torn.png": "the same file as sound 01.png, which has another label",
-        "sound 01.png": "the same file as torn.png, which has another label",
+        "torn.png": "the same file as normal 01.png, which has another label",
+        "normal 01.png": "the same file as torn.png, which has another label",
     }
     assert reasons.keys() == expected.keys()
     for path, start in expected.items():
         assert reasons[path].startswith(start)
-    assert [(d.path, d.reason) for d in verdict.duplicates] == [("sound 00.png", "the same file as copy.png")]
+    assert [(d.path, d.reason) for d in verdict.duplicates] == [("normal 00.png", "the same file as copy.png")]
     assert any("a mask that marks nothing: blank.png" in warning for warning in verdict.warnings)
     assert (verdict.images, verdict.usable) == (25, 25 - 12 - 1)
     assert not verdict.accepted
     assert verdict.reasons == (
-        "12 of 25 photographs (48.0%) are quarantined, allowed are 5.0% (validation.max_quarantined_share)",
+        "12 of 25 images (48.0%) are quarantined, allowed are 5.0% (validation.max_quarantined_share)",
     )
     assert verdict == _judge(tmp_path, faulty)
     assert _judge(tmp_path, faulty, share=0.5).accepted
@@ -148,28 +148,28 @@ def test_mixed_sizes_and_near_copies_only_warn(tmp_path: Path) -> None:
     verdict = _judge(tmp_path, [*rows, SourceRow(path="large.png", label=Label.NORMAL)])
     assert verdict.accepted
     assert [warning.split(" ", 1)[1] for warning in verdict.warnings] == [
-        "photographs are more than 4 times larger or smaller than the median: large.png",
-        "photographs nearly repeat an earlier one and stay in its group: sound 03.png",
+        "images are more than 4 times larger or smaller than the median: large.png",
+        "images nearly repeat an earlier one and stay in its group: normal 03.png",
     ]
 
 
 def test_nothing_to_train_on_is_refused(tmp_path: Path) -> None:
     _board(1).save(tmp_path / "bad.png")
     only_bad = _judge(tmp_path, [SourceRow(path="bad.png", label=Label.ANOMALOUS)])
-    assert (only_bad.accepted, only_bad.reasons) == (False, ("no normal photograph is left to train on",))
+    assert (only_bad.accepted, only_bad.reasons) == (False, ("no normal image is left to train on",))
     (tmp_path / "bad.png").write_bytes(b"")
     none = _judge(tmp_path, [SourceRow(path="bad.png", label=Label.NORMAL)], share=1)
-    assert (none.accepted, none.reasons) == (False, ("of 1 photographs none can be used",))
+    assert (none.accepted, none.reasons) == (False, ("of 1 images none can be used",))
 
 
 def test_labels_are_checked_and_an_empty_manifest_is_refused(tmp_path: Path) -> None:
     rows = _normals(tmp_path)
     settings = ValidationSettings(max_quarantined_share=1)
-    frame = assign_parts(assign_groups(measure_rows(rows, tmp_path, settings), 20), PartSettings())
+    frame = assign_splits(assign_groups(measure_rows(rows, tmp_path, settings), 20), SplitSettings())
     labels = pd.Series(["", "fine", *frame["label"][2:]], dtype="str")
     reasons = {q.path: q.reason for q in judge(frame.assign(label=labels), settings).quarantined}
     assert reasons == {
-        "sound 00.png": "has no label",
-        "sound 01.png": "its label 'fine' is none of normal, anomalous, unknown",
+        "normal 00.png": "has no label",
+        "normal 01.png": "its label 'fine' is none of normal, anomalous, unknown",
     }
     assert not judge(frame.iloc[:0], settings).accepted

@@ -81,17 +81,17 @@ def test_what_did_not_change_is_copied_once(source: Path, mirror: Path, ledger: 
     assert ledger.read_bytes() == arrived
 
 
-def test_a_changed_photograph_or_mask_is_taken_again(source: Path, mirror: Path, ledger: Path) -> None:
+def test_a_changed_image_or_mask_is_taken_again(source: Path, mirror: Path, ledger: Path) -> None:
     take_in(FOLDER, source, mirror, ledger)
     (source / "bad/dent/c.png").write_bytes(b"CCC")
     (source / "masks/dent/c.png").write_bytes(b"another mask")
     assert take_in(FOLDER, source, mirror, ledger) == Intake(images=3, new=0, changed=1, removed=0)
     assert (mirror / "bad/dent/c.png").read_bytes() == b"CCC"
     assert (mirror / "masks/dent/c.png").read_bytes() == b"another mask"
-    assert set(batches(ledger).values()) == {1}, "a changed photograph did not arrive again"
+    assert set(batches(ledger).values()) == {1}, "a changed image did not arrive again"
 
 
-def test_each_batch_of_new_photographs_gets_the_next_number(source: Path, mirror: Path, ledger: Path) -> None:
+def test_each_batch_of_new_images_gets_the_next_number(source: Path, mirror: Path, ledger: Path) -> None:
     take_in(FOLDER, source, mirror, ledger)
     (source / "good/0 new.png").write_bytes(b"n")
     assert take_in(FOLDER, source, mirror, ledger).new == 1
@@ -162,4 +162,4 @@ def test_an_interrupted_copy_leaves_whole_files_only(
     assert (mirror / "good/a.png").read_bytes() == old["good/a.png"]
     assert take_in(FOLDER, source, mirror, ledger).changed == 2
     assert {name: (mirror / name).read_bytes() for name in new} == new
-    assert batches(ledger)["good/a new one.png"] == 2, "a photograph whose copy was interrupted later has no batch"
+    assert batches(ledger)["good/a new one.png"] == 2, "an image whose copy was interrupted later has no batch"

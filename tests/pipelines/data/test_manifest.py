@@ -9,9 +9,9 @@ from PIL import Image
 
 from pipelines.core.errors import ToolError
 from pipelines.core.records import Label, SourceRow
-from pipelines.core.surface_settings import PartSettings, ValidationSettings
+from pipelines.core.surface_settings import SplitSettings, ValidationSettings
 from pipelines.data import manifest as manifest_module
-from pipelines.data.manifest import assign_groups, assign_parts, measure_rows, read_manifest, write_manifest
+from pipelines.data.manifest import assign_groups, assign_splits, measure_rows, read_manifest, write_manifest
 
 SETTINGS = ValidationSettings()
 _TYPES = {1: "live knot", 2: "dead knot"}
@@ -24,7 +24,7 @@ def _board(number: int, width: int = 48) -> Image.Image:
 
 @pytest.fixture
 def rows(tmp_path: Path) -> list[SourceRow]:
-    """Write sound boards, one with a typed mask, one with an untyped one, an odd name and a broken file."""
+    """Write normal boards, one with a typed mask, one with an untyped one, an odd name and a broken file."""
     for number in range(6):
         _board(number).save(tmp_path / f"{number}.png")
     _board(7).save(tmp_path / 'été, "1" NA.png')
@@ -47,7 +47,7 @@ def rows(tmp_path: Path) -> list[SourceRow]:
 def _build(rows: list[SourceRow], folder: Path, known: pd.DataFrame | None = None, late: str = "") -> pd.DataFrame:
     frame = measure_rows(rows, folder, SETTINGS, known)
     frame = frame.assign(arrival=[2 if late and path.startswith(late) else 1 for path in frame["path"]])
-    return assign_parts(assign_groups(frame, 20), PartSettings())
+    return assign_splits(assign_groups(frame, 20), SplitSettings())
 
 
 def test_manifest_holds_what_is_in_the_files(tmp_path: Path, rows: list[SourceRow]) -> None:
@@ -87,11 +87,11 @@ def test_incremental_is_the_clean_result_byte_for_byte(
     grown = [*rows, SourceRow(path="new.png", label=Label.NORMAL)]
     write_manifest(_build(grown, tmp_path, late="new"), tmp_path / "clean.csv")
     decoded = []
-    decode = manifest_module.decode_photograph
-    monkeypatch.setattr(manifest_module, "decode_photograph", lambda *given: decoded.append(1) or decode(*given))
+    decode = manifest_module.decode_image
+    monkeypatch.setattr(manifest_module, "decode_image", lambda *given: decoded.append(1) or decode(*given))
     write_manifest(_build(grown, tmp_path, read_manifest(old), late="new"), tmp_path / "incremental.csv")
     assert (tmp_path / "incremental.csv").read_bytes() == (tmp_path / "clean.csv").read_bytes()
-    # Decoded are: the changed photograph, the new one, the one whose mask changed, and the broken one.
+    # Decoded are: the changed image, the new one, the one whose mask changed, and the broken one.
     assert len(decoded) == 4
 
 
@@ -105,7 +105,7 @@ def test_settings_and_types_reach_known_rows(tmp_path: Path, rows: list[SourceRo
 
 
 def _drawn(count: int, **columns: object) -> pd.DataFrame:
-    """Make a manifest's columns that grouping and parting read, with hashes far from each other."""
+    """Make a manifest's columns that grouping and splitting read, with hashes far from each other."""
     rng = np.random.default_rng(5)
     return pd.DataFrame(
         {
@@ -114,7 +114,7 @@ def _drawn(count: int, **columns: object) -> pd.DataFrame:
             "phash": [rng.bytes(32).hex() for _ in range(count)],
             "error": "",
             "label": "normal",
-            "split": "",
+            "declared_split": "",
             "group": "",
             "arrival": 1,
         }
@@ -152,7 +152,7 @@ def test_near_copies_are_those_that_a_plain_loop_finds() -> None:
 
 
 def test_test_copy_is_the_one_kept_within_an_arrival() -> None:
-    frame = _drawn(2, split=["train", "test"], sha256=["a", "a"])
+    frame = _drawn(2, declared_split=["train", "test"], sha256=["a", "a"])
     assert assign_groups(frame, 20)["duplicate_of"].tolist() == ["00001.png", ""]
     # What is already trained on stays: a copy that arrives later is left out, not tested on.
     later = assign_groups(frame.assign(arrival=[1, 2]), 20)
@@ -166,32 +166,35 @@ def test_group_of_the_layout_stays_and_groups_do_not_merge() -> None:
     assert grouped["group"].tolist() == ["board a", "board b", "board a", "board b"]
 
 
-def test_shares_of_the_parts() -> None:
-    parted = assign_parts(assign_groups(_drawn(3000), 0), PartSettings())
-    shares = parted["part"].value_counts(normalize=True)
+def test_shares_of_the_splits() -> None:
+    parted = assign_splits(assign_groups(_drawn(3000), 0), SplitSettings())
+    shares = parted["split"].value_counts(normalize=True)
     assert shares["test"] == pytest.approx(0.30, abs=0.03)
     assert shares["train"] == pytest.approx(0.70 * 0.55, abs=0.03)
-    assert shares["select"] == pytest.approx(0.70 * 0.10, abs=0.02)
-    other = assign_parts(parted, PartSettings(seed=1))
-    assert (other["part"] != parted["part"]).mean() > 0.3
+    assert shares["validation"] == pytest.approx(0.70 * 0.10, abs=0.02)
+    other = assign_splits(parted, SplitSettings(seed=1))
+    assert (other["split"] != parted["split"]).mean() > 0.3
 
 
 def test_labels_and_splits_decide_before_chance() -> None:
-    kinds = {"label": ["unknown", "anomalous", "normal", "normal"] * 50, "split": ["", "", "test", "train"] * 50}
-    parts = assign_parts(assign_groups(_drawn(200, **kinds), 0), PartSettings())["part"]
-    assert set(parts[0::4]) == {"train"}
-    assert set(parts[1::4]) == {"test"}
-    assert set(parts[2::4]) == {"test"}
-    assert set(parts[3::4]) == {"train", "select", "calibrate"}
+    kinds = {
+        "label": ["unknown", "anomalous", "normal", "normal"] * 50,
+        "declared_split": ["", "", "test", "train"] * 50,
+    }
+    splits = assign_splits(assign_groups(_drawn(200, **kinds), 0), SplitSettings())["split"]
+    assert set(splits[0::4]) == {"train"}
+    assert set(splits[1::4]) == {"test"}
+    assert set(splits[2::4]) == {"test"}
+    assert set(splits[3::4]) == {"train", "validation", "calibration"}
 
 
-def test_group_is_parted_as_a_whole_by_its_first_arrival() -> None:
+def test_group_is_split_as_a_whole_by_its_first_arrival() -> None:
     frame = _drawn(60, group=["shared"] * 3 + [""] * 57, label=["normal", "anomalous", "normal"] + ["normal"] * 57)
-    assert set(assign_parts(assign_groups(frame, 0), PartSettings())["part"][:3]) == {"test"}
-    late = frame.assign(arrival=[1, 2, 2] + [1] * 57, split="train")
-    parts = assign_parts(assign_groups(late, 0), PartSettings())["part"]
-    assert parts[0] == parts[2] != "test"
-    assert parts[1] == "test", "a defective photograph that came later would be trained on"
+    assert set(assign_splits(assign_groups(frame, 0), SplitSettings())["split"][:3]) == {"test"}
+    late = frame.assign(arrival=[1, 2, 2] + [1] * 57, declared_split="train")
+    splits = assign_splits(assign_groups(late, 0), SplitSettings())["split"]
+    assert splits[0] == splits[2] != "test"
+    assert splits[1] == "test", "a defective image that came later would be trained on"
 
 
 def test_adding_images_moves_none() -> None:
@@ -205,10 +208,10 @@ def test_adding_images_moves_none() -> None:
         hashes[number] = _flip(hashes[int(rng.integers(200))], 9)
         shas[number + 1] = shas[int(rng.integers(200))]
     grown = grown.assign(phash=hashes, sha256=shas, path=[f"{(7 * n) % 400:03}.png" for n in range(400)])
-    columns = ["duplicate_of", "near_duplicate_of", "group", "part"]
+    columns = ["duplicate_of", "near_duplicate_of", "group", "split"]
     settled: pd.DataFrame | None = None
     for arrival in (1, 2, 3):
-        now = assign_parts(assign_groups(grown[grown["arrival"] <= arrival], 20), PartSettings()).set_index("path")
+        now = assign_splits(assign_groups(grown[grown["arrival"] <= arrival], 20), SplitSettings()).set_index("path")
         if settled is not None:
             pd.testing.assert_frame_equal(now.loc[settled.index, columns], settled[columns])
         settled = now

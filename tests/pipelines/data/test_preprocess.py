@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from pipelines.core.errors import GateError, ToolError
-from pipelines.core.records import Label, Layout, Part
-from pipelines.core.results import Quarantined, Verdict
-from pipelines.core.surface_settings import PartSettings, RegionSettings, ValidationSettings
+from pipelines.core.records import Label, Layout, Split
+from pipelines.core.results import Quarantined, ValidationReport
+from pipelines.core.surface_settings import RegionSettings, SplitSettings, ValidationSettings
 from pipelines.data.layouts import read_source
-from pipelines.data.manifest import assign_groups, assign_parts, measure_rows
+from pipelines.data.manifest import assign_groups, assign_splits, measure_rows
 from pipelines.data.prepared import PreparedImage, read_index, read_mask, read_region
 from pipelines.data.preprocess import Preprocessed, preprocess
 
@@ -52,11 +52,11 @@ def source(tmp_path: Path) -> Path:
 
 def manifest(source: Path, layout: Layout = Layout.FOLDER) -> pd.DataFrame:
     frame = measure_rows(read_source(layout, source), source, ValidationSettings())
-    return assign_parts(assign_groups(frame, 0), PartSettings())
+    return assign_splits(assign_groups(frame, 0), SplitSettings())
 
 
-def accept(frame: pd.DataFrame, **left_out: tuple[Quarantined, ...]) -> Verdict:
-    return Verdict.model_validate({"accepted": True, "images": len(frame), "usable": len(frame), **left_out})
+def accept(frame: pd.DataFrame, **left_out: tuple[Quarantined, ...]) -> ValidationReport:
+    return ValidationReport.model_validate({"accepted": True, "images": len(frame), "usable": len(frame), **left_out})
 
 
 def run(source: Path, out: Path, region: RegionSettings = REGION, layout: Layout = Layout.FOLDER) -> Preprocessed:
@@ -73,7 +73,7 @@ def by_path(out: Path) -> dict[str, PreparedImage]:
 
 
 def change_everything(source: Path) -> None:
-    """Add, remove and change photographs, masks and labels."""
+    """Add, remove and change images, masks and labels."""
     draw(source / "good/new.png", 70)
     draw(source / "good/1.png", 71)
     (source / "good/0.png").unlink()
@@ -99,15 +99,15 @@ def test_an_update_equals_a_clean_run_byte_for_byte(source: Path, tmp_path: Path
     assert by_path(out)["good/3.png"].box == (0, 0, WIDTH, HEIGHT)
 
 
-def test_another_part_is_taken_over_without_preparing_again(source: Path, tmp_path: Path) -> None:
+def test_another_split_is_taken_over_without_preparing_again(source: Path, tmp_path: Path) -> None:
     out, clean = tmp_path / "out", tmp_path / "clean"
     run(source, out)
-    frame = manifest(source).assign(part=Part.SELECT.value, condition="line 2")
+    frame = manifest(source).assign(split=Split.VALIDATION.value, condition="line 2")
     again = preprocess(frame, accept(frame), source, REGION, 1.0, out)
     preprocess(frame, accept(frame), source, REGION, 1.0, clean)
     assert tree(out) == tree(clean)
     assert again.prepared == 0
-    assert {image.part for image in read_index(out)} == {Part.SELECT}
+    assert {image.split for image in read_index(out)} == {Split.VALIDATION}
 
 
 def test_what_nobody_names_or_somebody_deleted_is_put_right(source: Path, tmp_path: Path) -> None:
@@ -122,11 +122,11 @@ def test_what_nobody_names_or_somebody_deleted_is_put_right(source: Path, tmp_pa
     assert (mended.prepared, mended.removed) == (2, 1)
 
 
-def test_the_region_is_cut_and_the_mask_keeps_the_photographs_size(source: Path, tmp_path: Path) -> None:
+def test_the_region_is_cut_and_the_mask_keeps_the_images_size(source: Path, tmp_path: Path) -> None:
     run(source, tmp_path / "out")
     image = by_path(tmp_path / "out")["bad/dent/d 1.png"]
     assert (image.box, image.width, image.height) == ((4, 2, 40, 30), WIDTH, HEIGHT)
-    assert (image.label, image.part, image.defects) == (Label.ANOMALOUS, Part.TEST, {1: "dent"})
+    assert (image.label, image.split, image.defects) == (Label.ANOMALOUS, Split.TEST, {1: "dent"})
     with Image.open(source / "bad/dent/d 1.png") as file:
         assert np.array_equal(read_region(tmp_path / "out", image), np.asarray(file)[2:30, 4:40])
     binary = read_mask(tmp_path / "out", image)
@@ -150,9 +150,7 @@ def test_a_typed_mask_keeps_its_values(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("orientation", [6, 7])
-def test_a_mask_in_the_stored_size_is_turned_with_its_photograph(
-    source: Path, tmp_path: Path, orientation: int
-) -> None:
+def test_a_mask_in_the_stored_size_is_turned_with_its_image(source: Path, tmp_path: Path, orientation: int) -> None:
     stored = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
     stored[draw_mask(source / "masks/turned.png", 255, 255) > 0] = 255
     exif = Image.Exif()
@@ -166,7 +164,7 @@ def test_a_mask_in_the_stored_size_is_turned_with_its_photograph(
     assert np.array_equal(read_mask(tmp_path / "out", image) > 0, region[..., 0] > 0)
 
 
-def test_quarantined_and_duplicate_photographs_are_left_out(source: Path, tmp_path: Path) -> None:
+def test_quarantined_and_duplicate_images_are_left_out(source: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     run(source, out)
     shutil.copy2(source / "good/3.png", source / "good/3 copy.png")
@@ -184,7 +182,7 @@ def test_quarantined_and_duplicate_photographs_are_left_out(source: Path, tmp_pa
 
 
 def test_a_bad_verdict_stops_before_anything_is_written(source: Path, tmp_path: Path) -> None:
-    bad = Verdict(accepted=False, images=8, usable=1, reasons=("7 of 8 images are bad",))
+    bad = ValidationReport(accepted=False, images=8, usable=1, reasons=("7 of 8 images are bad",))
     with pytest.raises(GateError, match="7 of 8 images are bad"):
         preprocess(manifest(source), bad, source, REGION, 1.0, tmp_path / "out")
     assert not (tmp_path / "out").exists()

@@ -1,4 +1,4 @@
-"""The stage `review`: from the file that a page saved to photographs, masks and a table."""
+"""The stage `review`: from the file that a page saved to images, masks and a table."""
 
 import hashlib
 import json
@@ -25,28 +25,28 @@ def paint(path: Path, seed: int = 0) -> Path:
     return path
 
 
-def judge(photograph: Path, *verdicts: tuple[str, str | None], **facts: Any) -> dict[str, Any]:
-    """Judge a photograph whose n-th outline is a square, n x 10 pixels from the left."""
+def judge(image: Path, *verdicts: tuple[str, str | None], **facts: Any) -> dict[str, Any]:
+    """Judge an image whose n-th outline is a square, n x 10 pixels from the left."""
     outlines = [[[x + 10 * n, y] for x, y in SQUARE] for n in range(len(verdicts))]
     defects = [{"outline": o, "verdict": v, "type": t} for o, (v, t) in zip(outlines, verdicts, strict=True)]
-    digest = hashlib.sha256(photograph.read_bytes()).hexdigest()
-    found = {"path": str(photograph), "sha256": digest, "width": 48, "height": 36, "drawn": "score", "missed": False}
+    digest = hashlib.sha256(image.read_bytes()).hexdigest()
+    found = {"path": str(image), "sha256": digest, "width": 48, "height": 36, "drawn": "score", "missed": False}
     return {**found, "defects": defects, **facts}
 
 
-def save(*photographs: dict[str, Any], **facts: Any) -> Review:
+def save(*images: dict[str, Any], **facts: Any) -> Review:
     content = {"kind": "knotwatch review", "schema_version": 1, "surface": "oak", "model": "oak/1", "reviewed": "now"}
-    return Review.model_validate_json(json.dumps({**content, "photographs": photographs, **facts}))
+    return Review.model_validate_json(json.dumps({**content, "images": images, **facts}))
 
 
 def test_confirmed_regions_become_a_mask_of_their_types(tmp_path: Path) -> None:
-    photograph = paint(tmp_path / "line 1/bo ard.PNG")
-    judged = judge(photograph, ("confirmed", "knot"), ("rejected", None), ("confirmed", None))
-    (taken,) = take_review(save(judged), [photograph], tmp_path / "ledger", 200)
+    image = paint(tmp_path / "line 1/bo ard.PNG")
+    judged = judge(image, ("confirmed", "knot"), ("rejected", None), ("confirmed", None))
+    (taken,) = take_review(save(judged), [image], tmp_path / "ledger", 200)
     assert read_reviews(tmp_path / "ledger") == [taken]
-    assert (taken.label, taken.split, taken.defects) == (Label.ANOMALOUS, "test", {1: "defect", 2: "knot"})
+    assert (taken.label, taken.declared_split, taken.defects) == (Label.ANOMALOUS, "test", {1: "defect", 2: "knot"})
     assert taken.image == f"reviews/photographs/bo_ard-{judged['sha256'][:8]}.png"
-    assert (tmp_path / "ledger" / taken.image).read_bytes() == photograph.read_bytes()
+    assert (tmp_path / "ledger" / taken.image).read_bytes() == image.read_bytes()
     with Image.open(tmp_path / "ledger" / str(taken.mask)) as file:
         mask = np.asarray(file)
     expected = np.zeros((36, 48), np.uint8)
@@ -59,27 +59,27 @@ def test_confirmed_regions_become_a_mask_of_their_types(tmp_path: Path) -> None:
     ("drawn", "verdicts", "missed", "expected"),
     [
         ("score", [("rejected", None)], False, ("normal", "only train")),
-        ("random", [("rejected", None)], False, ("normal", "only calibrate")),
-        ("random", [], False, ("normal", "only calibrate")),
+        ("random", [("rejected", None)], False, ("normal", "only calibration")),
+        ("random", [], False, ("normal", "only calibration")),
         ("random", [("confirmed", None)], False, ("anomalous", "test")),
         ("score", [], True, ("anomalous", "test")),
         ("score", [("confirmed", None)], True, ("anomalous", "test")),
     ],
 )
-def test_what_was_found_and_how_it_was_drawn_decide_the_part(
+def test_what_was_found_and_how_it_was_drawn_decide_the_split(
     tmp_path: Path, drawn: str, verdicts: list[tuple[str, str | None]], missed: bool, expected: tuple[str, str]
 ) -> None:
-    photograph = paint(tmp_path / "a.png")
-    review = save(judge(photograph, *verdicts, drawn=drawn, missed=missed))
-    (taken,) = take_review(review, [photograph], tmp_path / "ledger", 200)
-    assert (taken.label, taken.split) == expected
+    image = paint(tmp_path / "a.png")
+    review = save(judge(image, *verdicts, drawn=drawn, missed=missed))
+    (taken,) = take_review(review, [image], tmp_path / "ledger", 200)
+    assert (taken.label, taken.declared_split) == expected
     assert (taken.mask is None) == (expected[0] == "normal" or missed), "a mask must show every defect or not be there"
 
 
 def test_what_was_rejected_is_kept_as_boxes(tmp_path: Path) -> None:
-    photograph, ledger = paint(tmp_path / "a.png"), tmp_path / "ledger"
-    review = save(judge(photograph, ("rejected", None), ("confirmed", "knot"), ("rejected", "crack")))
-    take_review(review, [photograph], ledger, 200)
+    image, ledger = paint(tmp_path / "a.png"), tmp_path / "ledger"
+    review = save(judge(image, ("rejected", None), ("confirmed", "knot"), ("rejected", "crack")))
+    take_review(review, [image], ledger, 200)
     (known,) = read_reviews(ledger)
     assert known.rejected == (Box(5, 5, 20, 15), Box(25, 5, 40, 15))
     table = ledger / "reviews/reviews.csv"
@@ -90,24 +90,24 @@ def test_what_was_rejected_is_kept_as_boxes(tmp_path: Path) -> None:
 
 
 def test_what_the_model_could_not_name_has_no_type(tmp_path: Path) -> None:
-    photograph = paint(tmp_path / "a.png")
-    review = save(judge(photograph, ("confirmed", "unknown"), ("confirmed", "sound")))
-    assert take_review(review, [photograph], tmp_path / "ledger", 200)[0].defects == {1: "defect"}
+    image = paint(tmp_path / "a.png")
+    review = save(judge(image, ("confirmed", "unknown"), ("confirmed", "normal")))
+    assert take_review(review, [image], tmp_path / "ledger", 200)[0].defects == {1: "defect"}
 
 
-def test_the_later_review_wins_and_the_part_stays(tmp_path: Path) -> None:
-    ledger, photograph = tmp_path / "ledger", paint(tmp_path / "a.png")
-    files = [photograph]
-    take_review(save(judge(photograph, ("rejected", None), drawn="random")), files, ledger, 200)
-    (again,) = take_review(save(judge(photograph, ("rejected", None))), files, ledger, 200)
-    assert (again.label, again.split) == (Label.NORMAL, "only calibrate")
-    (found,) = take_review(save(judge(photograph, ("confirmed", "knot"))), files, ledger, 200)
+def test_the_later_review_wins_and_the_split_stays(tmp_path: Path) -> None:
+    ledger, image = tmp_path / "ledger", paint(tmp_path / "a.png")
+    files = [image]
+    take_review(save(judge(image, ("rejected", None), drawn="random")), files, ledger, 200)
+    (again,) = take_review(save(judge(image, ("rejected", None))), files, ledger, 200)
+    assert (again.label, again.declared_split) == (Label.NORMAL, "only calibration")
+    (found,) = take_review(save(judge(image, ("confirmed", "knot"))), files, ledger, 200)
     first_mask = ledger / str(found.mask)
-    (other,) = take_review(save(judge(photograph, ("confirmed", "knot"), ("confirmed", "crack"))), files, ledger, 200)
+    (other,) = take_review(save(judge(image, ("confirmed", "knot"), ("confirmed", "crack"))), files, ledger, 200)
     assert other.mask != found.mask
     assert not first_mask.exists()
-    (back,) = take_review(save(judge(photograph, ("rejected", None))), files, ledger, 200)
-    assert (back.label, back.split, back.mask) == (Label.NORMAL, "test", None)
+    (back,) = take_review(save(judge(image, ("rejected", None))), files, ledger, 200)
+    assert (back.label, back.declared_split, back.mask) == (Label.NORMAL, "test", None)
     assert read_reviews(ledger) == [back]
     assert len([p for p in (ledger / "reviews").rglob("*") if p.is_file()]) == 2
 
@@ -122,13 +122,13 @@ def test_a_review_that_fails_leaves_the_earlier_ones(tmp_path: Path) -> None:
     assert {p: p.read_bytes() for p in ledger.rglob("*") if p.is_file()} == before
 
 
-def test_photographs_are_known_by_their_content_wherever_they_are(tmp_path: Path) -> None:
-    photograph = paint(tmp_path / "in/a.png")
-    review = save(judge(photograph, ("rejected", None)) | {"path": "in/a.png"})
-    assert find_reviewed(review, tmp_path) == [photograph]
+def test_images_are_known_by_their_content_wherever_they_are(tmp_path: Path) -> None:
+    image = paint(tmp_path / "in/a.png")
+    review = save(judge(image, ("rejected", None)) | {"path": "in/a.png"})
+    assert find_reviewed(review, tmp_path) == [image]
     moved = paint(tmp_path / "elsewhere/deep/a.png")
-    paint(photograph, 5)
-    with pytest.raises(CallError, match=r"1 of 1 photographs are not there as they were: in/a\.png"):
+    paint(image, 5)
+    with pytest.raises(CallError, match=r"1 of 1 images are not there as they were: in/a\.png"):
         find_reviewed(review, tmp_path)
     assert find_reviewed(review, tmp_path, [tmp_path / "elsewhere"]) == [moved]
 
@@ -151,38 +151,38 @@ def test_what_is_no_review_is_refused(tmp_path: Path, text: str, said: str) -> N
 
 
 def test_a_types_name_cannot_hold_control_characters(tmp_path: Path) -> None:
-    photograph = paint(tmp_path / "a.png")
+    image = paint(tmp_path / "a.png")
     with pytest.raises(ValueError, match="type"):
-        save(judge(photograph, ("confirmed", "knot\nhidden")))
+        save(judge(image, ("confirmed", "knot\nhidden")))
 
 
 @pytest.mark.parametrize("place", ["image", "mask"])
 def test_a_ledger_of_somebody_else_writes_nothing_outside(tmp_path: Path, place: str) -> None:
-    photograph, ledger = paint(tmp_path / "photographs/a.png"), tmp_path / "project/data/raw/oak/ledger"
-    review = save(judge(photograph, ("confirmed", None)))
-    take_review(review, [photograph], ledger, 200)
+    image, ledger = paint(tmp_path / "photographs/a.png"), tmp_path / "project/data/raw/oak/ledger"
+    review = save(judge(image, ("confirmed", None)))
+    take_review(review, [image], ledger, 200)
     table = ledger / "reviews/reviews.csv"
     known = pd.read_csv(table, keep_default_na=False)
     table.write_text(known.assign(**{place: "reviews/../../../../../../stolen.png"}).to_csv(index=False))
     before = {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()}
     with pytest.raises(SourceError, match="leads out of the folder"):
-        take_review(review, [photograph], ledger, 200)
+        take_review(review, [image], ledger, 200)
     assert {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()} == before
 
 
 def test_a_link_in_a_ledger_writes_nothing_outside(tmp_path: Path) -> None:
-    photograph, ledger, outside = paint(tmp_path / "a.png"), tmp_path / "ledger", tmp_path / "outside"
+    image, ledger, outside = paint(tmp_path / "a.png"), tmp_path / "ledger", tmp_path / "outside"
     (ledger / "reviews").mkdir(parents=True)
     outside.mkdir()
     (ledger / "reviews/photographs").symlink_to(outside)
     with pytest.raises(SourceError, match="leads out of the folder"):
-        take_review(save(judge(photograph, ("rejected", None))), [photograph], ledger, 200)
+        take_review(save(judge(image, ("rejected", None))), [image], ledger, 200)
     assert not list(outside.iterdir())
 
 
-def test_a_photographs_odd_name_is_none_in_the_ledger(tmp_path: Path) -> None:
+def test_an_image_odd_name_is_none_in_the_ledger(tmp_path: Path) -> None:
     for name in (f"{'木' * 80}.png", "a.p\nng", f"a.{'x' * 200}", "a\\..\\b.png"):
-        photograph = tmp_path / name
-        paint(tmp_path / "a.png").rename(photograph)
-        (taken,) = take_review(save(judge(photograph, ("confirmed", None))), [photograph], tmp_path / "ledger", 200)
-        assert (tmp_path / "ledger" / taken.image).read_bytes() == photograph.read_bytes()
+        image = tmp_path / name
+        paint(tmp_path / "a.png").rename(image)
+        (taken,) = take_review(save(judge(image, ("confirmed", None))), [image], tmp_path / "ledger", 200)
+        assert (tmp_path / "ledger" / taken.image).read_bytes() == image.read_bytes()

@@ -1,4 +1,4 @@
-"""Reviews in the manifest: which part a reviewed photograph goes to, and what it corrects."""
+"""Reviews in the manifest: which part a reviewed image goes to, and what it corrects."""
 
 from pathlib import Path
 
@@ -27,7 +27,7 @@ def paint(path: Path, number: int) -> Path:
 
 
 class Raw:
-    """An unlabelled surface's raw folder with three photographs, and what the manifest says of it."""
+    """An unlabelled surface's raw folder with three images, and what the manifest says of it."""
 
     def __init__(self, folder: Path) -> None:
         self.source, self.ledger = folder / "source", folder / "ledger"
@@ -40,7 +40,7 @@ class Raw:
         note_arrivals(SETTINGS.source.layout, self.source, self.arrivals)
 
     def review(self, number: int, **facts: object) -> Reviewed:
-        """Keep a review of the photograph of that number, sound unless `facts` say otherwise."""
+        """Keep a review of the image of that number, normal unless `facts` say otherwise."""
         image = f"reviews/photographs/{number}.png"
         paint(self.ledger / image, number)
         mask = facts.get("mask")
@@ -52,7 +52,9 @@ class Raw:
         from hashlib import sha256
 
         found = {"sha256": sha256((self.ledger / image).read_bytes()).hexdigest(), "image": image, "mask": None}
-        review = Reviewed.model_validate({**found, "label": "normal", "split": "only train", "defects": {}, **facts})
+        review = Reviewed.model_validate(
+            {**found, "label": "normal", "declared_split": "only train", "defects": {}, **facts}
+        )
         kept = [r for r in read_reviews(self.ledger) if r.image != image]
         write_reviews(self.ledger, [*kept, review])
         self.note()
@@ -64,7 +66,7 @@ class Raw:
         return frame.set_index("path", drop=False)
 
 
-KNOT = {"label": "anomalous", "split": "test", "mask": "reviews/masks/m.png", "defects": {1: "knot"}}
+KNOT = {"label": "anomalous", "declared_split": "test", "mask": "reviews/masks/m.png", "defects": {1: "knot"}}
 
 
 @pytest.fixture
@@ -72,46 +74,46 @@ def raw(tmp_path: Path) -> Raw:
     return Raw(tmp_path)
 
 
-def test_new_photographs_go_to_the_part_that_their_review_names(raw: Raw) -> None:
+def test_new_images_go_to_the_split_that_their_review_names(raw: Raw) -> None:
     before = raw.manifest()
-    for number, facts in ((10, {}), (11, {"split": "only calibrate"}), (12, KNOT)):
+    for number, facts in ((10, {}), (11, {"declared_split": "only calibration"}), (12, KNOT)):
         raw.review(number, **facts)
     after = raw.manifest()
     added = after.loc[[f"reviews/photographs/{n}.png" for n in (10, 11, 12)]]
-    assert added["part"].tolist() == ["train", "calibrate", "test"]
+    assert added["split"].tolist() == ["train", "calibration", "test"]
     assert added["label"].tolist() == ["normal", "normal", "anomalous"]
     assert added.iloc[2][["defects", "mask_error"]].tolist() == ['{"1": "knot"}', ""]
     assert added.iloc[2]["mask_area"] == pytest.approx(150 / (36 * 48), rel=1e-4)
     columns = [c for c in before.columns if c != "arrival"]
-    assert after.loc[before.index, columns].equals(before[columns]), "a review changed other photographs"
+    assert after.loc[before.index, columns].equals(before[columns]), "a review changed other images"
 
 
-def test_a_photograph_of_the_source_is_corrected_where_it_is(raw: Raw) -> None:
-    raw.review(0, split="only calibrate")
+def test_an_image_of_the_source_is_corrected_where_it_is(raw: Raw) -> None:
+    raw.review(0, declared_split="only calibration")
     raw.review(1, **KNOT)
     after = raw.manifest()
     assert after["path"].tolist() == ["0.png", "1.png", "2.png"]
     assert after["label"].tolist() == ["normal", "anomalous", "unknown"]
-    assert after["part"].tolist() == ["train", "test", "train"], "a trained photograph must not calibrate"
+    assert after["split"].tolist() == ["train", "test", "train"], "a trained image must not calibrate"
     assert after.at["1.png", "mask"] == KNOT["mask"]
     # Measured again or taken over, it is the same.
     assert raw.manifest(known=after.reset_index(drop=True)).equals(after)
 
 
-def test_a_photograph_that_comes_into_the_source_later_stays_what_its_review_made_it(raw: Raw) -> None:
-    raw.review(10, split="only calibrate")
+def test_an_image_that_comes_into_the_source_later_stays_what_its_review_made_it(raw: Raw) -> None:
+    raw.review(10, declared_split="only calibration")
     paint(raw.source / "ten.png", 10)
     raw.note()
     after = raw.manifest()
-    assert after.at["reviews/photographs/10.png", "part"] == "calibrate"
+    assert after.at["reviews/photographs/10.png", "split"] == "calibration"
     assert after.at["ten.png", "duplicate_of"] == "reviews/photographs/10.png"
-    assert after.at["ten.png", "label"] == "normal", "one photograph must not have two labels"
+    assert after.at["ten.png", "label"] == "normal", "one image must not have two labels"
 
 
-def test_a_defect_without_an_outline_makes_an_anomalous_photograph_without_a_mask(raw: Raw) -> None:
-    raw.review(10, label="anomalous", split="test", defects={1: "defect"})
+def test_a_defect_without_an_outline_makes_an_anomalous_image_without_a_mask(raw: Raw) -> None:
+    raw.review(10, label="anomalous", declared_split="test", defects={1: "defect"})
     row = raw.manifest().loc["reviews/photographs/10.png"]
-    assert row[["label", "mask", "defects", "part"]].tolist() == ["anomalous", "", '{"1": "defect"}', "test"]
+    assert row[["label", "mask", "defects", "split"]].tolist() == ["anomalous", "", '{"1": "defect"}', "test"]
 
 
 def test_the_order_of_arrival_keeps_reviews(raw: Raw) -> None:

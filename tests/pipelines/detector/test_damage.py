@@ -11,7 +11,7 @@ from flows.runtime.champion import load_version
 from pipelines.core.errors import ModelError
 from pipelines.core.paths import Project
 from pipelines.detector.detector import Detector
-from pipelines.detector.version import read_calibration
+from pipelines.detector.version import read_drift_reference
 from pipelines.registry.checks import reproduce
 from pipelines.tracking.store import Tracking, load_pyfunc
 from tests import tiny_version as tiny
@@ -38,7 +38,7 @@ ATTACKS: dict[str, tuple[tiny.Attack, str]] = {
 
 @pytest.fixture(scope="module")
 def registered(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """A registry with two versions, of other photographs; the second is the champion. Tests change copies."""
+    """A registry with two versions, of other images; the second is the champion. Tests change copies."""
     with pytest.MonkeyPatch.context() as patch:
         for name in ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI"):
             patch.setenv(name, "")
@@ -73,10 +73,10 @@ def test_a_damaged_version_is_loaded_by_nobody(store: Tracking, name: str) -> No
 
 def test_another_version_s_calibration_is_no_reference_for_drift(store: Tracking) -> None:
     folder = store.folder("oak", 2)
-    assert read_calibration(folder) is not None
+    assert read_drift_reference(folder) is not None
     tiny.take_calibration_of(store.folder("oak", 1))(folder)
     with pytest.raises(ModelError, match=r"calibration\.json was changed"):
-        read_calibration(folder)
+        read_drift_reference(folder)
 
 
 def test_a_plain_mlflow_client_loads_no_damaged_version(store: Tracking) -> None:
@@ -93,7 +93,7 @@ def test_a_fresh_process_knows_what_the_registry_knows(store: Tracking, name: st
     attack(folder)
     found = reproduce(folder, registered)
     assert not found.ok
-    assert said.replace("\\", "") in found.words
+    assert said.replace("\\", "") in found.message
 
 
 def test_a_version_of_before_there_were_checksums_loads_with_one_warning(

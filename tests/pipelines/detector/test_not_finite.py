@@ -18,9 +18,9 @@ from flows.serving.protocol import Limits
 from flows.serving.scoring import Scorer
 from pipelines.core.errors import ModelError, ScoreError
 from pipelines.detector.detector import Detector
-from pipelines.detector.version import read_calibration
-from pipelines.inspection.inputs import find_photographs
-from pipelines.inspection.inspect import inspect_photographs
+from pipelines.detector.version import read_drift_reference
+from pipelines.inspection.inputs import find_images
+from pipelines.inspection.inspect import inspect_images
 from tests import tiny_version as tiny
 
 NAN, INF = float("nan"), float("inf")
@@ -71,10 +71,10 @@ def board(level: int) -> Image.Image:
     ],
 )
 def test_a_version_s_numbers_are_finite_and_in_range(folder: Path, place: str, value: Any) -> None:
-    *way, last = (int(step) if step.isdigit() else step for step in place.split("."))
+    *method, last = (int(step) if step.isdigit() else step for step in place.split("."))
 
     def change(values: Any) -> None:
-        for step in way:
+        for step in method:
             values = values[step]
         values[last] = value
 
@@ -86,15 +86,13 @@ def test_a_version_s_numbers_are_finite_and_in_range(folder: Path, place: str, v
 def test_a_calibration_that_is_not_finite_is_none(folder: Path) -> None:
     tiny.rewrite(folder, lambda seen: seen["measures"].update(brightness_mean=[1.0, NAN]), "calibration.json")
     with pytest.raises(ModelError, match="brightness_mean"):
-        read_calibration(folder)
+        read_drift_reference(folder)
 
 
-def test_inspection_reports_a_score_that_is_not_finite_as_that_photograph_s_error(
-    spoilt: Detector, tmp_path: Path
-) -> None:
+def test_inspection_reports_a_score_that_is_not_finite_as_that_image_s_error(spoilt: Detector, tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
     board(200).save(tmp_path / "in/a.png")
-    (found,) = inspect_photographs(spoilt, 1, find_photographs([tmp_path / "in"]), tmp_path / "out", tmp_path / "maps")
+    (found,) = inspect_images(spoilt, 1, find_images([tmp_path / "in"]), tmp_path / "out", tmp_path / "maps")
     assert (found.inspected.score, found.inspected.anomalous) == (None, None)
     assert "not finite" in (found.inspected.error or "")
     assert "not finite" in (found.observation.error or "")

@@ -10,7 +10,7 @@ from skimage.measure import label, regionprops
 from pipelines.core.geometry import Box
 from pipelines.core.surface_settings import DefectSettings
 from pipelines.detector.version import VersionInfo
-from pipelines.imaging.components import draw_regions, find_defects, marked_share, pixel_level
+from pipelines.imaging.components import draw_regions, find_defects, flagged_share, pixel_level
 from pipelines.metrics.conformal import risk_controlled_threshold
 from pipelines.metrics.histograms import choose_edges
 from pipelines.metrics.pixels import PixelHistograms
@@ -89,17 +89,17 @@ def test_the_smallest_area_may_be_given_in_millimetres() -> None:
         DefectSettings(min_area_mm2=1)
 
 
-def test_the_marked_share_is_that_of_the_regions_and_falls_with_the_threshold() -> None:
+def test_the_flagged_share_is_that_of_the_regions_and_falls_with_the_threshold() -> None:
     noise = cv2.GaussianBlur(np.random.default_rng(5).normal(0, 1, (150, 220)).astype(np.float32), (0, 0), 3)
     settings = DefectSettings(low=0.6)
     levels = [float(level) for level in np.linspace(0.02, noise.max(), 40)]
-    shares = [marked_share(noise, level, settings) for level in levels]
+    shares = [flagged_share(noise, level, settings) for level in levels]
     assert shares[3] == sum(d.area for d in find_defects(noise, levels[3], settings)) / noise.size
     assert shares == sorted(shares, reverse=True)
     assert (shares[0] > 0.1, shares[-1]) == (True, 0)
 
 
-def test_the_promise_is_kept_for_regions_and_only_photographs_above_the_threshold_are_scanned_again() -> None:
+def test_the_guarantee_is_kept_for_regions_and_only_images_above_the_threshold_are_scanned_again() -> None:
     generator = np.random.default_rng(8)
     noise = [cv2.GaussianBlur(generator.normal(0, 1, (90, 90)).astype(np.float32), (0, 0), 3) for _ in range(60)]
     maps = [10 * np.abs(n) * scale for n, scale in zip(noise, generator.uniform(0.5, 1, 60), strict=True)]
@@ -108,10 +108,10 @@ def test_the_promise_is_kept_for_regions_and_only_photographs_above_the_threshol
         histograms.add(found, np.zeros(found.shape, np.uint8), np.ones(found.shape, dtype=bool))
     shares, levels = histograms.table().exceedance()
     settings = DefectSettings(low=0.5, min_area=1)
-    asked: list[int] = []
+    requested: list[int] = []
 
     def scan(number: int) -> NDArray[np.float32]:
-        asked.append(number)
+        requested.append(number)
         return maps[number]
 
     pixels = risk_controlled_threshold(shares, levels, 0.03)
@@ -119,24 +119,24 @@ def test_the_promise_is_kept_for_regions_and_only_photographs_above_the_threshol
     regions = hold_for_regions(pixels, shares, levels, nobody, scan, settings)
 
     def risk(threshold: float) -> float:
-        return (sum(marked_share(found, threshold, settings) for found in maps) + 1) / 61
+        return (sum(flagged_share(found, threshold, settings) for found in maps) + 1) / 61
 
-    assert risk(pixels.threshold) > 0.03, "regions would have broken the promise"
+    assert risk(pixels.threshold) > 0.03, "regions would have broken the guarantee"
     assert risk(regions.threshold) <= 0.03 < risk(regions.threshold * 0.95)
-    assert asked == [n for n, found in enumerate(maps) if found.max() > pixels.threshold]
-    assert 0 < len(asked) < 60
-    # Photographs judged anomalous are searched more closely, which the promise counts too.
+    assert requested == [n for n, found in enumerate(maps) if found.max() > pixels.threshold]
+    assert 0 < len(requested) < 60
+    # Images judged anomalous are searched more closely, which the guarantee counts too.
     judged = np.arange(60) < 6
     closer = settings.model_copy(update={"anomalous": 0.4})
     raised = hold_for_regions(pixels, shares, levels, judged, scan, closer)
     levels_of = [pixel_level(raised.threshold, closer, anomalous=bool(j)) for j in judged]
-    marked = [marked_share(found, level, closer) for found, level in zip(maps, levels_of, strict=True)]
-    assert (sum(marked) + 1) / 61 <= 0.03
+    flagged = [flagged_share(found, level, closer) for found, level in zip(maps, levels_of, strict=True)]
+    assert (sum(flagged) + 1) / 61 <= 0.03
     assert raised.threshold > regions.threshold
 
 
 def test_a_version_from_before_defects_still_loads() -> None:
-    promise = {"threshold": 1.0, "asked": 0.01, "rate": 0.01, "images": 99}
+    calibrated = {"threshold": 1.0, "target_rate": 0.01, "achieved_rate": 0.01, "images": 99}
     info = VersionInfo.model_validate(
         {
             "surface": "oak",
@@ -147,8 +147,8 @@ def test_a_version_from_before_defects_still_loads() -> None:
             "plan": {"mode": "fit", "tile_height": 64, "tile_width": 64},
             "map_divisor": 1,
             "image_divisor": 1,
-            "image_threshold": promise,
-            "pixel_threshold": promise,
+            "image_threshold": calibrated,
+            "pixel_threshold": calibrated,
         }
     )
     assert info.defects == DefectSettings()

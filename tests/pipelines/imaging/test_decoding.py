@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageFile, ImageOps
 
 from pipelines.core.errors import ImageError
-from pipelines.imaging.decoding import Decoded, decode_mask, decode_photograph
+from pipelines.imaging.decoding import Decoded, decode_image, decode_mask
 
 
 def _ramp(height: int = 24, width: int = 40) -> NDArray[np.uint8]:
@@ -44,7 +44,7 @@ def _png_bomb(width: int, height: int) -> bytes:
 
 
 def _see(data: bytes | Path) -> Decoded:
-    return decode_photograph(data, max_megapixels=1)
+    return decode_image(data, max_megapixels=1)
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
@@ -171,7 +171,7 @@ _UNUSABLE = {
 }
 
 
-def test_first_picture_of_a_phones_jpeg_is_the_photograph() -> None:
+def test_first_picture_of_a_phones_jpeg_is_the_image() -> None:
     preview = Image.new("RGB", (8, 8))
     seen = _see(_bytes(Image.fromarray(_ramp()), "MPO", save_all=True, append_images=[preview]))
     assert seen.image.shape == (24, 40, 3)
@@ -188,7 +188,7 @@ def test_missing_file_says_why(tmp_path: Path) -> None:
         _see(tmp_path / "gone.png")
 
 
-def test_large_photograph_neither_warns_nor_changes_pillow(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_large_image_neither_warns_nor_changes_pillow(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
     monkeypatch.setattr(ImageFile, "LOAD_TRUNCATED_IMAGES", True)
     filters = list(warnings.filters)
@@ -210,7 +210,7 @@ def _mask(height: int = 24, width: int = 40) -> NDArray[np.uint8]:
 
 
 def test_mask_keeps_its_values() -> None:
-    photograph = _see(_PNG)
+    source_image = _see(_PNG)
     palette = Image.fromarray(_mask(), "L").convert("P")
     palette.putdata(_mask().ravel())
     palette.putpalette([200, 0, 0] * 256)
@@ -224,7 +224,7 @@ def test_mask_keeps_its_values() -> None:
         (Image.fromarray(coloured), _mask()),
         (Image.fromarray(clear), (_mask() > 0) * 7),
     ):
-        values = decode_mask(_bytes(image, "PNG"), photograph)
+        values = decode_mask(_bytes(image, "PNG"), source_image)
         assert values.dtype == np.uint8
         np.testing.assert_array_equal(values, expected)
 
@@ -234,7 +234,7 @@ def test_lossy_mask_is_cleaned() -> None:
     assert set(np.unique(decode_mask(drawn, _see(_PNG)))) == {0, 255}
 
 
-def test_mask_of_a_turned_photograph() -> None:
+def test_mask_of_a_turned_image() -> None:
     turned = _see(_bytes(Image.fromarray(_ramp()), "PNG", exif=_exif(6)))
     expected = np.rot90(_mask(), -1)
     for mask in (_mask(), expected):
@@ -247,7 +247,7 @@ def test_mask_of_a_turned_photograph() -> None:
 @pytest.mark.parametrize(
     ("data", "reason"),
     [
-        (_bytes(Image.new("L", (39, 24)), "PNG"), "mask is 39 x 24, its photograph 40 x 24"),
+        (_bytes(Image.new("L", (39, 24)), "PNG"), "mask is 39 x 24, its image 40 x 24"),
         (_png_bomb(60000, 60000), "mask is 60000"),
         (_bytes(Image.fromarray(np.full((24, 40), 300, np.uint16)), "PNG"), "other than 0 to 255"),
         (_bytes(Image.new("L", (40, 24)), "PNG")[:50], "truncated|damaged"),

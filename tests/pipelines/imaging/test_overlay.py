@@ -71,16 +71,16 @@ def test_outlines_run_round_regions_and_holes(board: np.ndarray) -> None:
 
 @pytest.mark.parametrize(("shape", "expected"), [((40, 60), (40, 192)), ((20, 60), (72, 60))])
 def test_strips_lie_so_that_panels_stay_large(shape: tuple[int, int], expected: tuple[int, int]) -> None:
-    photograph = np.full((*shape, 3), 90, dtype=np.uint8)
+    image = np.full((*shape, 3), 90, dtype=np.uint8)
     truth = np.zeros(shape, dtype=bool)
     truth[4:9, 4:9] = True
-    shown = strip(photograph, np.zeros(shape, dtype=np.float32), 1.0, truth)
+    shown = strip(image, np.zeros(shape, dtype=np.float32), 1.0, truth)
     assert shown.shape[:2] == expected
     assert (shown == TRUE).all(axis=2).sum() == 16
     assert not (shown == FOUND).all(axis=2).any()
 
 
-def test_outlines_of_large_photographs_survive_shrinking() -> None:
+def test_outlines_of_large_images_survive_shrinking() -> None:
     anomaly_map = np.zeros((900, 1200), dtype=np.float32)
     anomaly_map[300:500, 300:500] = 3
     shown = strip(np.full((900, 1200, 3), 128, dtype=np.uint8), anomaly_map, 1.0, max_side=200)
@@ -99,7 +99,7 @@ def test_a_data_uri_holds_the_picture(board: np.ndarray, kind: str) -> None:
 
 
 def test_sizes_that_differ_are_refused(board: np.ndarray) -> None:
-    with pytest.raises(ImageError, match="photograph's size"):
+    with pytest.raises(ImageError, match="image's size"):
         heatmap(board, np.zeros((4, 4), dtype=np.float32), 1.0)
     with pytest.raises(ImageError, match="uint8"):
         outline(board.astype(float), np.zeros((40, 60), dtype=bool))

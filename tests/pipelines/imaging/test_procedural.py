@@ -13,7 +13,7 @@ from pipelines.imaging.procedural.species import SPECIES
 from pipelines.imaging.procedural.wood import Grain
 
 ALL = [(material, number, name) for material, types in DEFECTS.items() for number, name in types.items()]
-# Knots bend the grain around them, and that is sound wood.
+# Knots bend the grain around them, and that is normal wood.
 STAYING = [case for case in ALL if "knot" not in case[2]]
 
 
@@ -36,20 +36,20 @@ def test_a_seed_draws_the_same_picture_whatever_was_drawn_before(material: Mater
 @pytest.mark.parametrize(("material", "number", "name"), ALL)
 def test_every_type_is_drawn_under_its_number(material: Material, number: int, name: str) -> None:
     for seed in range(8):
-        flawed, sound = draw(material, seed, 128, 192, [name]), draw(material, seed, 128, 192)
+        flawed, normal = draw(material, seed, 128, 192, [name]), draw(material, seed, 128, 192)
         assert set(np.unique(flawed.mask)) == {0, number}
-        assert not sound.mask.any()
+        assert not normal.mask.any()
         inside = flawed.mask > 0
         assert 8 < inside.sum() < 0.35 * inside.size
-        assert _change(flawed, sound)[inside].mean() > 4
+        assert _change(flawed, normal)[inside].mean() > 4
 
 
 @pytest.mark.parametrize(("material", "number", "name"), STAYING)
 def test_the_picture_changes_where_the_mask_says_and_nowhere_else(material: Material, number: int, name: str) -> None:
     for seed in range(8):
-        flawed, sound = draw(material, seed, 128, 192, [name]), draw(material, seed, 128, 192)
+        flawed, normal = draw(material, seed, 128, 192, [name]), draw(material, seed, 128, 192)
         outside = ~binary_dilation(flawed.mask > 0, iterations=4)
-        change = _change(flawed, sound)[outside]
+        change = _change(flawed, normal)[outside]
         # A diffuse edge fades out below what a person sees.
         assert change.mean() < 0.5
         assert np.quantile(change, 0.99) <= 8
@@ -76,7 +76,7 @@ def test_a_knot_is_painted_inside_its_mask_only(kind: str) -> None:
         assert layer.alpha[layer.mask].mean() > 0.4
 
 
-def test_sound_boards_vary_as_boards_do() -> None:
+def test_normal_boards_vary_as_boards_do() -> None:
     means = np.array([draw("wood", seed, 96, 192).image.mean(axis=(0, 1)) for seed in range(12)])
     deviations = [draw("wood", seed, 96, 192).image.std() for seed in range(12)]
     assert 2 < means.std(axis=0).mean() < 25

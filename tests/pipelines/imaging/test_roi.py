@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from pipelines.core.errors import ImageError
 from pipelines.core.geometry import Box
 from pipelines.core.surface_settings import RegionSettings
-from pipelines.imaging.decoding import decode_photograph
+from pipelines.imaging.decoding import decode_image
 from pipelines.imaging.roi import find_region
 from tests.conftest import REAL as DATA
 
@@ -61,7 +61,7 @@ def test_conveyor_goes_and_the_board_stays(corners: list[list[int]]) -> None:
     assert box == find_region(picture, AUTO)
 
 
-def test_large_photograph_is_cut_on_the_same_lines() -> None:
+def test_large_image_is_cut_on_the_same_lines() -> None:
     picture = cv2.resize(_with_board(_conveyor(), [[20, 0], [285, 0], [285, 112], [20, 112]]), None, fx=8, fy=8)
     box = find_region(picture, AUTO)
     assert 20 * 8 <= box.left <= 20 * 8 + 40
@@ -102,20 +102,20 @@ def test_rules_none_and_box() -> None:
     picture = _conveyor()
     assert find_region(picture, RegionSettings(rule="none")) == Box(0, 0, 306, 112)
     assert find_region(picture, RegionSettings(rule="box", box=(10, -5, 900, 50))) == Box(10, 0, 306, 50)
-    with pytest.raises(ImageError, match="holds no pixel of a photograph of 306 x 112"):
+    with pytest.raises(ImageError, match="holds no pixel of an image of 306 x 112"):
         find_region(picture, RegionSettings(rule="box", box=(400, 0, 500, 50)))
 
 
 @pytest.mark.real
 def test_real_boards_and_tiles() -> None:
     if not DATA.is_dir():
-        pytest.skip(f"no real photographs at {DATA}")
+        pytest.skip(f"no real images at {DATA}")
     for path in sorted(DATA.glob("wood-boards/images/*.jpg"))[::25]:
-        picture = decode_photograph(path, 10).image
+        picture = decode_image(path, 10).image
         box = find_region(picture, AUTO)
         assert 30 <= box.left <= 60, path.name
         assert 510 <= box.right <= 582, path.name
         assert _dark_share_at_rim(picture, box) < 0.2, path.name
     for path in sorted([*DATA.glob("magnetic-tile/*/Imgs/*.jpg"), *DATA.glob("wood-slices/raw/*.jpg")])[::10]:
-        picture = decode_photograph(path, 10).image
+        picture = decode_image(path, 10).image
         assert find_region(picture, AUTO) == Box(0, 0, picture.shape[1], picture.shape[0]), path.name

@@ -7,7 +7,7 @@ from PIL import Image
 
 from pipelines.core.errors import ImageError, ModelError
 from pipelines.core.geometry import TilePlan
-from pipelines.imaging.tile_plan import Sight, TileSettings
+from pipelines.imaging.tile_plan import InputSize, TileSettings
 from pipelines.imaging.tiling import Position, Stitcher, TileSet, choose_plan, cut_tiles
 
 GRID = TilePlan(mode="grid", tile_height=64, tile_width=96, stride_height=48, stride_width=72)
@@ -99,7 +99,7 @@ def test_the_median_region_decides_between_fit_and_grid() -> None:
     assert (grid.mode, grid.tile_height, grid.stride_width) == ("grid", 256, 192)
     assert grid.scale == pytest.approx(1536 / 2592)
     assert choose_plan(TileSettings(), [(40, 90)]).tile_height == 128
-    larger = Sight(least_side=160, area=448 * 448, growth=1.5)
+    larger = InputSize(least_side=160, area=448 * 448, growth=1.5)
     enlarged = choose_plan(TileSettings(), [(100, 300)], larger), choose_plan(TileSettings(), [(224, 536)], larger)
     assert [(p.tile_height, p.tile_width) for p in enlarged] == [(160, 480), (288, 704)]
     with pytest.raises(ImageError):

@@ -12,35 +12,35 @@ from pipelines.core.errors import BusyError, CallError
 from pipelines.core.results import Inspected
 from pipelines.inspection.batch import Counts, Terms, open_batch
 from pipelines.inspection.history import Observation, read_history
-from pipelines.inspection.inputs import Photograph, find_photographs
+from pipelines.inspection.inputs import InputImage, find_images
 
 TERMS = Terms(surface="oak", version=3, results={})
 
 
 @pytest.fixture
-def photographs(tmp_path: Path) -> list[Photograph]:
+def images(tmp_path: Path) -> list[InputImage]:
     folder = tmp_path / "in"
     folder.mkdir()
     for number in range(6):
         (folder / f"{number}.png").write_bytes(bytes(number))
-    return find_photographs([folder])
+    return find_images([folder])
 
 
 def run(
-    folder: Path, photographs: list[Photograph], stop_after: int | None = None, terms: Terms = TERMS
+    folder: Path, images: list[InputImage], stop_after: int | None = None, terms: Terms = TERMS
 ) -> tuple[list[str], Counts | None]:
-    """Inspect what is left, to the end or up to a stop; say which photographs were looked at."""
+    """Inspect what is left, to the end or up to a stop; say which images were looked at."""
     looked: list[str] = []
-    with open_batch(folder / "t.parquet", terms, photographs, folder / "history") as batch:
-        for photograph in batch.left[:stop_after]:
-            looked.append(photograph.name)
-            error = "not an image" if photograph.name == "4.png" else None
-            score = None if error else Path(photograph.file).stat().st_size / 2
+    with open_batch(folder / "t.parquet", terms, images, folder / "history") as batch:
+        for image in batch.left[:stop_after]:
+            looked.append(image.name)
+            error = "not an image" if image.name == "4.png" else None
+            score = None if error else Path(image.file).stat().st_size / 2
             anomalous = None if score is None else score > 1
             fields: Any = {"score": score, "anomalous": anomalous, "error": error}
             batch.add(
-                Inspected(path=photograph.file, **fields),
-                Observation(time=datetime.now(UTC), path=photograph.file, version=terms.version, **fields),
+                Inspected(path=image.file, **fields),
+                Observation(time=datetime.now(UTC), path=image.file, version=terms.version, **fields),
             )
         return looked, None if stop_after is not None else batch.finish(folder / "history")
 
@@ -49,9 +49,9 @@ def table(folder: Path) -> Any:
     return pq.read_table(folder / "t.parquet").to_pylist()
 
 
-def test_a_batch_becomes_a_table_and_a_history(tmp_path: Path, photographs: list[Photograph]) -> None:
-    _, counts = run(tmp_path, photographs)
-    assert counts == Counts(photographs=6, anomalous=2, unreadable=1)
+def test_a_batch_becomes_a_table_and_a_history(tmp_path: Path, images: list[InputImage]) -> None:
+    _, counts = run(tmp_path, images)
+    assert counts == Counts(total=6, anomalous=2, unreadable=1)
     rows = table(tmp_path)
     assert [Path(row["path"]).name for row in rows] == [f"{n}.png" for n in range(6)]
     assert [row["score"] for row in rows] == [0, 0.5, 1, 1.5, None, 2.5]
@@ -61,26 +61,26 @@ def test_a_batch_becomes_a_table_and_a_history(tmp_path: Path, photographs: list
     assert sorted(p.name for p in tmp_path.iterdir()) == ["history", "in", "t.parquet"]
 
 
-def test_a_stopped_batch_goes_on_where_it_was(tmp_path: Path, photographs: list[Photograph]) -> None:
-    done, _ = run(tmp_path, photographs, stop_after=2)
+def test_a_stopped_batch_goes_on_where_it_was(tmp_path: Path, images: list[InputImage]) -> None:
+    done, _ = run(tmp_path, images, stop_after=2)
     assert not (tmp_path / "t.parquet").exists()
     journal = tmp_path / "t.part.jsonl"
     journal.write_bytes(journal.read_bytes() + b'{"mark": "torn')
-    more, _ = run(tmp_path, photographs, stop_after=1)
-    rest, counts = run(tmp_path, photographs)
+    more, _ = run(tmp_path, images, stop_after=1)
+    rest, counts = run(tmp_path, images)
     assert done + more + rest == [f"{n}.png" for n in range(6)]
-    assert counts == Counts(photographs=6, anomalous=2, unreadable=1, before=3)
+    assert counts == Counts(total=6, anomalous=2, unreadable=1, before=3)
     resumed = table(tmp_path)
-    run(tmp_path, photographs)
+    run(tmp_path, images)
     assert table(tmp_path) == resumed
     assert len(set(read_history(tmp_path / "history")["batch"])) == 2
 
 
-def test_what_changed_or_vanished_since_is_not_taken_from_before(tmp_path: Path, photographs: list[Photograph]) -> None:
-    run(tmp_path, photographs, stop_after=5)
-    os.utime(photographs[1].file, ns=(0, 1))
-    Path(photographs[2].file).unlink()
-    again, counts = run(tmp_path, [p for p in photographs if p.name != "2.png"])
+def test_what_changed_or_vanished_since_is_not_taken_from_before(tmp_path: Path, images: list[InputImage]) -> None:
+    run(tmp_path, images, stop_after=5)
+    os.utime(images[1].file, ns=(0, 1))
+    Path(images[2].file).unlink()
+    again, counts = run(tmp_path, [p for p in images if p.name != "2.png"])
     assert again == ["1.png", "5.png"]
     assert counts is not None
     assert counts.before == 3
@@ -88,10 +88,10 @@ def test_what_changed_or_vanished_since_is_not_taken_from_before(tmp_path: Path,
 
 
 def test_another_version_begins_anew_and_the_history_keeps_what_the_first_saw(
-    tmp_path: Path, photographs: list[Photograph]
+    tmp_path: Path, images: list[InputImage]
 ) -> None:
-    run(tmp_path, photographs, stop_after=4)
-    looked, counts = run(tmp_path, photographs, terms=TERMS.model_copy(update={"version": 4}))
+    run(tmp_path, images, stop_after=4)
+    looked, counts = run(tmp_path, images, terms=TERMS.model_copy(update={"version": 4}))
     assert len(looked) == 6
     assert counts is not None
     assert counts.before == 0
@@ -99,14 +99,14 @@ def test_another_version_begins_anew_and_the_history_keeps_what_the_first_saw(
     assert sorted(read_history(tmp_path / "history")["version"]) == [3] * 4 + [4] * 6
 
 
-def test_what_would_mix_or_overwrite_is_refused(tmp_path: Path, photographs: list[Photograph]) -> None:
-    run(tmp_path, photographs, stop_after=2)
+def test_what_would_mix_or_overwrite_is_refused(tmp_path: Path, images: list[InputImage]) -> None:
+    run(tmp_path, images, stop_after=2)
     with pytest.raises(CallError, match=r"t\.part\.jsonl was begun for other results"):
-        run(tmp_path, photographs, terms=TERMS.model_copy(update={"results": {"maps": "/maps"}}))
-    with open_batch(tmp_path / "t.parquet", TERMS, photographs, tmp_path), pytest.raises(BusyError, match="another"):
-        run(tmp_path, photographs)
-    with pytest.raises(CallError, match="Parquet"), open_batch(tmp_path / "in/1.png", TERMS, photographs, tmp_path):
+        run(tmp_path, images, terms=TERMS.model_copy(update={"results": {"maps": "/maps"}}))
+    with open_batch(tmp_path / "t.parquet", TERMS, images, tmp_path), pytest.raises(BusyError, match="another"):
+        run(tmp_path, images)
+    with pytest.raises(CallError, match="Parquet"), open_batch(tmp_path / "in/1.png", TERMS, images, tmp_path):
         pass
     (tmp_path / "t.part.jsonl").write_text("notes of mine\n")
     with pytest.raises(CallError, match="is no journal"):
-        run(tmp_path, photographs)
+        run(tmp_path, images)

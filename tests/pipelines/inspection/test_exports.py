@@ -16,13 +16,13 @@ from pipelines.core.results import Inspected
 from pipelines.core.surface_settings import DefectSettings
 from pipelines.imaging.components import find_defects
 from pipelines.inspection.exports import Exports
-from pipelines.inspection.sinks import Seen, spare_inputs
+from pipelines.inspection.sinks import InspectedImage, spare_inputs
 
 NAMES = ("line 1/=board, “a”.jpg", "b.png", "sound.png")
 
 
 def truth(number: int) -> NDArray[np.bool_]:
-    """Draw an ellipse and, on the first photograph, a crack of one pixel's width; the last one is sound."""
+    """Draw an ellipse and, on the first image, a crack of one pixel's width; the last one is normal."""
     drawn = np.zeros((120, 160), np.uint8)
     if number < 2:
         cv2.ellipse(drawn, (60 + 20 * number, 60), (30, 14), 30, 0, 360, 1, -1)
@@ -31,17 +31,17 @@ def truth(number: int) -> NDArray[np.bool_]:
     return drawn > 0
 
 
-def see(number: int, types: tuple[str | None, ...] = (None, None)) -> Seen:
+def see(number: int, types: tuple[str | None, ...] = (None, None)) -> InspectedImage:
     found = truth(number).astype(np.float32) * 2
     image = np.full((*found.shape, 3), 90, np.uint8)
     image[truth(number)] = 10
     defects = find_defects(found, 1, DefectSettings(min_area=1))
     named = tuple(d.model_copy(update={"type": t}) for d, t in zip(defects, types, strict=False))
     result = Inspected(path=f"/in/{NAMES[number]}", score=1.5, anomalous=bool(named), defects=named)
-    return Seen(image, found, {}, result, NAMES[number], NAMES[number].rsplit(".", 1)[0])
+    return InspectedImage(image, found, {}, result, NAMES[number], NAMES[number].rsplit(".", 1)[0])
 
 
-def write(exports: Exports, *seen: Seen) -> None:
+def write(exports: Exports, *seen: InspectedImage) -> None:
     sinks = list(exports.open("oak/3 (padim)"))
     for sink in sinks:
         for one in seen:
@@ -86,8 +86,8 @@ def test_coco_is_as_its_format_says_and_its_polygons_are_the_defects(tmp_path: P
             if found["image_id"] == number:
                 points = np.array(found["segmentation"][0]).reshape(-1, 2) - 0.5
                 cv2.fillPoly(drawn, [np.round(points).astype(np.int32)], 1)
-        marked = truth(number - 1)
-        assert ((drawn > 0) & marked).sum() / ((drawn > 0) | marked).sum() > 0.9
+        flagged = truth(number - 1)
+        assert ((drawn > 0) & flagged).sum() / ((drawn > 0) | flagged).sum() > 0.9
 
 
 def test_coco_without_a_defect_is_one_all_the_same(tmp_path: Path) -> None:
@@ -108,7 +108,7 @@ def test_the_table_has_a_row_for_each_defect(tmp_path: Path) -> None:
     assert table[["left", "top", "right", "bottom"]].to_numpy().tolist() == [list(d.box) for d in expected]
 
 
-def test_masks_have_the_photographs_size_and_name(tmp_path: Path) -> None:
+def test_masks_have_the_images_size_and_name(tmp_path: Path) -> None:
     write(Exports(masks=tmp_path / "m"), see(0), see(2))
     with Image.open(tmp_path / "m/line 1/=board, “a”.png") as file:
         assert np.array_equal(np.asarray(file), np.where(truth(0), 255, 0))
@@ -129,10 +129,10 @@ def test_crops_show_each_defect_with_its_surroundings(tmp_path: Path) -> None:
         assert crop.max() == 90
 
 
-def test_no_export_is_written_over_or_beside_the_photographs(tmp_path: Path) -> None:
-    photograph = tmp_path / "in/a.png"
-    with pytest.raises(CallError, match="one of the photographs"):
-        spare_inputs([photograph], [tmp_path / "x/../in/a.png"], [])
-    with pytest.raises(CallError, match="holds photographs"):
-        spare_inputs([photograph], [], [tmp_path])
-    spare_inputs([photograph], [tmp_path / "in/c.json"], [tmp_path / "in/masks"])
+def test_no_export_is_written_over_or_beside_the_images(tmp_path: Path) -> None:
+    image = tmp_path / "in/a.png"
+    with pytest.raises(CallError, match="one of the images"):
+        spare_inputs([image], [tmp_path / "x/../in/a.png"], [])
+    with pytest.raises(CallError, match="holds images"):
+        spare_inputs([image], [], [tmp_path])
+    spare_inputs([image], [tmp_path / "in/c.json"], [tmp_path / "in/masks"])

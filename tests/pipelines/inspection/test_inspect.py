@@ -16,19 +16,19 @@ from pipelines.core.results import Inspected
 from pipelines.core.surface_settings import DefectSettings
 from pipelines.detector.detector import Scan
 from pipelines.imaging.components import find_defects
-from pipelines.inspection.inputs import find_photographs
-from pipelines.inspection.inspect import inspect_photographs
+from pipelines.inspection.inputs import find_images
+from pipelines.inspection.inspect import inspect_images
 
 
 class Fake:
-    """A detector whose map is the photograph's darkness, and whose score is its highest."""
+    """A detector whose map is the image's darkness, and whose score is its highest."""
 
     info = SimpleNamespace(pixel_threshold=SimpleNamespace(threshold=0.5), surface="oak", max_megapixels=200)
 
-    def scan(self, photograph: NDArray[np.uint8]) -> Scan:
-        if photograph.shape[1] < 20:
-            raise ImageError("the region of interest holds no pixel", cure="correct region.box")
-        found = (1 - photograph[..., 0].astype(np.float32) / 255).astype(np.float32)
+    def scan(self, image: NDArray[np.uint8]) -> Scan:
+        if image.shape[1] < 20:
+            raise ImageError("the region of interest holds no pixel", hint="correct region.box")
+        found = (1 - image[..., 0].astype(np.float32) / 255).astype(np.float32)
         height, width = found.shape
         defects = find_defects(found, 0.5, DefectSettings())
         return Scan(found, float(found.max()), bool(found.max() > 0.9), Box(0, 0, width, height), defects)
@@ -47,10 +47,10 @@ def draw(path: Path, height: int = 40, width: int = 30, *, knot: bool = False, o
 
 def inspect(paths: list[Path], out: Path | None, maps: Path | None) -> list[Inspected]:
     detector: Any = Fake()
-    return [looked.inspected for looked in inspect_photographs(detector, 3, find_photographs(paths), out, maps)]
+    return [looked.inspected for looked in inspect_images(detector, 3, find_images(paths), out, maps)]
 
 
-def test_a_map_and_a_picture_are_left_under_the_photographs_own_name(tmp_path: Path) -> None:
+def test_a_map_and_a_picture_are_left_under_the_images_own_name(tmp_path: Path) -> None:
     draw(tmp_path / "in/line 1/board.a.png", knot=True)
     draw(tmp_path / "in/sound.tif", 50, 70)
     found = inspect([tmp_path / "in"], tmp_path / "out", tmp_path / "maps")
@@ -73,7 +73,7 @@ def test_a_map_and_a_picture_are_left_under_the_photographs_own_name(tmp_path: P
     assert (red - green).max() > 80, "the defect is not outlined on the last panel"
 
 
-def test_the_map_is_as_a_person_sees_the_photograph(tmp_path: Path) -> None:
+def test_the_map_is_as_a_person_sees_the_image(tmp_path: Path) -> None:
     turned = draw(tmp_path / "turned.jpg", 40, 30, orientation=6)
     found = inspect([turned], None, tmp_path / "maps")[0]
     assert (found.height, found.width, found.overlay) == (30, 40, None)
@@ -107,17 +107,17 @@ def test_an_interrupted_map_leaves_no_half_file(tmp_path: Path, monkeypatch: pyt
     assert not list(tmp_path.glob("maps/*"))
 
 
-def test_no_result_is_written_over_a_photograph(tmp_path: Path) -> None:
-    photographs = [draw(tmp_path / "in/b.jpg"), draw(tmp_path / "in/c.tiff")]
-    before = [p.read_bytes() for p in photographs]
+def test_no_result_is_written_over_an_image(tmp_path: Path) -> None:
+    images = [draw(tmp_path / "in/b.jpg"), draw(tmp_path / "in/c.tiff")]
+    before = [p.read_bytes() for p in images]
     for paths, out, maps in (
-        (photographs, tmp_path / "in", None),
+        (images, tmp_path / "in", None),
         ([tmp_path / "in"], tmp_path / "in", None),
-        (photographs, None, tmp_path / "x/../in"),
+        (images, None, tmp_path / "x/../in"),
     ):
-        with pytest.raises(CallError, match="over a photograph"):
+        with pytest.raises(CallError, match="over an image"):
             inspect(paths, out, maps)
-    assert [p.read_bytes() for p in photographs] == before
+    assert [p.read_bytes() for p in images] == before
 
 
 def test_the_history_gets_the_score_and_how_the_region_measures(
@@ -128,7 +128,7 @@ def test_the_history_gets_the_score_and_how_the_region_measures(
     scan = Fake.scan
     monkeypatch.setattr(Fake, "scan", lambda self, p: scan(self, p)._replace(region=Box(0, 20, 30, 40)))
     detector: Any = Fake()
-    found, unread = inspect_photographs(detector, 3, find_photographs([tmp_path]), None, None)
+    found, unread = inspect_images(detector, 3, find_images([tmp_path]), None, None)
     seen = found.observation
     assert (seen.path, seen.version, seen.score) == (str(tmp_path / "a.png"), 3, found.inspected.score)
     assert (seen.brightness_mean, seen.brightness_std) == (200, 0), "the knot lies above the region"

@@ -1,4 +1,4 @@
-"""The number of false alarms that a kept promise allows, against thresholds set on drawn scores and against sums."""
+"""The number of false alarms that a kept guarantee allows, against thresholds set on drawn scores and against sums."""
 
 import math
 from fractions import Fraction
@@ -13,10 +13,12 @@ from pipelines.metrics.conformal import conformal_threshold, most_false_alarms, 
 @pytest.mark.parametrize("images", [1, 2, 8, 9, 13, 99, 100, 199, 999])
 @pytest.mark.parametrize("rate", [0.001, 0.01, 0.05, 0.1, 0.29, 0.5])
 def test_places_above_are_those_of_the_conformal_threshold(images: int, rate: float) -> None:
-    promise = conformal_threshold(np.arange(images), rate)
-    above = images - promise.threshold  # the threshold is the score of its own rank
+    calibrated = conformal_threshold(np.arange(images), rate)
+    above = images - calibrated.threshold  # the threshold is the score of its own rank
     assert places_above(rate, images) == above
-    assert places_above(promise.rate, images) == above, "the rate that holds gives another threshold than the one asked"
+    assert places_above(calibrated.achieved_rate, images) == above, (
+        "the rate that holds gives another threshold than the one asked"
+    )
 
 
 def brute_force(above: int, images: int, normals: int, quantile: Fraction) -> int:
@@ -41,9 +43,9 @@ def test_the_quantile_equals_counting_orders(rate: float, images: int, normals: 
 @pytest.mark.parametrize(("rate", "images", "normals"), [(0.01, 99, 100), (0.05, 120, 60), (0.01, 20, 80)])
 def test_a_correct_threshold_is_refused_once_in_a_hundred(rate: float, images: int, normals: int) -> None:
     generator = np.random.default_rng(images)
-    rounds = 4000
-    alarms = np.empty(rounds)
-    for number in range(rounds):
+    resamples = 4000
+    alarms = np.empty(resamples)
+    for number in range(resamples):
         scores = generator.lognormal(0, 1, images + normals)
         alarms[number] = (scores[images:] > conformal_threshold(scores[:images], rate).threshold).sum()
     most = most_false_alarms(rate, images, normals)

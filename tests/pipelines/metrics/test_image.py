@@ -47,12 +47,12 @@ def test_one_class_leaves_metrics_absent(label: bool) -> None:
     assert image.image_ap(scores, labels) is None
     assert image.image_f1(scores, labels, 0.5) is None
     assert image.image_f1_max(scores, labels) is None
-    assert image.false_alarm_rate(scores, labels, 0.5) == (None if label else 0.5)
+    assert image.false_positive_rate(scores, labels, 0.5) == (None if label else 0.5)
 
 
 def test_no_image_leaves_metrics_absent() -> None:
     assert image.image_auroc([], []) is None
-    assert image.false_alarm_rate([], [], 0.5) is None
+    assert image.false_positive_rate([], [], 0.5) is None
 
 
 @pytest.mark.parametrize(
@@ -64,4 +64,4 @@ def test_unusable_scores_are_refused(scores: list[float], labels: list[bool]) ->
 
 
 def test_a_score_at_the_threshold_is_no_alarm() -> None:
-    assert image.false_alarm_rate([0.5, 0.6], [False, False], 0.5) == 0.5
+    assert image.false_positive_rate([0.5, 0.6], [False, False], 0.5) == 0.5

@@ -29,7 +29,7 @@ def draw_table(images: int = 8) -> PixelTable:
 
 def test_image_intervals_equal_recomputing_every_resample() -> None:
     scores, labels = draw_scores()
-    found = image_intervals(scores, labels, 0.9, rounds=40, seed=7)
+    found = image_intervals(scores, labels, 0.9, resamples=40, seed=7)
     metrics = {
         "image_auroc": lambda s, y: roc_auc_score(y, s),
         "image_ap": lambda s, y: average_precision_score(y, s),
@@ -59,14 +59,14 @@ def test_image_auroc_interval_covers_the_truth() -> None:
     covered = 0
     for seed in range(200):
         scores = generator.normal(0, 1, 80) + labels * 1.2
-        interval = image_intervals(scores, labels, 1, rounds=200, seed=seed)["image_auroc"]
+        interval = image_intervals(scores, labels, 1, resamples=200, seed=seed)["image_auroc"]
         covered += interval.low <= 0.80193 <= interval.high
     assert 0.89 <= covered / 200 <= 0.99
 
 
 def test_pixel_intervals_equal_recomputing_every_resample() -> None:
     table = draw_table()
-    found = pixel_intervals(table, rounds=30, seed=3)
+    found = pixel_intervals(table, resamples=30, seed=3)
     weights = resample_weights(table.holds(0), 30, seed=3)
     for name, interval in found.items():
         draws = [float(table.select(np.repeat(np.arange(8), w)).metrics()[name]) for w in weights]
@@ -75,7 +75,7 @@ def test_pixel_intervals_equal_recomputing_every_resample() -> None:
 
 def test_a_defect_type_is_judged_without_other_defects() -> None:
     table = draw_table()
-    found = pixel_intervals(table, rounds=0, seed=0, defect=2)
+    found = pixel_intervals(table, resamples=0, seed=0, defect=2)
     rows = np.array([0, 1, 2, 4, 5, 6])
     expected = table.select(rows).metrics(defect=2)
     assert {n: i.value for n, i in found.items()} == pytest.approx({n: float(v) for n, v in expected.items()})
@@ -84,14 +84,14 @@ def test_a_defect_type_is_judged_without_other_defects() -> None:
 
 def test_what_cannot_be_computed_is_absent() -> None:
     table = draw_table()
-    assert pixel_intervals(table, rounds=5, seed=0, images=np.arange(8) % 2 == 0) == {}
-    assert pixel_intervals(table, rounds=5, seed=0, defect=9) == {}
-    assert set(image_intervals([0.1, 0.2], [False, False], 0.5, rounds=5, seed=0)) == {"false_alarm_rate"}
-    assert image_intervals([], [], 0.5, rounds=5, seed=0) == {}
+    assert pixel_intervals(table, resamples=5, seed=0, images=np.arange(8) % 2 == 0) == {}
+    assert pixel_intervals(table, resamples=5, seed=0, defect=9) == {}
+    assert set(image_intervals([0.1, 0.2], [False, False], 0.5, resamples=5, seed=0)) == {"false_positive_rate"}
+    assert image_intervals([], [], 0.5, resamples=5, seed=0) == {}
 
 
 def test_one_image_of_a_class_has_no_bounds() -> None:
-    found = image_intervals([0.1, 0.4, 0.3], [False, False, True], 0.35, rounds=20, seed=0)["image_auroc"]
+    found = image_intervals([0.1, 0.4, 0.3], [False, False, True], 0.35, resamples=20, seed=0)["image_auroc"]
     assert (found.value, found.low, found.high) == (0.5, None, None)
 
 

@@ -8,7 +8,7 @@ FAR = [(150, 150), (170, 150), (170, 170)]
 
 
 def test_a_hand_that_misses_the_border_costs_nothing() -> None:
-    # The map is bright 5 px beyond the outline: within the tolerance, not sound wood that was marked.
+    # The map is bright 5 px beyond the outline: within the tolerance, not normal wood that was flagged.
     bright = np.zeros((200, 200), np.float32)
     bright[35:86, 35:86] = 1
     figures = compare_with_outlines(bright, [SQUARE], [])

@@ -27,7 +27,7 @@ from pipelines.models.padim.settings import PadimSettings
 from pipelines.models.registry import find_algorithm
 from pipelines.training.fitting import adapt, fit, fit_unlabelled
 from pipelines.training.run_settings import RunSettings
-from pipelines.training.transfer.strategy import find_likelier
+from pipelines.training.transfer.strategy import find_likelihood_gains
 
 pytestmark = pytest.mark.slow
 
@@ -152,10 +152,10 @@ def test_a_source_of_other_channels_is_named_with_its_cause(sets: dict[str, Tile
 
 def test_a_source_without_labels_is_a_start_without_its_defects(sets: dict[str, TileSet], tmp_path: Path) -> None:
     grid = TilePlan(mode="grid", tile_height=128, tile_width=128, stride_height=96, stride_width=96)
-    sound, spoilt = ([_wood(i, 320, 320) for i in range(6)] for _ in range(2))
+    normal, spoilt = ([_wood(i, 320, 320) for i in range(6)] for _ in range(2))
     for number, picture in enumerate(spoilt[:4]):  # one of nine tiles
         picture[40:64, 40:64] = np.random.default_rng(number).choice([0, 255], (24, 24, 1))
-    clean, dirty = (_tiles(tmp_path / n, p, grid) for n, p in (("clean", sound), ("dirty", spoilt)))
+    clean, dirty = (_tiles(tmp_path / n, p, grid) for n, p in (("clean", normal), ("dirty", spoilt)))
 
     def spread(state: Mapping[str, torch.Tensor]) -> float:
         moments = Moments.from_tensors(state)
@@ -183,21 +183,21 @@ def test_a_source_of_noise_does_not_count_and_one_of_the_same_kind_does(
         state = fit("padim", _tiles(tmp_path / str(counts), pictures), sets["none"], SETTINGS).state
         found = adapt("padim", Strategy.STATISTICS, sets["cloth"], sets["held"], SETTINGS, state)
         assert ("does not count" not in found.notes["prior"]) == counts, found.notes["prior"]
-        assert len(found.likelier) == 3
-        assert (sum(found.likelier) > 0) == counts, found.likelier
+        assert len(found.likelihood_gains) == 3
+        assert (sum(found.likelihood_gains) > 0) == counts, found.likelihood_gains
 
 
-def test_a_flow_that_was_taught_the_same_cloth_finds_held_out_tiles_likelier_than_one_that_starts_afresh(
+def test_a_flow_that_was_taught_the_same_cloth_finds_held_out_tiles_likelier_than_one_that_trains_from_scratch(
     sets: dict[str, TileSet], tmp_path: Path
 ) -> None:
     state = fit("fastflow", _tiles(tmp_path, [_cloth(i) for i in range(40, 52)]), sets["held"], SETTINGS).state
     cloth, held = sets["cloth"], sets["held"]
-    ways = {
+    methods = {
         strategy: adapt("fastflow", strategy, cloth, held, SETTINGS, state)
         for strategy in (Strategy.SCRATCH, Strategy.STATISTICS, Strategy.FINETUNE)
     }
-    found = find_likelier(ways)
-    assert [len(found[strategy]) for strategy in ways] == [0, 0, 3]
+    found = find_likelihood_gains(methods)
+    assert [len(found[strategy]) for strategy in methods] == [0, 0, 3]
     assert all(gain > 0 for gain in found[Strategy.FINETUNE])
     assert adapt("fastflow", Strategy.SCRATCH, cloth, sets["none"], SETTINGS, state).densities == ()
 
@@ -290,7 +290,7 @@ def test_a_state_that_does_not_fit_is_refused(source: tuple[str, Fitted], sets: 
     other = RunSettings(padim=PadimSettings(features=20), fastflow=FastflowSettings(flow_steps=3))
     with pytest.raises(ModelError, match="source") as caught:
         adapt(algorithm, Strategy.REUSE, sets["cloth"], sets["none"], other, fitted.state)
-    assert algorithm.family in caught.value.cure.lower()
+    assert algorithm.family in caught.value.hint.lower()
 
 
 def test_neighbours_find_a_blob(sets: dict[str, TileSet]) -> None:

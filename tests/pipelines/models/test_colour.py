@@ -86,11 +86,11 @@ def test_the_map_is_the_mahalanobis_distance_enlarged_bilinearly() -> None:
 def test_what_colour_adds_is_the_share_of_what_is_learnt(tmp_path: Path, held_out: int) -> None:
     sets, boards = tiles(tmp_path, [draw(number) for number in range(8)]), [draw(number) for number in range(20, 23)]
     (tmp_path / "held").mkdir()
-    select = tiles(tmp_path / "held", boards[:held_out])
-    found = add_colour(Fitted(_Twos().eval()), sets, select, 0.3)
+    validation = tiles(tmp_path / "held", boards[:held_out])
+    found = add_colour(Fitted(_Twos().eval()), sets, validation, 0.3)
     seen = boards if held_out else [draw(number) for number in range(8)]
     assert float(np.mean([look(found, board) - 2 for board in seen])) == pytest.approx(0.6, rel=0.01)
-    assert found.notes["colour"] == "adds 30 % to the learnt map of sound tiles"
+    assert found.notes["colour"] == "adds 30 % to the learnt map of normal tiles"
 
 
 class _Twos(torch.nn.Module):
@@ -115,19 +115,19 @@ def test_a_stain_as_bright_as_the_wood_is_found_at_its_place(tmp_path: Path) -> 
     assert 40 <= column < 72
 
 
-def test_photographs_without_colour_are_seen_without(tmp_path: Path) -> None:
+def test_images_without_colour_are_seen_without(tmp_path: Path) -> None:
     (tmp_path / "grey").mkdir()
     greys = [np.repeat(draw(number)[..., 1:2], 3, axis=2) for number in range(6)]
     sets, none = tiles(tmp_path / "grey", greys), TileSet([], PLAN)
     settings = RunSettings(padim=PADIM)
     fitted = fit("padim", sets, none, settings)
     np.testing.assert_array_equal(look(fitted, greys[0]), look(fit_padim(sets, PADIM, 0), greys[0]))
-    assert (fitted.notes["colour"], "colour.weight" in fitted.state) == ("these photographs have none", False)
+    assert (fitted.notes["colour"], "colour.weight" in fitted.state) == ("these images have none", False)
     source = fit("padim", tiles(tmp_path, [draw(number) for number in range(6)]), none, settings)
     assert "colour.weight" in source.state
     for strategy in (Strategy.REUSE, Strategy.STATISTICS):
         adapted = adapt("padim", strategy, sets, none, settings, source.state)
-        assert "colour.weight" not in adapted.state, "what wood's colours are says nothing of a grey photograph"
+        assert "colour.weight" not in adapted.state, "what wood's colours are says nothing of a grey image"
         unseen = adapt("padim", strategy, tiles(tmp_path, [draw(8)]), none, settings, fitted.state)
         assert ("colour.weight" in unseen.state) == (strategy == Strategy.STATISTICS)
 
@@ -170,7 +170,7 @@ def test_an_export_sees_the_same_colours_in_every_precision(tmp_path: Path, prec
     dark[:24] = dark[:24] // 6
     batch = np.stack([stain(draw(8)), dark, np.zeros_like(dark)])
     found, expected = TileModel(folder, precision).infer(batch), TorchTiles(fitted.model).infer(batch)
-    # The convolution beside it, which gives a tenth of a sound tile's map, may be rounded.
+    # The convolution beside it, which gives a tenth of a normal tile's map, may be rounded.
     np.testing.assert_allclose(found, expected, rtol=0.005, atol=0.01)
 
 

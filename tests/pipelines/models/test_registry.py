@@ -52,7 +52,7 @@ def test_one_that_cannot_be_used_is_named_and_the_others_stay(
     assert name in caplog.text
     with pytest.raises(SettingsError) as caught:
         registry.find_algorithm(name)
-    assert "padim" in caught.value.cure
+    assert "padim" in caught.value.hint
 
 
 def test_a_name_that_is_taken_stays_with_its_owner(installed: Any, caplog: pytest.LogCaptureFixture) -> None:

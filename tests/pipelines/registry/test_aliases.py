@@ -1,4 +1,4 @@
-"""Aliases after a proposal and a ruling, in a registry that is a dictionary and may die at any write."""
+"""Aliases after a proposal and a decision record, in a registry that is a dictionary and may die at any write."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from pipelines.registry.aliases import carry_out, propose
-from pipelines.registry.decision import Asked, Ruling, Verdict, champions
+from pipelines.registry.decision import DecisionRecord, Outcome, Trigger, champions
 from pipelines.tracking.store import ModelVersion, Tracking
 
 
@@ -55,21 +55,21 @@ class Registry(Tracking):
             where[name] = value
 
 
-def ruling(before: int | None, after: int | None, version: int = 5, **changes: Any) -> Ruling:
-    facts: dict[str, Any] = {
+def record(before: int | None, after: int | None, version: int = 5, **changes: Any) -> DecisionRecord:
+    evidence: dict[str, Any] = {
         "number": 7,
         "surface": "oak",
         "version": version,
         "algorithm": "padim",
-        "words": "x",
+        "message": "x",
         "time": datetime(2026, 1, 1, tzinfo=UTC),
-        "asked": Asked.RETRAIN,
-        "verdict": Verdict.ACCEPTED,
+        "trigger": Trigger.RETRAIN,
+        "outcome": Outcome.ACCEPTED,
         "before": before,
         "after": after,
         "previous": before,
     }
-    return Ruling(**{**facts, **changes})
+    return DecisionRecord(**{**evidence, **changes})
 
 
 def test_a_proposal_becomes_challenger_and_the_champion_proposed_again_neither() -> None:
@@ -85,41 +85,41 @@ def test_a_proposal_becomes_challenger_and_the_champion_proposed_again_neither()
 def test_wherever_a_promotion_dies_there_is_a_champion_and_the_second_try_ends_the_same(writes: int) -> None:
     registry = Registry(writes, champion=3, challenger=5, previous=2)
     try:
-        carry_out(registry, ruling(3, 5))
+        carry_out(registry, record(3, 5))
     except DiedError:
         assert writes < 4
     assert registry.named["champion"] in (3, 5)
     assert registry.named.get("previous") in (2, 3)
     registry.left = 99
-    carry_out(registry, ruling(3, 5))
+    carry_out(registry, record(3, 5))
     assert registry.named == {"champion": 5, "previous": 3}
     assert registry.noted == {"decisions_settled": "7"}
 
 
 def test_a_refusal_leaves_the_champion_and_its_previous_and_answers_the_request() -> None:
     registry = Registry(champion=3, challenger=5, previous=2)
-    carry_out(registry, ruling(3, 3, verdict=Verdict.REFUSED))
+    carry_out(registry, record(3, 3, outcome=Outcome.REFUSED))
     assert registry.named == {"champion": 3, "previous": 2}
     waiting = Registry(champion=3, challenger=5)
-    carry_out(waiting, ruling(3, 3, verdict=Verdict.PROPOSED))
+    carry_out(waiting, record(3, 3, outcome=Outcome.PROPOSED))
     assert waiting.named == {"champion": 3, "challenger": 5}
     first = Registry(challenger=5)
-    carry_out(first, ruling(None, 5))
+    carry_out(first, record(None, 5))
     assert first.named == {"champion": 5}
 
 
 def test_the_line_of_champions_is_shortened_by_each_rollback() -> None:
-    back = {"asked": Asked.ROLLBACK, "verdict": Verdict.RETURNED}
-    log = [ruling(None, 1), ruling(1, 2), ruling(2, 2), ruling(2, 4)]
+    back = {"trigger": Trigger.ROLLBACK, "outcome": Outcome.RETURNED}
+    log = [record(None, 1), record(1, 2), record(2, 2), record(2, 4)]
     assert champions(log) == [1, 2, 4]
-    assert champions([*log, ruling(4, 2, **back)]) == [1, 2]
-    assert champions([*log, ruling(4, 2, **back), ruling(2, 6)]) == [1, 2, 6]
-    assert champions([*log, ruling(4, 1, **back)]) == [1]
-    assert champions([ruling(3, 5)]) == [3, 5], "the champion that was there before decisions were kept"
+    assert champions([*log, record(4, 2, **back)]) == [1, 2]
+    assert champions([*log, record(4, 2, **back), record(2, 6)]) == [1, 2, 6]
+    assert champions([*log, record(4, 1, **back)]) == [1]
+    assert champions([record(3, 5)]) == [3, 5], "the champion that was there before decisions were kept"
 
 
 def test_the_summary_says_what_became_of_the_champion() -> None:
-    assert ruling(3, 5).summary == "x; champion is version 5"
-    assert ruling(3, 3, verdict=Verdict.REFUSED).summary == "x; champion stays version 3"
-    forced = ruling(3, 5, verdict=Verdict.REFUSED, reason="for a trial")
+    assert record(3, 5).summary == "x; champion is version 5"
+    assert record(3, 3, outcome=Outcome.REFUSED).summary == "x; champion stays version 3"
+    forced = record(3, 5, outcome=Outcome.REFUSED, reason="for a trial")
     assert (forced.accepted, forced.summary) == (False, "x; forced: for a trial; champion is version 5")

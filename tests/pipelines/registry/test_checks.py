@@ -9,7 +9,7 @@ from PIL import Image
 
 from pipelines.core.geometry import Box
 from pipelines.core.paths import Project, SurfacePaths
-from pipelines.core.records import Label, Part
+from pipelines.core.records import Label, Split
 from pipelines.core.surface_settings import RegionSettings
 from pipelines.data.prepared import PreparedImage
 from pipelines.detector.detector import Detector
@@ -28,7 +28,7 @@ def version(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def paths(tmp_path: Path) -> SurfacePaths:
-    """The surface `oak` with one photograph of 40 x 50 pixels."""
+    """The surface `oak` with one image of 40 x 50 pixels."""
     found = Project(tmp_path / "project").surface("oak")
     found.source.mkdir(parents=True)
     Image.fromarray(np.full((50, 40, 3), 120, np.uint8)).save(found.source / "a.png")
@@ -36,7 +36,7 @@ def paths(tmp_path: Path) -> SurfacePaths:
 
 
 def prepared(**changes: Any) -> PreparedImage:
-    known = {"path": "a.png", "file": "images/a.png", "mask": None, "part": Part.TEST, "label": Label.NORMAL}
+    known = {"path": "a.png", "file": "images/a.png", "mask": None, "split": Split.TEST, "label": Label.NORMAL}
     box = {"left": 0, "top": 0, "right": 40, "bottom": 50, "width": 40, "height": 50}
     rest = {"defects": {}, "condition": None, "group": "a", "key": "0", "digest": "0"}
     return PreparedImage.model_validate({**known, **box, **rest, **changes})
@@ -50,7 +50,7 @@ def test_a_version_that_scores_its_tiles_otherwise_is_told(version: Path) -> Non
     swap_files(version)
     found = reproduce(version)
     assert not found.ok
-    assert found.words
+    assert found.message
 
 
 def test_a_version_without_reference_tiles_shows_nothing(version: Path) -> None:
@@ -61,7 +61,7 @@ def test_a_version_without_reference_tiles_shows_nothing(version: Path) -> None:
 def test_a_process_that_takes_too_long_is_ended(version: Path) -> None:
     found = reproduce(version, seconds=0.01)
     assert not found.ok
-    assert "0.01" in found.words
+    assert "0.01" in found.message
 
 
 def test_maps_and_regions_at_their_places_pass(version: Path, paths: SurfacePaths) -> None:

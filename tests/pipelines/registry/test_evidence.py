@@ -7,21 +7,21 @@ import pytest
 from PIL import Image
 
 from pipelines.core.paths import Project
-from pipelines.core.records import Label, Layout, Part
+from pipelines.core.records import Label, Layout, Split
 from pipelines.core.surface_settings import RegionSettings, SourceSettings, SurfaceSettings
 from pipelines.data.prepared import PreparedImage
-from pipelines.registry.decision import Facts, Finding
-from pipelines.registry.evidence import Contender, Ground, gather_facts
+from pipelines.registry.decision import CheckResult, Evidence
+from pipelines.registry.evidence import Candidate, EvaluationContext, gather_evidence
 from pipelines.training.run_settings import EvaluationSettings
 from tests.tiny_version import save_version, spoil_weights
 
-SETTINGS = EvaluationSettings(bootstrap=10, planted=0)
-FINE = Finding(ok=True, words="usable")
+SETTINGS = EvaluationSettings(bootstrap=10, synthetic=0)
+FINE = CheckResult(ok=True, message="usable")
 
 
 @pytest.fixture
-def ground(tmp_path: Path) -> Ground:
-    """Four sound boards and two white ones, all of the test part."""
+def context(tmp_path: Path) -> EvaluationContext:
+    """Four normal boards and two white ones, all of the test split."""
     paths = Project(tmp_path / "project").surface("oak")
     images = []
     for number, level in enumerate((60, 80, 100, 120, 240, 250)):
@@ -31,10 +31,10 @@ def ground(tmp_path: Path) -> Ground:
             Image.fromarray(np.full((32, 32, 3), level, np.uint8)).save(file)
         known = {"path": name, "file": f"images/{name}", "mask": None, "defects": {}, "condition": None, "group": name}
         box = {"left": 0, "top": 0, "right": 32, "bottom": 32, "width": 32, "height": 32}
-        kind = {"part": Part.TEST, "label": Label.ANOMALOUS if anomalous else Label.NORMAL, "key": "0", "digest": "0"}
+        kind = {"split": Split.TEST, "label": Label.ANOMALOUS if anomalous else Label.NORMAL, "key": "0", "digest": "0"}
         images.append(PreparedImage.model_validate({**known, **box, **kind}))
     own = SurfaceSettings(source=SourceSettings(layout=Layout.FOLDER, path="/x"), region=RegionSettings(rule="none"))
-    return Ground(paths, own, images, SETTINGS, 0, tmp_path)
+    return EvaluationContext(paths, own, images, SETTINGS, 0, tmp_path)
 
 
 @pytest.fixture
@@ -44,57 +44,59 @@ def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def candidate(tmp_path: Path) -> Contender:
+def candidate(tmp_path: Path) -> Candidate:
     return contender(tmp_path, 2)
 
 
-def contender(folder: Path, number: int) -> Contender:
+def contender(folder: Path, number: int) -> Candidate:
     version = folder / f"version {number}"
     version.mkdir()
-    return Contender(number, "padim", save_version(version))
+    return Candidate(number, "padim", save_version(version))
 
 
-def gather(ground: Ground, candidate: Contender, champion: Contender | None = None) -> Facts:
-    return gather_facts(ground, candidate, champion, FINE)
-
-
-@pytest.mark.usefixtures("at_once")
-def test_a_candidate_alone_is_scored_on_the_test_part(ground: Ground, candidate: Contender) -> None:
-    facts = gather(ground, candidate)
-    assert (facts.images.normal, facts.images.defective, facts.false_alarms) == (4, 2, 0)
-    assert facts.references.ok
-    assert facts.coordinates.ok
-    assert not facts.parity.ok, "this version keeps no record of it"
-    assert facts.candidate.image_auroc is not None
-    assert facts.candidate.image_auroc.value == 1
-    assert facts.candidate.recall is not None
-    assert facts.candidate.recall.value == 1
-    assert facts.comparison is None
+def gather(context: EvaluationContext, candidate: Candidate, champion: Candidate | None = None) -> Evidence:
+    return gather_evidence(context, candidate, champion, FINE)
 
 
 @pytest.mark.usefixtures("at_once")
-def test_what_either_has_seen_is_left_out(ground: Ground, candidate: Contender, tmp_path: Path) -> None:
+def test_a_candidate_alone_is_scored_on_the_test_split(context: EvaluationContext, candidate: Candidate) -> None:
+    evidence = gather(context, candidate)
+    assert (evidence.images.normal, evidence.images.defective, evidence.false_alarms) == (4, 2, 0)
+    assert evidence.references.ok
+    assert evidence.coordinates.ok
+    assert not evidence.parity.ok, "this version keeps no record of it"
+    assert evidence.candidate.image_auroc is not None
+    assert evidence.candidate.image_auroc.value == 1
+    assert evidence.candidate.recall is not None
+    assert evidence.candidate.recall.value == 1
+    assert evidence.comparison is None
+
+
+@pytest.mark.usefixtures("at_once")
+def test_what_either_has_seen_is_left_out(context: EvaluationContext, candidate: Candidate, tmp_path: Path) -> None:
     champion = contender(tmp_path, 1)._replace(seen=frozenset({"0.png", "4.png"}))
-    facts = gather(ground, candidate._replace(seen=frozenset({"1.png"})), champion)
-    assert (facts.images.normal, facts.images.defective) == (2, 1)
-    assert facts.comparison is not None
-    assert facts.comparison.champion.version == 1
-    assert facts.comparison.image_auroc is not None
-    assert facts.comparison.image_auroc.value == 0
+    evidence = gather(context, candidate._replace(seen=frozenset({"1.png"})), champion)
+    assert (evidence.images.normal, evidence.images.defective) == (2, 1)
+    assert evidence.comparison is not None
+    assert evidence.comparison.champion.version == 1
+    assert evidence.comparison.image_auroc is not None
+    assert evidence.comparison.image_auroc.value == 0
 
 
 @pytest.mark.usefixtures("at_once")
-def test_a_damaged_champion_holds_nobody_up_and_is_named(ground: Ground, candidate: Contender, tmp_path: Path) -> None:
+def test_a_damaged_champion_holds_nobody_up_and_is_named(
+    context: EvaluationContext, candidate: Candidate, tmp_path: Path
+) -> None:
     champion = contender(tmp_path, 1)
     spoil_weights(champion.folder)
-    facts = gather(ground, candidate, champion)
-    assert facts.comparison is None
-    assert "version 1" in facts.alone
-    assert "gone" in gather(ground, candidate, champion._replace(lost="gone")).alone
+    evidence = gather(context, candidate, champion)
+    assert evidence.comparison is None
+    assert "version 1" in evidence.alone
+    assert "gone" in gather(context, candidate, champion._replace(lost="gone")).alone
 
 
-def test_a_damaged_candidate_is_not_scored(ground: Ground, candidate: Contender) -> None:
+def test_a_damaged_candidate_is_not_scored(context: EvaluationContext, candidate: Candidate) -> None:
     spoil_weights(candidate.folder)
-    facts = gather(ground, candidate)
-    assert not facts.references.ok
-    assert facts.candidate.image_auroc is None
+    evidence = gather(context, candidate)
+    assert not evidence.references.ok
+    assert evidence.candidate.image_auroc is None

@@ -1,4 +1,4 @@
-"""The gate: planted candidates, each refused for its own reason alone, and what is accepted."""
+"""The gate: made-up candidates, each refused for its own reason alone, and what is accepted."""
 
 import re
 from typing import Any
@@ -8,34 +8,43 @@ import pytest
 from pydantic import ValidationError
 
 from pipelines.core.records import Interval
-from pipelines.core.results import Promise
+from pipelines.core.results import CalibratedThreshold
 from pipelines.core.surface_settings import GateSettings, PolicySettings
 from pipelines.metrics.curves import aupro
 from pipelines.metrics.paired import image_auroc_difference
-from pipelines.registry.decision import Check, Comparison, Decision, Facts, Finding, Outcome, Sample, Scored
+from pipelines.registry.decision import (
+    ChampionComparison,
+    Check,
+    CheckOutcome,
+    CheckResult,
+    Decision,
+    Evidence,
+    EvidenceCounts,
+    Scored,
+)
 from pipelines.registry.gate import decide, is_worse
 
 POLICY = GateSettings()
-FINE = Finding(ok=True)
+FINE = CheckResult(ok=True)
 CHAMPION = Scored(version=3, algorithm="padim", image_auroc=Interval(value=0.93), aupro=Interval(value=0.82))
-NO_LABELLED_DEFECTS = Sample(normal=100, defective=0, masked=0, planted=130)
+NO_LABELLED_DEFECTS = EvidenceCounts(normal=100, defective=0, masked=0, synthetic=130)
 
 
 def around(value: float, half: float = 0.02) -> Interval:
     return Interval(value=value, low=value - half, high=value + half)
 
 
-def compared(**changes: Any) -> Comparison:
+def compared(**changes: Any) -> ChampionComparison:
     equal: dict[str, Any] = {
         "image_auroc": around(0.0),
         "aupro": around(0.0),
         "recall": around(0.0),
         "latency_ratio": Interval(value=1.0, low=0.9, high=1.2),
     }
-    return Comparison(champion=CHAMPION, **{**equal, **changes})
+    return ChampionComparison(champion=CHAMPION, **{**equal, **changes})
 
 
-def facts(**changes: Any) -> Facts:
+def evidence(**changes: Any) -> Evidence:
     """Describe a candidate as good as the champion in all respects, but for `changes`."""
     equal: dict[str, Any] = {
         "surface": "boards",
@@ -43,18 +52,18 @@ def facts(**changes: Any) -> Facts:
             version=4, algorithm="padim", image_auroc=around(0.93), aupro=around(0.82), recall=around(0.7)
         ),
         "comparison": compared(),
-        "images": Sample(normal=100, defective=220, masked=220, planted=130),
-        "promise": Promise(threshold=1.1, asked=0.01, rate=0.01, images=99),
+        "images": EvidenceCounts(normal=100, defective=220, masked=220, synthetic=130),
+        "image_threshold": CalibratedThreshold(threshold=1.1, target_rate=0.01, achieved_rate=0.01, images=99),
         "false_alarms": 1,
         "validation": FINE,
         "references": FINE,
         "parity": FINE,
         "coordinates": FINE,
     }
-    return Facts(**{**equal, **changes})
+    return Evidence(**{**equal, **changes})
 
 
-def outcome(decision: Decision, name: str) -> Outcome:
+def outcome(decision: Decision, name: str) -> CheckOutcome:
     return next(check.outcome for check in decision.checks if check.name == name)
 
 
@@ -71,58 +80,58 @@ def outcome(decision: Decision, name: str) -> Outcome:
             r"1\.80 \(1\.70 to 2\.00\) times that of version 3, 1\.5 are",
         ),
         ("latency", {"comparison": compared(latency_ratio=None)}, "not measured"),
-        ("parity", {"parity": Finding.of(["7 of 100 verdicts differ"], "agrees")}, "7 of 100 verdicts differ"),
-        ("references", {"references": Finding(ok=False, words="tile 0.png has a peak of 9")}, "tile 0.png"),
-        ("coordinates", {"coordinates": Finding(ok=False, words="map 10 x 10, photograph 20 x 10")}, "map 10 x 10"),
-        ("validation", {"validation": Finding(ok=False, words="12 % are quarantined")}, "12 % are quarantined"),
-        ("false_alarms", {"false_alarms": 30}, "30 of 100 sound photographs are marked, .* 99 photographs allows 6"),
+        ("parity", {"parity": CheckResult.of(["7 of 100 verdicts differ"], "agrees")}, "7 of 100 verdicts differ"),
+        ("references", {"references": CheckResult(ok=False, message="tile 0.png has a peak of 9")}, "tile 0.png"),
+        ("coordinates", {"coordinates": CheckResult(ok=False, message="map 10 x 10, image 20 x 10")}, "map 10 x 10"),
+        ("validation", {"validation": CheckResult(ok=False, message="12 % are quarantined")}, "12 % are quarantined"),
+        ("false_alarms", {"false_alarms": 30}, "30 of 100 normal images are flagged, .* 99 images allows 6"),
     ],
 )
-def test_a_planted_candidate_is_refused_for_its_own_reason_alone(name: str, changes: dict[str, Any], said: str) -> None:
-    found = decide(facts(**changes), POLICY)
+def test_a_made_up_candidate_is_refused_for_its_own_reason_alone(name: str, changes: dict[str, Any], said: str) -> None:
+    found = decide(evidence(**changes), POLICY)
     assert not found.accepted
     assert [check.name for check in found.refusals] == [name]
-    assert re.search(said, found.words)
+    assert re.search(said, found.message)
 
 
 def test_a_better_and_an_equal_candidate_are_accepted_with_every_check_listed() -> None:
     better = compared(image_auroc=around(0.03), aupro=around(0.02), latency_ratio=Interval(value=0.4))
     for comparison in (better, compared()):
-        found = decide(facts(comparison=comparison), POLICY)
+        found = decide(evidence(comparison=comparison), POLICY)
         assert found.accepted
         assert {check.name for check in found.checks} == {
-            *("validation", "references", "parity", "coordinates", "image_auroc", "aupro", "planted_auroc"),
+            *("validation", "references", "parity", "coordinates", "image_auroc", "aupro", "synthetic_auroc"),
             *("recall", "false_alarms", "latency"),
         }
-        assert found.basis == ("judged by 220 defective and 100 sound test photographs; compared with version 3")
-        assert outcome(found, "planted_auroc") == Outcome.NOT_JUDGED
+        assert found.basis == ("judged by 220 defective and 100 normal test images; compared with version 3")
+        assert outcome(found, "synthetic_auroc") == CheckOutcome.NOT_JUDGED
     assert Decision.model_validate_json(found.model_dump_json()) == found
 
 
 def test_every_bad_thing_is_named_at_once() -> None:
-    bad = Finding(ok=False, words="bad")
-    found = decide(facts(validation=bad, parity=bad, false_alarms=99), POLICY)
+    bad = CheckResult(ok=False, message="bad")
+    found = decide(evidence(validation=bad, parity=bad, false_alarms=99), POLICY)
     assert [check.name for check in found.refusals] == ["validation", "parity", "false_alarms"]
-    assert found.words.count("bad") == 2
+    assert found.message.count("bad") == 2
 
 
 def test_limits_are_the_policy_s_and_reaching_one_is_allowed() -> None:
     edge = compared(
         image_auroc=around(0.94 - 0.95, 0.001), aupro=around(0.80 - 0.82, 0.001), latency_ratio=Interval(value=1.5)
     )
-    assert decide(facts(comparison=edge, false_alarms=6), POLICY).accepted
+    assert decide(evidence(comparison=edge, false_alarms=6), POLICY).accepted
     strict = GateSettings(
         margins={"image_auroc": 0.009, "aupro": 0.019}, max_latency_ratio=1.4, false_alarm_quantile=0.95
     )
-    found = decide(facts(comparison=edge, false_alarms=6), strict)
+    found = decide(evidence(comparison=edge, false_alarms=6), strict)
     assert [check.name for check in found.refusals] == ["image_auroc", "aupro", "false_alarms", "latency"]
 
 
 def test_the_first_champion_is_held_to_absolute_limits() -> None:
-    found = decide(facts(comparison=None), POLICY)
+    found = decide(evidence(comparison=None), POLICY)
     assert found.accepted
     assert "no champion: held to absolute limits" in found.basis
-    assert outcome(found, "latency") == Outcome.NOT_JUDGED
+    assert outcome(found, "latency") == CheckOutcome.NOT_JUDGED
     guessing = Scored(
         version=1,
         algorithm="fastflow",
@@ -130,9 +139,9 @@ def test_the_first_champion_is_held_to_absolute_limits() -> None:
         aupro=Interval(value=0.15),
         recall=Interval(value=0.01),
     )
-    refused = decide(facts(comparison=None, candidate=guessing, false_alarms=20), POLICY)
+    refused = decide(evidence(comparison=None, candidate=guessing, false_alarms=20), POLICY)
     assert [check.name for check in refused.refusals] == ["image_auroc", "aupro", "false_alarms"]
-    assert not decide(facts(comparison=None, candidate=Scored(version=1, algorithm="padim")), POLICY).accepted
+    assert not decide(evidence(comparison=None, candidate=Scored(version=1, algorithm="padim")), POLICY).accepted
 
 
 def test_a_map_that_says_nothing_has_the_aupro_that_the_floor_is_set_against() -> None:
@@ -141,57 +150,57 @@ def test_a_map_that_says_nothing_has_the_aupro_that_the_floor_is_set_against() -
     assert POLICY.floors.aupro > 0.15
 
 
-def test_without_labelled_defects_planted_ones_and_false_alarms_are_judged_by() -> None:
-    figures = {"planted_auroc": around(0.83), "planted_recall": around(0.5)}
+def test_without_labelled_defects_synthetic_ones_and_false_alarms_are_judged_by() -> None:
+    figures = {"synthetic_auroc": around(0.83), "planted_recall": around(0.5)}
     images, candidate = NO_LABELLED_DEFECTS, Scored(version=4, algorithm="padim", **figures)
-    differences = {"planted_auroc": Interval(value=-0.02), "planted_recall": Interval(value=0.0)}
-    comparison = Comparison(champion=CHAMPION, **differences, latency_ratio=Interval(value=1.0))
-    found = decide(facts(images=images, candidate=candidate, comparison=comparison), POLICY)
+    differences = {"synthetic_auroc": Interval(value=-0.02), "planted_recall": Interval(value=0.0)}
+    comparison = ChampionComparison(champion=CHAMPION, **differences, latency_ratio=Interval(value=1.0))
+    found = decide(evidence(images=images, candidate=candidate, comparison=comparison), POLICY)
     assert found.accepted
     assert found.basis == (
-        "no labelled defects: judged by false alarms on 100 sound test photographs and 130 planted defects; "
+        "no labelled defects: judged by false alarms on 100 normal test images and 130 synthetic anomalies; "
         "compared with version 3"
     )
-    assert {outcome(found, name) for name in ("image_auroc", "aupro")} == {Outcome.NOT_JUDGED}
-    worse = comparison.model_copy(update={"planted_auroc": Interval(value=-0.04)})
-    refused = decide(facts(images=images, candidate=candidate, comparison=worse, false_alarms=30), POLICY)
-    assert [check.name for check in refused.refusals] == ["planted_auroc", "false_alarms"]
-    first = candidate.model_copy(update={"planted_auroc": around(0.55)})
-    assert not decide(facts(images=images, candidate=first, comparison=None), POLICY).accepted
+    assert {outcome(found, name) for name in ("image_auroc", "aupro")} == {CheckOutcome.NOT_JUDGED}
+    worse = comparison.model_copy(update={"synthetic_auroc": Interval(value=-0.04)})
+    refused = decide(evidence(images=images, candidate=candidate, comparison=worse, false_alarms=30), POLICY)
+    assert [check.name for check in refused.refusals] == ["synthetic_auroc", "false_alarms"]
+    first = candidate.model_copy(update={"synthetic_auroc": around(0.55)})
+    assert not decide(evidence(images=images, candidate=first, comparison=None), POLICY).accepted
 
 
 def test_without_any_label_the_decision_says_that_nothing_tells_of_defects() -> None:
-    nothing = Sample(normal=0, defective=0, masked=0, planted=0)
-    estimate = Promise(threshold=1.0, asked=0.01, rate=0.01, images=6, estimate=True)
-    first = facts(images=nothing, promise=estimate, false_alarms=0, comparison=None)
+    nothing = EvidenceCounts(normal=0, defective=0, masked=0, synthetic=0)
+    estimate = CalibratedThreshold(threshold=1.0, target_rate=0.01, achieved_rate=0.01, images=6, in_sample=True)
+    first = evidence(images=nothing, image_threshold=estimate, false_alarms=0, comparison=None)
     found = decide(first, POLICY)
     assert found.accepted
     assert "no labelled defects: nothing tells how well defects are found" in found.basis
-    assert outcome(found, "false_alarms") == Outcome.NOT_JUDGED
-    assert not decide(first.model_copy(update={"parity": Finding(ok=False)}), POLICY).accepted
+    assert outcome(found, "false_alarms") == CheckOutcome.NOT_JUDGED
+    assert not decide(first.model_copy(update={"parity": CheckResult(ok=False)}), POLICY).accepted
 
 
-def test_an_estimate_is_held_to_what_a_promise_from_as_many_photographs_allows() -> None:
-    few = Promise(threshold=1.0, asked=0.01, rate=0.01, images=8, estimate=True)
-    assert decide(facts(promise=few, false_alarms=30), POLICY).accepted
+def test_an_in_sample_threshold_is_held_to_what_a_guarantee_from_as_many_images_allows() -> None:
+    few = CalibratedThreshold(threshold=1.0, target_rate=0.01, achieved_rate=0.01, images=8, in_sample=True)
+    assert decide(evidence(image_threshold=few, false_alarms=30), POLICY).accepted
     many = few.model_copy(update={"images": 200})
-    refused = decide(facts(promise=many, false_alarms=30), POLICY)
-    assert "an estimate for 1 % from 200 photographs" in refused.words
+    refused = decide(evidence(image_threshold=many, false_alarms=30), POLICY)
+    assert "an in-sample threshold for 1 % from 200 images" in refused.message
 
 
 def test_masks_may_be_missing_where_defects_are_labelled() -> None:
     candidate = Scored(version=4, algorithm="padim", image_auroc=around(0.93), recall=around(0.7))
-    images = Sample(normal=100, defective=220, masked=0, planted=0)
-    found = decide(facts(candidate=candidate, images=images, comparison=compared(aupro=None)), POLICY)
+    images = EvidenceCounts(normal=100, defective=220, masked=0, synthetic=0)
+    found = decide(evidence(candidate=candidate, images=images, comparison=compared(aupro=None)), POLICY)
     assert found.accepted
-    assert outcome(found, "aupro") == Outcome.NOT_JUDGED
+    assert outcome(found, "aupro") == CheckOutcome.NOT_JUDGED
 
 
 @pytest.mark.parametrize(
     ("difference", "worse"),
     [
         (around(-0.05, 0.01), True),
-        (around(-0.05, 0.06), False),  # few photographs
+        (around(-0.05, 0.06), False),  # few images
         (around(-0.008, 0.002), False),  # surely lower, but within the margin
         (around(-0.05, 0.05), False),  # no difference lies in the interval
         (Interval(value=-0.02), True),
@@ -205,12 +214,12 @@ def test_worse_means_beyond_the_margin_and_beyond_chance(difference: Interval, w
 
 def recalled(value: float, difference: float | None = None, **changes: Any) -> Decision:
     """Decide on a candidate with a recall, and with a champion's where a difference from it is given."""
-    figures = {"recall": around(value), "planted_recall": around(value), "planted_auroc": around(0.8)}
-    candidate, against = facts().candidate.model_copy(update=figures), None
+    figures = {"recall": around(value), "planted_recall": around(value), "synthetic_auroc": around(0.8)}
+    candidate, against = evidence().candidate.model_copy(update=figures), None
     if difference is not None:
-        apart = {"recall": around(difference), "planted_recall": around(difference), "planted_auroc": around(0.0)}
-        against = compared(**apart, promise=changes.pop("theirs", None))
-    return decide(facts(candidate=candidate, comparison=against, **changes), POLICY)
+        apart = {"recall": around(difference), "planted_recall": around(difference), "synthetic_auroc": around(0.0)}
+        against = compared(**apart, image_threshold=changes.pop("theirs", None))
+    return decide(evidence(candidate=candidate, comparison=against, **changes), POLICY)
 
 
 def recall_check(decision: Decision) -> Check:
@@ -219,36 +228,38 @@ def recall_check(decision: Decision) -> Check:
 
 @pytest.mark.parametrize(
     ("images", "kind"),
-    [(facts().images, "220 labelled"), (NO_LABELLED_DEFECTS, "130 synthetic")],
+    [(evidence().images, "220 labelled"), (NO_LABELLED_DEFECTS, "130 synthetic")],
     ids=["labelled", "synthetic"],
 )
 @pytest.mark.parametrize("difference", [None, -0.7], ids=["first", "champion"])
-def test_a_threshold_that_calls_everything_good_is_refused(images: Sample, kind: str, difference: float | None) -> None:
+def test_a_threshold_that_calls_everything_good_is_refused(
+    images: EvidenceCounts, kind: str, difference: float | None
+) -> None:
     found = recalled(0.0, difference, images=images, false_alarms=0)
     assert [check.name for check in found.refusals] == ["recall"]
-    assert f"recall of {kind} anomalies at the image threshold is 0.000, at least 0.01 is needed" in found.words
+    assert f"recall of {kind} anomalies at the image threshold is 0.000, at least 0.01 is needed" in found.message
 
 
-def test_recall_is_held_against_the_champion_s_where_its_threshold_promises_no_less() -> None:
+def test_recall_is_held_against_the_champion_s_where_its_threshold_guarantees_no_less() -> None:
     worse = recalled(0.3, -0.4)
     assert [check.name for check in worse.refusals] == ["recall"]
-    assert "is 0.400 lower than version 3's, more than the margin of 0.3" in worse.words
+    assert "is 0.400 lower than version 3's, more than the margin of 0.3" in worse.message
     assert recalled(0.3, 0.0).accepted
     assert recalled(0.3, -0.29).accepted, "the margin"
-    loose = Promise(threshold=0.9, asked=0.01, rate=0.1, images=9)
+    loose = CalibratedThreshold(threshold=0.9, target_rate=0.01, achieved_rate=0.1, images=9)
     stricter = recalled(0.3, -0.4, theirs=loose)
     assert stricter.accepted, "fewer false positives cost recall"
-    assert "threshold for false positives of 1 %, not 10 %" in recall_check(stricter).words
+    assert "threshold for false positives of 1 %, not 10 %" in recall_check(stricter).message
     assert not recalled(0.3, -0.4, theirs=loose.model_copy(update={"rate": 0.01})).accepted
 
 
 def test_fewer_anomalies_than_needed_tell_nothing_of_recall_and_the_decision_says_so() -> None:
-    few = Sample(normal=100, defective=9, masked=9, planted=0)
+    few = EvidenceCounts(normal=100, defective=9, masked=9, synthetic=0)
     found = recalled(0.0, images=few)
     assert found.accepted
-    assert recall_check(found).outcome == Outcome.NOT_JUDGED
-    assert "9 labelled and 0 synthetic anomalies are fewer than the 10 needed" in recall_check(found).words
-    assert [c.name for c in recalled(0.0, images=few.model_copy(update={"planted": 40})).refusals] == ["recall"]
+    assert recall_check(found).outcome == CheckOutcome.NOT_JUDGED
+    assert "9 labelled and 0 synthetic anomalies are fewer than the 10 needed" in recall_check(found).message
+    assert [c.name for c in recalled(0.0, images=few.model_copy(update={"synthetic": 40})).refusals] == ["recall"]
 
 
 def refused_share(images: int, shift: float) -> float:
@@ -259,12 +270,12 @@ def refused_share(images: int, shift: float) -> float:
         labels = np.arange(images) % 2 == 0
         shared = generator.normal(0, 0.8, images)
         candidate, champion = (shared + generator.normal(0, 0.6, images) + labels * by for by in (shift, 2.1))
-        found = image_auroc_difference(candidate, champion, labels, rounds=200, seed=seed)
+        found = image_auroc_difference(candidate, champion, labels, resamples=200, seed=seed)
         refused += found is not None and is_worse(found, POLICY.margins.image_auroc)
     return refused / 60
 
 
-def test_few_photographs_refuse_no_equal_candidate_and_many_refuse_a_worse_one() -> None:
+def test_few_images_refuse_no_equal_candidate_and_many_refuse_a_worse_one() -> None:
     assert refused_share(images=24, shift=2.1) <= 0.1
     assert refused_share(images=800, shift=1.67) >= 0.95, "an AUROC of 0.88 passed"
 
@@ -278,6 +289,6 @@ def test_a_misspelt_key_of_the_gate_is_refused() -> None:
 
 def test_false_alarms_cannot_be_negative_nor_a_fact_be_left_out() -> None:
     with pytest.raises(ValidationError):
-        facts(false_alarms=-1)
+        evidence(false_alarms=-1)
     with pytest.raises(ValidationError):
-        Facts.model_validate(facts().model_dump(exclude={"references"}))
+        Evidence.model_validate(evidence().model_dump(exclude={"references"}))

@@ -61,8 +61,8 @@ def test_what_strikes_one_of_them_now_and_then_is_inside_the_interval(clock: Clo
     assert found.value > 2
 
 
-@pytest.mark.parametrize(("seconds", "rounds"), [(0.01, 100), (1.0, 16), (10.0, 6)])
-def test_both_take_as_many_turns_and_large_photographs_fewer(clock: Clock, seconds: float, rounds: int) -> None:
+@pytest.mark.parametrize(("seconds", "resamples"), [(0.01, 100), (1.0, 16), (10.0, 6)])
+def test_both_take_as_many_turns_and_large_images_fewer(clock: Clock, seconds: float, resamples: int) -> None:
     candidate, champion = Worker(clock, seconds), Worker(clock, seconds)
     ratio(candidate, champion)
-    assert candidate.calls == champion.calls == rounds + 2
+    assert candidate.calls == champion.calls == resamples + 2

@@ -4,7 +4,7 @@ import pytest
 
 from pipelines.core.geometry import TilePlan
 from pipelines.core.records import Interval
-from pipelines.core.results import Evaluation, Parity, Promise, Selection, Trained
+from pipelines.core.results import CalibratedThreshold, Evaluation, Parity, Selection, Trained
 from pipelines.core.surface_settings import RegionSettings
 from pipelines.detector.version import VersionInfo
 from pipelines.imaging.image_score import ScoreRule
@@ -14,8 +14,8 @@ from tests.conftest import ROOT
 
 TEMPLATE = ROOT / "mlflow/model_card.md.j2"
 PLAN = TilePlan(mode="fit", tile_height=256, tile_width=512)
-PROMISE = Promise(threshold=1.2, asked=0.01, rate=0.01, images=105)
-SELECTION = Selection(images=20, planted=40, metrics={"image_auroc": 0.987, "aupro": 0.7})
+CALIBRATED = CalibratedThreshold(threshold=1.2, target_rate=0.01, achieved_rate=0.01, images=105)
+SELECTION = Selection(images=20, synthetic=40, metrics={"image_auroc": 0.987, "aupro": 0.7})
 EVALUATION = Evaluation(metrics={"image_auroc": Interval(value=0.951, low=0.93, high=0.97)}, notes=("No masks.",))
 
 
@@ -29,8 +29,8 @@ def card(selection: Selection, evaluation: Evaluation) -> str:
         score_rule=ScoreRule(),
         map_divisor=1,
         image_divisor=1,
-        image_threshold=PROMISE,
-        pixel_threshold=PROMISE,
+        image_threshold=CALIBRATED,
+        pixel_threshold=CALIBRATED,
     )
     trained = Trained(
         algorithm="efficientad",
@@ -40,7 +40,7 @@ def card(selection: Selection, evaluation: Evaluation) -> str:
         seconds=60,
         peak_rss_mb=1500,
         precision="bf16",
-        parity=Parity(torch=(1.0, 2.0), exported=(1.0, 2.02), planted=(False, True)),
+        parity=Parity(torch=(1.0, 2.0), exported=(1.0, 2.02), synthetic=(False, True)),
         notes={"teacher": "bundled, distilled from lite0"},
     )
     return model_card(TEMPLATE, info, trained, selection, evaluation, "full", "abc")
@@ -52,7 +52,7 @@ def card(selection: Selection, evaluation: Evaluation) -> str:
         f"- {find_algorithm('efficientad').about}",
         "- teacher: bundled, distilled from lite0",
         "- The exported network computes in bf16: image scores differ from torch's by 1 % at most, on 2 regions.",
-        "- Photographs: At most 1 % of sound photographs are marked, on average; set on 105 images.",
+        "- Images: At most 1 % of normal images are flagged, on average; set on 105 images.",
         "| image AUROC | 0.951 | 0.930 to 0.970 | 0.987 |",
         "| AUPRO (to 30 % false positives) | none | none | 0.700 |",
         "- No masks.",
@@ -63,8 +63,8 @@ def test_the_card_carries(line: str) -> None:
 
 
 def test_without_any_figure_the_card_says_so() -> None:
-    bare = card(Selection(images=0, planted=0), Evaluation())
-    assert "None: the data has no labelled test photographs" in bare
+    bare = card(Selection(images=0, synthetic=0), Evaluation())
+    assert "None: the data has no labelled test images" in bare
     assert "| metric |" not in bare
 
 

@@ -17,7 +17,7 @@ def _row(strategy: Strategy, shots: int, **metrics: Interval) -> AdaptedRow:
         shots=shots,
         run_id="r",
         metrics=metrics,
-        select={"image_auroc": 0.75} if shots > 3 else {},
+        validation={"image_auroc": 0.75} if shots > 3 else {},
         notes={"prior": "a <b>word</b>"},
         chosen=strategy == Strategy.STATISTICS,
     )
@@ -29,7 +29,7 @@ def _page(*rows: AdaptedRow) -> AdaptationPage:
         target="tiles",
         lead="Learning from boards helped.",
         reason="padim by statistics: <reason>",
-        promise="At most 20 % of sound photographs are marked.",
+        guarantee="At most 20 % of normal images are flagged.",
         with_labels="padim scratch",
         data_version="d",
         git_commit=None,
@@ -37,12 +37,12 @@ def _page(*rows: AdaptedRow) -> AdaptationPage:
         date="today",
         version=3,
         run_id="run",
-        used="16 photographs",
+        used="16 images",
         rows=rows,
     )
 
 
-def test_the_page_shows_every_way_and_escapes_what_is_said(tmp_path: Path) -> None:
+def test_the_page_shows_every_strategy_and_escapes_what_is_said(tmp_path: Path) -> None:
     page = _page(_row(Strategy.SCRATCH, 1, image_auroc=AUROC), _row(Strategy.STATISTICS, 16, image_auroc=AUROC))
     written = write_adaptation(page, tmp_path).read_text()
     assert "<reason>" not in written
@@ -59,8 +59,8 @@ def test_the_page_shows_every_way_and_escapes_what_is_said(tmp_path: Path) -> No
 def test_without_labels_figures_are_absent_and_no_chart_is_drawn(tmp_path: Path) -> None:
     write_adaptation(_page(_row(Strategy.STATISTICS, 1)), tmp_path)
     written = (tmp_path / "index.html").read_text()
-    assert "no test photograph carries a label" in written
-    assert "of so few photographs none is held back" in written
+    assert "no test image carries a label" in written
+    assert "of so few images none is held out" in written
     assert not (tmp_path / "auroc.svg").exists()
     assert render_adaptation(_page(_row(Strategy.STATISTICS, 1))) == written
 

@@ -1,4 +1,4 @@
-"""The chart shows every photograph once, and the threshold where it lies."""
+"""The chart shows every image once, and the threshold where it lies."""
 
 import re
 
@@ -9,7 +9,7 @@ from pipelines.reports.charts import bin_scores, draw_score_chart
 
 
 @pytest.mark.parametrize("threshold", [0.0, 0.4, 3.0])
-def test_every_photograph_is_in_a_bar(threshold: float) -> None:
+def test_every_image_is_in_a_bar(threshold: float) -> None:
     generator = np.random.default_rng(0)
     normal, anomalous = generator.exponential(1, 90), generator.exponential(5, 40)
     bins = bin_scores(normal, anomalous, threshold)

@@ -6,20 +6,20 @@ from pathlib import Path
 import pytest
 
 from pipelines.core.records import Interval
-from pipelines.core.results import Compared, Failure, Promise
-from pipelines.reports.comparison import Comparison, folder_size_mb, render_comparison
+from pipelines.core.results import CalibratedThreshold, Failure, VersionSummary
+from pipelines.reports.comparison import ComparisonPage, folder_size_mb, render_comparison
 
 HOSTILE = "<script>alert(1)</script>"
 
 
-def compared(algorithm: str, value: float, **more: object) -> Compared:
-    return Compared(
+def compared(algorithm: str, value: float, **more: object) -> VersionSummary:
+    return VersionSummary(
         algorithm=algorithm,
         version=3,
         run_id=f"run-of-{algorithm}",
         metrics={"image_auroc": Interval(value=value, low=value - 0.02, high=value + 0.01)},
-        select={"image_auroc": value + 0.03},
-        promise=Promise(threshold=1.25, asked=0.01, rate=0.01, images=120),
+        validation={"image_auroc": value + 0.03},
+        image_threshold=CalibratedThreshold(threshold=1.25, target_rate=0.01, achieved_rate=0.01, images=120),
         tiles=99,
         seconds=12.34,
         peak_rss_mb=1500,
@@ -29,8 +29,8 @@ def compared(algorithm: str, value: float, **more: object) -> Compared:
 
 
 @pytest.fixture
-def page() -> Comparison:
-    return Comparison(
+def page() -> ComparisonPage:
+    return ComparisonPage(
         surface="oak",
         data_version="0a1b",
         profile="quick",
@@ -39,26 +39,26 @@ def page() -> Comparison:
             compared("padim", 0.9),
             compared("efficientad", 0.95, notes={"teacher": f"bundled {HOSTILE}"}),
         ),
-        failed=(Failure(algorithm="fastflow", problem=HOSTILE, cure="mend it"),),
+        failed=(Failure(algorithm="fastflow", problem=HOSTILE, hint="mend it"),),
         reused=("padim",),
         proposed="efficientad",
-        reason="image AUROC 0.980 on the select part",
+        reason="image AUROC 0.980 on the validation split",
     )
 
 
-def text(page: Comparison) -> str:
+def text(page: ComparisonPage) -> str:
     return " ".join(re.sub(r"<style>.*?</style>|<[^>]*>", " ", render_comparison(page), flags=re.DOTALL).split())
 
 
-def test_the_page_says_what_is_proposed_and_sets_figures_side_by_side(page: Comparison) -> None:
+def test_the_page_says_what_is_proposed_and_sets_figures_side_by_side(page: ComparisonPage) -> None:
     said = text(page)
     for expected in (
-        "Proposed: efficientad , image AUROC 0.980 on the select part.",
+        "Proposed: efficientad , image AUROC 0.980 on the validation split.",
         "figure padim efficientad, proposed",
         "image AUROC 0.930 0.980",
         "image AUROC 0.900 (0.880 to 0.910) 0.950 (0.930 to 0.960)",
         "version 3, trained before 3 ",
-        "At most 1 % of sound photographs are marked, on average; set on 120 images.",
+        "At most 1 % of normal images are flagged, on average; set on 120 images.",
         "training, seconds 12.3 12.3",
         "peak memory, MB 1500 1500",
         "computes in f32 f32",
@@ -69,18 +69,18 @@ def test_the_page_says_what_is_proposed_and_sets_figures_side_by_side(page: Comp
         assert expected in said
 
 
-def test_texts_are_escaped_and_links_lead_to_the_pages_beside_it(page: Comparison) -> None:
+def test_texts_are_escaped_and_links_lead_to_the_pages_beside_it(page: ComparisonPage) -> None:
     html = render_comparison(page)
     assert "<script" not in html
     assert re.findall(r'href="([^"]*)"', html) == ["../run-of-padim/index.html", "../run-of-efficientad/index.html"]
     assert not re.search(r"https?://|@import|url\(", html)
 
 
-def test_what_is_absent_is_said_to_be(page: Comparison) -> None:
-    bare = tuple(m.model_copy(update={"metrics": {}, "select": {}}) for m in page.models)
+def test_what_is_absent_is_said_to_be(page: ComparisonPage) -> None:
+    bare = tuple(m.model_copy(update={"metrics": {}, "validation": {}}) for m in page.models)
     said = text(page.model_copy(update={"models": bare}))
     assert "Metrics are absent" in said
-    assert "Absent: the select part holds no sound photograph" in said
+    assert "Absent: the validation split holds no normal image" in said
     nothing = text(page.model_copy(update={"models": (), "proposed": None}))
     assert "no algorithm came to its end" in nothing
 

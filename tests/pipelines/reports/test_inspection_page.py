@@ -11,20 +11,20 @@ import cv2
 import numpy as np
 import pytest
 
-from pipelines.core.results import Inspected, Promise
+from pipelines.core.results import CalibratedThreshold, Inspected
 from pipelines.core.surface_settings import DefectSettings
 from pipelines.imaging.components import find_defects
 from pipelines.imaging.procedural import draw
 from pipelines.inspection.showcase import Showcase, draw_at_random
-from pipelines.inspection.sinks import Seen
+from pipelines.inspection.sinks import InspectedImage
 from pipelines.reports.inspection_page import InspectionPage, render_inspection_page, write_inspection_page
 from tests.chromium import Tab, open_chromium
 
 EVIL = "</script><img src=x onerror=alert(1)> “a” & b"
-PROMISE = Promise(threshold=1.0, asked=0.01, rate=0.01, images=99)
+CALIBRATED = CalibratedThreshold(threshold=1.0, target_rate=0.01, achieved_rate=0.01, images=99)
 
 
-def see(folder: Path, number: int, knots: int, score: float) -> Seen:
+def see(folder: Path, number: int, knots: int, score: float) -> InspectedImage:
     """Draw a board and a map with `knots` regions; the file's name holds what must be escaped."""
     image = draw("wood", number, 128, 192, ()).image
     found = np.zeros(image.shape[:2], np.float32)
@@ -39,7 +39,7 @@ def see(folder: Path, number: int, knots: int, score: float) -> Seen:
     )
     result = Inspected(path=str(path), score=score, anomalous=score > 1, defects=defects)
     measures = {"brightness_mean": float(image.mean()), "sharpness": 90.0 + number}
-    return Seen(image, found, measures, result, path.name, path.stem)
+    return InspectedImage(image, found, measures, result, path.name, path.stem)
 
 
 def page_of(showcase: Showcase, **changes: Any) -> InspectionPage:
@@ -48,11 +48,11 @@ def page_of(showcase: Showcase, **changes: Any) -> InspectionPage:
         "model": "oak/3 (padim)",
         "data_version": "0" * 16,
         "date": "1 May 2030, 10:00 UTC",
-        "image_promise": PROMISE,
-        "pixel_promise": PROMISE,
+        "image_threshold": CALIBRATED,
+        "pixel_threshold": CALIBRATED,
         "anomalous_level": 1.0,
         "shown": showcase.shown(),
-        "photographs": showcase.photographs,
+        "images": showcase.images,
         "anomalous": showcase.anomalous,
         "types": (EVIL, "knot", "split"),
     }
@@ -61,7 +61,7 @@ def page_of(showcase: Showcase, **changes: Any) -> InspectionPage:
 
 @pytest.fixture(scope="module")
 def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A report of three photographs: with three regions, with one, and with none, drawn at random."""
+    """A report of three images: with three regions, with one, and with none, drawn at random."""
     folder = tmp_path_factory.mktemp("page")
     seen = [see(folder, 1, 3, 2.0), see(folder, 2, 1, 1.5), see(folder, 3, 0, 0.5)]
     showcase = Showcase(1.0, frozenset({seen[2].stem}))
@@ -85,9 +85,9 @@ def test_the_highest_scores_and_the_drawn_ones_are_shown(tmp_path: Path) -> None
     assert [(s.score, s.drawn) for s in shown] == [
         *((3.0, "score"), (2.0, "score"), (2.0, "score"), (0.1, "random")),
     ]
-    assert (showcase.photographs, showcase.anomalous) == (6, 3)
+    assert (showcase.images, showcase.anomalous) == (6, 3)
     text = render_inspection_page(page_of(showcase))
-    assert "Shown: 4 of 6 photographs, those with the highest scores and 1 drawn at random." in text
+    assert "Shown: 4 of 6 images, those with the highest scores and 1 drawn at random." in text
 
 
 def test_of_very_many_defects_the_highest_are_listed(tmp_path: Path) -> None:
@@ -188,14 +188,14 @@ def test_a_review_is_saved_as_a_file(page: Path, tab: Tab, tmp_path: Path) -> No
         "t.dispatchEvent(new Event('change', { bubbles: true })); }"
     )
     tab.evaluate("document.querySelector('#p3 .sound').click()")
-    assert tab.evaluate("document.getElementById('progress').textContent") == "2 of 3 photographs reviewed"
+    assert tab.evaluate("document.getElementById('progress').textContent") == "2 of 3 images reviewed"
     # What was judged is still there when the page is opened again.
     tab.evaluate("window.onbeforeunload = null; document.getElementById('save').click()")
-    assert reopen(tab, page, "2 of 3 photographs reviewed")
+    assert reopen(tab, page, "2 of 3 images reviewed")
     (file,) = wait_for(tmp_path, "review-oak-*.json")
     saved = json.loads(file.read_text(encoding="utf-8"))
     assert (saved["surface"], saved["kind"], saved["schema_version"]) == ("oak", "knotwatch review", 1)
-    first, second = saved["photographs"]
+    first, second = saved["images"]
     assert [(d["verdict"], d["type"]) for d in first["defects"]] == [
         *(("confirmed", "knot"), ("rejected", EVIL), ("confirmed", "resin")),
     ]

@@ -8,7 +8,14 @@ import numpy as np
 import pytest
 
 from pipelines.core.records import Interval
-from pipelines.core.results import Confusion, Evaluation, Promise, Quarantined, ScoredImage, Verdict
+from pipelines.core.results import (
+    CalibratedThreshold,
+    Confusion,
+    Evaluation,
+    Quarantined,
+    ScoredImage,
+    ValidationReport,
+)
 from pipelines.imaging.overlay import data_uri, encode_picture
 from pipelines.reports.run_page import Picture, PictureGroup, RunPage, StageUse, render_run_page, write_run_page
 
@@ -22,7 +29,7 @@ class Outline(HTMLParser):
         super().__init__()
         self.tags: list[str] = []
         self.references: list[str] = []
-        self.words: list[str] = []
+        self.message: list[str] = []
         self.feed(html)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
@@ -30,11 +37,11 @@ class Outline(HTMLParser):
         self.references += [v or "" for k, v in attrs if k in {"src", "href", "srcset", "action", "data"}]
 
     def handle_data(self, data: str) -> None:
-        self.words.append(data)
+        self.message.append(data)
 
     @property
     def text(self) -> str:
-        return " ".join(" ".join(self.words).split())
+        return " ".join(" ".join(self.message).split())
 
 
 @pytest.fixture
@@ -62,17 +69,19 @@ def page() -> RunPage:
         git_commit="deadbeef",
         profile="quick",
         date="2025-03-01 12:00 UTC",
-        verdict=Verdict(
+        verdict=ValidationReport(
             accepted=True, images=5, usable=4, quarantined=(Quarantined(path=HOSTILE, reason="truncated & small"),)
         ),
         evaluation=Evaluation(
-            metrics={"image_auroc": figure, "false_alarm_rate": Interval(value=0.5)},
+            metrics={"image_auroc": figure, "false_positive_rate": Interval(value=0.5)},
             per_defect={"crack <i>": {"image_auroc": figure}},
             confusion=Confusion(true_positive=1, false_positive=1, true_negative=1, false_negative=1),
             images=tuple(ScoredImage(path=p, label=k, score=s, anomalous=s > 1.2) for p, k, s in scored),
         ),
-        image_promise=Promise(threshold=1.2, asked=0.01, rate=0.01, images=105),
-        pixel_promise=Promise(threshold=2.0, asked=0.01, rate=0.01, images=6, estimate=True),
+        image_threshold=CalibratedThreshold(threshold=1.2, target_rate=0.01, achieved_rate=0.01, images=105),
+        pixel_threshold=CalibratedThreshold(
+            threshold=2.0, target_rate=0.01, achieved_rate=0.01, images=6, in_sample=True
+        ),
         pictures=(picture,),
         stages=(StageUse(stage="train", seconds=12.34, peak_memory_mb=812),),
         settings={"padim": {"features": 100}},
@@ -83,13 +92,13 @@ def page() -> RunPage:
 def test_the_page_says_what_the_run_found(page: RunPage) -> None:
     text = Outline(render_run_page(page)).text
     for expected in (
-        "padim version 3 finds 50 % of 2 defective test photographs and marks 50 % of 2 sound ones. "
+        "padim version 3 finds 50 % of 2 defective test images and flags 50 % of 2 normal ones. "
         "Image AUROC 0.951 (0.930 to 0.968).",
-        "At most 1 % of sound photographs are marked, on average; set on 105 images.",
-        "An estimate without a promise of 1 % of sound area: set on 6 images that were trained on.",
+        "At most 1 % of normal images are flagged, on average; set on 105 images.",
+        "An in-sample threshold without a guarantee of 1 % of normal area: set on 6 images that were trained on.",
         "5 images, 4 usable, 1 quarantined, 0 duplicates: accepted .",
         "truncated & small",
-        "false-alarm rate 0.500 (no interval)",
+        "false-positive rate 0.500 (no interval)",
         "train 12.3 812",
         "padim.features 100",
         "first run",
@@ -117,7 +126,7 @@ def test_a_picture_must_be_held_by_the_page() -> None:
 def test_a_run_without_labels_says_what_is_absent(page: RunPage) -> None:
     bare = RunPage(surface="slices", algorithm="padim", data_version="0", profile="full", date="today")
     outline = Outline(render_run_page(bare))
-    assert "Metrics are absent: no test photograph carries a label." in outline.text
+    assert "Metrics are absent: no test image carries a label." in outline.text
     assert "nothing is known of how well it finds defects" in outline.text
     assert "svg" not in outline.tags
     assert "img" not in outline.tags
@@ -127,8 +136,8 @@ def test_a_run_without_labels_says_what_is_absent(page: RunPage) -> None:
 
 def test_metrics_that_are_missing_are_named(page: RunPage) -> None:
     text = Outline(render_run_page(page)).text
-    assert "Absent, because the test part lacks the labels or masks they need: image AP" in text
-    assert "Absent: the photographs name no condition" in text
+    assert "Absent, because the test split lacks the labels or masks they need: image AP" in text
+    assert "Absent: the images name no condition" in text
     assert "Absent: no type of defect" not in text
 
 

@@ -42,15 +42,17 @@ def test_only_runs_of_processes_that_are_gone_are_ended(project: Project) -> Non
     dead = done.stdout.strip()
     assert dead, done.stderr
     with tracking.run("oak", "mine", tags={}) as mine:
-        foreign = tracking.client.create_run(tracking.experiment("oak"), tags={PROCESS: "elsewhere 1 2.0"}).info.run_id
+        out_of_distribution = tracking.client.create_run(
+            tracking.experiment("oak"), tags={PROCESS: "elsewhere 1 2.0"}
+        ).info.run_id
         shared = Tracking(project)
         shared._local = False  # as with a server that other machines use, too
         assert end_orphans(shared, "oak") == 1
-        assert [tracking.client.get_run(r).info.status for r in (dead, foreign, mine.id)] == [
+        assert [tracking.client.get_run(r).info.status for r in (dead, out_of_distribution, mine.id)] == [
             *("KILLED", "RUNNING", "RUNNING")
         ]
         assert end_orphans(tracking, "oak") == 1, (
             "in the project's own store, a run of another host is of an earlier name"
         )
-        assert tracking.client.get_run(foreign).info.status == "KILLED"
+        assert tracking.client.get_run(out_of_distribution).info.status == "KILLED"
     assert tracking.is_finished(mine.id)

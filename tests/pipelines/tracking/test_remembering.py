@@ -26,12 +26,12 @@ def test_answers_are_kept_within_the_block_until_something_is_written(
     folder.mkdir()
     with store.run("oak", "retrain", tags={}) as run:
         store.register(run, "oak", tiny.save_version(folder, 100.0), {"algorithm": "padim"}, "")
-    asked: Counter[str] = Counter()
+    requested: Counter[str] = Counter()
     for name in ("search_model_versions", "get_registered_model", "get_model_version", "get_run"):
         original = getattr(store.client, name)
 
         def counting(*words: Any, name: str = name, original: Any = original, **options: Any) -> Any:
-            asked[name] += 1
+            requested[name] += 1
             return original(*words, **options)
 
         monkeypatch.setattr(store.client, name, counting)
@@ -42,11 +42,11 @@ def test_answers_are_kept_within_the_block_until_something_is_written(
             assert store.version("oak", 1) == store.versions("oak")[0]
             assert store.is_finished(run.id)
             assert store.model_tag("oak", "hold") == ""
-        assert asked == {"search_model_versions": 1, "get_registered_model": 1, "get_run": 1}
+        assert requested == {"search_model_versions": 1, "get_registered_model": 1, "get_run": 1}
         store.set_alias("oak", "champion", 1)
         with store.remembering():
             champion = store.champion("oak")
-        assert (champion and champion.version, asked["search_model_versions"]) == (1, 2)
+        assert (champion and champion.version, requested["search_model_versions"]) == (1, 2)
         store.tag_model("oak", "hold", "held by a test")
         assert store.model_tag("oak", "hold") == "held by a test"
     by_hand.delete_registered_model_alias("oak", "champion")

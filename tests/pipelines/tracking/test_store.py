@@ -18,7 +18,7 @@ from openvino import opset13 as ops
 from pipelines.core.errors import ModelError, ToolError
 from pipelines.core.geometry import TilePlan
 from pipelines.core.paths import Project
-from pipelines.core.results import Promise
+from pipelines.core.results import CalibratedThreshold
 from pipelines.core.surface_settings import RegionSettings
 from pipelines.detector.version import VersionInfo
 from pipelines.imaging.image_score import ScoreRule
@@ -28,7 +28,7 @@ from pipelines.tracking.store import ModelVersion, Tracking
 pytestmark = [
     # MLflow's own, of its chat types, when mlflow.pyfunc is first imported.
     pytest.mark.filterwarnings("ignore:.*Any type hint is inferred as AnyType:UserWarning"),
-    # A photograph as example would have to be loaded and scored for each version that is logged.
+    # An image as example would have to be loaded and scored for each version that is logged.
     pytest.mark.filterwarnings("ignore:.*An input example was not provided:UserWarning"),
 ]
 
@@ -55,7 +55,7 @@ def save_model(folder: Path) -> Path:
     tiles = ops.parameter([-1, TILE, TILE, 3], np.uint8)
     mean = ops.reduce_mean(ops.convert(tiles, "f32"), np.array([3]), keep_dims=False)
     openvino.save_model(openvino.Model([mean], [tiles]), folder / "model.xml")
-    promise = Promise(threshold=50.0, asked=0.01, rate=0.01, images=99)
+    calibrated = CalibratedThreshold(threshold=50.0, target_rate=0.01, achieved_rate=0.01, images=99)
     info = VersionInfo(
         surface="oak",
         algorithm="mean",
@@ -65,8 +65,8 @@ def save_model(folder: Path) -> Path:
         score_rule=ScoreRule(),
         map_divisor=1,
         image_divisor=2,
-        image_threshold=promise,
-        pixel_threshold=promise,
+        image_threshold=calibrated,
+        pixel_threshold=calibrated,
     )
     (folder / "model.json").write_text(info.model_dump_json())
     return folder

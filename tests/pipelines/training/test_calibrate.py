@@ -1,4 +1,4 @@
-"""Calibration with a network that is the board's brightness: what sets the scale, the thresholds and the promise."""
+"""Calibration with a network that is the board's brightness: what sets the scale, the thresholds and the guarantee."""
 
 import json
 from pathlib import Path
@@ -11,12 +11,12 @@ from PIL import Image
 
 from pipelines.core.errors import ModelError
 from pipelines.core.geometry import TilePlan
-from pipelines.core.records import Label, Layout, Part, Precision
+from pipelines.core.records import Label, Layout, Precision, Split
 from pipelines.core.results import Trained
 from pipelines.core.surface_settings import PolicySettings, RegionSettings, SourceSettings, SurfaceSettings
 from pipelines.data.prepared import PreparedImage
-from pipelines.detector.version import SCHEMA, VersionInfo, read_calibration, read_info
-from pipelines.imaging.components import marked_share
+from pipelines.detector.version import SCHEMA, VersionInfo, read_drift_reference, read_info
+from pipelines.imaging.components import flagged_share
 from pipelines.imaging.image_score import ScoreRule, image_score
 from pipelines.models.settings import ScoreSettings
 from pipelines.training.calibrate import calibrate
@@ -56,12 +56,20 @@ class Surface:
         self.folder = folder
         self.images: list[PreparedImage] = []
 
-    def add(self, part: Part, *levels: int, label: Label = Label.NORMAL) -> "Surface":
+    def add(self, split: Split, *levels: int, label: Label = Label.NORMAL) -> "Surface":
         (self.folder / "images").mkdir(parents=True, exist_ok=True)
         for level in levels:
             file = f"images/{len(self.images):03d}.png"
             Image.fromarray(board(level)).save(self.folder / file)
-            facts = {"path": file, "file": file, "mask": None, "part": part, "label": label, "key": "k", "group": file}
+            facts = {
+                "path": file,
+                "file": file,
+                "mask": None,
+                "split": split,
+                "label": label,
+                "key": "k",
+                "group": file,
+            }
             place = {"left": 0, "top": 0, "right": WIDTH, "bottom": HEIGHT, "width": WIDTH, "height": HEIGHT}
             self.images.append(PreparedImage.model_validate({**facts, **place, "defects": {}, "condition": None}))
         return self
@@ -72,7 +80,7 @@ class Surface:
         settings = SurfaceSettings(
             source=SourceSettings(layout=Layout.FOLDER),
             region=RegionSettings(rule="box", box=(0, 0, 9, 9)),
-            policy=PolicySettings(false_alarm_rate=RATE, marked_area_rate=RATE),
+            policy=PolicySettings(false_positive_rate=RATE, flagged_area_rate=RATE),
         )
         return calibrate(trained, self.folder, self.images, "oak", settings, score, "0" * 16)
 
@@ -83,7 +91,7 @@ HELD_OUT = tuple(range(60, 136, 4))  # 19 boards
 
 @pytest.fixture
 def surface(tmp_path: Path) -> Surface:
-    return Surface(tmp_path / "prepared").add(Part.SELECT, *SELECT).add(Part.CALIBRATE, *HELD_OUT)
+    return Surface(tmp_path / "prepared").add(Split.VALIDATION, *SELECT).add(Split.CALIBRATION, *HELD_OUT)
 
 
 def raw_scores(levels: tuple[int, ...]) -> NDArray[np.float64]:
@@ -91,13 +99,13 @@ def raw_scores(levels: tuple[int, ...]) -> NDArray[np.float64]:
 
 
 def bound(info: VersionInfo, levels: tuple[int, ...], threshold: float) -> float:
-    """Compute what conformal risk control bounds: (shares marked by whole regions + 1) / (images + 1)."""
+    """Compute what conformal risk control bounds: (shares flagged by whole regions + 1) / (images + 1)."""
     maps = [(board(level)[..., 0] / info.map_divisor).astype(np.float32) for level in levels]
-    shares = [marked_share(found, threshold, info.defects) for found in maps]
+    shares = [flagged_share(found, threshold, info.defects) for found in maps]
     return float((sum(shares) + 1) / (len(shares) + 1))
 
 
-def test_one_is_the_99_percent_quantile_of_the_select_part(surface: Surface, tmp_path: Path) -> None:
+def test_one_is_the_99_percent_quantile_of_the_validation_split(surface: Surface, tmp_path: Path) -> None:
     info = surface.calibrate(tmp_path / "model")
     assert info.image_divisor == pytest.approx(np.quantile(raw_scores(SELECT), 0.99))
     pixels = np.stack([board(level)[..., 0] for level in SELECT])
@@ -109,11 +117,11 @@ def test_of_many_that_were_trained_on_an_even_part_makes_the_scale(
 ) -> None:
     monkeypatch.setattr("pipelines.training.calibrate._MOST_SCALED", 3)
     levels = (80, 130, 90, 100, 110)
-    many = Surface(tmp_path / "prepared").add(Part.TRAIN, *levels, label=Label.UNKNOWN)
+    many = Surface(tmp_path / "prepared").add(Split.TRAIN, *levels, label=Label.UNKNOWN)
     assert many.calibrate(tmp_path / "few").image_divisor == pytest.approx(np.quantile(raw_scores(levels[::2]), 0.99))
-    # A part that was held back to be looked at is looked at whole.
-    select = Surface(tmp_path / "select").add(Part.SELECT, *levels).add(Part.CALIBRATE, *HELD_OUT)
-    assert select.calibrate(tmp_path / "all").image_divisor == pytest.approx(np.quantile(raw_scores(levels), 0.99))
+    # A part that was held out to be looked at is looked at whole.
+    validation = Surface(tmp_path / "validation").add(Split.VALIDATION, *levels).add(Split.CALIBRATION, *HELD_OUT)
+    assert validation.calibrate(tmp_path / "all").image_divisor == pytest.approx(np.quantile(raw_scores(levels), 0.99))
 
 
 def test_an_algorithms_own_score_rule_is_used_and_kept(surface: Surface, tmp_path: Path) -> None:
@@ -124,37 +132,37 @@ def test_an_algorithms_own_score_rule_is_used_and_kept(surface: Surface, tmp_pat
     assert info.image_divisor == pytest.approx(np.quantile(highest, 0.99))
 
 
-def test_the_thresholds_keep_their_promise_on_the_calibrate_part(surface: Surface, tmp_path: Path) -> None:
+def test_the_thresholds_keep_their_guarantee_on_the_calibration_split(surface: Surface, tmp_path: Path) -> None:
     info = surface.calibrate(tmp_path / "model")
     image, pixel = info.image_threshold, info.pixel_threshold
     # Of 19 boards and one more, two may exceed: the threshold is the second highest score.
     assert image.threshold == pytest.approx(np.sort(raw_scores(HELD_OUT))[-2] / info.image_divisor)
-    assert (image.asked, image.rate, image.images, image.estimate) == (RATE, RATE, 19, False)
+    assert (image.target_rate, image.achieved_rate, image.images, image.in_sample) == (RATE, RATE, 19, False)
     assert bound(info, HELD_OUT, pixel.threshold) <= RATE < bound(info, HELD_OUT, pixel.threshold * 0.95)
-    assert (pixel.asked, pixel.rate, pixel.images, pixel.estimate) == (RATE, RATE, 19, False)
+    assert (pixel.target_rate, pixel.achieved_rate, pixel.images, pixel.in_sample) == (RATE, RATE, 19, False)
 
 
-def test_no_other_part_moves_a_threshold(surface: Surface, tmp_path: Path) -> None:
+def test_no_other_split_moves_a_threshold(surface: Surface, tmp_path: Path) -> None:
     alone = surface.calibrate(tmp_path / "alone")
-    surface.add(Part.TRAIN, 5, 250).add(Part.TEST, 240).add(Part.TEST, 255, label=Label.ANOMALOUS)
+    surface.add(Split.TRAIN, 5, 250).add(Split.TEST, 240).add(Split.TEST, 255, label=Label.ANOMALOUS)
     assert surface.calibrate(tmp_path / "among others") == alone
 
 
 def test_with_too_few_boards_the_rate_that_holds_is_said(tmp_path: Path) -> None:
-    few = Surface(tmp_path / "prepared").add(Part.SELECT, *SELECT).add(Part.CALIBRATE, 90, 100, 95)
+    few = Surface(tmp_path / "prepared").add(Split.VALIDATION, *SELECT).add(Split.CALIBRATION, 90, 100, 95)
     info = few.calibrate(tmp_path / "model")
-    assert info.image_threshold.rate == 0.25
+    assert info.image_threshold.achieved_rate == 0.25
     assert info.image_threshold.threshold == pytest.approx(raw_scores((100,))[0] / info.image_divisor)
-    assert (info.pixel_threshold.asked, info.pixel_threshold.rate) == (RATE, 0.25)
-    assert not info.image_threshold.estimate
+    assert (info.pixel_threshold.target_rate, info.pixel_threshold.achieved_rate) == (RATE, 0.25)
+    assert not info.image_threshold.in_sample
 
 
-def test_without_a_calibrate_part_thresholds_are_an_estimate(tmp_path: Path) -> None:
+def test_without_a_calibration_split_thresholds_are_an_in_sample_threshold(tmp_path: Path) -> None:
     levels = tuple(range(50, 150, 5))
-    unlabelled = Surface(tmp_path / "prepared").add(Part.TRAIN, *levels, label=Label.UNKNOWN)
+    unlabelled = Surface(tmp_path / "prepared").add(Split.TRAIN, *levels, label=Label.UNKNOWN)
     info = unlabelled.calibrate(tmp_path / "model")
-    assert info.image_threshold.estimate
-    assert info.pixel_threshold.estimate
+    assert info.image_threshold.in_sample
+    assert info.pixel_threshold.in_sample
     assert info.image_threshold.images == 20
     assert info.image_divisor == pytest.approx(np.quantile(raw_scores(levels), 0.99))
     assert (raw_scores(levels) / info.image_divisor > info.image_threshold.threshold).mean() == pytest.approx(RATE)
@@ -174,21 +182,21 @@ def test_reference_tiles_are_stored_with_what_they_gave(surface: Surface, tmp_pa
         assert reference.peak == level
 
 
-def test_what_the_calibrate_part_looked_like_is_kept_for_drift(surface: Surface, tmp_path: Path) -> None:
+def test_what_the_calibration_split_looked_like_is_kept_for_drift(surface: Surface, tmp_path: Path) -> None:
     info = surface.calibrate(tmp_path / "model")
-    kept = read_calibration(tmp_path / "model")
+    kept = read_drift_reference(tmp_path / "model")
     assert kept is not None
     assert kept.scores == pytest.approx(raw_scores(HELD_OUT) / info.image_divisor)
     assert kept.measures["brightness_mean"] == pytest.approx([board(level).mean() for level in HELD_OUT], abs=0.01)
     assert {len(values) for values in kept.measures.values()} == {len(HELD_OUT)}
-    assert read_calibration(tmp_path) is None, "an older version has no drift figures"
+    assert read_drift_reference(tmp_path) is None, "an older version has no drift figures"
 
 
 def test_scores_of_trained_images_are_no_reference(tmp_path: Path) -> None:
-    Surface(tmp_path / "prepared").add(Part.TRAIN, *range(50, 150, 5), label=Label.UNKNOWN).calibrate(
+    Surface(tmp_path / "prepared").add(Split.TRAIN, *range(50, 150, 5), label=Label.UNKNOWN).calibrate(
         tmp_path / "model"
     )
-    kept = read_calibration(tmp_path / "model")
+    kept = read_drift_reference(tmp_path / "model")
     assert kept is not None
     assert kept.scores == ()
     assert len(kept.measures["sharpness"]) == 20

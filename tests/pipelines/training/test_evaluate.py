@@ -1,4 +1,4 @@
-"""Evaluation on drawn boards against scikit-learn on whole photographs."""
+"""Evaluation on drawn boards against scikit-learn on whole images."""
 
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,7 +11,7 @@ from PIL import Image
 from sklearn.metrics import average_precision_score, f1_score, roc_auc_score
 
 from pipelines.core.geometry import Box
-from pipelines.core.records import Label, Part
+from pipelines.core.records import Label, Split
 from pipelines.core.results import Evaluation
 from pipelines.data.prepared import PreparedImage
 from pipelines.detector.scan import RegionScan
@@ -40,7 +40,7 @@ class Fake:
 
 
 class Boards:
-    """Prepared boards, with the whole photographs' maps and masks that an independent computation needs."""
+    """Prepared boards, with the whole images' maps and masks that an independent computation needs."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -48,7 +48,7 @@ class Boards:
         self.maps: list[NDArray[np.float32]] = []
         self.types: list[NDArray[np.object_]] = []
 
-    def add(self, label: Label, *defects: tuple[Any, str], part: Part = Part.TEST, **facts: Any) -> None:
+    def add(self, label: Label, *defects: tuple[Any, str], split: Split = Split.TEST, **facts: Any) -> None:
         """Draw a board; each defect is a place and a type, numbered in the mask from 1 in this image's own order."""
         number = len(self.images)
         levels = np.random.default_rng(number).integers(0, 11, (HEIGHT, WIDTH)).astype(np.uint8)
@@ -77,7 +77,7 @@ class Boards:
                 {
                     "path": f"{number:02d}.png",
                     "file": file,
-                    "part": part,
+                    "split": split,
                     "label": label,
                     "group": "g",
                     "key": "k",
@@ -89,17 +89,17 @@ class Boards:
             )
         )
 
-    def evaluate(self, spool: Path, fake: Fake | None = None, rounds: int = 0) -> Evaluation:
+    def evaluate(self, spool: Path, fake: Fake | None = None, resamples: int = 0) -> Evaluation:
         detector: Any = fake or Fake()
-        return evaluate(detector, self.folder, self.images, EvaluationSettings(bootstrap=rounds), 0, spool / "maps")
+        return evaluate(detector, self.folder, self.images, EvaluationSettings(bootstrap=resamples), 0, spool / "maps")
 
     def pixels(self, defect: str | None = None) -> tuple[NDArray[np.bool_], NDArray[np.float32]]:
-        """Return labels and scores of all pixels that count, from the photographs that do."""
+        """Return labels and scores of all pixels that count, from the images that do."""
         region = np.zeros((HEIGHT, WIDTH), bool)
         region[BOX.top : BOX.bottom, BOX.left : BOX.right] = True
         labels, scores = [], []
         for image, placed, types in zip(self.images, self.maps, self.types, strict=True):
-            known = image.part == Part.TEST and (image.mask or image.label == Label.NORMAL)
+            known = image.split == Split.TEST and (image.mask or image.label == Label.NORMAL)
             if not known or (defect and (types != "").any() and not (types == defect).any()):
                 continue
             positive = types == defect if defect else types != ""
@@ -115,7 +115,7 @@ class Boards:
 
 @pytest.fixture
 def boards(tmp_path: Path) -> Boards:
-    """Draw 4 sound boards (0 to 3), 5 defective ones (4 to 8; the last without a mask) and one that is trained on."""
+    """Draw 4 normal boards (0 to 3), 5 defective ones (4 to 8; the last without a mask) and one that is trained on."""
     made = Boards(tmp_path / "prepared")
     for number in range(4):
         made.add(Label.NORMAL, condition="left" if number % 2 else "right")
@@ -124,7 +124,7 @@ def boards(tmp_path: Path) -> Boards:
     made.add(Label.ANOMALOUS, (OUTSIDE, "knot"), (INSIDE, "crack"), condition="left")
     made.add(Label.ANOMALOUS, (INSIDE, "resin"), condition="right")
     made.add(Label.ANOMALOUS, (INSIDE, "crack"), condition="right", mask=None)
-    made.add(Label.NORMAL, part=Part.TRAIN)
+    made.add(Label.NORMAL, split=Split.TRAIN)
     return made
 
 
@@ -132,17 +132,17 @@ def values(found: dict[str, Any], *names: str) -> list[float]:
     return [found[name].value for name in names]
 
 
-def test_metrics_equal_scikit_learn_on_whole_photographs(boards: Boards, tmp_path: Path) -> None:
+def test_metrics_equal_scikit_learn_on_whole_images(boards: Boards, tmp_path: Path) -> None:
     threshold = float(np.median(boards.scores(*range(9))))
     found = boards.evaluate(tmp_path, Fake(threshold))
-    assert [i.path for i in found.images] == [f"{n:02d}.png" for n in range(9)], "only the test part is scored"
+    assert [i.path for i in found.images] == [f"{n:02d}.png" for n in range(9)], "only the test split is scored"
     labels, scores = np.arange(9) > 3, boards.scores(*range(9))
     assert [i.score for i in found.images] == pytest.approx(scores)
     assert [i.anomalous for i in found.images] == (scores > threshold).tolist()
     wanted = [roc_auc_score(labels, scores), average_precision_score(labels, scores)]
     assert values(found.metrics, "image_auroc", "image_ap") == pytest.approx(wanted)
     assert values(found.metrics, "image_f1") == pytest.approx([f1_score(labels, scores > threshold)])
-    assert values(found.metrics, "false_alarm_rate") == [np.mean(scores[:4] > threshold)]
+    assert values(found.metrics, "false_positive_rate") == [np.mean(scores[:4] > threshold)]
     assert found.confusion is not None
     assert found.confusion.true_positive == ((scores > threshold) & labels).sum()
     target, pixels = boards.pixels()
@@ -167,7 +167,7 @@ def test_a_type_is_told_by_its_name_where_images_number_it_differently(boards: B
         assert values(found.per_defect[name], "image_auroc", "pixel_auroc", "pixel_ap") == pytest.approx(
             wanted, abs=1e-6
         )
-        assert "false_alarm_rate" not in found.per_defect[name]
+        assert "false_positive_rate" not in found.per_defect[name]
 
 
 def test_conditions_are_reported_apart(boards: Boards, tmp_path: Path) -> None:
@@ -190,39 +190,39 @@ def test_the_region_maps_are_left_in_the_order_of_the_images(boards: Boards, tmp
 
 
 def test_intervals_hold_their_values_and_come_out_the_same_again(boards: Boards, tmp_path: Path) -> None:
-    found = boards.evaluate(tmp_path, rounds=60)
+    found = boards.evaluate(tmp_path, resamples=60)
     for name in ("image_auroc", *PIXEL):
         figure = found.metrics[name]
         assert figure.low is not None
         assert figure.high is not None
         assert figure.low <= figure.value <= figure.high
-    assert found.metrics == boards.evaluate(tmp_path, rounds=60).metrics
+    assert found.metrics == boards.evaluate(tmp_path, resamples=60).metrics
 
 
-def test_without_test_photographs_there_is_a_note_and_no_figure(tmp_path: Path) -> None:
+def test_without_test_images_there_is_a_note_and_no_figure(tmp_path: Path) -> None:
     boards = Boards(tmp_path / "prepared")
-    boards.add(Label.NORMAL, part=Part.TRAIN)
+    boards.add(Label.NORMAL, split=Split.TRAIN)
     found = boards.evaluate(tmp_path)
     assert (found.metrics, found.images, found.confusion) == ({}, (), None)
-    assert "test part is empty" in found.notes[0]
+    assert "test split is empty" in found.notes[0]
 
 
-def test_sound_photographs_alone_measure_false_alarms(tmp_path: Path) -> None:
+def test_normal_images_alone_measure_false_alarms(tmp_path: Path) -> None:
     boards = Boards(tmp_path / "prepared")
     for _ in range(3):
         boards.add(Label.NORMAL)
     found = boards.evaluate(tmp_path, Fake(threshold=float(np.sort(boards.scores(0, 1, 2))[1])))
-    assert found.metrics.keys() == {"false_alarm_rate"}
-    assert found.metrics["false_alarm_rate"].value == pytest.approx(1 / 3)
+    assert found.metrics.keys() == {"false_positive_rate"}
+    assert found.metrics["false_positive_rate"].value == pytest.approx(1 / 3)
     assert found.per_defect == {}
-    assert found.notes == ("No defective test photograph: only false alarms can be measured.",)
+    assert found.notes == ("No defective test image: only false alarms can be measured.",)
 
 
 def test_without_masks_pixel_metrics_are_absent(tmp_path: Path) -> None:
     boards = Boards(tmp_path / "prepared")
     for label in (Label.NORMAL, Label.NORMAL, Label.ANOMALOUS, Label.ANOMALOUS):
         boards.add(label, defects={1: "knot"} if label == Label.ANOMALOUS else {})
-    found = boards.evaluate(tmp_path, rounds=10)
+    found = boards.evaluate(tmp_path, resamples=10)
     assert not set(PIXEL) & found.metrics.keys()
     assert "image_auroc" in found.metrics
     assert found.per_defect.keys() == {"knot"}
@@ -230,10 +230,10 @@ def test_without_masks_pixel_metrics_are_absent(tmp_path: Path) -> None:
     assert "No masks" in found.notes[0]
 
 
-def test_defective_photographs_alone_without_masks_are_scored_all_the_same(tmp_path: Path) -> None:
+def test_defective_images_alone_without_masks_are_scored_all_the_same(tmp_path: Path) -> None:
     boards = Boards(tmp_path / "prepared")
     for _ in range(3):
         boards.add(Label.ANOMALOUS, defects={1: "knot"})
-    found = boards.evaluate(tmp_path, rounds=10)
+    found = boards.evaluate(tmp_path, resamples=10)
     assert len(found.images) == 3
     assert not (set(PIXEL) | {"image_auroc"}) & found.metrics.keys()

@@ -12,7 +12,7 @@ from torch import nn
 
 from pipelines.core.errors import ModelError
 from pipelines.core.geometry import TilePlan
-from pipelines.core.records import Label, Part, Precision
+from pipelines.core.records import Label, Precision, Split
 from pipelines.core.results import Parity
 from pipelines.data.prepared import PreparedImage
 from pipelines.imaging.image_score import ScoreRule
@@ -22,7 +22,7 @@ from pipelines.models.engine.anomalib import InferenceBatch
 from pipelines.models.openvino.export import TorchTiles, export_openvino
 from pipelines.models.openvino.runtime import TileModel
 from pipelines.training import precision as room
-from pipelines.training.parity import Region, check_parity, disagreements, draw_regions, score_regions
+from pipelines.training.parity import ParityRegion, check_parity, disagreements, draw_regions, score_regions
 from pipelines.training.precision import choose_precision, export_agreeing
 
 HEIGHT, WIDTH = 64, 96
@@ -32,7 +32,7 @@ F32, BF16, INT8 = Precision
 
 
 class Colours(nn.Module):
-    """A network of two convolutions whose map is how far a response is from the mean one of sound boards."""
+    """A network of two convolutions whose map is how far a response is from the mean one of normal boards."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -52,10 +52,10 @@ class Colours(nn.Module):
 def images(tmp_path: Path) -> list[PreparedImage]:
     made = []
     for number in range(12):
-        part = Part.SELECT if number < 5 else Part.TRAIN if number < 10 else Part.TEST
+        split = Split.VALIDATION if number < 5 else Split.TRAIN if number < 10 else Split.TEST
         Image.fromarray(draw("wood", number, HEIGHT, WIDTH).image).save(tmp_path / f"{number}.png")
         place = {"left": 0, "top": 0, "right": WIDTH, "bottom": HEIGHT, "width": WIDTH, "height": HEIGHT}
-        facts = {"path": f"{number}.png", "file": f"{number}.png", "mask": None, "part": part, "label": Label.NORMAL}
+        facts = {"path": f"{number}.png", "file": f"{number}.png", "mask": None, "split": split, "label": Label.NORMAL}
         rest = {"defects": {}, "condition": None, "group": "", "key": ""}
         made.append(PreparedImage.model_validate({**place, **facts, **rest}))
     return made
@@ -63,12 +63,12 @@ def images(tmp_path: Path) -> list[PreparedImage]:
 
 @pytest.fixture
 def tiles(tmp_path: Path, images: list[PreparedImage]) -> TileSet:
-    return TileSet([tmp_path / i.file for i in images if i.part == Part.TRAIN], PLAN)
+    return TileSet([tmp_path / i.file for i in images if i.split == Split.TRAIN], PLAN)
 
 
 def _parity(exported: NDArray[np.float64]) -> Parity:
-    """Set scores against torch's: 50 sound ones of 0 to 1 and 50 planted ones of 0.5 to 1.5."""
-    return Parity(torch=tuple(SCORES), exported=tuple(exported), planted=(False,) * 50 + (True,) * 50)
+    """Set scores against torch's: 50 normal ones of 0 to 1 and 50 synthetic ones of 0.5 to 1.5."""
+    return Parity(torch=tuple(SCORES), exported=tuple(exported), synthetic=(False,) * 50 + (True,) * 50)
 
 
 SCORES = np.concatenate([np.linspace(0, 1, 50), np.linspace(0.5, 1.5, 50)])
@@ -96,9 +96,9 @@ def test_the_fastest_that_agrees_is_taken_and_f32_where_none_does() -> None:
     times = {F32: 3.0, BF16: 2.0, INT8: 1.0}
 
     def choose(times: dict[Precision, float], *wrong: Precision) -> tuple[Precision, list[Precision], list[Precision]]:
-        asked: list[Precision] = []
-        chosen, refused = choose_precision(times, lambda p: asked.append(p) or (("differs",) if p in wrong else ()))
-        return chosen, list(refused), asked
+        requested: list[Precision] = []
+        chosen, refused = choose_precision(times, lambda p: requested.append(p) or (("differs",) if p in wrong else ()))
+        return chosen, list(refused), requested
 
     assert choose(times) == (INT8, [], [INT8]), "what is not run was set against torch"
     assert choose(times, INT8) == (BF16, [INT8], [INT8, BF16])
@@ -107,11 +107,11 @@ def test_the_fastest_that_agrees_is_taken_and_f32_where_none_does() -> None:
     assert choose(alike)[0] == F32, "a breath of the machine decided"
 
 
-def test_regions_come_of_sound_images_outside_the_test_part(tmp_path: Path, images: list[PreparedImage]) -> None:
+def test_regions_come_of_normal_images_outside_the_test_split(tmp_path: Path, images: list[PreparedImage]) -> None:
     test_part = images[-1].model_copy(update={"file": "not there.png"})
     bad = images[0].model_copy(update={"label": Label.ANOMALOUS, "file": "nor there.png"})
     regions = list(draw_regions(tmp_path, [*images[:10], test_part, bad], PLAN, 0))
-    assert (len(regions), sum(r.planted for r in regions)) == (100, 90)
+    assert (len(regions), sum(r.synthetic for r in regions)) == (100, 90)
     again = list(draw_regions(tmp_path, images[:10], PLAN, 0))
     assert all(np.array_equal(a.image, b.image) for a, b in zip(regions, again, strict=True))
     assert not any(np.array_equal(a.image, b.image) for a, b in zip(regions[10:], regions[20:], strict=False))
@@ -120,20 +120,20 @@ def test_regions_come_of_sound_images_outside_the_test_part(tmp_path: Path, imag
 
 
 @pytest.fixture
-def regions(tmp_path: Path, images: list[PreparedImage]) -> list[Region]:
+def regions(tmp_path: Path, images: list[PreparedImage]) -> list[ParityRegion]:
     return list(draw_regions(tmp_path, images, PLAN, 0))
 
 
-def test_an_export_with_changed_weights_is_refused(tmp_path: Path, regions: list[Region]) -> None:
+def test_an_export_with_changed_weights_is_refused(tmp_path: Path, regions: list[ParityRegion]) -> None:
     model, damaged = Colours(), Colours()
     with torch.no_grad():
         damaged.layers[0].weight[:, :, 2] *= 1.3  # type: ignore[operator] - a convolution's weight is a tensor
     for folder, network in (("as fitted", model), ("damaged", damaged)):
         export_openvino(network.eval(), HEIGHT, WIDTH, tmp_path / folder)
         networks = TorchTiles(model), TileModel(tmp_path / folder)
-        (scores, planted), exported = (score_regions(m, PLAN, RULE, regions) for m in networks)
-        found = Parity(torch=scores, exported=exported.scores, planted=planted)
-        threshold = float(np.quantile([s for s, p in zip(scores, planted, strict=True) if not p], 0.99))
+        (scores, synthetic), exported = (score_regions(m, PLAN, RULE, regions) for m in networks)
+        found = Parity(torch=scores, exported=exported.scores, synthetic=synthetic)
+        threshold = float(np.quantile([s for s, p in zip(scores, synthetic, strict=True) if not p], 0.99))
         if network is model:
             check_parity(found, threshold)
             continue
@@ -150,25 +150,25 @@ def speeds(monkeypatch: pytest.MonkeyPatch) -> dict[Precision, float]:
     return times
 
 
-def _export(tiles: TileSet, regions: list[Region], asked: str, folder: Path) -> room.Exported:
-    return export_agreeing("padim", Colours().eval(), tiles, lambda: regions, RULE, asked, folder)
+def _export(tiles: TileSet, regions: list[ParityRegion], requested: str, folder: Path) -> room.Exported:
+    return export_agreeing("padim", Colours().eval(), tiles, lambda: regions, RULE, requested, folder)
 
 
-def _burn(region: Region) -> Region:
+def _burn(region: ParityRegion) -> ParityRegion:
     """Make a defect that no precision can miss."""
     image = region.image.copy()
     image[20:40, 30:50] = 0
-    return Region(image, True)
+    return ParityRegion(image, True)
 
 
 def test_the_chosen_network_alone_stays(
-    tmp_path: Path, tiles: TileSet, regions: list[Region], speeds: dict[Precision, float]
+    tmp_path: Path, tiles: TileSet, regions: list[ParityRegion], speeds: dict[Precision, float]
 ) -> None:
-    clear = [r if not r.planted else _burn(r) for r in regions]
+    clear = [r if not r.synthetic else _burn(r) for r in regions]
     plain = _export(tiles, clear, "f32", tmp_path / "f32")
     chosen = _export(tiles, clear, "auto", tmp_path / "auto")
     assert (plain.precision, chosen.precision) == (F32, INT8)
-    assert chosen.words == "int8, 1.0 ms a tile (f32 3.0)"
+    assert chosen.message == "int8, 1.0 ms a tile (f32 3.0)"
     assert sorted(p.name for p in (tmp_path / "auto").iterdir()) == ["model.bin", "model.xml"]
     tile = regions[0].image[None]
     exact, int8 = TileModel(tmp_path / "f32").infer(tile), TileModel(tmp_path / "auto", INT8).infer(tile)
@@ -179,15 +179,15 @@ def test_the_chosen_network_alone_stays(
 def test_a_forced_precision_that_disagrees_or_is_not_there_is_refused(
     tmp_path: Path,
     tiles: TileSet,
-    regions: list[Region],
+    regions: list[ParityRegion],
     speeds: dict[Precision, float],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     with pytest.raises(ModelError, match="does not compute in bf16"):
         _export(tiles, regions, "bf16", tmp_path / "bf16")
-    monkeypatch.setattr(room, "calibration_tiles", lambda _: [np.full((HEIGHT, WIDTH, 3), 128, np.uint8)])
+    monkeypatch.setattr(room, "quantisation_tiles", lambda _: [np.full((HEIGHT, WIDTH, 3), 128, np.uint8)])
     with pytest.raises(ModelError, match="padim in int8 does not agree"):
         _export(tiles, regions, "int8", tmp_path / "int8")
     kept = _export(tiles, regions, "auto", tmp_path / "auto")
     assert kept.precision == F32
-    assert "int8 1.0, disagrees: " in kept.words
+    assert "int8 1.0, disagrees: " in kept.message

@@ -1,4 +1,4 @@
-"""Which algorithm is proposed, on figures of the select part alone."""
+"""Which algorithm is proposed, on figures of the validation split alone."""
 
 import pytest
 
@@ -22,12 +22,12 @@ def figures(image: float, aupro: float) -> dict[str, float]:
         ({FASTFLOW: {"image_auroc": 1.0}, EFFICIENTAD: {"image_auroc": 1.0}}, EFFICIENTAD, "fixed order"),
         # Alike with the best but for the one that is far behind: its AUPRO must not count.
         ({PADIM: figures(0.5, 1.0), FASTFLOW: figures(0.9, 0.6), EFFICIENTAD: figures(0.9, 0.7)}, EFFICIENTAD, "AUPRO"),
-        ({FASTFLOW: {}, EFFICIENTAD: {}, PADIM: {}}, PADIM, "no select part"),
+        ({FASTFLOW: {}, EFFICIENTAD: {}, PADIM: {}}, PADIM, "no validation split"),
         ({PADIM: {}, FASTFLOW: figures(0.6, 0.6)}, FASTFLOW, "0.600"),
         ({FASTFLOW: {}}, FASTFLOW, "only algorithm"),
     ],
 )
-def test_the_select_part_decides_and_the_reason_says_how(
+def test_the_validation_split_decides_and_the_reason_says_how(
     candidates: dict[str, dict[str, float]], proposed: str, said: str
 ) -> None:
     for order in (list(candidates), list(reversed(candidates))):

@@ -1,4 +1,4 @@
-"""Photographs that nobody labelled, through training and calibration to a verdict: drawn wood of two kinds."""
+"""Images that nobody labelled, through training and calibration to a verdict: drawn wood of two kinds."""
 
 from pathlib import Path
 
@@ -9,13 +9,13 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from pipelines.core.geometry import TilePlan
-from pipelines.core.records import Label, Layout, Part
+from pipelines.core.records import Label, Layout, Split
 from pipelines.core.surface_settings import SourceSettings, SurfaceSettings
 from pipelines.data.prepared import PreparedImage
 from pipelines.detector.detector import Detector
 from pipelines.imaging.tiling import TileSet, choose_plan
 from pipelines.models.fastflow.settings import FastflowSettings
-from pipelines.models.outliers import keep_sound
+from pipelines.models.outliers import keep_normal
 from pipelines.models.settings import UnlabelledSettings
 from pipelines.training import parity
 from pipelines.training.calibrate import calibrate
@@ -48,8 +48,8 @@ def draw(seed: int, colour: tuple[int, int, int], grain: float, *, knot: bool = 
 
 
 @pytest.fixture(scope="module")
-def photographs(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[PreparedImage]]:
-    """Five brown and one pale photograph; two brown ones and the pale one hold a knot."""
+def images(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[PreparedImage]]:
+    """Five brown and one pale image; two brown ones and the pale one hold a knot."""
     folder = tmp_path_factory.mktemp("prepared")
     images = []
     for number in range(6):
@@ -57,26 +57,33 @@ def photographs(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Pr
         name = f"{number}.png"
         Image.fromarray(draw(number, *kind, knot=number in (1, 3, 5))).save(folder / name)
         place = {"left": 0, "top": 0, "right": SIDE, "bottom": SIDE, "width": SIDE, "height": SIDE}
-        facts = {"part": Part.TRAIN, "label": Label.UNKNOWN, "defects": {}, "condition": None, "group": name, "key": ""}
+        facts = {
+            "split": Split.TRAIN,
+            "label": Label.UNKNOWN,
+            "defects": {},
+            "condition": None,
+            "group": name,
+            "key": "",
+        }
         images.append(PreparedImage.model_validate({"path": name, "file": name, "mask": None, **place, **facts}))
     return folder, images
 
 
 @pytest.fixture(scope="module")
-def detector(photographs: tuple[Path, list[PreparedImage]], tmp_path_factory: pytest.TempPathFactory) -> Detector:
+def detector(images: tuple[Path, list[PreparedImage]], tmp_path_factory: pytest.TempPathFactory) -> Detector:
     folder = tmp_path_factory.mktemp("model") / "padim"
     with pytest.MonkeyPatch.context() as patch:
         # A hundred regions in torch take longer than all the rest; a disagreement shows in twenty.
         patch.setattr(parity, "_REGIONS", 20)
-        patch.setattr(parity, "_SOUND", 10)
-        trained = train("padim", *photographs, SETTINGS, folder)
-    assert "kinds of surface found: 2" in trained.notes["gaussian"]
+        patch.setattr(parity, "_NORMAL", 10)
+        trained = train("padim", *images, SETTINGS, folder)
+    assert "domains found: 2" in trained.notes["gaussian"]
     assert "distilled" in trained.notes["teacher"]
     surface = SurfaceSettings(source=SourceSettings(layout=Layout.UNLABELLED))
-    info = calibrate(trained, *photographs, "slices", surface, SETTINGS.padim.score, "v")
-    assert info.image_threshold.estimate
-    assert info.pixel_threshold.estimate
-    assert 0 < info.pixel_threshold.rate < 0.1, "the share of area that is marked"
+    info = calibrate(trained, *images, "slices", surface, SETTINGS.padim.score, "v")
+    assert info.image_threshold.in_sample
+    assert info.pixel_threshold.in_sample
+    assert 0 < info.pixel_threshold.achieved_rate < 0.1, "the share of area that is flagged"
     return Detector(folder)
 
 
@@ -87,20 +94,20 @@ def test_a_knot_that_was_trained_on_is_found_and_its_kind_is_not_an_anomaly(dete
         assert np.mean(knot > threshold) > 0.5
         assert np.mean(scan.map > threshold) < 0.2, "more than the knot and what sees it"
         assert scan.anomalous
-        assert not scan.foreign
+        assert not scan.out_of_distribution
     assert not detector.scan(draw(0, BROWN, 0.3)).anomalous
 
 
-def test_a_photograph_of_no_known_kind_is_told(detector: Detector) -> None:
-    assert detector.scan(draw(50, STRANGE, 1.7)).foreign
-    assert not detector.scan(draw(51, BROWN, 0.3)).foreign
+def test_an_image_of_no_known_kind_is_told(detector: Detector) -> None:
+    assert detector.scan(draw(50, STRANGE, 1.7)).out_of_distribution
+    assert not detector.scan(draw(51, BROWN, 0.3)).out_of_distribution
 
 
-def test_other_algorithms_train_on_what_is_left_of_each_kind(photographs: tuple[Path, list[PreparedImage]]) -> None:
-    folder, images = photographs
+def test_other_algorithms_train_on_what_is_left_of_each_kind(source_images: tuple[Path, list[PreparedImage]]) -> None:
+    folder, images = source_images
     plan = choose_plan(tile_settings("fastflow", SETTINGS, unlabelled=True), [(SIDE, SIDE)])
     tiles = TileSet([folder / i.file for i in images], plan)
-    kept = keep_sound(tiles, SETTINGS.padim, UnlabelledSettings(contamination=0.1), 0)
+    kept = keep_normal(tiles, SETTINGS.padim, UnlabelledSettings(contamination=0.1), 0)
     owners = np.asarray(tiles.owners)
     assert len(kept) == pytest.approx(0.9 * len(tiles), abs=2)
     assert 5 in owners[kept], "the rarer kind stays"
@@ -113,10 +120,10 @@ def test_other_algorithms_train_on_what_is_left_of_each_kind(photographs: tuple[
     assert (tiles.subset(kept)[0] == tiles[kept[0]]).all()
 
 
-def test_photographs_that_are_one_tile_each_are_trained_on_with_nothing_held_back(
-    photographs: tuple[Path, list[PreparedImage]],
+def test_images_that_are_one_tile_each_are_trained_on_with_nothing_held_out(
+    source_images: tuple[Path, list[PreparedImage]],
 ) -> None:
-    folder, images = photographs
+    folder, images = source_images
     plan = TilePlan(mode="fit", tile_height=64, tile_width=64, scale=64 / SIDE)
     tiles = TileSet([folder / i.file for i in images], plan)
     fitted = fit_unlabelled("padim", tiles, TileSet([], plan), SETTINGS)
@@ -124,6 +131,6 @@ def test_photographs_that_are_one_tile_each_are_trained_on_with_nothing_held_bac
     assert "7 %" in fitted.notes["colour"], "what is shown whole has one colour to be set against"
 
 
-def test_labelled_photographs_are_cut_as_before() -> None:
+def test_labelled_images_are_cut_as_before() -> None:
     assert tile_settings("padim", SETTINGS, unlabelled=False) == SETTINGS.tiles
     assert tile_settings("padim", SETTINGS, unlabelled=True).tile == 256

@@ -33,7 +33,7 @@ def test_vsb(tmp_path: Path) -> None:
     folder = _vsb(tmp_path, "b.jpg,,1,train,", "a.jpg,a.png,0,test,1 4")
     rows = read_source(Layout.VSB, folder)
     assert _short(rows) == [("images/a.jpg", "anomalous", "masks/a.png"), ("images/b.jpg", "normal", None)]
-    assert (rows[0].typed_mask, rows[0].defects[10], rows[0].split, rows[0].condition) == (
+    assert (rows[0].typed_mask, rows[0].defects[10], rows[0].declared_split, rows[0].condition) == (
         True,
         "overgrown",
         "test",
@@ -46,7 +46,7 @@ def test_vsb_without_split_and_masks(tmp_path: Path) -> None:
     header = "\ufeffimage,mask,location,defects"
     rows = read_source(Layout.VSB, _vsb(tmp_path, "a.jpg,,,4", "b.jpg,,,", header=header))
     assert rows[0].defects == {4: "crack"}
-    assert (rows[0].typed_mask, rows[0].split, rows[0].condition) == (False, None, None)
+    assert (rows[0].typed_mask, rows[0].declared_split, rows[0].condition) == (False, None, None)
 
 
 def test_magnetic_tile(tmp_path: Path) -> None:
@@ -70,7 +70,7 @@ def test_mvtec(tmp_path: Path) -> None:
         ("test/good/0.png", "normal", None),
         ("train/good/0.png", "normal", None),
     ]
-    assert [row.split for row in rows] == ["test", "test", "test", "train"]
+    assert [row.declared_split for row in rows] == ["test", "test", "test", "train"]
     assert rows[0].defects == {1: "cut"}
 
 
@@ -161,7 +161,7 @@ def test_masks_that_fit_nothing_or_twice(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match="none of the 1 files in masks/"):
         read_source(Layout.FOLDER, folder)
     _tree(folder, "masks/2.png", "bad/2.png")
-    with pytest.raises(SourceError, match="belongs to more than one photograph"):
+    with pytest.raises(SourceError, match="belongs to more than one image"):
         read_source(Layout.FOLDER, folder)
 
 
@@ -176,6 +176,6 @@ def test_masks_that_fit_nothing_or_twice(tmp_path: Path) -> None:
 )
 def test_real_data_sets(layout: Layout, name: str, counts: dict[tuple[str, str | None], int]) -> None:
     if not DATA.is_dir():
-        pytest.skip(f"no real photographs at {DATA}")
+        pytest.skip(f"no real images at {DATA}")
     rows = read_source(layout, DATA / name)
-    assert Counter((row.label.value, row.split) for row in rows) == counts
+    assert Counter((row.label.value, row.declared_split) for row in rows) == counts

@@ -31,7 +31,7 @@ def test_rows_agree_with_the_files(tmp_path: Path) -> None:
         with Image.open(tmp_path / row.path) as image:
             assert (image.mode, image.size) == ("RGB", (96, 64))
         assert row.condition in {"even light", "side light"}
-        assert row.split is None
+        assert row.declared_split is None
         assert row.group is None
         assert (row.mask is None) == (row.label is Label.NORMAL)
         if row.mask is not None:

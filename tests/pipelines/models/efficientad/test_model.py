@@ -101,9 +101,11 @@ def _board(seed: int) -> np.ndarray:
 
 
 @pytest.mark.slow
-def test_the_bundled_teacher_finds_a_planted_blob_and_its_export_agrees(tmp_path: Path) -> None:
-    train, select = (_tiles(tmp_path / n, [_board(s) for s in seeds]) for n, seeds in (("t", range(6)), ("s", (7, 8))))
-    fitted = fit_efficientad(train, select, EfficientAdSettings(batch=1, max_steps=16, check_every=8), 0)
+def test_the_bundled_teacher_finds_a_synthetic_blob_and_its_export_agrees(tmp_path: Path) -> None:
+    train, validation = (
+        _tiles(tmp_path / n, [_board(s) for s in seeds]) for n, seeds in (("t", range(6)), ("s", (7, 8)))
+    )
+    fitted = fit_efficientad(train, validation, EfficientAdSettings(batch=1, max_steps=16, check_every=8), 0)
     assert "distilled" in fitted.notes["teacher"]
     assert "student.conv4.weight" in fitted.state
     blob = _board(50)
@@ -121,15 +123,15 @@ def test_the_bundled_teacher_finds_a_planted_blob_and_its_export_agrees(tmp_path
 
 @pytest.mark.slow
 @pytest.mark.parametrize("pictures", [[_board(0)], [np.full((256, 288, 3), 90, np.uint8)] * 2], ids=["one", "constant"])
-@pytest.mark.parametrize("select", ["same", "none"])
+@pytest.mark.parametrize("validation", ["same", "none"])
 def test_one_tile_or_constant_tiles_give_finite_maps_and_the_same_twice(
-    pictures: list[np.ndarray], select: str, tmp_path: Path
+    pictures: list[np.ndarray], validation: str, tmp_path: Path
 ) -> None:
     save_teacher(tmp_path / "teacher", SmallPatchDescriptionNetwork(CHANNELS), {"description": "untrained"})
     settings = EfficientAdSettings(teacher=str(tmp_path / "teacher"), batch=1, max_steps=2, check_every=1)
     tiles = _tiles(tmp_path / "tiles", pictures)
     tile = torch.rand(1, 3, 256, 288)
-    held_out = tiles if select == "same" else tiles.subset([])
+    held_out = tiles if validation == "same" else tiles.subset([])
     models = [fit_efficientad(tiles, held_out, settings, 3).model for _ in range(2)]
     with torch.no_grad():
         maps = [model(tile) for model in models]
@@ -137,7 +139,7 @@ def test_one_tile_or_constant_tiles_give_finite_maps_and_the_same_twice(
     assert torch.equal(maps[0].anomaly_map, maps[1].anomaly_map)
 
 
-def test_a_missing_teacher_is_named_with_its_cure(tmp_path: Path) -> None:
+def test_a_missing_teacher_is_named_with_its_hint(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="no teacher in") as caught:
         load_teacher(str(tmp_path))
-    assert "efficientad.teacher" in str(caught.value.cure)
+    assert "efficientad.teacher" in str(caught.value.hint)

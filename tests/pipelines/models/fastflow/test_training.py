@@ -13,7 +13,7 @@ from pipelines.core.geometry import TilePlan
 from pipelines.core.records import Strategy
 from pipelines.imaging.tiling import TileSet
 from pipelines.models.engine.anomalib import FastflowLoss
-from pipelines.models.engine.feature_cache import keep_outputs
+from pipelines.models.engine.feature_cache import cache_outputs
 from pipelines.models.engine.steps import Stopped, train_in_steps
 from pipelines.models.fastflow.model import TileFastflowModel
 from pipelines.models.fastflow.settings import FastflowSettings
@@ -60,7 +60,7 @@ def _map(model: torch.nn.Module, board: np.ndarray) -> np.ndarray:
 def sets(tmp_path_factory: pytest.TempPathFactory) -> tuple[TileSet, TileSet]:
     folder = tmp_path_factory.mktemp("boards")
     return _tiles(folder / "train", [_board(i) for i in range(10)]), _tiles(
-        folder / "select", [_board(i) for i in range(20, 23)]
+        folder / "validation", [_board(i) for i in range(20, 23)]
     )
 
 
@@ -69,13 +69,13 @@ def fitted(sets: tuple[TileSet, TileSet]) -> Fitted:
     return fit_fastflow(*sets, SETTINGS, 0)
 
 
-def test_a_planted_blob_gets_the_highest_value_at_its_place(fitted: Fitted) -> None:
-    sound, found = _map(fitted.model, _board(50)), _map(fitted.model, _blob(50))
+def test_a_synthetic_blob_gets_the_highest_value_at_its_place(fitted: Fitted) -> None:
+    normal, found = _map(fitted.model, _board(50)), _map(fitted.model, _blob(50))
     row, column = np.unravel_index(found.argmax(), found.shape)
     assert 32 <= row < 68
     assert 56 <= column < 92
-    assert found.max() > 2 * sound.max()
-    assert sound.min() >= 0
+    assert found.max() > 2 * normal.max()
+    assert normal.min() >= 0
 
 
 def test_the_border_goes_on_as_it_is_beside_it(fitted: Fitted) -> None:
@@ -111,25 +111,25 @@ def test_the_exported_model_gives_the_maps_of_torch(
 
 def test_flows_stand_on_a_transformer_beside_convolutions(sets: tuple[TileSet, TileSet], tmp_path: Path) -> None:
     """Three layers and two blocks have five flows, which all count."""
-    own = SETTINGS.model_copy(update={"beside": RunSettings().fastflow_dinov2.beside})
+    own = SETTINGS.model_copy(update={"auxiliary": RunSettings().fastflow_dinov2.auxiliary})
     settings = RunSettings(fastflow_dinov2=own, colour=0)
     fitted = fit("fastflow_dinov2", *sets, settings)
     assert fitted.notes["features"] == "lite0 (layers 1, 2, 3) and dinov2 (layers 5, 8)"
     model = fitted.model
     assert len(model.fast_flow_blocks) == 5
-    sound, found = _map(model, _board(50)), _map(model, _blob(50))
+    normal, found = _map(model, _board(50)), _map(model, _blob(50))
     row, column = np.unravel_index(found.argmax(), found.shape)
     assert 32 <= row < 68
     assert 56 <= column < 92
-    assert found.max() > 1.5 * sound.max()
+    assert found.max() > 1.5 * normal.max()
     export_openvino(model, 96, 128, tmp_path)
     # Weights are kept as float16.
-    np.testing.assert_allclose(TileModel(tmp_path).infer(np.stack([_board(50), _blob(50)])), [sound, found], rtol=0.05)
+    np.testing.assert_allclose(TileModel(tmp_path).infer(np.stack([_board(50), _blob(50)])), [normal, found], rtol=0.05)
     again = adapt("fastflow_dinov2", Strategy.REUSE, *sets, settings, fitted.state).model.eval()
     np.testing.assert_array_equal(_map(again, _blob(50)), found)
     with torch.no_grad():
         model.standards[4].scale.mul_(2)
-    assert (_map(model, _board(50)) > sound).mean() > 0.9
+    assert (_map(model, _board(50)) > normal).mean() > 0.9
 
 
 def test_the_state_makes_the_same_model_again(fitted: Fitted, tmp_path: Path) -> None:
@@ -156,11 +156,11 @@ def test_log_determinants_stay_float32_where_the_couplings_are_bf16() -> None:
 
 
 @pytest.mark.parametrize("boards", [[_board(0)], [np.full((96, 128, 3), 90, np.uint8)] * 3], ids=["one", "constant"])
-@pytest.mark.parametrize("select", ["same", "none"])
-def test_degenerate_training_sets_give_finite_maps(tmp_path: Path, boards: list[np.ndarray], select: str) -> None:
+@pytest.mark.parametrize("validation", ["same", "none"])
+def test_degenerate_training_sets_give_finite_maps(tmp_path: Path, boards: list[np.ndarray], validation: str) -> None:
     tiles = _tiles(tmp_path, boards)
     few = SETTINGS.model_copy(update={"max_steps": 3})
-    model = fit_fastflow(tiles, tiles if select == "same" else TileSet([], PLAN), few, 0).model
+    model = fit_fastflow(tiles, tiles if validation == "same" else TileSet([], PLAN), few, 0).model
     found = _map(model, np.random.default_rng(0).integers(0, 255, (96, 128, 3), dtype=np.uint8))
     assert found.shape == (96, 128)
     assert np.isfinite(found).all()
@@ -192,7 +192,7 @@ def test_training_stops_where_nothing_gets_better_and_keeps_the_best_weights() -
         return (3.0, 1.0, 2.0, 1.5)[len(seen) - 1]
 
     settings = SETTINGS.model_copy(update={"check_every": 2, "patience": 2})
-    with keep_outputs(5, lambda row: [torch.full((112, 4, 6), float(row))], "rows") as kept:
+    with cache_outputs(5, lambda row: [torch.full((112, 4, 6), float(row))], "rows") as kept:
         found = train_in_steps(FastflowTraining(model, kept, 1e-3), 5, settings, 0, look)
     assert found == Stopped(best_step=4, best_value=1.0, steps=8)
     assert torch.equal(model.state()["fast_flow_blocks.0.module_list.0.subnet.0.weight"], seen[1])
@@ -202,7 +202,7 @@ def test_training_stops_where_nothing_gets_better_and_keeps_the_best_weights() -
 def test_gradients_taken_layer_by_layer_are_those_of_the_whole_loss() -> None:
     model = TileFastflowModel(make_features("lite0", (2, 3)), SETTINGS, 96, 128).train()
     draws = [[torch.randn(40, 8, 12), torch.randn(112, 4, 6)] for _ in range(3)]
-    with keep_outputs(3, lambda row: draws[row], "rows") as kept:
+    with cache_outputs(3, lambda row: draws[row], "rows") as kept:
         module = FastflowTraining(model, kept, 1e-3)
         loss = module.take_gradients([0, 2])
         layers = kept.get([0, 2])
@@ -218,7 +218,7 @@ def test_gradients_taken_layer_by_layer_are_those_of_the_whole_loss() -> None:
 
 def test_kept_outputs_come_back_by_row_within_float16(tmp_path: Path) -> None:
     rows = [[torch.randn(3, 4, generator=torch.manual_seed(i)), torch.full((2,), 1e6 * i)] for i in range(5)]
-    with keep_outputs(5, lambda row: rows[row], "rows", tmp_path) as kept:
+    with cache_outputs(5, lambda row: rows[row], "rows", tmp_path) as kept:
         assert len(kept) == 5
         first, second = kept.get([4, 1])
         torch.testing.assert_close(first, torch.stack([rows[4][0], rows[1][0]]), rtol=1e-3, atol=1e-3)
@@ -229,5 +229,5 @@ def test_kept_outputs_come_back_by_row_within_float16(tmp_path: Path) -> None:
 def test_kept_outputs_are_closed_where_computing_fails() -> None:
     """A file left open would be a warning, and with that an error, once it is collected."""
     with pytest.raises(ZeroDivisionError):
-        keep_outputs(2, lambda row: [torch.ones(1 // (1 - row))], "rows")
+        cache_outputs(2, lambda row: [torch.ones(1 // (1 - row))], "rows")
     gc.collect()

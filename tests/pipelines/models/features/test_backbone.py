@@ -26,7 +26,7 @@ def test_imagenet_weights_see_edges_where_random_ones_do_not() -> None:
 
 
 @pytest.mark.parametrize("name", BACKBONES)
-def test_bundled_weights_name_what_a_photograph_shows(name: str) -> None:
+def test_bundled_weights_name_what_an_image_shows(name: str) -> None:
     """Weights in the wrong order still load where shapes repeat; they would not know a cat from a cup."""
     import cv2
     import timm
@@ -34,8 +34,8 @@ def test_bundled_weights_name_what_a_photograph_shows(name: str) -> None:
 
     network = timm.create_model(find_backbone(name).timm_name, pretrained=False).eval()
     load_imagenet(network, name)
-    for photograph, number in ((data.chelsea(), 285), (data.coffee(), 967)):  # Egyptian cat, espresso
-        tile = torch.from_numpy(cv2.resize(photograph, (256, 256))).permute(2, 0, 1)[None].float() / 255
+    for image, number in ((data.chelsea(), 285), (data.coffee(), 967)):  # Egyptian cat, espresso
+        tile = torch.from_numpy(cv2.resize(image, (256, 256))).permute(2, 0, 1)[None].float() / 255
         with torch.no_grad():
             assert int(network((tile - 0.5) / 0.5).argmax()) == number
 

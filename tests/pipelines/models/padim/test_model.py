@@ -47,15 +47,15 @@ def test_the_same_seed_gives_the_same_map_and_leaves_no_file(tmp_path: Path, mon
     assert not list(here.iterdir())
 
 
-def test_a_planted_blob_gets_the_highest_value_at_its_place(tmp_path: Path) -> None:
+def test_a_synthetic_blob_gets_the_highest_value_at_its_place(tmp_path: Path) -> None:
     model = fit_padim(_tiles(tmp_path, [_board(i) for i in range(8)]), SETTINGS, 0).model
-    sound, blob = _map(model, _board(50)), _board(50)
+    normal, blob = _map(model, _board(50)), _board(50)
     blob[28:42, 58:74] = 250
     found = _map(model, blob)
     row, column = np.unravel_index(found.argmax(), found.shape)
     assert 20 <= row < 50
     assert 50 <= column < 82
-    assert found.max() > 1.5 * sound.max()
+    assert found.max() > 1.5 * normal.max()
 
 
 @pytest.mark.parametrize("boards", [[_board(0)], [np.full((64, 96, 3), 90, np.uint8)] * 3], ids=["one", "constant"])

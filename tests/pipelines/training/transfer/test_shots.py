@@ -1,39 +1,39 @@
 import pytest
 
 from pipelines.core.errors import CallError
-from pipelines.core.records import Label, Part
+from pipelines.core.records import Label, Split
 from pipelines.data.prepared import PreparedImage
 from pipelines.training.transfer.shots import draw_shots, find_candidates, keep_tested, relabel
 
 
-def _image(number: int, part: Part, label: Label = Label.NORMAL, group: str = "") -> PreparedImage:
+def _image(number: int, split: Split, label: Label = Label.NORMAL, group: str = "") -> PreparedImage:
     path = f"{number:03}.png"
     place = {"left": 0, "top": 0, "right": 9, "bottom": 9, "width": 9, "height": 9}
-    facts = {"path": path, "file": path, "mask": None, "part": part, "label": label, "defects": {}}
+    facts = {"path": path, "file": path, "mask": None, "split": split, "label": label, "defects": {}}
     return PreparedImage.model_validate({**place, **facts, "condition": None, "group": group or path, "key": ""})
 
 
 @pytest.fixture
 def images() -> list[PreparedImage]:
     """60 to train on, 10 to select on, 30 to calibrate on, 20 to test on, half of these defective."""
-    parts = [Part.TRAIN] * 60 + [Part.SELECT] * 10 + [Part.CALIBRATE] * 30 + [Part.TEST] * 20
+    splits = [Split.TRAIN] * 60 + [Split.VALIDATION] * 10 + [Split.CALIBRATION] * 30 + [Split.TEST] * 20
     labels = [Label.NORMAL] * 110 + [Label.ANOMALOUS] * 10
-    return [_image(n, part, label) for n, (part, label) in enumerate(zip(parts, labels, strict=True))]
+    return [_image(n, split, label) for n, (split, label) in enumerate(zip(splits, labels, strict=True))]
 
 
 @pytest.mark.parametrize(
-    ("shots", "train", "select", "calibrate"),
+    ("shots", "train", "validation", "calibrate"),
     [(1, 1, 0, 0), (3, 3, 0, 0), (4, 2, 1, 1), (16, 8, 4, 4), (64, 32, 16, 16), (100, 50, 25, 25)],
 )
-def test_every_photograph_that_is_used_counts(
-    images: list[PreparedImage], shots: int, train: int, select: int, calibrate: int
+def test_every_image_that_is_used_counts(
+    images: list[PreparedImage], shots: int, train: int, validation: int, calibrate: int
 ) -> None:
     found = relabel(images, draw_shots(images, shots, 0))
-    counts = {part: sum(i.part == part for i in found) for part in Part}
-    assert counts == {Part.TRAIN: train, Part.SELECT: select, Part.CALIBRATE: calibrate, Part.TEST: 20}
-    own = {i.path: i.part for i in images}
-    assert all((own[i.path] == Part.TEST) == (i.part == Part.TEST) for i in found)
-    assert all(own[i.path] == i.part for i in found if shots <= 16), "a photograph left its own part without need"
+    counts = {split: sum(i.split == split for i in found) for split in Split}
+    assert counts == {Split.TRAIN: train, Split.VALIDATION: validation, Split.CALIBRATION: calibrate, Split.TEST: 20}
+    own = {i.path: i.split for i in images}
+    assert all((own[i.path] == Split.TEST) == (i.split == Split.TEST) for i in found)
+    assert all(own[i.path] == i.split for i in found if shots <= 16), "an image left its own part without need"
 
 
 def test_more_shots_are_the_same_ones_and_others_and_a_seed_draws_others(images: list[PreparedImage]) -> None:
@@ -44,32 +44,32 @@ def test_more_shots_are_the_same_ones_and_others_and_a_seed_draws_others(images:
 
 
 def test_one_of_a_group_is_drawn_and_no_defect() -> None:
-    images = [_image(n, Part.TRAIN, group=f"board-{n % 5}") for n in range(20)]
-    images += [_image(99, Part.TRAIN, Label.ANOMALOUS)]
+    images = [_image(n, Split.TRAIN, group=f"board-{n % 5}") for n in range(20)]
+    images += [_image(99, Split.TRAIN, Label.ANOMALOUS)]
     assert len(find_candidates(images, 0)) == 5
     assert "099.png" not in draw_shots(images, 5, 0)
-    with pytest.raises(CallError, match="6 photographs were asked for, 5 can be drawn"):
+    with pytest.raises(CallError, match="6 images were requested, 5 can be drawn"):
         draw_shots(images, 6, 0)
 
 
-def test_unlabelled_photographs_calibrate_no_promise() -> None:
-    found = draw_shots([_image(n, Part.TRAIN, Label.UNKNOWN) for n in range(6)], 6, 0)
-    assert sorted(found.values()) == ["select", "train", "train", "train", "train", "train"]
+def test_unlabelled_images_calibrate_no_guarantee() -> None:
+    found = draw_shots([_image(n, Split.TRAIN, Label.UNKNOWN) for n in range(6)], 6, 0)
+    assert sorted(found.values()) == ["validation", "train", "train", "train", "train", "train"]
 
 
-def test_each_way_is_reported_on_the_same_photographs_sound_and_defective(images: list[PreparedImage]) -> None:
-    parts = draw_shots(images, 8, 0)
-    found = relabel(images, keep_tested(images, parts, 6))
-    tested = [i for i in found if i.part == Part.TEST]
+def test_each_strategy_is_reported_on_the_same_images_normal_and_defective(images: list[PreparedImage]) -> None:
+    splits = draw_shots(images, 8, 0)
+    found = relabel(images, keep_tested(images, splits, 6))
+    tested = [i for i in found if i.split == Split.TEST]
     assert sorted(i.label for i in tested) == [Label.ANOMALOUS] * 3 + [Label.NORMAL] * 3
-    assert [i for i in found if i.part != Part.TEST] == [i for i in relabel(images, parts) if i.part != Part.TEST]
+    assert [i for i in found if i.split != Split.TEST] == [i for i in relabel(images, splits) if i.split != Split.TEST]
     other = relabel(images, keep_tested(images, draw_shots(images, 4, 1), 6))
-    assert [i for i in other if i.part == Part.TEST] == tested
-    assert keep_tested(images, parts, 20) == parts
+    assert [i for i in other if i.split == Split.TEST] == tested
+    assert keep_tested(images, splits, 20) == splits
 
 
 def test_rare_defects_are_kept_among_what_is_reported_on() -> None:
-    images = [_image(n, Part.TEST, Label.ANOMALOUS if n < 5 else Label.NORMAL) for n in range(1000)]
-    found = relabel(images, keep_tested(images, {i.path: Part.TEST for i in images}, 100))
+    images = [_image(n, Split.TEST, Label.ANOMALOUS if n < 5 else Label.NORMAL) for n in range(1000)]
+    found = relabel(images, keep_tested(images, {i.path: Split.TEST for i in images}, 100))
     assert len(found) == 100
     assert sum(i.label == Label.ANOMALOUS for i in found) == 5

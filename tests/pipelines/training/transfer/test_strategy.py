@@ -11,14 +11,14 @@ from PIL import Image
 from pipelines.core.geometry import TilePlan
 from pipelines.core.records import Strategy
 from pipelines.imaging.image_score import ScoreRule, image_score
-from pipelines.imaging.synthetic.anomalies import plant_defect
+from pipelines.imaging.synthetic.anomalies import add_synthetic_anomaly
 from pipelines.imaging.tiling import TileSet
 from pipelines.models.fastflow.settings import FastflowSettings
 from pipelines.models.padim.settings import PadimSettings
 from pipelines.models.registry import find_algorithm
 from pipelines.training.fitting import adapt, fit
 from pipelines.training.run_settings import RunSettings
-from pipelines.training.transfer.strategy import choose_strategy, find_likelier
+from pipelines.training.transfer.strategy import choose_strategy, find_likelihood_gains
 
 PLAN = TilePlan(mode="fit", tile_height=96, tile_width=128)
 LABELS = [False] * 8 + [True] * 40
@@ -57,11 +57,11 @@ def test_the_gain_is_over_scratch_and_paired() -> None:
     assert 0 < found.gain.low < found.gain.value
 
 
-def test_what_marks_too_many_sound_photographs_is_passed_over() -> None:
+def test_what_flags_too_many_normal_images_is_passed_over() -> None:
     scores = {Strategy.SCRATCH: _scores(0.5, 0).tolist(), Strategy.STATISTICS: _scores(3, 1).tolist()}
     found = choose_strategy(scores, LABELS, 500, 0, alarming=[Strategy.STATISTICS])
     assert found.strategy == Strategy.SCRATCH
-    assert "statistics marks too many" in found.reason
+    assert "statistics flags too many" in found.reason
     both = choose_strategy(scores, LABELS, 500, 0, alarming=list(scores))
     assert both.strategy == Strategy.STATISTICS
 
@@ -75,13 +75,13 @@ def test_what_marks_too_many_sound_photographs_is_passed_over() -> None:
         (3.0, (), Strategy.SCRATCH),
         (1.0, (0.02, 0.01, 0.03), Strategy.SCRATCH),
     ],
-    ids=["likelier", "not all", "one tile", "none", "ranks worse"],
+    ids=["likelihood_gains", "not all", "one tile", "none", "ranks worse"],
 )
-def test_where_planted_defects_do_not_tell_likelihood_decides(
+def test_where_synthetic_anomalies_do_not_tell_likelihood_decides(
     gap: float, gains: tuple[float, ...], taken: Strategy
 ) -> None:
     scores = {Strategy.SCRATCH: _scores(3, 0).tolist(), Strategy.STATISTICS: _scores(gap, 0).tolist()}
-    found = choose_strategy(scores, LABELS, 500, 0, likelier={Strategy.STATISTICS: gains})
+    found = choose_strategy(scores, LABELS, 500, 0, likelihood_gains={Strategy.STATISTICS: gains})
     assert found.strategy == taken, found.reason
 
 
@@ -93,7 +93,7 @@ def test_without_defects_to_see_a_rule_decides(labels: list[bool]) -> None:
     assert found.reason.startswith("by rule")
 
 
-def test_one_sound_photograph_shows_no_gain() -> None:
+def test_one_normal_image_shows_no_gain() -> None:
     scores = {Strategy.SCRATCH: [1.0, 0.5, 2.0], Strategy.STATISTICS: [0.0, 1.0, 2.0]}
     assert choose_strategy(scores, [False, True, True], 500, 0).strategy == Strategy.SCRATCH
 
@@ -120,7 +120,7 @@ def _tiles(folder: Path, draw: Callable[[int], np.ndarray], seeds: range) -> Til
 @pytest.mark.slow
 @pytest.mark.parametrize("algorithm", ["padim", "fastflow"])
 def test_a_source_trained_on_noise_is_never_chosen(algorithm: str, tmp_path: Path) -> None:
-    """The real strategies on 8 photographs of cloth, 2 of them held back, with defects planted into these."""
+    """The real strategies on 8 images of cloth, 2 of them held out, with synthetic anomalies added to these."""
     settings = RunSettings(
         padim=PadimSettings(features=24), fastflow=FastflowSettings(flow_steps=2, batch=4, max_steps=30)
     )
@@ -128,18 +128,18 @@ def test_a_source_trained_on_noise_is_never_chosen(algorithm: str, tmp_path: Pat
     train, held = (_tiles(tmp_path / str(r.start), _cloth, r) for r in (range(4), range(10, 12)))
     pictures, labels = [], []
     for number in range(2):
-        planted = [plant_defect(held[number], np.random.default_rng((number, n))).image for n in range(20)]
-        pictures += [held[number], *planted]
+        synthetic = [add_synthetic_anomaly(held[number], np.random.default_rng((number, n))).image for n in range(20)]
+        pictures += [held[number], *synthetic]
         labels += [False] + [True] * 20
-    scores, ways = {}, {}
+    scores, methods = {}, {}
     for strategy in find_algorithm(algorithm).strategies:
         if strategy != Strategy.NEAREST:
             fitted = adapt(algorithm, strategy, train, held, settings, harmful.state)
-            ways[strategy] = fitted
+            methods[strategy] = fitted
             scores[strategy] = [_score(fitted.model, picture) for picture in pictures]
-    likelier = find_likelier(ways)
-    assert any(likelier.values()), "what is held back was not asked"
-    found = choose_strategy(scores, labels, 500, 0, likelier=likelier)
+    likelihood_gains = find_likelihood_gains(methods)
+    assert any(likelihood_gains.values()), "what is held out was not asked"
+    found = choose_strategy(scores, labels, 500, 0, likelihood_gains=likelihood_gains)
     assert found.strategy == Strategy.SCRATCH, found.reason
     assert "reuse shows no gain over scratch" in found.reason
 

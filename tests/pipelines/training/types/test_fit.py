@@ -7,11 +7,11 @@ import pytest
 from scipy.special import log_softmax
 
 from pipelines.core.errors import ModelError
-from pipelines.core.records import SOUND, UNKNOWN
+from pipelines.core.records import NORMAL, UNKNOWN
 from pipelines.detector.type_head import TypeHead, load_head
-from pipelines.training.types.fit import HeldOut, fit_head, fit_temperature, hold_out
+from pipelines.training.types.fit import HeldOutLogits, fit_head, fit_temperature, hold_out
 
-TYPES = ("crack", "knot", SOUND)
+TYPES = ("crack", "knot", NORMAL)
 
 
 def draw_clouds(each: int, apart: float, seed: int = 0) -> tuple[np.ndarray, list[str], list[str]]:
@@ -49,14 +49,14 @@ def test_held_out_names_come_from_heads_that_saw_nothing_of_the_group() -> None:
     assert hits[0] < 0.6 < hits[1]
 
 
-def test_only_sound_regions_beyond_doubt_are_dropped() -> None:
+def test_only_normal_regions_beyond_doubt_are_dropped() -> None:
     head = fit(each=60, apart=0.15)
     features, types, groups = draw_clouds(40, 0.15, seed=2)
     named = head.name(features)
-    lost = [n for n, t in zip(named, types, strict=True) if n.dropped and t != SOUND]
+    lost = [n for n, t in zip(named, types, strict=True) if n.dropped and t != NORMAL]
     assert len(lost) <= 0.1 * 80
     assert any(n.dropped for n in named)
-    assert all(n.type == SOUND for n in named if n.dropped)
+    assert all(n.type == NORMAL for n in named if n.dropped)
     assert len(groups) == 120
 
 
@@ -71,11 +71,11 @@ def test_temperature_makes_overconfident_logits_honest() -> None:
 
 def test_two_types_are_enough_and_a_type_that_a_fold_lacks_is_not_given() -> None:
     features, types, groups = draw_clouds(6, 1.0)
-    pair = [n for n, name in enumerate(types) if name != SOUND]
+    pair = [n for n, name in enumerate(types) if name != NORMAL]
     two = hold_out(features[pair], [types[n] for n in pair], [groups[n] for n in pair], 0)
     assert two.types == ("crack", "knot")
-    alone = ["lonely" if name == SOUND else groups[n] for n, name in enumerate(types)]
-    assert SOUND not in hold_out(features, types, alone, 0).named[-6:]
+    alone = ["lonely" if name == NORMAL else groups[n] for n, name in enumerate(types)]
+    assert NORMAL not in hold_out(features, types, alone, 0).named[-6:]
 
 
 def test_a_head_comes_back_as_it_was_saved(tmp_path: Path) -> None:
@@ -90,8 +90,8 @@ def test_a_head_comes_back_as_it_was_saved(tmp_path: Path) -> None:
         load_head(tmp_path / "head.safetensors")
 
 
-def test_without_sound_examples_nothing_is_dropped() -> None:
+def test_without_normal_examples_nothing_is_dropped() -> None:
     features, types, groups = draw_clouds(8, 1.0)
-    others = ["stain" if name == SOUND else name for name in types]
-    held_out: HeldOut = hold_out(features, others, groups, 0)
+    others = ["stain" if name == NORMAL else name for name in types]
+    held_out: HeldOutLogits = hold_out(features, others, groups, 0)
     assert fit_head(features, others, held_out).limits.drop_above == 1.0

@@ -12,7 +12,7 @@ from PIL import Image
 
 from pipelines.core.errors import SourceError
 from pipelines.core.geometry import Box
-from pipelines.core.records import TYPES, Label, Part
+from pipelines.core.records import TYPES, Label, Split
 from pipelines.core.surface_settings import DefectSettings
 from pipelines.data.prepared import PreparedImage, read_region
 from pipelines.data.type_examples import prepare_types, take_in_types
@@ -55,16 +55,16 @@ def crops(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def version(crops: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A version's folder with what names types."""
     root = tmp_path_factory.mktemp("version")
-    assert take_in_types(crops, root / "kept", 10.0).examples == {"crack": 7, "knot": 7, "sound": 7}
+    assert take_in_types(crops, root / "kept", 10.0).examples == {"crack": 7, "knot": 7, "normal": 7}
     prepare_types(root / "kept", root / "prepared" / TYPES, 10.0)
     figures = name_types(root / "prepared", [], root, 100, 0)
     assert figures is not None
-    assert figures.types == ("crack", "knot", "sound")
+    assert figures.types == ("crack", "knot", "normal")
     assert figures.accuracy.value > 0.8
     return root
 
 
-def test_a_region_gets_its_type_and_a_sound_one_leaves_the_map(version: Path) -> None:
+def test_a_region_gets_its_type_and_a_normal_one_leaves_the_map(version: Path) -> None:
     namer = find_namer(version)
     assert namer is not None
     image = np.concatenate([draw_wood(900, "knot"), draw_wood(901, "perfect"), draw_wood(902, "crack")], axis=1)
@@ -74,8 +74,8 @@ def test_a_region_gets_its_type_and_a_sound_one_leaves_the_map(version: Path) ->
     found = namer.sort(image, find_defects(scores, 1.0, DefectSettings()))
     assert [d.type for d in found.defects] == ["knot", "crack"]
     assert all(d.confidence is not None and 0.3 < d.confidence <= 1 for d in found.defects)
-    assert [d.type for d in found.sound] == ["sound"]
-    left = blank_regions(scores, found.sound)
+    assert [d.type for d in found.normal_regions] == ["normal"]
+    left = blank_regions(scores, found.normal_regions)
     assert left[40, SIDE + 40] == 0
     assert (left[:, :SIDE] == scores[:, :SIDE]).all()
 
@@ -84,7 +84,7 @@ def test_a_knot_that_a_crack_touches_is_both_and_a_knot_alone_is_one(version: Pa
     shutil.copytree(version / TYPES, tmp_path / TYPES)
     head = load_head(version / TYPES / FILE)
     # Seven drawings of each are too much alike for another one to be near any of them.
-    replace(head, limits=head.limits.model_copy(update={"reach": 9.0})).save(tmp_path / TYPES / FILE)
+    replace(head, limits=head.limits.model_copy(update={"max_distance": 9.0})).save(tmp_path / TYPES / FILE)
     namer = find_namer(tmp_path)
     assert namer is not None
     image = draw_wood(910, "perfect", 300)
@@ -103,7 +103,7 @@ def test_what_another_algorithm_of_the_run_learnt_is_taken_as_it_is(version: Pat
     learnt = head.stat().st_mtime_ns
     again = name_types(version / "prepared", [], version, 100, 0)
     assert again is not None
-    assert again.types == ("crack", "knot", "sound")
+    assert again.types == ("crack", "knot", "normal")
     assert head.stat().st_mtime_ns == learnt
 
 
@@ -114,12 +114,12 @@ def test_a_surface_without_examples_names_nothing(tmp_path: Path) -> None:
 
 
 def paint_masked(folder: Path) -> list[PreparedImage]:
-    """Write four test photographs with a mask of two types and four sound ones to train on; the region starts at 10."""
+    """Write four test images with a mask of two types and four normal ones to train on; the region starts at 10."""
     images = []
     for number in range(8):
-        sound = number >= 4
-        image = draw_wood(number, "perfect" if sound else "knot")
-        mask = np.zeros((SIDE + 10, SIDE + 10), np.uint8)  # the photograph is larger than its region of interest
+        normal = number >= 4
+        image = draw_wood(number, "perfect" if normal else "knot")
+        mask = np.zeros((SIDE + 10, SIDE + 10), np.uint8)  # the image is larger than its region of interest
         mask[10 + 5 : 10 + 15, 10 + 70 : 10 + 90] = 2
         mask[10 + 30 : 10 + 60, 10 + 30 : 10 + 60] = 1
         Image.fromarray(image).save(folder / f"{number}.png")
@@ -128,16 +128,16 @@ def paint_masked(folder: Path) -> list[PreparedImage]:
             PreparedImage(
                 path=f"{number}.png",
                 file=f"{number}.png",
-                mask=None if sound else f"m{number}.png",
+                mask=None if normal else f"m{number}.png",
                 left=10,
                 top=10,
                 right=SIDE + 10,
                 bottom=SIDE + 10,
                 width=SIDE + 10,
                 height=SIDE + 10,
-                part=Part.TRAIN if sound else Part.TEST,
-                label=Label.NORMAL if sound else Label.ANOMALOUS,
-                defects={} if sound else {1: "knot", 2: "resin"},
+                split=Split.TRAIN if normal else Split.TEST,
+                label=Label.NORMAL if normal else Label.ANOMALOUS,
+                defects={} if normal else {1: "knot", 2: "resin"},
                 condition=None,
                 group=f"g{number}",
                 key="",
@@ -146,25 +146,25 @@ def paint_masked(folder: Path) -> list[PreparedImage]:
     return images
 
 
-def test_masks_give_examples_by_their_value_with_sound_wood_beside(tmp_path: Path) -> None:
+def test_masks_give_examples_by_their_value_with_normal_wood_beside(tmp_path: Path) -> None:
     images = paint_masked(tmp_path)
     found = read_examples(tmp_path, images, 0)
     kinds = [(e.type, e.group) for e in found]
     assert sorted(kinds[:8]) == sorted((kind, f"g{n}") for n in range(4) for kind in ("knot", "resin"))
-    assert {kind for kind, _ in kinds[8:]} == {"sound"}
+    assert {kind for kind, _ in kinds[8:]} == {"normal"}
     assert {group for _, group in kinds[8:]} == {"g4", "g5", "g6", "g7"}
     assert read_examples(tmp_path, images[:2] + images[4:], 0) == [], "two groups of a type cannot be held out"
 
 
-def test_what_a_reviewer_rejected_on_a_train_normal_is_an_example_of_sound(tmp_path: Path) -> None:
+def test_what_a_reviewer_rejected_on_a_training_normals_is_an_example_of_normal(tmp_path: Path) -> None:
     images = paint_masked(tmp_path)
     before = read_examples(tmp_path, images, 0)
     boxes = (Box(20, 20, 40, 40), Box(0, 0, 8, 8))  # the second lies outside the region of interest
     images[3], images[6] = (images[n].model_copy(update={"rejected": boxes}) for n in (3, 6))
     after = read_examples(tmp_path, images, 0)
-    assert len(after) == len(before) + 1, "a photograph of the test part must teach nothing"
+    assert len(after) == len(before) + 1, "an image of the test split must teach nothing"
     expected = cut_crop(read_region(tmp_path, images[6]), Box(10, 10, 30, 30))
-    assert [e.group for e in after if e.type == "sound" and np.array_equal(e.crop, expected)] == ["g6"]
+    assert [e.group for e in after if e.type == "normal" and np.array_equal(e.crop, expected)] == ["g6"]
 
 
 def test_what_is_no_example_is_refused_before_anything_is_copied(crops: Path, tmp_path: Path) -> None:

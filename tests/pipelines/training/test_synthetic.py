@@ -1,4 +1,4 @@
-"""Scans of planted defects: those of a whole photograph, without computing again what the defect left as it was."""
+"""Scans of synthetic anomalies: those of a whole image, without computing again what the defect left as it was."""
 
 from pathlib import Path
 
@@ -6,11 +6,11 @@ import numpy as np
 from PIL import Image
 
 from pipelines.core.geometry import TilePlan
-from pipelines.core.records import Label, Part
+from pipelines.core.records import Label, Split
 from pipelines.data.prepared import PreparedImage
 from pipelines.detector.scan import MapsTiles, RegionScan, scan_region
 from pipelines.imaging.image_score import ScoreRule
-from pipelines.training.selection import scan_planted
+from pipelines.training.selection import scan_synthetic
 
 PLAN = TilePlan(mode="grid", tile_height=64, tile_width=64, stride_height=48, stride_width=48)
 SIDE = 448
@@ -18,18 +18,18 @@ TILES = 81
 
 
 class Counting:
-    """A network whose map is how dark a tile is; counts the tiles that it was asked for."""
+    """A network whose map is how dark a tile is; counts the tiles that it was requested."""
 
     def __init__(self) -> None:
-        self.asked = 0
+        self.requested = 0
 
     def infer(self, tiles: np.ndarray) -> np.ndarray:
-        self.asked += len(tiles)
+        self.requested += len(tiles)
         return 255 - tiles.astype(np.float32).mean(axis=3)
 
 
 class Gridded:
-    """A detector of large photographs."""
+    """A detector of large images."""
 
     def __init__(self) -> None:
         self.network = Counting()
@@ -38,11 +38,18 @@ class Gridded:
         return scan_region(network or self.network, PLAN, ScoreRule(), region)
 
 
-def test_what_a_planted_defect_left_as_it_was_is_not_computed_again(tmp_path: Path) -> None:
+def test_what_a_synthetic_anomaly_left_as_it_was_is_not_computed_again(tmp_path: Path) -> None:
     pixels = np.random.default_rng(0).integers(90, 160, (SIDE, SIDE, 3)).astype(np.uint8)
     Image.fromarray(pixels).save(tmp_path / "a.png")
     place = {"left": 0, "top": 0, "right": SIDE, "bottom": SIDE, "width": SIDE, "height": SIDE}
-    facts = {"path": "a.png", "file": "a.png", "mask": None, "part": Part.SELECT, "label": Label.NORMAL, "defects": {}}
+    facts = {
+        "path": "a.png",
+        "file": "a.png",
+        "mask": None,
+        "split": Split.VALIDATION,
+        "label": Label.NORMAL,
+        "defects": {},
+    }
     image = PreparedImage.model_validate({**place, **facts, "condition": None, "group": "a", "key": ""})
 
     class Forgetful(Gridded):
@@ -51,11 +58,11 @@ def test_what_a_planted_defect_left_as_it_was_is_not_computed_again(tmp_path: Pa
 
     quick, plain = Gridded(), Forgetful()
     found, expected = (
-        list(scan_planted(detector, tmp_path, [image], 5, 0))  # type: ignore[arg-type] - a stand-in
+        list(scan_synthetic(detector, tmp_path, [image], 5, 0))  # type: ignore[arg-type] - a stand-in
         for detector in (quick, plain)
     )
-    assert plain.network.asked == 6 * TILES
-    assert quick.network.asked < 2 * TILES
+    assert plain.network.requested == 6 * TILES
+    assert quick.network.requested < 2 * TILES
     assert len(found) == len(expected) == 6
     for one, other in zip(found, expected, strict=True):
         assert np.array_equal(one.scan.map, other.scan.map)

@@ -16,7 +16,7 @@ from pipelines.core.files import write_whole
 from pipelines.core.parsing import parse_yaml, read_record
 from pipelines.core.paths import Project, SurfacePaths
 from pipelines.core.records import Record
-from pipelines.data.dvc_files import DvcFile, check_listings, read_lock, read_pointer, read_stage
+from pipelines.data.versioning.dvc_files import DvcFile, check_listings, read_lock, read_pointer, read_stage
 
 STAGES = ("validate", "preprocess")
 _POINTERS = ("source.dvc", "ledger.dvc")
@@ -59,9 +59,9 @@ def run_dvc(project: Project, *words: str, quiet: bool = True) -> str:
         return done.stdout or ""
     if "Unable to acquire lock" in said:
         raise BusyError(
-            "another DVC command is running in this project", cure="wait until it ends, then run this again"
+            "another DVC command is running in this project", hint="wait until it ends, then run this again"
         )
-    raise ToolError(f"`dvc {' '.join(words)}` failed: {said[-1500:]}", cure="mend what it names, then run this again")
+    raise ToolError(f"`dvc {' '.join(words)}` failed: {said[-1500:]}", hint="mend what it names, then run this again")
 
 
 def _check_index(project: Project) -> None:
@@ -73,9 +73,9 @@ def _check_index(project: Project) -> None:
         found = parse_yaml(path.read_text("utf-8"))
         names = (found.get("surfaces") or []) if isinstance(found, dict) else None
     except ValueError as error:
-        raise ToolError(f"{path} is damaged: {error}", cure=_INDEX) from error
+        raise ToolError(f"{path} is damaged: {error}", hint=_INDEX) from error
     if not isinstance(names, list):
-        raise ToolError(f"{path} holds no list of surfaces", cure=_INDEX)
+        raise ToolError(f"{path} holds no list of surfaces", hint=_INDEX)
     for name in names:
         project.surface(str(name))
 
@@ -116,7 +116,7 @@ def capture(project: Project, surface: str) -> DataVersion:
     """Take down what brings the current data back, and keep a copy in the project."""
     version = data_version(project, surface)
     if version is None:
-        raise ToolError(f"the stages of '{surface}' have not run", cure="run `dvc repro`")
+        raise ToolError(f"the stages of '{surface}' have not run", hint="run `dvc repro`")
     paths = project.surface(surface)
     kept = DataVersion(
         version=version,
@@ -186,13 +186,15 @@ def _check_cached(project: Project, surface: str) -> None:
     if missing:
         raise ToolError(
             f"DVC's cache here lacks {len(missing)} files of this version of '{surface}', e.g. {missing[0]}",
-            cure="fetch them from your DVC remote, where they were pushed",
+            hint="fetch them from your DVC remote, where they were pushed",
         )
 
 
 def _check_own(project: Project, surface: str, kept: DataVersion) -> list[DvcFile]:
     """Return what a version names; refuse files outside the surface: it may come from a shared MLflow server."""
-    foreign = sorted(set(kept.pointers) - set(_POINTERS)) + sorted(set(kept.lock) - set(stage_names(surface)))
+    out_of_distribution = sorted(set(kept.pointers) - set(_POINTERS)) + sorted(
+        set(kept.lock) - set(stage_names(surface))
+    )
     outs: list[DvcFile] = []
     work = project.surface(surface).work.relative_to(project.root).as_posix()
     try:
@@ -200,14 +202,14 @@ def _check_own(project: Project, surface: str, kept: DataVersion) -> list[DvcFil
             outs += read_pointer(name, text, name)
         for name, entry in kept.lock.items():
             made = read_stage(entry, name).outs
-            foreign += [out.path for out in made if not out.path.startswith(f"{work}/")]
+            out_of_distribution += [out.path for out in made if not out.path.startswith(f"{work}/")]
             outs += made
     except ToolError as error:
-        foreign.append(error.problem)
-    if foreign:
+        out_of_distribution.append(error.problem)
+    if out_of_distribution:
         raise ToolError(
-            f"data version {kept.version} names '{foreign[0]}', which is not of '{surface}'",
-            cure="do not use this version",
+            f"data version {kept.version} names '{out_of_distribution[0]}', which is not of '{surface}'",
+            hint="do not use this version",
         )
     return outs
 

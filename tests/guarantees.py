@@ -1,6 +1,6 @@
-"""Set promise against observation on real boards: `python -m tests.promises ../shared/data/wood-boards`.
+"""Set guarantee against observation on real boards: `python -m tests.guarantees ../shared/data/wood-boards`.
 
-One PaDiM is trained on some sound boards and scores all others once. Random splits of those into a calibration and a
+One PaDiM is trained on some normal boards and scores all others once. Random splits of those into a calibration and a
 test half then ask how often a threshold set on the one marks a board of the other. For a fixed pool of scores the
 number of false alarms of a random split is beta-binomial (Vovk 2012), so both the mean and the spread are known.
 """
@@ -21,7 +21,7 @@ from flows.dataset.surface import add_surface
 from flows.runtime.environment import log_to_terminal
 from pipelines.core.paths import Project
 from pipelines.core.progress import track
-from pipelines.core.records import Label, Layout, Part
+from pipelines.core.records import Label, Layout, Split
 from pipelines.core.surface_settings import SourceSettings, read_surface
 from pipelines.data.prepared import PreparedImage, read_index, read_region
 from pipelines.detector.detector import Detector
@@ -32,7 +32,7 @@ from pipelines.training.train import train
 from tests.conftest import make_project
 
 _TRAINED, _SCALED = 80, 20
-_CALIBRATION = 199  # (199 + 1) * 1 % is whole: the promise is met exactly, not undercut
+_CALIBRATION = 199  # (199 + 1) * 1 % is whole: the guarantee is met exactly, not undercut
 _SURFACE = "boards"
 
 
@@ -48,7 +48,7 @@ class Observed(NamedTuple):
 
 
 def observe(scores: NDArray[np.float64], rate: float, calibration: int, splits: int, seed: int) -> Observed:
-    """Split (photographs,) scores at random, set the threshold on one part, and count what it marks of the other.
+    """Split (images,) scores at random, set the threshold on one part, and count what it marks of the other.
 
     `error` is the mean's standard error; `inside` the share of splits within the central 95 % of the beta-binomial,
     `low` to `high` false alarms.
@@ -68,32 +68,36 @@ def observe(scores: NDArray[np.float64], rate: float, calibration: int, splits: 
 
 
 def score_held_out(folder: Path, source: Path) -> NDArray[np.float64]:
-    """Train PaDiM on 80 sound boards, set its scale on 20, and score all others."""
+    """Train PaDiM on 80 normal boards, set its scale on 20, and score all others."""
     project = make_project(folder / "project")
     add_surface(project, _SURFACE, SourceSettings(layout=Layout.VSB, path=str(source)))
     own, prepared = read_surface(project, _SURFACE), project.surface(_SURFACE).prepared
     settings = resolve_run(project, own, "full", [])
-    images = _part_anew(project, seed=0)
+    images = _split_anew(project, seed=0)
     trained = train("padim", prepared, images, settings, folder / "model")
     calibrate(trained, prepared, images, _SURFACE, own, settings.padim.score, "0" * 16)
     detector = Detector(folder / "model")
-    held_out = [i for i in images if i.part == Part.CALIBRATE]
+    held_out = [i for i in images if i.split == Split.CALIBRATION]
     regions = (read_region(prepared, image) for image in track(held_out, len(held_out), "score"))
     return np.array([detector.scan_region(region).score for region in regions])
 
 
-def _part_anew(project: Project, seed: int) -> list[PreparedImage]:
+def _split_anew(project: Project, seed: int) -> list[PreparedImage]:
     normals = [i for i in read_index(project.surface(_SURFACE).prepared) if i.label == Label.NORMAL]
     order = np.random.default_rng(seed).permutation(len(normals))
-    parts = [Part.TRAIN] * _TRAINED + [Part.SELECT] * _SCALED + [Part.CALIBRATE] * (len(normals) - _TRAINED - _SCALED)
-    return [normals[i].model_copy(update={"part": part}) for i, part in zip(order, parts, strict=True)]
+    splits = (
+        [Split.TRAIN] * _TRAINED
+        + [Split.VALIDATION] * _SCALED
+        + [Split.CALIBRATION] * (len(normals) - _TRAINED - _SCALED)
+    )
+    return [normals[i].model_copy(update={"split": split}) for i, split in zip(order, splits, strict=True)]
 
 
 def main(
     source: Annotated[Path, typer.Argument(help="A folder in the layout vsb.")],
     splits: Annotated[int, typer.Option(min=2, help="Random splits.")] = 50,
 ) -> None:
-    """Print promised against observed rates."""
+    """Print guaranteed against observed rates."""
     log_to_terminal()
     with tempfile.TemporaryDirectory() as folder:
         scores = score_held_out(Path(folder), source.resolve())
@@ -105,7 +109,7 @@ def main(
         band = f"{found.low} to {found.high} of {tested}"
         rows.append((f"{100 * rate:g} %", mean, band, f"{100 * found.inside:.0f} %"))
     print_table(["promised", "observed, mean of the splits", "95 % band", "splits inside"], rows)
-    say(f"{scores.size} sound boards that were not trained on; {splits} splits into {_CALIBRATION} and {tested}")
+    say(f"{scores.size} normal boards that were not trained on; {splits} splits into {_CALIBRATION} and {tested}")
 
 
 if __name__ == "__main__":

@@ -7,15 +7,16 @@ from numpy.typing import NDArray
 from pipelines.core.geometry import Box, Defect
 
 _LEAST_RADIUS = 4.0  # pixels: what is thinner everywhere has no body
-_NARROW = 0.5  # of the body's radius: what no disc of that size fits into is a limb
-_RIM = 1.5  # pixels: on a grid a disc's rim is ragged, and that is no limb
-_COMPACT = 3.0  # times as long as wide at most is a body: a crack that tapers is no knot with limbs
-_MOST = 4  # limbs that are named, the longest first
-_LONG = 1.0  # of the body's radius: how far a limb runs at least, and twice its own width
+_NARROW = 0.5  # of the body's radius: what no disc of that size fits into is an appendage
+_RIM = 1.5  # pixels: on a grid a disc's rim is ragged, and that is no appendage
+_COMPACT = 3.0  # times as long as wide at most is a body: a crack that tapers is no knot with appendages
+_MOST = 4  # appendages that are named, the longest first
+_LONG = 1.0  # of the body's radius: how far an appendage runs at least, and twice its own width
 
 
-def find_limbs(defect: Defect) -> tuple[Box, ...]:
-    """Return the boxes of a region's body and of its longest limbs; empty where nothing narrow leaves what is wide.
+def find_appendages(defect: Defect) -> tuple[Box, ...]:
+    """Return the boxes of a region's body and of its longest appendages; empty where nothing narrow leaves what is
+    wide.
 
     The body is the region's opening by a disc of half the radius of the largest one inside (Serra 1982, "Image analysis
     and mathematical morphology"). It is asked of the shape alone: what either is, its pixels have to say.
@@ -31,8 +32,10 @@ def find_limbs(defect: Defect) -> tuple[Box, ...]:
     length, width = _sides(body)
     if length > _COMPACT * width:
         return ()
-    limbs = _find_limbs((region > 0) & (_distance(body) > _RIM), radius)
-    return tuple(_move(box, left - 1, top - 1) for box in (_box(body & (region > 0)), *limbs)) if limbs else ()
+    appendages = _find_appendages((region > 0) & (_distance(body) > _RIM), radius)
+    return (
+        tuple(_move(box, left - 1, top - 1) for box in (_box(body & (region > 0)), *appendages)) if appendages else ()
+    )
 
 
 def _distance(pixels: NDArray[np.bool_]) -> NDArray[np.float32]:
@@ -40,7 +43,7 @@ def _distance(pixels: NDArray[np.bool_]) -> NDArray[np.float32]:
     return np.asarray(cv2.distanceTransform((~pixels).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE), np.float32)
 
 
-def _find_limbs(pixels: NDArray[np.bool_], radius: float) -> list[Box]:
+def _find_appendages(pixels: NDArray[np.bool_], radius: float) -> list[Box]:
     """Find the longest pieces that are long enough."""
     _, labels, stats, _ = cv2.connectedComponentsWithStats(pixels.astype(np.uint8), connectivity=8)
     found = []

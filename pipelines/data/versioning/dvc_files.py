@@ -10,7 +10,7 @@ from pipelines.core.errors import ToolError
 from pipelines.core.parsing import first_fault, parse_yaml
 from pipelines.core.paths import InsidePath
 
-_CURE = "restore it from git, or remove it and run `knotwatch data update` for each surface"
+_HINT = "restore it from git, or remove it and run `knotwatch data update` for each surface"
 
 
 class _Listed(BaseModel):
@@ -52,9 +52,9 @@ def read_lock(path: Path) -> dict[str, Any]:
         found = parse_yaml(path.read_text("utf-8")) or {"schema": "2.0"}
         _Lock.model_validate(found)
     except ValidationError as error:
-        raise ToolError(f"{path} is damaged: {first_fault(error)}", cure=_CURE) from error
+        raise ToolError(f"{path} is damaged: {first_fault(error)}", hint=_HINT) from error
     except ValueError as error:
-        raise ToolError(f"{path} is damaged: {error}", cure=_CURE) from error
+        raise ToolError(f"{path} is damaged: {error}", hint=_HINT) from error
     return dict(found)
 
 
@@ -63,7 +63,7 @@ def read_stage(entry: object, where: str) -> DvcStage:
     try:
         return DvcStage.model_validate(entry)
     except ValidationError as error:
-        raise ToolError(f"{where}: {first_fault(error)}", cure=_CURE) from error
+        raise ToolError(f"{where}: {first_fault(error)}", hint=_HINT) from error
 
 
 def read_pointer(name: str, text: str, where: str) -> tuple[DvcFile, ...]:
@@ -74,7 +74,7 @@ def read_pointer(name: str, text: str, where: str) -> tuple[DvcFile, ...]:
     except ValueError:
         outs = ()
     if [out.path for out in outs] != [name.removesuffix(".dvc")] or "wdir" in found:
-        raise ToolError(f"{where} does not point at what lies beside it: {text[:80]!r}", cure="do not use this data")
+        raise ToolError(f"{where} does not point at what lies beside it: {text[:80]!r}", hint="do not use this data")
     return outs
 
 
@@ -90,5 +90,5 @@ def check_listings(cache: Path, folders: Iterable[DvcFile]) -> None:
             except ValidationError as error:
                 raise ToolError(
                     f"DVC's cache lists files of {out.path} that cannot be its own: {first_fault(error)}",
-                    cure="do not use this data: it was made to write outside of the project",
+                    hint="do not use this data: it was made to write outside of the project",
                 ) from error

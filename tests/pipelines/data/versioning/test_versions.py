@@ -11,8 +11,8 @@ import yaml
 
 from pipelines.core.errors import BusyError, ToolError
 from pipelines.core.paths import Project
-from pipelines.data import versions
-from pipelines.data.versions import (
+from pipelines.data.versioning import versions
+from pipelines.data.versioning.versions import (
     DataVersion,
     capture,
     data_version,
@@ -103,14 +103,14 @@ def test_restoring_changes_one_surface_and_checks_out_no_other(bare: Project, mo
     paths = bare.surface("oak")
     paths.settings.write_text("source: {later: 1}\n")
     (paths.raw / "source.dvc").write_text(POINTER.replace("1", "2"))
-    asked: list[tuple[str, ...]] = []
-    monkeypatch.setattr(versions, "run_dvc", lambda _, *words: asked.append(words))
+    requested: list[tuple[str, ...]] = []
+    monkeypatch.setattr(versions, "run_dvc", lambda _, *words: requested.append(words))
     restore(bare, "oak", kept, lambda: None)
     assert data_version(bare, "oak") == kept.version
     assert yaml.safe_load(bare.dvc_lock.read_text())["stages"]["validate@ash"] == entry("validate", "ash", "d")
     assert (paths.raw / "source.dvc").read_text() == POINTER
     assert paths.settings.read_text() == "source: {}\n"
-    assert asked[-1:] == [("checkout", "--force", "data/raw/oak/source.dvc", "validate@oak", "preprocess@oak")]
+    assert requested[-1:] == [("checkout", "--force", "data/raw/oak/source.dvc", "validate@oak", "preprocess@oak")]
 
 
 @pytest.mark.parametrize("name", ["../../../evil", "/evil.dvc", "source.dvc/../x", "oak.dvc", ""])
@@ -163,10 +163,10 @@ def test_a_version_of_another_surface_is_refused(bare: Project) -> None:
     for path in (paths.settings, paths.raw / "source.dvc"):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("x: 1\n")
-    foreign = capture(bare, "ash")
+    out_of_distribution = capture(bare, "ash")
     before = bare.dvc_lock.read_bytes()
     with pytest.raises(ToolError, match="@ash', which is not of 'oak'"):
-        restore(bare, "oak", foreign, lambda: None)
+        restore(bare, "oak", out_of_distribution, lambda: None)
     assert bare.dvc_lock.read_bytes() == before
 
 
@@ -189,7 +189,7 @@ def test_a_busy_project_is_told_from_a_failing_one(bare: Project, monkeypatch: p
         assert command[:3] == [sys.executable, "-m", "dvc"]
         return subprocess.CompletedProcess(command, 255, "", said)
 
-    monkeypatch.setattr("pipelines.data.versions.subprocess.run", answer)
+    monkeypatch.setattr("pipelines.data.versioning.versions.subprocess.run", answer)
     said = "ERROR: Unable to acquire lock. Most likely another DVC process is running"
     with pytest.raises(BusyError, match="another DVC command"):
         run_dvc(bare, "repro")
