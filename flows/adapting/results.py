@@ -1,5 +1,8 @@
 """What `adapt` answers: the object that `--json` prints."""
 
+from collections.abc import Mapping
+from typing import ClassVar
+
 from flows.adapting.attempt import Attempt
 from flows.steps.results import Champion
 from pipelines.core.records import Interval, Record
@@ -13,6 +16,8 @@ class AttemptResult(Record):
     Figures of held-out images with synthetic anomalies are named `validation_NAME`; the others are of `tested`
     images of the test split.
     """
+
+    metric_fields: ClassVar[tuple[str, ...]] = ("metrics",)
 
     algorithm: str
     strategy: str
@@ -54,6 +59,8 @@ class AdaptResult(Record):
     defects of the test split would have chosen; they did not. `skipped` says that nothing had changed since the same
     adaptation, whose result this is.
     """
+
+    former: ClassVar[Mapping[str, str]] = {"promise": "guarantee"}
 
     source: str
     target: str

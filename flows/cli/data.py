@@ -102,7 +102,11 @@ def review(
     surface: Surface,
     file: Annotated[Path, typer.Argument(help="What the page of an inspection saved.")],
     images: Annotated[
-        list[Path] | None, typer.Option(metavar="FOLDER", help="Where the images are now, if they were moved.")
+        list[Path] | None,
+        # Its former name is still taken.
+        typer.Option(
+            "--images", "--photographs", metavar="FOLDER", help="Where the images are now, if they were moved."
+        ),
     ] = None,
     as_json: Json = False,
 ) -> None:

@@ -72,7 +72,8 @@ def _candidate(tracking: Tracking, version: ModelVersion) -> Candidate:
     seen: frozenset[str] = frozenset()
     with suppress(ModelError, ValueError, TypeError, KeyError):
         rows = parse_json(tracking.read_text(version.run_id, IMAGES))
-        seen = frozenset(row["path"] for row in rows if row["split"] != Split.TEST)
+        # Lists of versions made before the field's words have the key `part`.
+        seen = frozenset(row["path"] for row in rows if Split(row.get("split") or row["part"]) != Split.TEST)
     folder = tracking.folder(version.surface, version.version)
     registered = version.tags.get(TAG, "")
     return Candidate(version.version, version.algorithm, folder, seen, registered=registered)

@@ -1,7 +1,9 @@
 """Where a version comes from, and back: from a data version to all models that saw it."""
 
 from collections import Counter
+from collections.abc import Mapping
 from contextlib import suppress
+from typing import ClassVar
 
 from pydantic import Field
 
@@ -17,6 +19,11 @@ from pipelines.tracking.store import ModelVersion, Tracking
 
 class Image(Record):
     """An image that a version met, and in which split."""
+
+    former: ClassVar[Mapping[str, str]] = {"part": "split"}
+    former_values: ClassVar[Mapping[str, Mapping[str, str]]] = {
+        "split": {"select": "validation", "calibrate": "calibration"}
+    }
 
     path: InsidePath
     split: str

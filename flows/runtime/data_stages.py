@@ -8,6 +8,7 @@ from pipelines.core.errors import GateError
 from pipelines.core.parsing import read_record
 from pipelines.core.paths import Project
 from pipelines.core.results import ValidationReport
+from pipelines.core.surface_settings import renew_surface
 from pipelines.data.versioning.versions import DataVersion, capture, run_dvc
 
 log = logging.getLogger(__name__)
@@ -15,6 +16,7 @@ log = logging.getLogger(__name__)
 
 def run_validate(project: Project, surface: str) -> ValidationReport:
     """Reproduce the surface's `validate` stage and return its verdict, good or bad."""
+    renew_surface(project, surface)
     with data_lock(project):
         run_dvc(project, "repro", "--quiet", f"validate@{surface}", quiet=not sys.stderr.isatty())
     verdict = read_verdict(project, surface)

@@ -1,5 +1,8 @@
 """What the checks of a surface remember: a small file beside its history, gone with the surface."""
 
+from collections.abc import Mapping
+from typing import ClassVar
+
 from pydantic import ValidationError
 
 from pipelines.core.files import write_whole
@@ -17,6 +20,8 @@ class WatchState(Record):
     1970). `tried` is the data version last trained on, with or without success; `trying` one that a retrain began on,
     `tries` how often. `problem` is what the last check failed with, so that it is told once.
     """
+
+    former: ClassVar[Mapping[str, str]] = {"looks": "checks", "looked": "source_checked"}
 
     version: int | None = None
     checks: int = 0

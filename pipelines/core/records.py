@@ -3,15 +3,16 @@
 from enum import StrEnum
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ConfigDict, Field
 
 from pipelines.core.paths import InsidePath
+from pipelines.core.renamed import Renamed
 
 # Far beyond what a plan is chosen with: a damaged number must not ask for all memory.
 _LONGEST_TILE, _MOST_GROWTH = 16384, 16
 
 
-class Record(BaseModel):
+class Record(Renamed):
     """A frozen record that refuses unknown fields."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -63,10 +64,17 @@ class Label(StrEnum):
 
 
 class Split(StrEnum):
+    """What an image is used for."""
+
     TRAIN = "train"
     VALIDATION = "validation"
     CALIBRATION = "calibration"
     TEST = "test"
+
+    @classmethod
+    def _missing_(cls, value: object) -> "Split | None":
+        """Read the former words, which indexes and lists of images hold that were written with them."""
+        return {"select": cls.VALIDATION, "calibrate": cls.CALIBRATION}.get(str(value))
 
 
 # A mask is uint8, and 0 is normal.

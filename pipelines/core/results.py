@@ -1,5 +1,8 @@
 """What stages hand to each other: frozen records of what they found."""
 
+from collections.abc import Mapping
+from typing import ClassVar
+
 from pydantic import Field
 
 from pipelines.core.geometry import Defect, TilePlan
@@ -29,6 +32,8 @@ class CalibratedThreshold(FiniteRecord):
     `achieved_rate` is the rate that holds (`target_rate` where enough images were there). `images` counts the
     calibration images. An `in_sample` one guarantees nothing: it was taken from scores of images that were trained on.
     """
+
+    former: ClassVar[Mapping[str, str]] = {"asked": "target_rate", "rate": "achieved_rate", "estimate": "in_sample"}
 
     threshold: float
     target_rate: float = Field(ge=0, le=1)
@@ -65,6 +70,8 @@ class Evaluation(Record):
     all normals, each condition by itself.
     """
 
+    metric_fields: ClassVar[tuple[str, ...]] = ("metrics",)
+
     metrics: dict[str, Interval] = Field(default_factory=dict)
     per_defect: dict[str, dict[str, Interval]] = Field(default_factory=dict)
     per_condition: dict[str, dict[str, Interval]] = Field(default_factory=dict)
@@ -79,6 +86,8 @@ class Selection(Record):
 
     `scores` are on the version's own scale, in an order that is the same for every version.
     """
+
+    former: ClassVar[Mapping[str, str]] = {"planted": "synthetic"}
 
     images: int
     synthetic: int
@@ -113,6 +122,8 @@ class Trained(Record):
     `densities` how likely they are, comparable among fits to the same tiles.
     """
 
+    former: ClassVar[Mapping[str, str]] = {"likelier": "likelihood_gains"}
+
     algorithm: str
     folder: str
     plan: TilePlan
@@ -132,6 +143,8 @@ class Parity(Record):
 
     Some hold a synthetic anomaly.
     """
+
+    former: ClassVar[Mapping[str, str]] = {"planted": "synthetic"}
 
     torch: tuple[float, ...]
     exported: tuple[float, ...]
@@ -161,6 +174,8 @@ class Inspected(Record):
     `out_of_distribution` says that it is out of distribution: of no domain that was trained on.
     """
 
+    former: ClassVar[Mapping[str, str]] = {"sound": "normal_regions", "foreign": "out_of_distribution"}
+
     path: str
     score: float | None = None
     anomalous: bool | None = None
@@ -180,6 +195,9 @@ class VersionSummary(Record):
     `metrics` are the test split's, `validation` those of the validation split. `peak_rss_mb` is the process's while it
     trained, `folder_mb` the size of all that a version stores.
     """
+
+    former: ClassVar[Mapping[str, str]] = {"select": "validation", "promise": "image_threshold"}
+    metric_fields: ClassVar[tuple[str, ...]] = ("metrics",)
 
     algorithm: str
     version: int | None = None
@@ -202,6 +220,8 @@ class VersionSummary(Record):
 
 class Failure(Record):
     """An algorithm that could not be trained, evaluated or registered, and why."""
+
+    former: ClassVar[Mapping[str, str]] = {"cure": "hint"}
 
     algorithm: str
     problem: str

@@ -4,16 +4,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
+from pydantic import ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
 from pipelines.core.errors import SettingsError
 from pipelines.core.parsing import MalformedError, parse_yaml
+from pipelines.core.renamed import Renamed
 
 # What torch and numpy both take as a seed.
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 
 
-class Settings(BaseModel):
+class Settings(Renamed):
     """Frozen settings that refuse unknown keys, so that a misspelt key stops before work starts.
 
     Numbers are finite, and neither true nor false.

@@ -1,15 +1,21 @@
 """A surface's own settings: its YAML in data/surfaces, written with all defaults and read once a run."""
 
+import logging
+from collections.abc import Mapping
 from pathlib import PurePosixPath
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import yaml
 from pydantic import Field, model_validator
 
 from pipelines.core.errors import SettingsError
+from pipelines.core.files import write_whole
 from pipelines.core.paths import Project, check_name
 from pipelines.core.records import Layout
+from pipelines.core.renamed import modernise, present_text
 from pipelines.core.settings import Settings, check_settings, read_yaml
+
+log = logging.getLogger(__name__)
 
 # What is hashed or folded: any whole number that a file can hold is a seed.
 HashedSeed = Annotated[int, Field(ge=-(2**63), lt=2**63)]
@@ -73,6 +79,8 @@ class RegionSettings(Settings):
 class SplitSettings(Settings):
     """Shares of the normals. `test` counts all of them (where the layout brings no split), the rest what is left."""
 
+    former: ClassVar[Mapping[str, str]] = {"select": "validation"}
+
     seed: HashedSeed = 0
     test: float = Field(default=0.30, ge=0, lt=1)
     train: float = Field(default=0.55, gt=0, le=1)
@@ -93,6 +101,8 @@ class MarginSettings(Settings):
     deviation), and are refused in 36 % of trials at a margin of 0.05, in 3 to 9 % at 0.3.
     """
 
+    former: ClassVar[Mapping[str, str]] = {"planted_auroc": "synthetic_auroc"}
+
     image_auroc: float = Field(default=0.01, ge=0, lt=1)
     aupro: float = Field(default=0.02, ge=0, lt=1)
     synthetic_auroc: float = Field(default=0.03, ge=0, lt=1)
@@ -105,6 +115,8 @@ class FloorSettings(Settings):
     `recall`, at the image threshold, binds every candidate. Whoever guesses has the false-positive rate, by default
     0.01; at a threshold for that, normal detectors of difficult surfaces were seen to find 2 to 7 of 100 anomalies.
     """
+
+    former: ClassVar[Mapping[str, str]] = {"planted_auroc": "synthetic_auroc"}
 
     image_auroc: float = Field(default=0.6, ge=0, le=1)
     aupro: float = Field(default=0.3, ge=0, le=1)
@@ -165,6 +177,8 @@ class WatchSettings(Settings):
     `custom-webhook/factory`.
     """
 
+    former: ClassVar[Mapping[str, str]] = {"least_photographs": "least_images", "review_photographs": "review_images"}
+
     source_minutes: float = Field(default=15.0, ge=0, le=1e6)
     settle_seconds: float = Field(default=60.0, ge=0, le=1e7)
     retrain_on_new_data: bool = True
@@ -181,6 +195,11 @@ class WatchSettings(Settings):
 class PolicySettings(Settings):
     """What the surface guarantees: shares of normal images, and of normal area, that may be flagged."""
 
+    former: ClassVar[Mapping[str, str]] = {
+        "false_alarm_rate": "false_positive_rate",
+        "marked_area_rate": "flagged_area_rate",
+    }
+
     false_positive_rate: float = Field(default=0.01, gt=0, lt=1)
     flagged_area_rate: float = Field(default=0.01, gt=0, lt=1)
     defects: DefectSettings = DefectSettings()
@@ -190,6 +209,8 @@ class PolicySettings(Settings):
 
 class SurfaceSettings(Settings):
     """One surface's YAML. `train` overrides params.yaml for this surface."""
+
+    former: ClassVar[Mapping[str, str]] = {"parts": "split"}
 
     source: SourceSettings
     validation: ValidationSettings = ValidationSettings()
@@ -207,7 +228,17 @@ def read_surface(project: Project, name: str) -> SurfaceSettings:
         raise SettingsError(
             f"no surface '{name}' here ({known})", hint=f"knotwatch data add {name} PATH --layout LAYOUT"
         )
-    return check_settings(SurfaceSettings, read_yaml(path), str(path))
+    return check_settings(SurfaceSettings, modernise(SurfaceSettings, read_yaml(path), path.name), str(path))
+
+
+def renew_surface(project: Project, name: str) -> None:
+    """Write the keys of a surface's YAML by their present names: DVC reads that file too, and knows no former ones."""
+    path = project.surface(name).settings
+    text = path.read_text(encoding="utf-8")
+    renewed = present_text(SurfaceSettings, text)
+    if renewed != text:
+        write_whole(path, renewed)
+        log.info("%s: its keys were given their present names, see docs/renamed.md", path.name)
 
 
 def write_surface(project: Project, name: str, settings: SurfaceSettings) -> None:

@@ -16,7 +16,7 @@ from pipelines.core.files import write_whole
 from pipelines.core.parsing import first_fault, parse_json
 from pipelines.core.paths import check_name
 from pipelines.core.progress import track
-from pipelines.core.records import MaskValue, SourceRow
+from pipelines.core.records import MaskValue, SourceRow, Split
 from pipelines.core.surface_settings import ValidationSettings
 from pipelines.data.review_ledger import Reviewed, raw_file
 from pipelines.data.split import assign_groups, assign_splits
@@ -58,8 +58,14 @@ def read_manifest(path: Path) -> pd.DataFrame:
     """
     try:
         frame = pd.read_csv(
-            path, dtype=_TYPES, keep_default_na=False, na_values={name: [""] for name in _FLOATS}, encoding="utf-8"
+            path,
+            dtype={**_TYPES, "part": "str"},
+            keep_default_na=False,
+            na_values={name: [""] for name in _FLOATS},
+            encoding="utf-8",
         )
+        if "part" in frame.columns:
+            frame = _rename_former(frame)
         if tuple(frame.columns) != COLUMNS:
             raise ToolError(f"{path} has other columns than a manifest of this version", hint=_HINT)
         for name in (*frame["path"], *(mask for mask in frame["mask"] if mask)):
@@ -71,6 +77,15 @@ def read_manifest(path: Path) -> pd.DataFrame:
     except (OSError, ValueError, TypeError, OverflowError) as error:
         raise ToolError(f"{path} cannot be read as a manifest: {error}", hint=_HINT) from error
     return frame
+
+
+def _rename_former(frame: pd.DataFrame) -> pd.DataFrame:
+    """Read the columns, and their words, of a manifest that was written when a split was called a part."""
+    renamed = frame.rename(columns={"split": "declared_split", "part": "split"})
+    return renamed.assign(
+        split=[Split(name).value for name in renamed["split"]],
+        declared_split=renamed["declared_split"].replace("only calibrate", "only calibration"),
+    )
 
 
 _HINT = "run `knotwatch data update`, which measures the images again"

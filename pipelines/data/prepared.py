@@ -3,7 +3,7 @@
 import json
 from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
@@ -27,6 +27,8 @@ class PreparedImage(Record):
     the prepared file depends on, `digest` is the hash of the prepared file and mask themselves. `rejected` are boxes,
     in pixels of the image, of what a reviewer called a false alarm.
     """
+
+    former: ClassVar[Mapping[str, str]] = {"part": "split"}
 
     path: InsidePath
     file: InsidePath
@@ -80,7 +82,7 @@ def read_index(folder: Path) -> list[PreparedImage]:
 
 
 def _as_image(row: Mapping[Hashable, Any]) -> PreparedImage:
-    known = {k: v for k, v in row.items() if k in PreparedImage.model_fields}
+    known = {k: v for k, v in row.items() if k in PreparedImage.model_fields or k in PreparedImage.former}
     return PreparedImage.model_validate(
         {
             **known,

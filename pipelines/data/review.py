@@ -2,9 +2,9 @@
 
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 import cv2
 import numpy as np
@@ -35,7 +35,7 @@ class JudgedDefect(Record):
     @property
     def name(self) -> str:
         """The defect's type; what the model could not name, or would have dropped, has none."""
-        return UNTYPED if self.type is None or self.type in {NORMAL, UNKNOWN} else self.type
+        return UNTYPED if self.type is None or self.type in {NORMAL, "sound", UNKNOWN} else self.type
 
     @property
     def box(self) -> Box:
@@ -85,6 +85,8 @@ class JudgedImage(Record):
 
 class Review(Record):
     """A review as an inspection's report saves it."""
+
+    former: ClassVar[Mapping[str, str]] = {"photographs": "images"}
 
     kind: Literal["knotwatch review"]
     schema_version: Literal[1]

@@ -8,7 +8,7 @@ import io
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import ValidationError
 
@@ -31,6 +31,11 @@ class Reviewed(Record):
     where it holds a defect, else what it was shown for decides. Images that were picked by their score are normal ones
     that look odd: calibrating on them would raise the thresholds. `rejected` are boxes of false alarms, in its pixels.
     """
+
+    former: ClassVar[Mapping[str, str]] = {"split": "declared_split"}
+    former_values: ClassVar[Mapping[str, Mapping[str, str]]] = {
+        "declared_split": {"only calibrate": "only calibration"}
+    }
 
     sha256: str
     image: InsidePath

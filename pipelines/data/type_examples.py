@@ -8,13 +8,13 @@ from PIL import Image
 from pipelines.core.errors import ImageError, SourceError
 from pipelines.core.paths import inside
 from pipelines.core.progress import track
-from pipelines.core.records import Record
+from pipelines.core.records import NORMAL, Record
 from pipelines.data.intake import copy_file
 from pipelines.data.layouts.listing import check_inside, folders, image_files, relative, require_folder
 from pipelines.imaging.decoding import decode_image
 from pipelines.imaging.measures import shrink
 
-NORMAL_WORDS = ("perfect", "good", "normal")
+NORMAL_WORDS = ("perfect", "good", "normal", "sound")
 _SIDE = 256  # longer side of a prepared crop: twice what is looked at
 _LEAST = 3
 
@@ -28,7 +28,7 @@ class TypesIntake(Record):
 
 
 def take_in_types(source: Path, kept: Path, max_megapixels: float, *, prune: bool = False) -> TypesIntake:
-    """Copy folders of crops, one a type, to `kept`; `perfect`, `good` and `normal` hold what is no defect.
+    """Copy folders of crops, one a type, to `kept`; `perfect`, `good`, `normal` and `sound` hold what is no defect.
 
     All are decoded before any is copied. Crops that vanished at the source are kept, unless `prune`.
 
@@ -37,6 +37,7 @@ def take_in_types(source: Path, kept: Path, max_megapixels: float, *, prune: boo
     """
     source = source.resolve()
     require_folder(source)
+    _rename_former(kept)
     found = {file: _target(file) for place in folders(source) for file in image_files(place)}
     _check(source, found, max_megapixels)
     stale = [file for file, name in found.items() if not _same(file, inside(kept, name))]
@@ -49,9 +50,18 @@ def take_in_types(source: Path, kept: Path, max_megapixels: float, *, prune: boo
     return TypesIntake(examples={n: c for n, c in counts.items() if c}, new=len(stale), removed=len(gone))
 
 
+def _rename_former(kept: Path) -> None:
+    """Give the folder of crops without a defect its present name, where it was taken in as `sound`."""
+    if (kept / "sound").is_dir() and not (kept / NORMAL).exists():
+        (kept / "sound").rename(kept / NORMAL)
+
+
+def _type_of(name: str) -> str:
+    return NORMAL if name.lower() in NORMAL_WORDS else name
+
+
 def _target(file: Path) -> str:
-    name = file.parent.name
-    return f"{'normal' if name.lower() in NORMAL_WORDS else name}/{file.name}"
+    return f"{_type_of(file.parent.name)}/{file.name}"
 
 
 def _check(source: Path, found: dict[Path, str], max_megapixels: float) -> None:
@@ -95,7 +105,7 @@ def prepare_types(kept: Path, out: Path, max_megapixels: float) -> set[Path]:
     written = set()
     for file in _files(kept):
         data = file.read_bytes()
-        target = out / file.parent.name / f"{hashlib.sha256(data).hexdigest()[:24]}.png"
+        target = out / _type_of(file.parent.name) / f"{hashlib.sha256(data).hexdigest()[:24]}.png"
         written.add(target)
         crop = shrink(decode_image(data, max_megapixels).image, _SIDE)
         target.parent.mkdir(parents=True, exist_ok=True)

@@ -1,13 +1,13 @@
 """What a region is, from its features: a linear head as it is stored with a version. No library that trains."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import ValidationError
+from pydantic import ValidationError, field_validator
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 from scipy.special import softmax
@@ -36,10 +36,18 @@ class Limits(Record):
     dropped from the verdict where its probability is above `drop_above`.
     """
 
+    former: ClassVar[Mapping[str, str]] = {"reach": "max_distance"}
+
     types: tuple[str, ...]
     temperature: float
     max_distance: float
     drop_above: float
+
+    @field_validator("types", mode="before")
+    @classmethod
+    def _was_sound(cls, types: Sequence[str]) -> list[str]:
+        """Read heads that were fitted when the examples without a defect were called `sound`."""
+        return [NORMAL if name == "sound" else name for name in types]
 
 
 @dataclass(frozen=True)

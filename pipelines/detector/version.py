@@ -1,6 +1,8 @@
 """What a version's folder says of it: model.json, calibration.json, and the reference tiles."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import ClassVar
 
 from pydantic import Field, ValidationError, model_validator
 
@@ -38,6 +40,8 @@ class VersionInfo(FiniteRecord):
     `normal_peak`, how high the normal surface of the median one reaches; older ones have no `normal_peak`.
     `usual_pixels` is the size of the largest image that it was trained on; older ones have none.
     """
+
+    former: ClassVar[Mapping[str, str]] = {"usual_reach": "normal_peak"}
 
     schema_version: int = Field(default=SCHEMA, le=SCHEMA)
     surface: str

@@ -6,12 +6,12 @@ pictures and maps are written. A killed process leaves at most a torn last line,
 
 import fcntl
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
-from typing import IO, TypeVar
+from typing import IO, ClassVar, TypeVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -66,6 +66,8 @@ class Entry(Record):
 
     The outlines of regions would outgrow the table: `defects` is their number.
     """
+
+    former: ClassVar[Mapping[str, str]] = {"mark": "file_key"}
 
     file_key: str
     inspected: Inspected

@@ -1,6 +1,7 @@
 """Settings that algorithms share: scores of maps, training by steps, features, and images without labels."""
 
-from typing import Annotated
+from collections.abc import Mapping
+from typing import Annotated, ClassVar
 
 from pydantic import Field
 
@@ -59,6 +60,8 @@ class UnlabelledSettings(Settings):
     `most_clusters` domains are told apart where their silhouette exceeds `separation`. Images are shown up to
     `max_side`. The pixel threshold is where about `false_blocks` places of a normal image would still be flagged.
     """
+
+    former: ClassVar[Mapping[str, str]] = {"most_kinds": "most_clusters"}
 
     contamination: float = Field(default=0.1, gt=0, lt=0.5)
     false_blocks: float = Field(default=1.0, gt=0, le=1e6)

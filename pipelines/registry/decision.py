@@ -1,9 +1,9 @@
 """What is known of a candidate, and what the gate decided: records that are kept with the model for good."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from pydantic import Field, field_validator
 
@@ -24,6 +24,8 @@ class CheckOutcome(StrEnum):
 class CheckResult(Record):
     """What somebody found who looked at the candidate, in words; `ok` where nothing speaks against it."""
 
+    former: ClassVar[Mapping[str, str]] = {"words": "message"}
+
     ok: bool
     message: str = ""
 
@@ -42,6 +44,8 @@ class Scored(Record):
     same images.
     """
 
+    former: ClassVar[Mapping[str, str]] = {"planted_auroc": "synthetic_auroc"}
+
     version: int
     algorithm: str
     image_auroc: Interval | None = None
@@ -57,6 +61,8 @@ class ChampionComparison(Record):
     `latency_ratio` is the candidate's p95 over the champion's, measured alternating, with its interval.
     `image_threshold` is the champion's image threshold; decisions of before recall was looked at have none.
     """
+
+    former: ClassVar[Mapping[str, str]] = {"planted_auroc": "synthetic_auroc"}
 
     champion: Scored
     image_auroc: Interval | None = None
@@ -79,6 +85,8 @@ class EvidenceCounts(Record):
     the test.
     """
 
+    former: ClassVar[Mapping[str, str]] = {"planted": "synthetic"}
+
     normal: int = Field(ge=0)
     defective: int = Field(ge=0)
     masked: int = Field(ge=0)
@@ -99,6 +107,8 @@ class Evidence(Record):
     comparison where there is none.
     """
 
+    former: ClassVar[Mapping[str, str]] = {"promise": "image_threshold"}
+
     surface: str
     candidate: Scored
     comparison: ChampionComparison | None
@@ -114,6 +124,9 @@ class Evidence(Record):
 
 class Check(Record):
     """One question of the gate: what was found, what is wanted, and the answer in a sentence."""
+
+    former: ClassVar[Mapping[str, str]] = {"words": "message"}
+    former_values: ClassVar[Mapping[str, Mapping[str, str]]] = {"name": {"planted_auroc": "synthetic_auroc"}}
 
     name: str
     outcome: CheckOutcome
@@ -132,6 +145,8 @@ class Decision(Record):
 
     `basis` says in words what detection was judged by.
     """
+
+    former: ClassVar[Mapping[str, str]] = {"facts": "evidence"}
 
     accepted: bool
     basis: str
@@ -183,6 +198,8 @@ class DecisionRecord(Record):
     overrode a refusal or rolled back. `decision` has all figures; it is None where there was nothing to measure.
     """
 
+    former: ClassVar[Mapping[str, str]] = {"asked": "trigger", "verdict": "outcome", "words": "message"}
+
     number: int
     surface: str
     version: int
@@ -199,14 +216,14 @@ class DecisionRecord(Record):
 
     @classmethod
     def judged(
-        cls, number: int, version: "ModelVersion", trigger: Trigger, before: int | None, found: "Decision | Finding"
+        cls, number: int, version: "ModelVersion", trigger: Trigger, before: int | None, found: "Decision | CheckResult"
     ) -> Self:
         """Say what the gate found, or why it could not judge; an accepted version becomes champion."""
         decision = found if isinstance(found, Decision) else None
         accepted = decision is not None and decision.accepted
         return cls._of(
             *(number, version, trigger),
-            verdict=Outcome.ACCEPTED if accepted else Outcome.REFUSED,
+            outcome=Outcome.ACCEPTED if accepted else Outcome.REFUSED,
             before=before,
             after=version.version if accepted else before,
             previous=before,
@@ -220,7 +237,7 @@ class DecisionRecord(Record):
         message = f"version {version.version} ({version.algorithm}) is proposed and waits: {waits}"
         outcome = Outcome.PROPOSED
         return cls._of(
-            number, version, Trigger.RETRAIN, verdict=verdict, before=champion, after=champion, message=message
+            number, version, Trigger.RETRAIN, outcome=outcome, before=champion, after=champion, message=message
         )
 
     @classmethod
@@ -233,7 +250,7 @@ class DecisionRecord(Record):
         """
         return cls._of(
             *(number, about, Trigger.CHAMPION),
-            verdict=Outcome.NOTED,
+            outcome=Outcome.NOTED,
             before=champion,
             after=champion if back else None,
             previous=None if gone else champion,
@@ -247,7 +264,7 @@ class DecisionRecord(Record):
         """Say that a person rolled back to an earlier champion, and what was `found` of it."""
         return cls._of(
             *(number, to, Trigger.ROLLBACK),
-            verdict=Outcome.RETURNED,
+            outcome=Outcome.RETURNED,
             before=before,
             after=to.version,
             previous=previous,
@@ -258,7 +275,7 @@ class DecisionRecord(Record):
     @classmethod
     def _of(cls, number: int, version: "ModelVersion", trigger: Trigger, **evidence: Any) -> Self:
         named: dict[str, Any] = {"surface": version.surface, "version": version.version, "algorithm": version.algorithm}
-        return cls(number=number, time=now(), requested=trigger, **named, **evidence)
+        return cls(number=number, time=now(), trigger=trigger, **named, **evidence)
 
     def forced(self, reason: str) -> "DecisionRecord":
         """Make a refused version champion all the same, for a person's reason."""
@@ -266,7 +283,9 @@ class DecisionRecord(Record):
 
     def moved_by_hand(self, after: int | None, what: str) -> "DecisionRecord":
         """Say what becomes of a champion that was set by hand and is refused."""
-        return self.model_copy(update={"after": after, "words": f"{self.message}; {what} (policy.gate.on_alias_moved)"})
+        return self.model_copy(
+            update={"after": after, "message": f"{self.message}; {what} (policy.gate.on_alias_moved)"}
+        )
 
     @property
     def accepted(self) -> bool:

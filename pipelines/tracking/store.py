@@ -19,6 +19,7 @@ from pipelines.core.errors import ModelError, ToolError
 from pipelines.core.paths import Project
 from pipelines.core.progress import interrupts_first
 from pipelines.core.records import Record
+from pipelines.core.renamed import metric_names
 from pipelines.detector.checksums import TAG, check_list, write_checksums
 from pipelines.tracking.artifacts import SCHEME
 from pipelines.tracking.closing import close_stopped
@@ -267,7 +268,7 @@ class Tracking:
         return inner[0]
 
     def metrics(self, run_id: str) -> dict[str, float]:
-        return dict(self._run(run_id).data.metrics)
+        return metric_names(self._run(run_id).data.metrics)
 
     def params(self, run_id: str) -> dict[str, str]:
         return dict(self._run(run_id).data.params)

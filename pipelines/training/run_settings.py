@@ -2,13 +2,14 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field, create_model, model_validator
 
 from pipelines.core.errors import SettingsError
 from pipelines.core.parsing import MalformedError, parse_yaml
 from pipelines.core.paths import Project
+from pipelines.core.renamed import modernise
 from pipelines.core.settings import Seed, Settings, check_settings, read_yaml
 from pipelines.core.surface_settings import SurfaceSettings
 from pipelines.imaging.tile_plan import TileSettings
@@ -23,6 +24,8 @@ class ExportSettings(Settings):
 
 
 class EvaluationSettings(Settings):
+    former: ClassVar[Mapping[str, str]] = {"planted": "synthetic"}
+
     bootstrap: int = Field(default=1000, ge=0, le=100_000)
     pictures: int = Field(default=8, ge=0, le=100_000)
     synthetic: int = Field(default=5, ge=0, le=10_000)
@@ -30,6 +33,8 @@ class EvaluationSettings(Settings):
 
 class AdaptSettings(Settings):
     """How a surface learns from another; see params.yaml."""
+
+    former: ClassVar[Mapping[str, str]] = {"planted": "synthetic"}
 
     finetune_rate: float = Field(default=0.1, gt=0, le=1)
     synthetic: int = Field(default=60, ge=0, le=MOST)
@@ -132,7 +137,14 @@ def lay_settings(
     profiles = params.get("profiles", {})
     if profile not in profiles:
         raise SettingsError(f"no profile '{profile}' in {path}", hint=f"choose one of {', '.join(profiles)}")
-    values = {name: value for name, value in params.items() if name != "profiles"}
-    for layer in (profiles[profile] or {}, surface.train, _parse_assignments(assignments)):
-        values = _merge(values, layer)
+    layers = {
+        path.name: {name: value for name, value in params.items() if name != "profiles"},
+        f"{path.name}, profile {profile}": profiles[profile] or {},
+        "the surface's train": surface.train,
+        "--set": _parse_assignments(assignments),
+    }
+    values: dict[str, Any] = {}
+    for where, layer in layers.items():
+        # Before they are merged: a former name must win over a present one below it.
+        values = _merge(values, modernise(RunSettings, layer, where))
     return check_settings(RunSettings, values, f"{path}, profile {profile}, with this surface's and call's changes")

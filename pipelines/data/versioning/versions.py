@@ -16,6 +16,7 @@ from pipelines.core.files import write_whole
 from pipelines.core.parsing import parse_yaml, read_record
 from pipelines.core.paths import Project, SurfacePaths
 from pipelines.core.records import Record
+from pipelines.core.surface_settings import renew_surface
 from pipelines.data.versioning.dvc_files import DvcFile, check_listings, read_lock, read_pointer, read_stage
 
 STAGES = ("validate", "preprocess")
@@ -88,6 +89,7 @@ def is_current(project: Project, surface: str) -> bool:
     """Tell whether the surface's stages are up to date with its raw files, settings and code."""
     if data_version(project, surface) is None:
         return False
+    renew_surface(project, surface)
     return not json.loads(run_dvc(project, "status", "--json", *stage_names(surface)))
 
 

@@ -69,6 +69,8 @@ class Fastflow(BaseAlgorithm):
 
         A source that saw no auxiliary network says so: the target's settings may name one.
         """
+        # Sources trained before the field's words have the parameters `beside`.
+        params = {name.replace(".beside.", ".auxiliary."): value for name, value in params.items()}
         alone = f"{self.name}.{_AUXILIARY}" not in params
         return (*((f"{self.name}.auxiliary=null",) if alone else ()), *super().structure(params))
 

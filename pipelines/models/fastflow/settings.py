@@ -1,5 +1,8 @@
 """FastFlow's settings."""
 
+from collections.abc import Mapping
+from typing import ClassVar
+
 from pydantic import Field
 
 from pipelines.models.settings import MOST, FeatureSettings, Layer, SteppedSettings
@@ -10,6 +13,8 @@ class FastflowSettings(SteppedSettings):
 
     Layers of an `auxiliary` backbone have flows of their own, and count like the others.
     """
+
+    former: ClassVar[Mapping[str, str]] = {"beside": "auxiliary"}
 
     backbone: str = "lite0"
     layers: tuple[Layer, ...] = Field(default=(1, 2, 3), min_length=1)

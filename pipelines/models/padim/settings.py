@@ -1,6 +1,7 @@
 """PaDiM's settings."""
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
@@ -9,6 +10,8 @@ from pipelines.models.settings import AlgorithmSettings, Layer
 
 class PadimSettings(AlgorithmSettings):
     """Which features are used, and how their Gaussians are estimated; see params.yaml."""
+
+    former_values: ClassVar[Mapping[str, Mapping[str, str]]] = {"gaussian": {"steady": "pooled"}}
 
     backbone: str = "lite0"
     layers: tuple[Layer, ...] = Field(default=(1, 2, 3), min_length=1)

@@ -250,7 +250,7 @@ def test_recall_is_held_against_the_champion_s_where_its_threshold_guarantees_no
     stricter = recalled(0.3, -0.4, theirs=loose)
     assert stricter.accepted, "fewer false positives cost recall"
     assert "threshold for false positives of 1 %, not 10 %" in recall_check(stricter).message
-    assert not recalled(0.3, -0.4, theirs=loose.model_copy(update={"rate": 0.01})).accepted
+    assert not recalled(0.3, -0.4, theirs=loose.model_copy(update={"achieved_rate": 0.01})).accepted
 
 
 def test_fewer_anomalies_than_needed_tell_nothing_of_recall_and_the_decision_says_so() -> None:
