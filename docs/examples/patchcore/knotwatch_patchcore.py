@@ -30,8 +30,8 @@ class Patchcore(BaseAlgorithm):
     settings = PatchcoreSettings()
     preference = 10
 
-    def fit(self, tiles: "TileSet", select: "TileSet", settings: PatchcoreSettings, seed: int) -> "Fitted":
-        """Keep a coreset of the features of normal tiles; nothing is trained, so `select` is not needed."""
+    def fit(self, tiles: "TileSet", validation: "TileSet", settings: PatchcoreSettings, seed: int) -> "Fitted":
+        """Keep a coreset of the features of normal tiles; nothing is trained, so `validation` is not needed."""
         import torch
         from anomalib.models.image.patchcore.torch_model import PatchcoreModel
         from lightning import seed_everything
