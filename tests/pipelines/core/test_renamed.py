@@ -8,17 +8,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from pipelines.core.run_settings import resolve_run
 from pydantic import ValidationError
 
 from pipelines.core.paths import Project
 from pipelines.core.records import Split
 from pipelines.core.renamed import Renamed, _tell, present_names, present_text
 from pipelines.core.surface_settings import SurfaceSettings, read_surface, renew_surface
+from pipelines.training.run_settings import resolve_run
 
 DOCS = Path(__file__).parents[3] / "docs/renamed.md"
 MODULES = (
-    *("core.results", "core.run_settings", "core.surface_settings", "detector.version", "detector.type_head"),
+    *("core.results", "training.run_settings", "core.surface_settings", "detector.version", "detector.type_head"),
     *("registry.decision", "data.prepared", "data.review", "data.review_ledger", "inspection.batch"),
 )
 SURFACE = """\
