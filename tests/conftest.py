@@ -1,6 +1,7 @@
 """Fixtures: a project folder of its own for each test that needs one, tiny boards, and the real images."""
 
 import json
+import logging
 import os
 import shutil
 import subprocess
@@ -111,6 +112,17 @@ def _no_servers_of_another_test() -> Iterator[None]:
     os.environ.update(before)
     for name in _SERVERS:
         os.environ.pop(name, None)
+
+
+@pytest.fixture(autouse=True)
+def _lines_are_heard() -> Iterator[None]:
+    """A command that was called in this process takes the stages' lines to its terminal; libraries raise the level."""
+    loggers = [logging.getLogger(name) for name in ("flows", "pipelines")]
+    for logger in loggers:
+        logger.setLevel(logging.INFO)
+    yield
+    for logger in loggers:
+        logger.handlers, logger.propagate = [], True
 
 
 @pytest.fixture
