@@ -13,7 +13,7 @@ _ANSWERS = (
     ("inspect", "flows.steps.results", "InspectResult"),
     ("adapt", "flows.adapting.results", "AdaptResult"),
     ("watch", "flows.watching.results", "WatchResult"),
-    ("promote, rollback", "flows.promotion.requests|pipelines.registry.decision", "DecisionRecord|Ruling"),
+    ("promote, rollback", "pipelines.registry.record", "DecisionRecord"),
     ("models --lineage", "flows.promotion.lineage", "Lineage"),
     ("models (each of `models`)", "flows.steps.results", "ModelLine"),
     ("data add, data update", "flows.dataset.surface", "DataChange"),

@@ -10,7 +10,8 @@ from pipelines.core.records import Record
 from pipelines.detector.checksums import check_folder
 from pipelines.detector.version import read_info
 from pipelines.models.registry import find_algorithm
-from pipelines.tracking.store import ModelVersion, Tracking
+from pipelines.tracking.registry import ModelVersion
+from pipelines.tracking.store import Tracking
 
 _PREFERRED = ("champion", "challenger")
 

@@ -7,7 +7,7 @@ from flows.adapting.attempt import Attempt
 from flows.steps.results import Champion
 from pipelines.core.records import Interval, Record
 from pipelines.core.results import Failure
-from pipelines.registry.decision import DecisionRecord
+from pipelines.registry.record import DecisionRecord
 
 
 class AttemptResult(Record):

@@ -9,7 +9,7 @@ from pipelines.core.errors import CallError
 
 if TYPE_CHECKING:
     from flows.promotion.lineage import Lineage
-    from pipelines.registry.decision import DecisionRecord
+    from pipelines.registry.record import DecisionRecord
 
 Surface = Annotated[str, typer.Argument(help="The surface's name, as `knotwatch data list` shows it.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]

@@ -9,9 +9,10 @@ from flows.steps.results import ModelLine
 from pipelines.core.errors import ModelError
 from pipelines.core.paths import find_project
 from pipelines.core.surface_settings import read_surface
-from pipelines.registry.decision import DecisionRecord
 from pipelines.registry.decision_log import DecisionLog
-from pipelines.tracking.store import ModelVersion, Tracking
+from pipelines.registry.record import DecisionRecord
+from pipelines.tracking.registry import ModelVersion
+from pipelines.tracking.store import Tracking
 
 
 def call_promote(surface: str, version: int | None, *, dry_run: bool, force_reason: str | None) -> DecisionRecord:

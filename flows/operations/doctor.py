@@ -94,7 +94,8 @@ def _tracking(project: Project) -> tuple[bool, str]:
 
 def _open_store(project: Project) -> "Tracking":
     """Open MLflow's store, but no damaged one: MLflow would make tables in it, and hide what happened."""
-    from pipelines.tracking.store import Tracking, local_uri
+    from pipelines.tracking.connection import local_uri
+    from pipelines.tracking.store import Tracking
 
     # MLflow itself writes the variable when an address is set, so its presence alone says nothing.
     if os.environ.get("MLFLOW_TRACKING_URI") in {None, "", local_uri(project)}:

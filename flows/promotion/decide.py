@@ -15,13 +15,15 @@ from pipelines.data.prepared import read_index
 from pipelines.data.versioning.versions import data_version
 from pipelines.detector.checksums import TAG
 from pipelines.registry.aliases import carry_out
-from pipelines.registry.decision import CheckResult, Decision, DecisionRecord, Outcome, Trigger
+from pipelines.registry.decision import CheckResult, Decision
 from pipelines.registry.decision_log import DecisionLog
 from pipelines.registry.evidence import Candidate, EvaluationContext, gather_evidence
 from pipelines.registry.gate import decide
+from pipelines.registry.record import DecisionRecord, Outcome, Trigger
 from pipelines.reports.pages import render_decision
 from pipelines.tracking.data import IMAGES, VERDICT
-from pipelines.tracking.store import ModelVersion, Tracking
+from pipelines.tracking.registry import ModelVersion
+from pipelines.tracking.store import Tracking
 
 # A decision must not depend on the effort that a version was trained with.
 _PROFILE = "full"

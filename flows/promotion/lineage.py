@@ -11,10 +11,11 @@ from pipelines.core.errors import CallError, ModelError
 from pipelines.core.parsing import parse_json
 from pipelines.core.paths import InsidePath, Project
 from pipelines.core.records import Record
-from pipelines.registry.decision import DecisionRecord
 from pipelines.registry.decision_log import DecisionLog, records_of
+from pipelines.registry.record import DecisionRecord
 from pipelines.tracking.data import IMAGES
-from pipelines.tracking.store import ModelVersion, Tracking
+from pipelines.tracking.registry import ModelVersion
+from pipelines.tracking.store import Tracking
 
 
 class Image(Record):

@@ -6,9 +6,10 @@ from flows.promotion.decide import judge, keep
 from flows.runtime.session import Session, hold
 from pipelines.core.errors import CallError, ModelError
 from pipelines.registry.aliases import carry_out, propose
-from pipelines.registry.decision import DecisionRecord, Outcome, Trigger, last_of
 from pipelines.registry.decision_log import DecisionLog, records_of
-from pipelines.tracking.store import ModelVersion, Tracking
+from pipelines.registry.record import DecisionRecord, Outcome, Trigger, last_of
+from pipelines.tracking.registry import ModelVersion
+from pipelines.tracking.store import Tracking
 
 log = logging.getLogger(__name__)
 

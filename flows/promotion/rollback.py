@@ -6,8 +6,8 @@ from flows.runtime.session import Session, hold
 from pipelines.core.errors import CallError, GateError
 from pipelines.detector.checksums import TAG
 from pipelines.registry.checks import reproduce
-from pipelines.registry.decision import DecisionRecord, champions
 from pipelines.registry.decision_log import DecisionLog
+from pipelines.registry.record import DecisionRecord, champions
 
 
 def roll_back(session: Session, to: int | None = None, reason: str = "") -> DecisionRecord:

@@ -7,7 +7,8 @@ from pipelines.core.paths import Project
 from pipelines.core.surface_settings import read_surface
 from pipelines.detector.detector import Detector
 from pipelines.models.openvino.runtime import named_device
-from pipelines.tracking.store import ModelVersion, Tracking
+from pipelines.tracking.registry import ModelVersion
+from pipelines.tracking.store import Tracking
 
 
 @dataclass(frozen=True)

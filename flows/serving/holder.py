@@ -9,7 +9,8 @@ import numpy as np
 from flows.runtime.champion import Loaded, find_champion, load_version
 from pipelines.core.errors import KnotwatchError
 from pipelines.core.paths import Project
-from pipelines.tracking.store import ModelVersion, Tracking
+from pipelines.tracking.registry import ModelVersion
+from pipelines.tracking.store import Tracking
 
 EVERY = 2.0  # seconds between two looks at the registry
 _AGAIN = 60.0  # seconds until a version that could not be loaded is tried again

@@ -9,7 +9,7 @@ from flows.steps.algorithm import Shared
 from flows.steps.results import Champion, ModelResult, Proposed, RetrainResult, ValidationCounts
 from flows.steps.tasks import compare_task, decide_task
 from pipelines.core.results import Failure, VersionSummary
-from pipelines.registry.decision import DecisionRecord
+from pipelines.registry.record import DecisionRecord
 from pipelines.reports.comparison import ComparisonPage
 
 

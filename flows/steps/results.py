@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING
 from pipelines.core.errors import KnotwatchError
 from pipelines.core.records import Record
 from pipelines.core.results import Failure, Inspected, VersionSummary
-from pipelines.registry.decision import DecisionRecord
+from pipelines.registry.record import DecisionRecord
 
 if TYPE_CHECKING:
-    from pipelines.tracking.store import ModelVersion
+    from pipelines.tracking.registry import ModelVersion
 
 
 class ValidationCounts(Record):

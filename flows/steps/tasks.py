@@ -20,13 +20,13 @@ from pipelines.data.review_ledger import raw_file
 from pipelines.data.versioning.versions import DataVersion
 from pipelines.detector.detector import Detector
 from pipelines.models.registry import find_algorithm
-from pipelines.registry.decision import DecisionRecord
+from pipelines.registry.record import DecisionRecord
 from pipelines.registry.register import check_reproduction, register
 from pipelines.reports.comparison import ComparisonPage, write_comparison
 from pipelines.reports.model_card import model_card
 from pipelines.reports.run_page import describe_run, write_pages
+from pipelines.tracking.registry import ModelVersion
 from pipelines.tracking.runs import Run
-from pipelines.tracking.store import ModelVersion
 from pipelines.training.calibrate import calibrate
 from pipelines.training.evaluate import evaluate
 from pipelines.training.memory import reset_peak

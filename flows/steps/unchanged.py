@@ -10,8 +10,8 @@ from flows.runtime.session import Session
 from flows.steps.results import Champion, ModelResult, Proposed, RetrainResult, ValidationCounts
 from pipelines.core.errors import ModelError
 from pipelines.core.results import VersionSummary
-from pipelines.registry.decision import last_of
 from pipelines.registry.decision_log import DecisionLog
+from pipelines.registry.record import last_of
 from pipelines.training.propose import choose_proposal
 
 SUMMARY = "summary.json"

@@ -15,7 +15,7 @@ from pipelines.detector.version import DriftReference, read_drift_reference
 from pipelines.inspection.drift import Drift, find_drift
 from pipelines.inspection.history import list_batches, read_batch
 from pipelines.inspection.review_sample import sample_for_review
-from pipelines.tracking.store import ModelVersion
+from pipelines.tracking.registry import ModelVersion
 
 EVENT = "knotwatch.drift"
 _RECENT = 200  # images that show a change which is too small for one batch

@@ -4,9 +4,10 @@ any moment.
 
 import logging
 
-from pipelines.registry.decision import DecisionRecord, Outcome
 from pipelines.registry.decision_log import DecisionLog
-from pipelines.tracking.store import ModelVersion, Tracking
+from pipelines.registry.record import DecisionRecord, Outcome
+from pipelines.tracking.registry import ModelVersion
+from pipelines.tracking.store import Tracking
 
 log = logging.getLogger(__name__)
 

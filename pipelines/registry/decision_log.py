@@ -6,8 +6,9 @@ The tags of one search make the whole log. Files come first: a decision that a t
 import re
 from contextlib import suppress
 
-from pipelines.registry.decision import DecisionRecord
-from pipelines.tracking.store import ModelVersion, Tracking
+from pipelines.registry.record import DecisionRecord
+from pipelines.tracking.registry import ModelVersion
+from pipelines.tracking.store import Tracking
 
 FOLDER = "decisions"
 _TAG = "decision_"

@@ -12,8 +12,9 @@ from pipelines.core.results import Evaluation, Selection, Trained, TypeFigures
 from pipelines.core.wording import flatten
 from pipelines.detector.version import VersionInfo
 from pipelines.models.registry import algorithms
+from pipelines.tracking.registry import ModelVersion, load_pyfunc
 from pipelines.tracking.runs import Run
-from pipelines.tracking.store import ModelVersion, Tracking, load_pyfunc
+from pipelines.tracking.store import Tracking
 from pipelines.training.run_settings import RunSettings
 
 _TOLERANCE = 1e-6

@@ -3,7 +3,7 @@
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from pipelines.core import wording
-from pipelines.registry.decision import DecisionRecord
+from pipelines.registry.record import DecisionRecord
 
 
 def page_environment() -> Environment:

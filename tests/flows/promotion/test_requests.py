@@ -16,8 +16,8 @@ from pipelines.core.errors import CallError, GateError
 from pipelines.core.paths import Project
 from pipelines.core.records import Label, Split
 from pipelines.data.prepared import read_index
-from pipelines.registry.decision import DecisionRecord, Outcome, Trigger
 from pipelines.registry.decision_log import DecisionLog
+from pipelines.registry.record import DecisionRecord, Outcome, Trigger
 from pipelines.tracking.store import Tracking
 from tests.conftest import run_knotwatch
 from tests.flows.candidates import add_anomaly, alarming, elsewhere, equal, ignorant, silent, slow, tampered

@@ -17,7 +17,7 @@ from pipelines.detector.version import CALIBRATION, DriftReference
 from pipelines.imaging.measures import MEASURES
 from pipelines.inspection.drift import DriftKind
 from pipelines.inspection.history import Observation, write_batch
-from pipelines.tracking.store import ModelVersion
+from pipelines.tracking.registry import ModelVersion
 from tests.flows.sessions import looking_at
 
 MORNING = datetime(2026, 3, 2, 6, tzinfo=UTC)

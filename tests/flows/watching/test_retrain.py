@@ -10,7 +10,7 @@ from flows.watching.state import WatchState, read_state
 from pipelines.core.errors import BusyError, ModelError
 from pipelines.core.paths import Project
 from pipelines.inspection.drift import DriftKind
-from pipelines.tracking.store import ModelVersion
+from pipelines.tracking.registry import ModelVersion
 from tests.flows.sessions import looking_at
 
 FOUND = {"data_version": "new", "champion": {"version": 2}, "skipped": False}

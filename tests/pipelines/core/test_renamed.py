@@ -19,7 +19,7 @@ from pipelines.training.run_settings import resolve_run
 DOCS = Path(__file__).parents[3] / "docs/renamed.md"
 MODULES = (
     *("core.results", "training.run_settings", "core.surface_settings", "detector.version", "detector.type_head"),
-    *("registry.decision", "data.prepared", "data.review", "data.review_ledger", "inspection.batch"),
+    *("registry.decision", "registry.record", "data.prepared", "data.review", "data.review_ledger", "inspection.batch"),
 )
 SURFACE = """\
 source: {layout: folder, path: /boards}
@@ -94,7 +94,7 @@ def test_a_version_of_before_is_read_whole() -> None:
 
 
 def test_a_decision_of_before_is_read_with_its_evidence() -> None:
-    from pipelines.registry.decision import DecisionRecord, Outcome, Trigger
+    from pipelines.registry.record import DecisionRecord, Outcome, Trigger
 
     fine = {"ok": True, "words": "fine"}
     facts = {

@@ -13,7 +13,8 @@ from pipelines.core.paths import Project
 from pipelines.detector.detector import Detector
 from pipelines.detector.version import read_drift_reference
 from pipelines.registry.checks import reproduce
-from pipelines.tracking.store import Tracking, load_pyfunc
+from pipelines.tracking.registry import load_pyfunc
+from pipelines.tracking.store import Tracking
 from tests import tiny_version as tiny
 from tests.flows.projects import copy_project
 

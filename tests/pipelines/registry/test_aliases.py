@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from pipelines.registry.aliases import carry_out, propose
-from pipelines.registry.decision import DecisionRecord, Outcome, Trigger, champions
-from pipelines.tracking.store import ModelVersion, Tracking
+from pipelines.registry.record import DecisionRecord, Outcome, Trigger, champions
+from pipelines.tracking.registry import ModelVersion
+from pipelines.tracking.store import Tracking
 
 
 class DiedError(Exception):

@@ -23,7 +23,8 @@ from pipelines.core.surface_settings import RegionSettings
 from pipelines.detector.version import VersionInfo
 from pipelines.imaging.image_score import ScoreRule
 from pipelines.tracking.artifacts import ProjectArtifacts
-from pipelines.tracking.store import ModelVersion, Tracking
+from pipelines.tracking.registry import ModelVersion
+from pipelines.tracking.store import Tracking
 
 pytestmark = [
     # MLflow's own, of its chat types, when mlflow.pyfunc is first imported.

@@ -1,0 +1,194 @@
+"""A surface's registered versions: their files, tags and aliases."""
+
+import functools
+import logging
+import warnings
+from collections.abc import Mapping
+from importlib.metadata import version as installed_version
+from pathlib import Path
+from typing import Any
+
+import mlflow
+
+from pipelines.core.errors import ModelError
+from pipelines.core.records import Record
+from pipelines.detector.checksums import TAG, check_list, write_checksums
+from pipelines.tracking.connection import Connection
+from pipelines.tracking.runs import MOST_TAG, Run
+
+LOADER = "pipelines.loader"
+log = logging.getLogger(__name__)
+_RUNTIME = ("numpy", "opencv-python-headless", "openvino", "pandas", "pillow", "pydantic", "imagehash")
+
+
+class ModelVersion(Record):
+    """A registered version as the registry knows it."""
+
+    surface: str
+    version: int
+    run_id: str
+    algorithm: str
+    tags: dict[str, str]
+    aliases: tuple[str, ...]
+
+
+class Registry(Connection):
+    """The registry of a project's MLflow store: one registered model a surface."""
+
+    def register(self, run: Run, surface: str, folder: Path, tags: Mapping[str, str], card: str) -> ModelVersion:
+        """Store a model folder as data only and register it under the surface's name, with its files' checksums."""
+        registered = write_checksums(folder)
+        self._forget()
+        with mlflow.start_run(run_id=run.id, log_system_metrics=False), warnings.catch_warnings():
+            # An example input would be an image of the user's, kept a second time; the signature is explicit.
+            warnings.filterwarnings("ignore", ".*An input example was not provided", UserWarning)
+            warnings.filterwarnings("ignore", ".*Any type hint is inferred as AnyType", UserWarning)
+            logged = mlflow.pyfunc.log_model(
+                name="model",
+                loader_module=LOADER,
+                data_path=str(folder),
+                signature=_signature(),
+                pip_requirements=[f"{name}=={installed_version(name)}" for name in ("knotwatch", *_RUNTIME)],
+            )
+        # Leaving the block above has ended the run, which goes on.
+        self._client.update_run(run.id, status="RUNNING")
+        if not self._client.search_registered_models(f"name = '{surface}'"):
+            self._client.create_registered_model(surface)
+        made = self._client.create_model_version(
+            surface,
+            source=logged.model_uri,
+            run_id=run.id,
+            tags={**tags, TAG: registered},
+            description=card,
+            model_id=logged.model_id,
+        )
+        return self.version(surface, int(made.version))
+
+    def version(self, surface: str, version: int) -> ModelVersion:
+        """Look a version up; raise ModelError where there is none."""
+        from mlflow.exceptions import MlflowException
+
+        if self._remembered is not None:
+            known = next((v for v in self.versions(surface) if v.version == version), None)
+            if known is not None:
+                return known
+        try:
+            found = self._client.get_model_version(surface, str(version))
+        except MlflowException as error:
+            raise ModelError(
+                f"'{surface}' has no version {version}", hint=f"knotwatch models {surface} lists what there is"
+            ) from error
+        return _as_version(found)
+
+    def versions(self, surface: str) -> list[ModelVersion]:
+        """List a surface's versions, newest first. Aliases are filled in."""
+        found = self._ask(("versions", surface), lambda: self._client.search_model_versions(f"name = '{surface}'"))
+        aliases = self.aliases(surface) if found else {}
+        named = {int(v.version): tuple(sorted(a for a, n in aliases.items() if n == int(v.version))) for v in found}
+        return sorted((_as_version(v, named[int(v.version)]) for v in found), key=lambda v: -v.version)
+
+    def aliases(self, surface: str) -> dict[str, int]:
+        """Map a registered surface's aliases to the versions that they name."""
+        return {a: int(number) for a, number in self._model(surface).aliases.items()}
+
+    def model_tag(self, surface: str, name: str) -> str:
+        """Return a tag of a registered surface; empty where it has none."""
+        return str(self._model(surface).tags.get(name, ""))
+
+    def tag_model(self, surface: str, name: str, value: str) -> None:
+        """Tag a registered surface; with an empty value the tag is taken away."""
+        self._forget()
+        if value:
+            self._client.set_registered_model_tag(surface, name, value[:MOST_TAG])
+        else:
+            self._client.delete_registered_model_tag(surface, name)
+
+    def _model(self, surface: str) -> Any:
+        return self._ask(("model", surface), lambda: self._client.get_registered_model(surface))
+
+    def model_names(self) -> list[str]:
+        """Name the surfaces that have registered versions."""
+        return sorted(str(model.name) for model in self._client.search_registered_models())
+
+    def champion(self, surface: str) -> ModelVersion | None:
+        """Return the version in use, or None."""
+        return next((v for v in self.versions(surface) if "champion" in v.aliases), None)
+
+    def set_alias(self, surface: str, alias: str, version: int) -> None:
+        self._forget()
+        self._client.set_registered_model_alias(surface, alias, str(version))
+
+    def drop_alias(self, surface: str, alias: str) -> None:
+        """Take an alias away, where it is given."""
+        if any(alias in version.aliases for version in self.versions(surface)):
+            self._forget()
+            self._client.delete_registered_model_alias(surface, alias)
+
+    def tag_version(self, surface: str, version: int, tags: Mapping[str, str]) -> None:
+        self._forget()
+        for name, value in tags.items():
+            self._client.set_model_version_tag(surface, str(version), name, value[:MOST_TAG])
+
+    def folder(self, surface: str, version: int) -> Path:
+        """Return a version's model folder, fetched into MLflow's cache where the store is remote.
+
+        Its list of checksums is the one that was registered; that the files are as listed is seen when they are loaded.
+
+        Raises:
+            ModelError: where the files are gone, or the list is not the registry's.
+        """
+        from mlflow.exceptions import MlflowException
+
+        try:
+            uri = self._client.get_model_version_download_uri(surface, str(version))
+            local = Path(mlflow.artifacts.download_artifacts(uri))
+        except (MlflowException, OSError) as error:
+            raise ModelError(
+                f"the files of {surface} version {version} cannot be read: {error}",
+                hint="restore MLflow's artefacts, or retrain",
+            ) from error
+        data = local / "data"
+        inner = [p for p in data.iterdir() if (p / "model.json").is_file()] if data.is_dir() else []
+        if not inner:
+            raise ModelError(f"{surface} version {version} holds no model.json under {data}", hint="retrain")
+        registered = self.version(surface, version).tags.get(TAG, "")
+        if not registered:
+            _warn_unchecked(self.uri, surface, version)
+        check_list(inner[0], registered)
+        return inner[0]
+
+
+@functools.cache
+def _warn_unchecked(_uri: str, surface: str, version: int) -> None:
+    """Say once that nothing tells whether a version's files are those that were registered."""
+    log.warning(
+        "%s version %d was registered without checksums: damage to its files goes unnoticed until the next retrain",
+        surface,
+        version,
+    )
+
+
+def load_pyfunc(surface: str, version: int) -> Any:
+    """Load a registered version the way any MLflow client would."""
+    return mlflow.pyfunc.load_model(f"models:/{surface}/{version}")
+
+
+def _signature() -> Any:
+    from mlflow.models import ModelSignature
+    from mlflow.types import ColSpec, DataType, Schema
+
+    return ModelSignature(
+        inputs=Schema([ColSpec(DataType.binary, "image")]),
+        outputs=Schema([ColSpec(DataType.double, "score"), ColSpec(DataType.boolean, "anomalous")]),
+    )
+
+
+def _as_version(found: Any, aliases: tuple[str, ...] | None = None) -> ModelVersion:
+    return ModelVersion(
+        surface=found.name,
+        version=int(found.version),
+        run_id=found.run_id or "",
+        algorithm=found.tags.get("algorithm", ""),
+        tags=dict(found.tags),
+        aliases=tuple(sorted(found.aliases)) if aliases is None else aliases,
+    )
