@@ -12,7 +12,7 @@ DATA ?=
 OUT ?=
 PROFILE ?= full
 
-.PHONY: help install demo test lint format bench weeks study notebook ui sheet docs clean
+.PHONY: help install demo test test-fast test-all coverage lint format bench weeks study notebook ui sheet docs clean
 help: ## Show the tasks
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 

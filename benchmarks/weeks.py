@@ -34,7 +34,7 @@ class Day(NamedTuple):
 
     name: str
     gain: float = 1.0
-    check: str = "pine"
+    look: str = "pine"
     defective: float = USUAL
     types: tuple[str, ...] = tuple(WOOD_DEFECTS.values())
     added: int = 0

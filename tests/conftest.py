@@ -96,7 +96,7 @@ def pressed(monkeypatch: pytest.MonkeyPatch) -> None:
     """Ctrl-C was pressed, and some library has answered it in its own way."""
     requested = threading.Event()
     requested.set()
-    monkeypatch.setattr("pipelines.core.progress._asked", requested)
+    monkeypatch.setattr("pipelines.core.progress._interrupted", requested)
 
 
 @pytest.fixture(autouse=True)

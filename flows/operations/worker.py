@@ -34,16 +34,16 @@ class OwnWorker(ProcessWorker):
         """Start a run, or raise ForeignRunError, which crashes it with these words."""
         project = find_project()
         deployment = flow_run.deployment_id and await self.client.read_deployment(flow_run.deployment_id)
-        out_of_distribution = find_foreign(project, deployment) if deployment else ["the run has no deployment"]
+        foreign = find_foreign(project, deployment) if deployment else ["the run has no deployment"]
         # Its variables may also come from the run itself and from the work pool.
         expected = ProcessJobConfiguration(**job_variables(project))
         flow = await self.client.read_flow(flow_run.flow_id)
         expected.prepare_for_flow_run(flow_run, deployment, flow, self.work_pool, self.name, self.backend_id)
         starts = ("command", "env", "working_dir")
-        out_of_distribution += [name for name in starts if getattr(configuration, name) != getattr(expected, name)]
-        if out_of_distribution:
+        foreign += [name for name in starts if getattr(configuration, name) != getattr(expected, name)]
+        if foreign:
             raise ForeignRunError(
-                f"not started: not as `knotwatch schedule` writes it: {', '.join(out_of_distribution)}",
+                f"not started: not as `knotwatch schedule` writes it: {', '.join(foreign)}",
                 hint="knotwatch schedule SURFACE; find out who changed it",
             )
         return await super().run(flow_run, configuration, task_status)

@@ -14,7 +14,7 @@ NO_OUTLINES = Words(
     "No figures: this folder has no annotations.json, so nothing says where the defects really are. Outline some "
     "images to learn how many are found."
 )
-FIGURES = ("image", "AUROC, AP", "+-8 px of outlines out", "found", "false regions", "out_of_distribution")
+FIGURES = ("image", "AUROC, AP", "+-8 px of outlines out", "found", "false regions", "out of distribution")
 
 
 class VersionSummary(NamedTuple):

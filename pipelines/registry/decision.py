@@ -2,16 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from pydantic import Field, field_validator
 
 from pipelines.core.records import Interval, Record
 from pipelines.core.results import CalibratedThreshold
 from pipelines.core.surface_settings import GateSettings
-
-if TYPE_CHECKING:
-    pass
 
 
 class CheckOutcome(StrEnum):

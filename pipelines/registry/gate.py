@@ -134,7 +134,7 @@ def _check_recall(evidence: Evidence, policy: GateSettings) -> Check:
         )
         why = few if evidence.references.ok else _NOT_SCORED
         return _not_judged("recall", "none", "nothing", f"recall is not judged: {why}")
-    name, kind = ("recall", "labelled") if labelled else ("planted_recall", "synthetic")
+    name, kind = ("recall", "labelled") if labelled else ("synthetic_recall", "synthetic")
     figure: Interval | None = getattr(evidence.candidate, name)
     difference: Interval | None = getattr(evidence.comparison, name, None)
     title = f"recall of {images.defective if labelled else images.synthetic} {kind} anomalies at the image threshold"

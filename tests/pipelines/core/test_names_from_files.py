@@ -71,7 +71,7 @@ _SHOWN = {
     "Inspected.map": "where this process wrote it",
     "Inspected.overlay": "where this process wrote it",
     "Observation.path": "where the user's image lies",
-    "JudgedPhotograph.path": "where the user's image lies; read only where it has the SHA-256 of the review",
+    "JudgedImage.path": "where the user's image lies; read only where it has the SHA-256 of the review",
     "SourceSettings.path": "where the user's images lie; checked by itself where it lies in a repository",
     "Start.folder": "handed on within a process",
     "Trained.folder": "handed on within a process",

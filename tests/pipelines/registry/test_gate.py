@@ -151,9 +151,9 @@ def test_a_map_that_says_nothing_has_the_aupro_that_the_floor_is_set_against() -
 
 
 def test_without_labelled_defects_synthetic_ones_and_false_alarms_are_judged_by() -> None:
-    figures = {"synthetic_auroc": around(0.83), "planted_recall": around(0.5)}
+    figures = {"synthetic_auroc": around(0.83), "synthetic_recall": around(0.5)}
     images, candidate = NO_LABELLED_DEFECTS, Scored(version=4, algorithm="padim", **figures)
-    differences = {"synthetic_auroc": Interval(value=-0.02), "planted_recall": Interval(value=0.0)}
+    differences = {"synthetic_auroc": Interval(value=-0.02), "synthetic_recall": Interval(value=0.0)}
     comparison = ChampionComparison(champion=CHAMPION, **differences, latency_ratio=Interval(value=1.0))
     found = decide(evidence(images=images, candidate=candidate, comparison=comparison), POLICY)
     assert found.accepted
@@ -214,10 +214,10 @@ def test_worse_means_beyond_the_margin_and_beyond_chance(difference: Interval, w
 
 def recalled(value: float, difference: float | None = None, **changes: Any) -> Decision:
     """Decide on a candidate with a recall, and with a champion's where a difference from it is given."""
-    figures = {"recall": around(value), "planted_recall": around(value), "synthetic_auroc": around(0.8)}
+    figures = {"recall": around(value), "synthetic_recall": around(value), "synthetic_auroc": around(0.8)}
     candidate, against = evidence().candidate.model_copy(update=figures), None
     if difference is not None:
-        apart = {"recall": around(difference), "planted_recall": around(difference), "synthetic_auroc": around(0.0)}
+        apart = {"recall": around(difference), "synthetic_recall": around(difference), "synthetic_auroc": around(0.0)}
         against = compared(**apart, image_threshold=changes.pop("theirs", None))
     return decide(evidence(candidate=candidate, comparison=against, **changes), POLICY)
 
