@@ -120,6 +120,7 @@ def _lines_are_heard() -> Iterator[None]:
     loggers = [logging.getLogger(name) for name in ("flows", "pipelines")]
     for logger in loggers:
         logger.setLevel(logging.INFO)
+        logger.handlers, logger.propagate = [], True
     yield
     for logger in loggers:
         logger.handlers, logger.propagate = [], True

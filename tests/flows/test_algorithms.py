@@ -64,7 +64,7 @@ def test_one_that_fails_does_not_lose_the_other(project: Project) -> None:
     assert [(m["algorithm"], m["version"]) for m in found["models"]] == [("padim", 1)]
     assert [f["algorithm"] for f in found["failed"]] == ["efficientad"]
     assert "/nowhere" in found["failed"][0]["problem"]
-    assert (found["champion"], found["decision"]["verdict"]) == (None, "proposed")
+    assert (found["champion"], found["decision"]["outcome"]) == (None, "proposed")
     assert run_knotwatch(project.root, "promote", "drawn", "--json").json["after"] == 1
     assert versions(project) == {1: ("padim", ["champion"])}
     assert (found["exit_code"], "/nowhere" in found["error"], bool(found["hint"])) == (1, True, True)
@@ -86,7 +86,7 @@ def test_a_later_proposal_that_may_not_be_promoted_becomes_challenger(project: P
     words = ("--profile", "quick", "--set", "algorithms=[padim]", "--set", "padim.features=10", "--json")
     found = run_knotwatch(project.root, "retrain", "drawn", *words).json
     assert (found["proposed"]["version"], found["champion"]["version"]) == (2, 1)
-    assert (found["decision"]["version"], found["decision"]["verdict"]) == (2, "proposed")
+    assert (found["decision"]["version"], found["decision"]["outcome"]) == (2, "proposed")
     assert versions(project) == {1: ("padim", ["champion"]), 2: ("padim", ["challenger"])}
     page = (project.root / found["report"]).read_text()
     assert "policy.gate.automatic is false" in page

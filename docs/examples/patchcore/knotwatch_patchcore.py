@@ -33,6 +33,7 @@ class Patchcore(BaseAlgorithm):
     def fit(self, tiles: "TileSet", validation: "TileSet", settings: PatchcoreSettings, seed: int) -> "Fitted":
         """Keep a coreset of the features of normal tiles; nothing is trained, so `validation` is not needed."""
         import torch
+        from anomalib.data import InferenceBatch
         from anomalib.models.image.patchcore.torch_model import PatchcoreModel
         from lightning import seed_everything
 
@@ -51,10 +52,17 @@ class Patchcore(BaseAlgorithm):
                 return dict(zip(names, self.network(images), strict=True))
 
         class Model(PatchcoreModel):
-            """PatchCore around these features: its own constructor would download others."""
+            """PatchCore around these features, whose image score knotwatch makes from the map."""
+
+            def forward(self, images: torch.Tensor) -> InferenceBatch | torch.Tensor:
+                found = super().forward(images)
+                if self.training:
+                    return found
+                # OpenVINO would merge a convolution at the end with the colour that is added to it, and lose the map.
+                return InferenceBatch(pred_score=found.pred_score, anomaly_map=found.anomaly_map.clamp_min(0))
 
             def compute_anomaly_score(self, patch_scores, locations, embedding):
-                return patch_scores.amax(dim=1)  # knotwatch makes the image score from the map
+                return patch_scores.amax(dim=1)
 
         seed_everything(seed, verbose=False)
         names = [f"layer{number}" for number in range(1, len(settings.layers) + 1)]

@@ -127,7 +127,7 @@ class FastflowTraining(Fastflow):
             found.append(loss.detach())
         return torch.stack(found).sum()
 
-    def check(self, features: FeatureCache, batch: int) -> float:
+    def validation_loss(self, features: FeatureCache, batch: int) -> float:
         """Return the mean negative log-likelihood a dimension of kept features, without its constant."""
         rows = range(len(features))
         batches = [rows[start : start + batch] for start in range(0, len(rows), batch)]

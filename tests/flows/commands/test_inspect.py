@@ -77,7 +77,7 @@ def test_memory_does_not_grow_with_the_batch(in_use: Project, boards: Path, tmp_
                 (folder / f"{board.stem}-{copy}.png").symlink_to(board)
     few, many = (
         peak_mb(
-            "tests.flows.test_inspecting:inspect_in",
+            "tests.flows.commands.test_inspect:inspect_in",
             str(in_use.root),
             str(tmp_path / name),
             f"{tmp_path}/{name}.parquet",

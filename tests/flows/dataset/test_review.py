@@ -104,7 +104,7 @@ def test_a_review_becomes_the_next_data_version(
     before = show(knotwatch)
     knots = [draw_board(tmp_path / f"new/knot {n}.png", 100 + n, knot=True) for n in range(2)]
     normal = [draw_board(tmp_path / f"new/sound {n}.png", 200 + n) for n in range(2)]
-    page = write_page(project, [*knots, *normal], drawn="normal 1")
+    page = write_page(project, [*knots, *normal], drawn="sound 1")
     review = save_review(page, tmp_path / "browser")
     wrong = tmp_path / "wrong.json"
     wrong.write_text(review.read_text().replace('"surface": "oak"', '"surface": "ash"'))

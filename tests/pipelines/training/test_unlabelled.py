@@ -48,7 +48,7 @@ def draw(seed: int, colour: tuple[int, int, int], grain: float, *, knot: bool = 
 
 
 @pytest.fixture(scope="module")
-def images(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[PreparedImage]]:
+def drawn_images(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[PreparedImage]]:
     """Five brown and one pale image; two brown ones and the pale one hold a knot."""
     folder = tmp_path_factory.mktemp("prepared")
     images = []
@@ -70,17 +70,17 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Prepare
 
 
 @pytest.fixture(scope="module")
-def detector(images: tuple[Path, list[PreparedImage]], tmp_path_factory: pytest.TempPathFactory) -> Detector:
+def detector(drawn_images: tuple[Path, list[PreparedImage]], tmp_path_factory: pytest.TempPathFactory) -> Detector:
     folder = tmp_path_factory.mktemp("model") / "padim"
     with pytest.MonkeyPatch.context() as patch:
         # A hundred regions in torch take longer than all the rest; a disagreement shows in twenty.
         patch.setattr(parity, "_REGIONS", 20)
         patch.setattr(parity, "_NORMAL", 10)
-        trained = train("padim", *images, SETTINGS, folder)
-    assert "domains found: 2" in trained.notes["gaussian"]
+        trained = train("padim", *drawn_images, SETTINGS, folder)
+    assert "clusters of surfaces found: 2" in trained.notes["gaussian"]
     assert "distilled" in trained.notes["teacher"]
     surface = SurfaceSettings(source=SourceSettings(layout=Layout.UNLABELLED))
-    info = calibrate(trained, *images, "slices", surface, SETTINGS.padim.score, "v")
+    info = calibrate(trained, *drawn_images, "slices", surface, SETTINGS.padim.score, "v")
     assert info.image_threshold.in_sample
     assert info.pixel_threshold.in_sample
     assert 0 < info.pixel_threshold.achieved_rate < 0.1, "the share of area that is flagged"
@@ -103,8 +103,8 @@ def test_an_image_of_no_known_kind_is_told(detector: Detector) -> None:
     assert not detector.scan(draw(51, BROWN, 0.3)).out_of_distribution
 
 
-def test_other_algorithms_train_on_what_is_left_of_each_kind(source_images: tuple[Path, list[PreparedImage]]) -> None:
-    folder, images = source_images
+def test_other_algorithms_train_on_what_is_left_of_each_kind(drawn_images: tuple[Path, list[PreparedImage]]) -> None:
+    folder, images = drawn_images
     plan = choose_plan(tile_settings("fastflow", SETTINGS, unlabelled=True), [(SIDE, SIDE)])
     tiles = TileSet([folder / i.file for i in images], plan)
     kept = keep_normal(tiles, SETTINGS.padim, UnlabelledSettings(contamination=0.1), 0)
@@ -121,9 +121,9 @@ def test_other_algorithms_train_on_what_is_left_of_each_kind(source_images: tupl
 
 
 def test_images_that_are_one_tile_each_are_trained_on_with_nothing_held_out(
-    source_images: tuple[Path, list[PreparedImage]],
+    drawn_images: tuple[Path, list[PreparedImage]],
 ) -> None:
-    folder, images = source_images
+    folder, images = drawn_images
     plan = TilePlan(mode="fit", tile_height=64, tile_width=64, scale=64 / SIDE)
     tiles = TileSet([folder / i.file for i in images], plan)
     fitted = fit_unlabelled("padim", tiles, TileSet([], plan), SETTINGS)

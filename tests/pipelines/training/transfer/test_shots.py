@@ -54,7 +54,7 @@ def test_one_of_a_group_is_drawn_and_no_defect() -> None:
 
 def test_unlabelled_images_calibrate_no_guarantee() -> None:
     found = draw_shots([_image(n, Split.TRAIN, Label.UNKNOWN) for n in range(6)], 6, 0)
-    assert sorted(found.values()) == ["validation", "train", "train", "train", "train", "train"]
+    assert sorted(found.values()) == ["train", "train", "train", "train", "train", "validation"]
 
 
 def test_each_strategy_is_reported_on_the_same_images_normal_and_defective(images: list[PreparedImage]) -> None:
