@@ -1,6 +1,6 @@
 """What an algorithm brings, whether it is built in or comes with another package; docs/extending.md has an example."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -122,15 +122,22 @@ class BaseAlgorithm:
         seed: int,
         state: Mapping[str, "torch.Tensor"],
     ) -> "Fitted":
-        """Refuse every strategy: training from scratch is no transfer.
+        """Adapt by one of `transfers`.
 
         Raises:
-            ModelError: always.
+            ModelError: for another strategy; training from scratch is no transfer.
         """
-        raise ModelError(
-            f"{self.name} cannot be brought to another surface by '{strategy}'",
-            hint="choose another --strategy, or auto",
-        )
+        known = self.transfers()
+        if strategy not in known:
+            raise ModelError(
+                f"{self.name} cannot be brought to another surface by '{strategy}'",
+                hint="choose another --strategy, or auto",
+            )
+        return known[strategy](tiles, validation, settings, seed, state)
+
+    def transfers(self) -> "Mapping[Strategy, Callable[..., Fitted]]":
+        """Map strategies to functions of (tiles, validation, settings, seed, state)."""
+        return {}
 
     def structure(self, params: Mapping[str, str]) -> tuple[str, ...]:
         """Return KEY=VALUE words of what `structural` names."""

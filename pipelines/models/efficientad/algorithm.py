@@ -1,6 +1,6 @@
 """EfficientAD as an algorithm among others."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from pipelines.core.records import Strategy
@@ -9,8 +9,6 @@ from pipelines.models.algorithm import BaseAlgorithm
 from pipelines.models.efficientad.settings import EfficientAdSettings
 
 if TYPE_CHECKING:
-    import torch
-
     from pipelines.imaging.tiling import TileSet
     from pipelines.models.fitted import Fitted
 
@@ -35,26 +33,15 @@ class EfficientAd(BaseAlgorithm):
 
         return fit_efficientad(tiles, validation, settings, seed)
 
-    def transfer(
-        self,
-        strategy: Strategy,
-        tiles: "TileSet",
-        validation: "TileSet",
-        settings: EfficientAdSettings,
-        seed: int,
-        state: "Mapping[str, torch.Tensor]",
-    ) -> "Fitted":
+    def transfers(self) -> "Mapping[Strategy, Callable[..., Fitted]]":
         """Take the source's networks as they are, on other quantiles, or train them further."""
         from pipelines.models.efficientad import transfer
 
-        known = {
+        return {
             Strategy.REUSE: transfer.reuse,
             Strategy.STATISTICS: transfer.statistics,
             Strategy.FINETUNE: transfer.finetune,
         }
-        if strategy not in known:
-            return super().transfer(strategy, tiles, validation, settings, seed, state)
-        return known[strategy](tiles, validation, settings, seed, state)
 
 
 EFFICIENTAD = EfficientAd()

@@ -1,6 +1,6 @@
 """FastFlow as an algorithm among others: on a convolutional network's features, and on a transformer's as well."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from pipelines.core.records import Strategy
@@ -9,8 +9,6 @@ from pipelines.models.algorithm import BaseAlgorithm
 from pipelines.models.fastflow.settings import WITH_DINOV2, FastflowSettings
 
 if TYPE_CHECKING:
-    import torch
-
     from pipelines.imaging.tiling import TileSet
     from pipelines.models.fitted import Fitted
 
@@ -43,26 +41,15 @@ class Fastflow(BaseAlgorithm):
 
         return fit_fastflow(tiles, validation, settings, seed)
 
-    def transfer(
-        self,
-        strategy: Strategy,
-        tiles: "TileSet",
-        validation: "TileSet",
-        settings: FastflowSettings,
-        seed: int,
-        state: "Mapping[str, torch.Tensor]",
-    ) -> "Fitted":
+    def transfers(self) -> "Mapping[Strategy, Callable[..., Fitted]]":
         """Take the source's flow as it is, on other channel statistics, or train it further."""
         from pipelines.models.fastflow import transfer
 
-        known = {
+        return {
             Strategy.REUSE: transfer.reuse,
             Strategy.STATISTICS: transfer.statistics,
             Strategy.FINETUNE: transfer.finetune,
         }
-        if strategy not in known:
-            return super().transfer(strategy, tiles, validation, settings, seed, state)
-        return known[strategy](tiles, validation, settings, seed, state)
 
     def structure(self, params: Mapping[str, str]) -> tuple[str, ...]:
         """Return what the source's network was made of.

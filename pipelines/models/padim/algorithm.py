@@ -1,6 +1,6 @@
 """PaDiM as an algorithm among others."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from pipelines.core.geometry import TilePlan
@@ -10,8 +10,6 @@ from pipelines.models.padim.settings import PadimSettings
 from pipelines.models.settings import UnlabelledSettings
 
 if TYPE_CHECKING:
-    import torch
-
     from pipelines.imaging.tiling import TileSet
     from pipelines.models.fitted import Fitted
 
@@ -57,26 +55,15 @@ class Padim(BaseAlgorithm):
 
         return keep_normal(tiles, unlabelled, seed, settings)
 
-    def transfer(
-        self,
-        strategy: Strategy,
-        tiles: "TileSet",
-        validation: "TileSet",
-        settings: PadimSettings,
-        seed: int,
-        state: "Mapping[str, torch.Tensor]",
-    ) -> "Fitted":
+    def transfers(self) -> "Mapping[Strategy, Callable[..., Fitted]]":
         """Take the source's Gaussians as they are, as a prior, or its features for neighbours."""
         from pipelines.models.padim import transfer
 
-        known = {
+        return {
             Strategy.REUSE: transfer.reuse,
             Strategy.STATISTICS: transfer.statistics,
             Strategy.NEAREST: transfer.nearest,
         }
-        if strategy not in known:
-            return super().transfer(strategy, tiles, validation, settings, seed, state)
-        return known[strategy](tiles, validation, settings, seed, state)
 
     def estimate_cost(self, plan: TilePlan, settings: PadimSettings) -> Cost:
         """Estimate the covariances, which settings can make outgrow the machine."""
