@@ -59,7 +59,7 @@ def test_an_inspection_names_defects(project: Project) -> None:
     assert defects
     assert {d["type"] for d in defects} - {None} <= {"unknown", *_known(project)}
     assert any(d["type"] not in ("unknown", None) and 0 < d["confidence"] <= 1 for d in defects)
-    assert all(isinstance(image["normal"], int) for image in found)
+    assert all(isinstance(image["normal_regions"], int) for image in found)
 
 
 def _known(project: Project) -> set[str]:
