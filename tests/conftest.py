@@ -118,6 +118,10 @@ def _no_servers_of_another_test() -> Iterator[None]:
 def _lines_are_heard() -> Iterator[None]:
     """A command that was called in this process takes the stages' lines to its terminal; libraries raise the level."""
     loggers = [logging.getLogger(name) for name in ("flows", "pipelines")]
+    for name, logger in list(logging.root.manager.loggerDict.items()):
+        # The migrations of MLflow's database silence every logger that is there when they configure their own.
+        if name.startswith(("flows.", "pipelines.")) and isinstance(logger, logging.Logger):
+            logger.disabled = False
     for logger in loggers:
         logger.setLevel(logging.INFO)
         logger.handlers, logger.propagate = [], True

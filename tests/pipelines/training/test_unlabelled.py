@@ -107,7 +107,7 @@ def test_other_algorithms_train_on_what_is_left_of_each_kind(drawn_images: tuple
     folder, images = drawn_images
     plan = choose_plan(tile_settings("fastflow", SETTINGS, unlabelled=True), [(SIDE, SIDE)])
     tiles = TileSet([folder / i.file for i in images], plan)
-    kept = keep_normal(tiles, SETTINGS.padim, UnlabelledSettings(contamination=0.1), 0)
+    kept = keep_normal(tiles, UnlabelledSettings(contamination=0.1), 0, SETTINGS.padim)
     owners = np.asarray(tiles.owners)
     assert len(kept) == pytest.approx(0.9 * len(tiles), abs=2)
     assert 5 in owners[kept], "the rarer kind stays"
