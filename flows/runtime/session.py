@@ -77,7 +77,7 @@ def look_at(surface: str, *, project: Project | None = None) -> Session:
 
 @contextmanager
 def keep_open(session: Session) -> Iterator[Session]:
-    """Let whoever opens this surface within the block have this session."""
+    """Within the block, give a session to whoever opens its surface."""
     with _within(_open, session):
         yield session
 
