@@ -50,7 +50,7 @@ def test_unlabelled_slices_get_an_in_sample_threshold_and_no_metrics(
     result = knotwatch("retrain", "slices", "--profile", "quick", *quick, "--json").json
     assert result["models"][0]["metrics"] == {}
     assert "no validation split" not in result["proposed"]["reason"], "there was nothing to choose among"
-    assert "estimate without a guarantee" in Path(result["report"]).read_text()
+    assert "in-sample threshold without a guarantee" in Path(result["report"]).read_text()
     source_image = whole[0]
     words = ("--out", str(tmp_path / "marked"), "--maps", str(tmp_path / "maps"), "--json")
     found = knotwatch("inspect", "slices", str(source_image), *words).json["images"][0]
