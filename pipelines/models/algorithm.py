@@ -57,15 +57,52 @@ class Algorithm(Protocol):
         """How it can be adapted to another surface."""
 
     def fit(self, tiles: "TileSet", validation: "TileSet", settings: Any, seed: int) -> "Fitted":
-        """Fit to normal tiles; `validation` holds other normal ones that say when to stop."""
+        """Fit to normal tiles.
+
+        Args:
+            tiles: Normal tiles to train on, RGB uint8 (tile_height, tile_width, 3) each; at least one.
+            validation: Normal tiles of other images, which say when to stop where training takes steps; may be empty.
+            settings: The algorithm's own section as this run has it, of the class of `settings`.
+            seed: For all that is drawn: the same seed and tiles give the same model.
+
+        Returns:
+            The network on the CPU in eval mode, for tiles of `tiles.plan`, and what later fits may start from.
+
+        Raises:
+            ModelError: If there is no tile, the settings do not fit the network, or training gives no finite value.
+        """
 
     def fit_unlabelled(
         self, tiles: "TileSet", validation: "TileSet", settings: Any, unlabelled: UnlabelledSettings, seed: int
     ) -> "Fitted | None":
-        """Fit to tiles of which some show defects; None: by leaving out the most unusual ones, then `fit`."""
+        """Fit to tiles of which some show defects.
+
+        Args:
+            tiles: Tiles that nobody labelled, RGB uint8 (tile_height, tile_width, 3) each.
+            validation: Tiles of other images, not labelled either; may be empty.
+            settings: The algorithm's own section, as in `fit`.
+            unlabelled: The largest share of anomalous tiles, 0 to 0.5, and how clusters of surfaces are told apart.
+            seed: For all that is drawn.
+
+        Returns:
+            As `fit` returns; None for the usual way: the most unusual tiles are left out (`keep_normal`), then `fit`.
+
+        Raises:
+            ModelError: If there is no tile, or the settings do not fit the network.
+        """
 
     def keep_normal(self, tiles: "TileSet", settings: Any, unlabelled: UnlabelledSettings, seed: int) -> list[int]:
-        """List the tiles that are left when the most unusual ones are taken away."""
+        """List the tiles that are left when the most unusual ones are taken away.
+
+        Args:
+            tiles: Tiles that nobody labelled, of the training or the validation split; may be empty.
+            settings: The algorithm's own section, as in `fit`.
+            unlabelled: `contamination` is the share that is left out, 0 to 0.5.
+            seed: For all that is drawn.
+
+        Returns:
+            Numbers of the kept tiles, ascending, as `tiles.subset` takes them.
+        """
 
     def transfer(
         self,
@@ -76,16 +113,48 @@ class Algorithm(Protocol):
         seed: int,
         state: Mapping[str, "torch.Tensor"],
     ) -> "Fitted":
-        """Bring the state of a version, as `Fitted.state` holds it, to tiles of another surface."""
+        """Bring the state of a version to tiles of another surface.
+
+        Args:
+            strategy: One of `strategies` that starts from a version; `scratch` is no transfer.
+            tiles: Normal tiles of the target, RGB uint8 (tile_height, tile_width, 3); `reuse` needs only their plan.
+            validation: Normal tiles of other images of the target, as in `fit`; may be empty.
+            settings: The algorithm's own section, whose structural settings are those of the source.
+            seed: For all that is drawn.
+            state: The source's tensors, as `Fitted.state` holds them, without those of colour; not changed.
+
+        Returns:
+            As `fit` returns; `likelihood_gains` is set where the algorithm can tell what the source was worth.
+
+        Raises:
+            ModelError: If the algorithm cannot be adapted so, or the state does not fit to the settings.
+        """
 
     def structure(self, params: Mapping[str, str]) -> tuple[str, ...]:
         """Return KEY=VALUE words of the settings that a state's tensors are tied to, from a run's parameters."""
 
     def estimate_cost(self, plan: TilePlan, settings: Any) -> Cost | None:
-        """Say what a fit will take, before it starts; None where that is modest."""
+        """Say what a fit will take, before it starts.
+
+        Args:
+            plan: The tile plan that the fit will have; sides in pixels.
+            settings: The algorithm's own section, as in `fit`.
+
+        Returns:
+            Peak memory and stored size in MB (10^6 bytes); None if both are modest whatever the settings.
+        """
 
     def export(self, model: Any, plan: TilePlan, folder: Path) -> None:
-        """Write model.xml and model.bin: tiles uint8 (n, h, w, 3) to maps float32 (n, h, w)."""
+        """Write model.xml and model.bin: tiles uint8 (n, h, w, 3) to maps float32 (n, h, w).
+
+        Args:
+            model: The torch network of `Fitted.model`, on the CPU.
+            plan: Gives h and w in pixels; n is left open.
+            folder: Where both files go, replacing those that are there; made if it is missing.
+
+        Raises:
+            ModelError: If the network cannot be converted for tiles of that size.
+        """
 
 
 class BaseAlgorithm:
@@ -104,11 +173,11 @@ class BaseAlgorithm:
     def fit_unlabelled(
         self, tiles: "TileSet", validation: "TileSet", settings: Any, unlabelled: UnlabelledSettings, seed: int
     ) -> "Fitted | None":
-        """Leave the most unusual tiles out, then `fit`."""
+        """Leave it to the usual way, `keep_normal` and then `fit`. See `Algorithm.fit_unlabelled`."""
         return None
 
     def keep_normal(self, tiles: "TileSet", settings: Any, unlabelled: UnlabelledSettings, seed: int) -> list[int]:
-        """List the tiles that are left when those with the most unusual features are taken away."""
+        """Leave out those whose features, by PaDiM's defaults, are the most unusual. See `Algorithm.keep_normal`."""
         from pipelines.models.outliers import keep_normal
 
         return keep_normal(tiles, unlabelled, seed)
@@ -122,11 +191,7 @@ class BaseAlgorithm:
         seed: int,
         state: Mapping[str, "torch.Tensor"],
     ) -> "Fitted":
-        """Adapt by one of `transfers`.
-
-        Raises:
-            ModelError: for another strategy; training from scratch is no transfer.
-        """
+        """Adapt by the function that `transfers` has for the strategy. See `Algorithm.transfer`."""
         known = self.transfers()
         if strategy not in known:
             raise ModelError(
@@ -145,11 +210,11 @@ class BaseAlgorithm:
         return tuple(f"{name}={params[name]}" for name in names if name in params)
 
     def estimate_cost(self, plan: TilePlan, settings: Any) -> Cost | None:
-        """Say nothing: the fit is modest."""
+        """Say nothing: the fit is modest. See `Algorithm.estimate_cost`."""
         return None
 
     def export(self, model: Any, plan: TilePlan, folder: Path) -> None:
-        """Convert the torch model to OpenVINO's IR for tiles of the plan's size, in batches of any."""
+        """Convert the torch model to OpenVINO's IR for tiles of the plan's size. See `Algorithm.export`."""
         from pipelines.models.openvino.export import export_openvino
 
         export_openvino(model, plan.tile_height, plan.tile_width, folder)

@@ -29,6 +29,13 @@ class Fitted:
 def average_tiles(values: Sequence[float], owners: Sequence[int]) -> tuple[float, ...]:
     """Average values of tiles over each image, whose tiles are no independent witnesses.
 
+    Args:
+        values: One figure a tile.
+        owners: The number of each tile's image, in the same order, as `TileSet.owners` gives them.
+
+    Returns:
+        One mean an image, by ascending number of the image; empty for no tile.
+
     >>> average_tiles([1.0, 3.0, 5.0], [0, 0, 4])
     (2.0, 5.0)
     """

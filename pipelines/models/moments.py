@@ -85,7 +85,20 @@ class Moments:
     def on_grid(self, height: int, width: int) -> "Moments":
         """Return these moments for another grid.
 
-        Positions of another grid say nothing of its own: all of them get the moments of all, without using more memory.
+        Positions of another grid say nothing of its own: all of them get the moments of all.
+
+        Args:
+            height: Rows of the wanted grid.
+            width: Columns of the wanted grid.
+
+        Returns:
+            These very moments if the grid is the same; else ones whose positions share memory, to be copied before they
+            take in more.
+
+        >>> moments = Moments(channels=1, height=1, width=2)
+        >>> moments.update(torch.tensor([[[[0.0, 4.0]]]]))
+        >>> moments.on_grid(1, 3).mean.flatten().tolist()
+        [2.0, 2.0, 2.0]
         """
         if (self.height, self.width) == (height, width):
             return self

@@ -36,7 +36,15 @@ class FeatureSample:
     clusters: NDArray[np.intp]
 
     def fit(self, contamination: float, ridge: float) -> list[list[RobustGaussian]]:
-        """Fit one Gaussian a view and cluster."""
+        """Fit one Gaussian a view and cluster.
+
+        Args:
+            contamination: Share of each cluster's cells that may be anything, 0 to 0.5.
+            ridge: Added to every variance; above 0.
+
+        Returns:
+            One list a view, in the order of `cells`, of one Gaussian a cluster, by the cluster's number.
+        """
         clusters = range(int(self.clusters.max()) + 1)
         return [
             [fit_robust(_flat(cells[self.clusters == cluster]), contamination, ridge) for cluster in clusters]
@@ -44,7 +52,16 @@ class FeatureSample:
         ]
 
     def keep(self, gaussians: Sequence[RobustGaussian], contamination: float) -> list[int]:
-        """List the tiles left when of each cluster the share with the farthest cells of the last view is left out."""
+        """List the tiles left when of each cluster those with the farthest cells of the last view are left out.
+
+        Args:
+            gaussians: The last view's, one a cluster, as `fit` returns them.
+            contamination: Share of each cluster's tiles that is left out, 0 to 0.5, by the 99 % quantile of a tile's
+                distances; one tile of each is always kept.
+
+        Returns:
+            Numbers of the kept tiles, ascending.
+        """
         peaks = np.array(
             [
                 np.quantile(gaussians[cluster].distances(cells), _PEAK)
@@ -113,6 +130,17 @@ def make_views(settings: PadimSettings, seed: int, teacher: nn.Module) -> list[V
 
     Hairlines show at the first two; what a knot is shows from a distance, by channels of all layers. Together they
     outline better than each.
+
+    Args:
+        settings: PaDiM's. The closest view has all layers but the last, and half of the stride, at least 4 px.
+        seed: For the channels that are drawn.
+        teacher: A frozen patch description network without padding: (n, 3, h, w) gives (n, c, h/4 - 8, w/4 - 8).
+
+    Returns:
+        Three views; the last sees tiles at half of their size and all layers, and is the one that tells tiles apart.
+
+    Raises:
+        ModelError: If the settings do not fit the backbone.
     """
     layers = settings.layers[:-1] or settings.layers
     channels = sum(make_features(settings.backbone, layers).channels)
@@ -126,7 +154,19 @@ def make_views(settings: PadimSettings, seed: int, teacher: nn.Module) -> list[V
 
 
 def padim_view(settings: PadimSettings, seed: int, reduced: int = 1) -> View:
-    """Look at tiles by the channels that PaDiM would draw."""
+    """Look at tiles by the channels that PaDiM would draw.
+
+    Args:
+        settings: PaDiM's: backbone, layers, number of channels and stride.
+        seed: For the channels that are drawn.
+        reduced: Whole number by which both sides of a tile are divided first, by averaging; 1 leaves it as it is.
+
+    Returns:
+        A view of float tiles (n, 3, h, w) in [0, 1] whose embeddings have `settings.features` channels.
+
+    Raises:
+        ModelError: If the settings do not fit the backbone.
+    """
     embedding = _Embedding(settings, seed)
     return View(embedding, _MARGIN, embedding.model.stride, reduced)
 
@@ -134,7 +174,14 @@ def padim_view(settings: PadimSettings, seed: int, reduced: int = 1) -> View:
 def take_sample(views: Sequence[View], tiles: TileSet, settings: UnlabelledSettings, seed: int) -> FeatureSample:
     """Embed every tile once in each view and keep as many of its cells as there is memory for.
 
-    The last view tells clusters apart.
+    Args:
+        views: At least one; the last tells clusters apart.
+        tiles: Tiles of one plan, at least one.
+        settings: The most clusters that are told apart, and the silhouette that they must exceed.
+        seed: For the cells that are drawn where not all can be kept.
+
+    Returns:
+        Equally many cells of each tile, up to 400,000 a view over all tiles, and each tile's cluster.
     """
     torch.set_num_threads(usable_cores())
     random = np.random.default_rng(seed)
@@ -157,9 +204,19 @@ def take_sample(views: Sequence[View], tiles: TileSet, settings: UnlabelledSetti
 def keep_normal(
     tiles: TileSet, settings: UnlabelledSettings, seed: int, features: PadimSettings = _USUAL_FEATURES
 ) -> list[int]:
-    """List the tiles that are left when of each cluster the share `contamination` with the farthest cells is left out.
+    """List the tiles that are left when of each cluster those with the farthest cells are left out.
 
-    Cells are described by the channels that PaDiM would draw by `features`, whichever algorithm is fitted to the rest.
+    Args:
+        tiles: Tiles that nobody labelled; may be empty.
+        settings: `contamination` is the share of each cluster that is left out, 0 to 0.5; also how clusters are found.
+        seed: For the channels and cells that are drawn.
+        features: PaDiM's settings, whose channels describe the cells, whichever algorithm is fitted to the rest.
+
+    Returns:
+        Numbers of the kept tiles, ascending.
+
+    Raises:
+        ModelError: If `features` do not fit the backbone.
     """
     if not len(tiles):
         return []

@@ -28,13 +28,13 @@ class EfficientAd(BaseAlgorithm):
     structural = ("teacher",)
 
     def fit(self, tiles: "TileSet", validation: "TileSet", settings: EfficientAdSettings, seed: int) -> "Fitted":
-        """Train student and autoencoder until other tiles are imitated no better."""
+        """Train student and autoencoder until other tiles are imitated no better. See `Algorithm.fit`."""
         from pipelines.models.efficientad.model import fit_efficientad
 
         return fit_efficientad(tiles, validation, settings, seed)
 
     def transfers(self) -> "Mapping[Strategy, Callable[..., Fitted]]":
-        """Take the source's networks as they are, on other quantiles, or train them further."""
+        """Take the source's networks as they are, with the teacher whitened anew, or train them further."""
         from pipelines.models.efficientad import transfer
 
         return {

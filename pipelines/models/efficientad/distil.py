@@ -58,7 +58,14 @@ class BackboneFeatures(nn.Module):
         return standard[:, :, _MARGIN:-_MARGIN, _MARGIN:-_MARGIN]
 
     def standardise(self, batches: Iterator[torch.Tensor], count: int) -> None:
-        """Measure the channels' mean and deviation over `count` batches."""
+        """Measure the channels' mean and deviation, by which features are standardised from then on.
+
+        Call it once: a second call would measure features that are standardised already.
+
+        Args:
+            batches: Pictures (n, 3, h, w) in [0, 1]; `count` of them are taken.
+            count: At least 1. A quarter of the places of all batches is held in memory at once.
+        """
         found = torch.cat([self(next(batches))[:, :, ::2, ::2] for _ in range(count)])
         self.mean, self.std = found.mean((0, 2, 3), keepdim=True), found.std((0, 2, 3), keepdim=True)
 

@@ -36,13 +36,22 @@ def fit_efficientad(
     seed: int,
     warm: Callable[["TileEfficientAdModel"], None] | None = None,
 ) -> Fitted:
-    """Fit EfficientAD-S (Batzner et al. 2024) to normal tiles whose sides are multiples of 32 and at least 256.
+    """Fit EfficientAD-S (Batzner et al. 2024) to normal tiles.
 
-    `validation` holds other normal tiles, which say when to stop; without any, `tiles` do. The map is a squared
-    distance. `warm` gives student and autoencoder the weights to begin with, once the teacher is whitened.
+    Args:
+        tiles: Normal tiles whose sides are multiples of 32 px and at least 256 px; at least one.
+        validation: Normal tiles of other images, of which up to 24 say when to stop; if empty, those of `tiles` do.
+        settings: Teacher, penalty images, and the budget of steps.
+        seed: For weights, light, crops and the order of tiles.
+        warm: Gives student and autoencoder the weights to begin with, in place, once the teacher is whitened; None for
+            random ones.
+
+    Returns:
+        A network whose map is a squared distance between whitened features.
 
     Raises:
-        ModelError: where there is no tile or no teacher.
+        ModelError: If there is no tile or no teacher, or no check gives a finite value.
+        ImageError: If the folder of penalty images holds none that can be read.
     """
     if not len(tiles):
         raise ModelError("no tile to fit EfficientAD to", hint="add normal images to the surface")
@@ -99,11 +108,15 @@ class TileEfficientAdModel(EfficientAdModel):
 
     @torch.no_grad()
     def fold_statistics(self, mean: torch.Tensor, whitening: torch.Tensor) -> None:
-        """Mix the teacher's last layer, so that its channels say (features - mean (c,)) @ whitening (c, c).
+        """Mix the teacher's last layer, in place, so that its channels say (features - mean) @ whitening.
 
         The paper scales each channel by itself (section 3.1), so that what many of them say together counts many times,
         and what is never seen on normal tiles hardly at all. Uncorrelated channels of one deviation make the distance
         where a student has learnt nothing a Mahalanobis distance, and no longer the size of the features.
+
+        Args:
+            mean: (c,) of the teacher's features as it gave them so far; a second call would mix what is mixed already.
+            whitening: (c, c), as `whitening_of` gives it.
         """
         mix(self.teacher.conv4, whitening, -mean @ whitening)
         self.teacher_mean.copy_(mean)
@@ -114,11 +127,19 @@ class TileEfficientAdModel(EfficientAdModel):
         return {name: value for name, value in self.state_dict().items() if not name.startswith("teacher.")}
 
     def losses(self, views: torch.Tensor, wanted: torch.Tensor, penalty: torch.Tensor) -> torch.Tensor:
-        """Sum anomalib's losses for views (n, 3, h, w) whose whitened teacher features are `wanted`.
+        """Sum anomalib's losses for views.
 
         Student and autoencoder see the same view, in its own or in other light, where the paper's algorithm 1 shows the
         student both: one pass of the student less a step. It learns from the highest distances alone, the paper from a
         share of 0.001 in tens of thousands of steps (section 3.2); a budget of some hundred wants more.
+
+        Args:
+            views: Normal tiles (n, 3, h, w) in [0, 1].
+            wanted: The whitened teacher's features of them, float32 (n, c, h/4 - 8, w/4 - 8).
+            penalty: Images of anything else (m, 3, side, side) in [0, 1], on which the student is kept from imitating.
+
+        Returns:
+            A scalar with gradients of student and autoencoder.
         """
         student = self.student(views).float()
         to_teacher, to_autoencoder = student.split(self.teacher_out_channels, 1)
@@ -160,8 +181,14 @@ class TileEfficientAdModel(EfficientAdModel):
         return to_teacher, to_autoencoder
 
     def loss_on(self, tiles: Sequence[torch.Tensor], told: Sequence[torch.Tensor]) -> float:
-        """Return the mean distance of student to teacher and to autoencoder on normal tiles; `told` is the
-        teacher's.
+        """Return the mean distance of the student to teacher and to autoencoder on normal tiles.
+
+        Args:
+            tiles: At least one, (1, 3, h, w) in [0, 1] each.
+            told: The whitened teacher's features of each, (1, c, h/4 - 8, w/4 - 8).
+
+        Returns:
+            The sum of both mean squared distances, averaged over tiles; lower is better.
         """
         device = self.teacher_mean.device
         found = []
@@ -182,7 +209,18 @@ class EfficientAdTraining(EfficientAd):
     def attach(
         self, model: TileEfficientAdModel, views: Views, kept: FeatureCache, penalty: EverydayCrops
     ) -> "EfficientAdTraining":
-        """Take what is trained, and on what; Lightning would copy it if the constructor took it."""
+        """Take what is trained, and on what; Lightning would copy it if the constructor took it.
+
+        Args:
+            model: Trained in place; its teacher is whitened already.
+            views: Tiles as they are and in other light; a training step's rows are numbers of these.
+            kept: The whitened teacher's features (c, h/4 - 8, w/4 - 8) of each view, by the same numbers; must stay
+                open.
+            penalty: Gives one crop a step.
+
+        Returns:
+            This module.
+        """
         self.model = model
         self._views, self._kept, self._penalty = views, kept, penalty
         return self
@@ -217,5 +255,16 @@ def _whiten_kept(kept: FeatureCache, channels: int) -> tuple[torch.Tensor, torch
 
 
 def spread(count: int, most: int) -> list[int]:
-    """Choose at most `most` of `count` numbers, evenly."""
+    """Choose some of a range's numbers, evenly from first to last.
+
+    Args:
+        count: The numbers are 0 to count - 1; 0 for none.
+        most: How many are chosen at most.
+
+    Returns:
+        Ascending; all if `most` is not below `count`.
+
+    >>> spread(10, most=4)
+    [0, 3, 6, 9]
+    """
     return [int(i) for i in np.linspace(0, count - 1, min(most, count)).round()]

@@ -29,10 +29,16 @@ _TIMEOUT = 60  # seconds without an answer
 
 
 def fetch_teacher(folder: Path, url: str = URL, sha256: str = SHA256) -> None:
-    """Download anomalib's weights, compare their checksum, and keep the small teacher in `folder` as safetensors.
+    """Download anomalib's weights, compare their checksum, and keep the small teacher as safetensors.
+
+    Args:
+        folder: Made if it is missing; a teacher in it is replaced. Nothing is written before all is well.
+        url: Of the zip archive; http or https.
+        sha256: Of the archive, 64 hexadecimal digits in lower case.
 
     Raises:
-        ToolError: where nothing answers, the checksum differs, or the archive holds no such teacher.
+        ToolError: If `url` is no web address, nothing answers within 60 seconds, the checksum differs, or the archive
+            holds no such teacher.
     """
     with _download(url) as archive:
         found = hashlib.file_digest(archive, "sha256").hexdigest()

@@ -25,7 +25,13 @@ def official_folder() -> Path:
 
 
 def save_teacher(folder: Path, teacher: nn.Module, recipe: Mapping[str, Any]) -> None:
-    """Write a teacher's weights as float16, which its features do not feel, and the recipe beside them."""
+    """Write a teacher's weights as float16, which its features do not feel, and the recipe beside them.
+
+    Args:
+        folder: Made if it is missing; a teacher in it is replaced.
+        teacher: A patch description network of anomalib's small size; not changed.
+        recipe: What JSON can hold; its `description` is what the model card says of the teacher.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     half = {name: tensor.half().contiguous() for name, tensor in teacher.state_dict().items()}
     save_file(half, folder / WEIGHTS)

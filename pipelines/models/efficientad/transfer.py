@@ -21,10 +21,9 @@ State = Mapping[str, torch.Tensor]
 
 
 def reuse(tiles: TileSet, validation: TileSet, settings: EfficientAdSettings, seed: int, state: State) -> Fitted:  # noqa: ARG001
-    """Make the source's network again from its state; it takes tiles of any size.
+    """Make the source's network again from its state; it takes tiles of any size from 256 px on.
 
-    Raises:
-        ModelError: where the state is not one of EfficientAD with this teacher.
+    None of `tiles`, `validation` and `seed` has an effect. See `Algorithm.transfer`.
     """
     model, described = _make_model(settings)
     _check(model, state)
@@ -38,10 +37,8 @@ def statistics(tiles: TileSet, validation: TileSet, settings: EfficientAdSetting
     """Keep the source's networks, and whiten the teacher by the target's tiles.
 
     What student and autoencoder learnt to say is said in the new units: the teacher's channels, and how much each of
-    them counts, are the target's then.
-
-    Raises:
-        ModelError: where the state is not one of EfficientAD with this teacher.
+    them counts, are the target's then. At least one tile is needed; neither `validation` nor `seed` has an effect.
+    See `Algorithm.transfer`.
     """
     model, described = _make_model(settings)
     moments = Moments(model.teacher_out_channels, 1, 1)
@@ -56,8 +53,7 @@ def statistics(tiles: TileSet, validation: TileSet, settings: EfficientAdSetting
 def finetune(tiles: TileSet, validation: TileSet, settings: EfficientAdSettings, seed: int, state: State) -> Fitted:
     """Train the source's student and autoencoder further, until they get no better on the tiles of `validation`.
 
-    Raises:
-        ModelError: where the state is not one of EfficientAD with this teacher.
+    A ModelError is raised as well where there is no tile, or no check gives a finite value. See `Algorithm.transfer`.
     """
     return fit_efficientad(tiles, validation, settings, seed, warm=lambda model: take_networks(model, state))
 
@@ -68,6 +64,13 @@ def take_networks(model: TileEfficientAdModel, state: State) -> None:
 
     The state's networks imitate (t - m) @ w of the teacher's features t; with the model's own mean M and whitening W,
     (t - M) @ W is that @ w^-1 @ W, and (m - M) @ W more.
+
+    Args:
+        model: Changed in place; its teacher is whitened already.
+        state: What `TileEfficientAdModel.state` gave, of a model with the same teacher; not changed.
+
+    Raises:
+        ModelError: If the state is not one of EfficientAD with this teacher.
     """
     _check(model, state)
     kept = {name: value for name, value in state.items() if name.startswith(("student.", "ae."))}

@@ -31,12 +31,27 @@ def whitening_of(points: Moments) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def whiten(features: torch.Tensor, mean: torch.Tensor, whitening: torch.Tensor) -> torch.Tensor:
-    """Return (features - mean) @ whitening of features (n, c, h, w)."""
+    """Return (features - mean) @ whitening at every place.
+
+    Args:
+        features: (n, c, h, w), float32.
+        mean: (c,), as `whitening_of` gives it.
+        whitening: (c, c), as `whitening_of` gives it.
+
+    Returns:
+        (n, c, h, w); over the tiles that were measured, channels have mean 0 and variances whose mean is 1.
+    """
     return torch.einsum("nchw,cd->ndhw", features - mean[:, None, None], whitening)
 
 
 @torch.no_grad()
 def mix(layer: nn.Conv2d, matrix: torch.Tensor, offset: torch.Tensor) -> None:
-    """Let a layer of c channels say x @ matrix (c, c) + offset (c,) where it said x."""
+    """Let a layer say x @ matrix + offset where it said x.
+
+    Args:
+        layer: Has c output channels and a bias; changed in place.
+        matrix: (c, c).
+        offset: (c,).
+    """
     layer.weight.copy_(torch.einsum("iabc,ij->jabc", layer.weight, matrix))
     layer.bias.copy_(layer.bias @ matrix + offset)

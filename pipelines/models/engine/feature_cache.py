@@ -43,7 +43,13 @@ class FeatureCache:
         return int(self._rows.shape[0])
 
     def put(self, row: int, outputs: Sequence[torch.Tensor]) -> None:
-        """Keep the tensors of one row; what float16 cannot hold is clipped to its range."""
+        """Keep the tensors of one row, in the place of those that it has.
+
+        Args:
+            row: 0 to len(self) - 1.
+            outputs: On the CPU, in the order and of the shapes that the cache was made for. What float16 cannot hold is
+                clipped to +-65504.
+        """
         flat = torch.cat([output.detach().float().flatten() for output in outputs])
         self._rows[row] = flat.clamp(-65504, 65504).numpy()
 
@@ -60,7 +66,18 @@ class FeatureCache:
 def cache_outputs(
     count: int, compute: Callable[[int], Sequence[torch.Tensor]], label: str, folder: Path | None = None
 ) -> FeatureCache:
-    """Compute `count` rows of tensors without a batch axis and keep them."""
+    """Compute rows of tensors and keep them.
+
+    Args:
+        count: How many rows; at least 1.
+        compute: Returns the tensors of a row by its number: on the CPU, without a batch axis, shaped alike for all
+            rows.
+        label: What the progress bar says.
+        folder: Where the file lies while it is used; None for the system's folder for temporary files.
+
+    Returns:
+        The open cache, to be used as a context or closed. It is closed where `compute` fails.
+    """
     first = compute(0)
     kept = FeatureCache(count, [tuple(output.shape) for output in first], folder)
     try:

@@ -29,12 +29,31 @@ _CHATTY = ("lightning.pytorch", "lightning.fabric", "lightning_fabric", "lightni
 
 
 def train_on_tiles(module: nn.Module, tiles: TileSet, batch_size: int) -> None:
-    """Train an anomalib module on tiles in their order; it sees float images (n, 3, h, w) in [0, 1]."""
+    """Train an anomalib module on tiles in their order.
+
+    Args:
+        module: A LightningModule of anomalib, trained in place; it sees float images (n, 3, h, w) in [0, 1].
+        tiles: What it is trained on, each once an epoch.
+        batch_size: Tiles a step; the last step may see fewer.
+
+    Raises:
+        KeyboardInterrupt: On Ctrl-C.
+    """
     run_engine(module, DataLoader(_Tiles(tiles), batch_size=batch_size, collate_fn=_collate))
 
 
 def run_engine(module: nn.Module, loader: DataLoader[Any], callbacks: Sequence[Any] = (), **trainer: Any) -> None:
-    """Fit an anomalib module with its engine; `trainer` goes to Lightning's Trainer."""
+    """Fit an anomalib module with its engine, quietly, and with files only in a folder that is removed afterwards.
+
+    Args:
+        module: A LightningModule of anomalib, trained in place on the device that Lightning chooses.
+        loader: The training batches; nothing else is evaluated.
+        callbacks: Lightning's, besides one that keeps anomalib from saving checkpoints.
+        **trainer: Further arguments of Lightning's Trainer, such as `max_steps` or `precision`.
+
+    Raises:
+        KeyboardInterrupt: On Ctrl-C, where Lightning would exit the process.
+    """
     torch.set_num_threads(usable_cores())
     with tempfile.TemporaryDirectory() as folder, _quiet():
         engine = Engine(

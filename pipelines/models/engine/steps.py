@@ -46,14 +46,23 @@ def train_in_steps(
     *,
     warm: bool = False,
 ) -> Stopped:
-    """Train an anomalib module whose `training_step` takes a list of row numbers; keep the best weights by `look`.
+    """Train an anomalib module by steps, and give it back its best weights.
 
-    Rows come in random order, each once an epoch. `look` returns what should be as low as possible; it is called in
-    eval mode without gradients, and a value that is not finite ends training at the best before. A `warm` start counts
-    as a step: where no other is better, it is kept.
+    Args:
+        module: Trained in place; its `training_step` takes a list of row numbers.
+        rows: How many rows there are, at least 1. They come in random order, each once an epoch.
+        settings: Batch in rows, the budget of steps, how often it is checked, and how many checks may be no better.
+        seed: For the order of rows.
+        validate: Returns what should be as low as possible; called in eval mode without gradients. A value that is not
+            finite ends training at the best before.
+        warm: Whether the weights at the start count as step 0, which is kept where no other is better.
+
+    Returns:
+        Which step was kept, its value, and how many steps were taken.
 
     Raises:
-        ModelError: where no check gave a finite value.
+        ModelError: If no check gave a finite value.
+        KeyboardInterrupt: On Ctrl-C.
     """
     watch = _KeepBest(module, settings, validate, warm)
     loader = DataLoader(_Rows(rows, settings.batch, seed), batch_size=None)

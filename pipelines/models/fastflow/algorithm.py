@@ -36,7 +36,7 @@ class Fastflow(BaseAlgorithm):
         self.preference, self.input_size = preference, input_size
 
     def fit(self, tiles: "TileSet", validation: "TileSet", settings: FastflowSettings, seed: int) -> "Fitted":
-        """Train the flow until other tiles get no higher log-likelihood."""
+        """Train the flow until other tiles get no higher log-likelihood. See `Algorithm.fit`."""
         from pipelines.models.fastflow.training import fit_fastflow
 
         return fit_fastflow(tiles, validation, settings, seed)

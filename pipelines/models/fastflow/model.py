@@ -20,7 +20,19 @@ _VARIANCE_FLOOR = 0.01
 
 
 def make_model(settings: FastflowSettings, seed: int, plan: TilePlan) -> "TileFastflowModel":
-    """Make a flow that has learnt nothing; raise ModelError where the settings do not fit the backbone."""
+    """Make a flow that has learnt nothing.
+
+    Args:
+        settings: Which features, also of an auxiliary backbone, and the flow's depth and width.
+        seed: For weights and permutations; torch's global generator is left as it was.
+        plan: Gives the tile's sides in pixels, which bound how much of its border can be left out.
+
+    Returns:
+        A model on the CPU whose channels are not standardised yet.
+
+    Raises:
+        ModelError: If the settings do not fit the backbone.
+    """
     # anomalib's blocks draw weights and permutations from torch's global generator.
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -99,7 +111,15 @@ class TileFastflowModel(FastflowModel):
                 module.bf16 = wanted
 
     def features(self, tiles: torch.Tensor, compiled: CompiledNetwork | None = None) -> list[torch.Tensor]:
-        """Return the inner features of tiles (n, 3, h, w) in [0, 1], one (n, c, h', w') a layer."""
+        """Return the inner features of tiles, without the border that sees padding.
+
+        Args:
+            tiles: (n, 3, h, w) in [0, 1], of the plan's size.
+            compiled: Stands for the backbone, with tiles on the CPU; None for the backbone itself.
+
+        Returns:
+            One (n, c, h', w') a layer, from fine to coarse; an auxiliary backbone's come last.
+        """
         layers = (compiled or self.feature_extractor)(tiles)
         return [_crop(layer, border) for layer, border in zip(layers, self._borders, strict=True)]
 

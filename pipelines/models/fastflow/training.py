@@ -20,13 +20,20 @@ from pipelines.models.openvino.compiled import CompiledNetwork, compile_frozen
 
 
 def fit_fastflow(tiles: TileSet, validation: TileSet, settings: FastflowSettings, seed: int) -> Fitted:
-    """Fit FastFlow (Yu et al. 2021) to normal tiles; `validation` holds others, whose likelihood says when to stop.
+    """Fit FastFlow (Yu et al. 2021) to normal tiles.
 
-    The map is half the mean square of the latent variables, averaged over layers: about 0.5 where a tile is as
-    expected. The same seed gives the same model.
+    Args:
+        tiles: Normal tiles whose sides are multiples of 32 px; at least one.
+        validation: Normal tiles of other images, whose likelihood says when to stop; if empty, that of `tiles` does.
+        settings: Features, flow, and the budget of steps.
+        seed: For weights and the order of tiles: the same seed gives the same model.
+
+    Returns:
+        A network whose map is half the mean square of the latent variables, averaged over layers: about 0.5 where a
+        tile is as expected. `densities` are of the images of `validation`.
 
     Raises:
-        ModelError: where there is no tile, the settings do not fit the backbone, or no step gives a finite loss.
+        ModelError: If there is no tile, the settings do not fit the backbone, or no step gives a finite loss.
     """
     return train_model(make_model(settings, seed, tiles.plan), tiles, validation, settings, seed)
 
@@ -40,10 +47,21 @@ def train_model(
     *,
     warm: bool = False,
 ) -> Fitted:
-    """Standardise the channels by the tiles, and train a flow on them; a `warm` one has been trained before.
+    """Standardise the channels by the tiles, and train a flow on them.
+
+    Args:
+        model: Trained in place.
+        tiles: Normal tiles of the model's tile plan; at least one.
+        validation: Normal tiles of other images, whose likelihood says when to stop; if empty, that of `tiles` does.
+        settings: Those that the model was made with, and the budget of steps.
+        seed: For the order of tiles.
+        warm: Whether the flow has been trained before: it is then kept where no step is better.
+
+    Returns:
+        The same model on the CPU in eval mode; `densities` are of the images of `validation`.
 
     Raises:
-        ModelError: where there is no tile, or no step gives a finite loss.
+        ModelError: If there is no tile, or no step gives a finite loss.
     """
     if not len(tiles):
         raise ModelError("no tile to fit FastFlow to", hint="add normal images to the surface")
@@ -69,7 +87,12 @@ def train_model(
 
 
 def standardise(model: TileFastflowModel, moments: Sequence[ChannelMoments]) -> None:
-    """Bring the channels of each layer to mean 0 and variance 1 over what the moments counted."""
+    """Bring the channels of each layer to mean 0 and variance 1 over what the moments counted.
+
+    Args:
+        model: Changed in place.
+        moments: One a layer, in the model's order; at least one place counted in each.
+    """
     for layer, found in zip(model.standards, moments, strict=True):
         layer.set(found)
 
@@ -80,7 +103,17 @@ def cache_features(
     moments: Sequence[ChannelMoments] = (),
     compiled: CompiledNetwork | None = None,
 ) -> FeatureCache:
-    """Compute the features of all tiles once, and count them into the moments; `compiled` stands for the backbone."""
+    """Compute the features of all tiles once.
+
+    Args:
+        model: Moved to the device that training computes on.
+        tiles: At least one.
+        moments: One a layer, which take in the features of all tiles; empty where nothing is to be counted.
+        compiled: Stands for the backbone; None for the backbone itself.
+
+    Returns:
+        The open cache, one row a tile: inner features (c, h', w') of each layer. To be used as a context.
+    """
     device = training_device()
     model.to(device)
 
@@ -128,7 +161,15 @@ class FastflowTraining(Fastflow):
         return torch.stack(found).sum()
 
     def validation_loss(self, features: FeatureCache, batch: int) -> float:
-        """Return the mean negative log-likelihood a dimension of kept features, without its constant."""
+        """Return the mean negative log-likelihood of kept features, a dimension and without its constant.
+
+        Args:
+            features: Of the validation split; at least one row.
+            batch: Rows that are computed at once: of memory and time, not of the result.
+
+        Returns:
+            Nats a dimension; lower is better.
+        """
         rows = range(len(features))
         batches = [rows[start : start + batch] for start in range(0, len(rows), batch)]
         return sum(self._likelihood(features, few) * len(few) for few in batches) / len(rows)
@@ -147,7 +188,16 @@ class FastflowTraining(Fastflow):
         return sum(float(loss) for loss in self.losses(features, rows))
 
     def losses(self, features: FeatureCache, rows: Sequence[int]) -> Iterator[torch.Tensor]:
-        """Yield each layer's share of the mean negative log-likelihood a dimension, without its constant."""
+        """Compute the mean negative log-likelihood of some rows, layer by layer.
+
+        Args:
+            features: What `cache_features` kept for this model.
+            rows: Their numbers; at least one.
+
+        Yields:
+            A scalar a layer, on the module's device: its share, over the dimensions of all layers and without the
+            constant. The shares add up to the loss, in nats a dimension.
+        """
         layers = [layer.to(self.device) for layer in features.get(rows)]
         dimensions = sum(layer[0].numel() for layer in layers)
         for latent, jacobian in self.model.flows(layers):

@@ -22,8 +22,7 @@ State = Mapping[str, torch.Tensor]
 def reuse(tiles: TileSet, validation: TileSet, settings: FastflowSettings, seed: int, state: State) -> Fitted:  # noqa: ARG001
     """Make the source's network again from its state, for the plan of `tiles`, its own or another.
 
-    Raises:
-        ModelError: where the state is not one of FastFlow with these settings.
+    Neither `validation` nor `seed` has an effect: weights and permutations are the source's. See `Algorithm.transfer`.
     """
     model = _start(tiles.plan, settings, seed, state).cpu().eval()
     return Fitted(model, state=model.state())
@@ -32,8 +31,7 @@ def reuse(tiles: TileSet, validation: TileSet, settings: FastflowSettings, seed:
 def statistics(tiles: TileSet, validation: TileSet, settings: FastflowSettings, seed: int, state: State) -> Fitted:  # noqa: ARG001
     """Keep the source's flow and bring the channels of the target's tiles to mean 0 and variance 1.
 
-    Raises:
-        ModelError: where the state is not one of FastFlow with these settings.
+    At least one tile is needed; neither `validation` nor `seed` has an effect. See `Algorithm.transfer`.
     """
     model = _start(tiles.plan, settings, seed, state)
     moments = [ChannelMoments(channels) for channels in model.feature_extractor.channels]
@@ -46,8 +44,7 @@ def statistics(tiles: TileSet, validation: TileSet, settings: FastflowSettings, 
 def finetune(tiles: TileSet, validation: TileSet, settings: FastflowSettings, seed: int, state: State) -> Fitted:
     """Train the source's flow further on the target's tiles, until those of `validation` get no higher log-likelihood.
 
-    Raises:
-        ModelError: where the state is not one of FastFlow with these settings, or no step gives a finite loss.
+    A ModelError is raised as well where there is no tile, or no step gives a finite loss. See `Algorithm.transfer`.
     """
     return train_model(_start(tiles.plan, settings, seed, state), tiles, validation, settings, seed, warm=True)
 

@@ -81,11 +81,18 @@ Features = ImagenetFeatures | TokenFeatures | JointFeatures
 def make_features(name: str, layers: Sequence[int]) -> ImagenetFeatures | TokenFeatures:
     """Make the frozen features of a bundled backbone, or of a network of timm whose weights are in the local cache.
 
-    Nothing is downloaded. Layers of a CNN are those of timm's `out_indices`, from fine to coarse; those of a vision
-    transformer are its blocks.
+    Nothing is downloaded.
+
+    Args:
+        name: A key of `BACKBONES`, `dinov2`, or timm's name of a network.
+        layers: Of a CNN, timm's `out_indices`, mostly 0 to 4 from fine to coarse; of a vision transformer, its blocks
+            from 0 on. Order and repetitions do not count.
+
+    Returns:
+        A network on the CPU, in eval mode and without gradients, whose maps come from the lowest layer to the highest.
 
     Raises:
-        ModelError: where the weights are not here, or the network has no such layers.
+        ModelError: If the weights are not here, or the network has no such layers.
     """
     layers = sorted(set(layers))
     if name in BACKBONES:
@@ -150,10 +157,14 @@ def find_backbone(name: str) -> Backbone:
 
 
 def load_imagenet(features: nn.Module, name: str) -> None:
-    """Load ImageNet weights into timm's `features_only` network of this backbone, in place.
+    """Load ImageNet weights into timm's `features_only` network of a bundled backbone, in place.
+
+    Args:
+        features: Made by timm with any `out_indices`; what it lacks of the whole network is left out.
+        name: A key of `BACKBONES`.
 
     Raises:
-        ModelError: where the package is missing or its tensors are not the network's.
+        ModelError: If there is no such backbone, its package is missing, or its tensors are not the network's.
     """
     import timm
 
@@ -177,8 +188,20 @@ def rename_tensors(
 ) -> dict[str, torch.Tensor]:
     """Give stored tensors the names of the wanted ones, position by position.
 
+    Args:
+        stored: State dict as a file holds it, in the order of the network's layers.
+        wanted: State dict of the same network under the names that are wanted; only names and shapes are read.
+        source: What the stored ones were read from, for the message.
+
+    Returns:
+        The stored tensors themselves, not copies, in the same order.
+
     Raises:
-        ModelError: where number or shapes differ, with the first that does.
+        ModelError: If number or shapes differ, with the first that does.
+
+    >>> named = rename_tensors({"0": torch.ones(2)}, {"conv.bias": torch.zeros(2)}, "weights.pth")
+    >>> {name: tensor.tolist() for name, tensor in named.items()}
+    {'conv.bias': [1.0, 1.0]}
     """
     hint = "install the versions of timm and of the weights that pyproject.toml names"
     if len(stored) != len(wanted):

@@ -108,8 +108,17 @@ def is_transformer(name: str) -> bool:
 def make_cached(name: str, blocks: Sequence[int], config: Any, weights: Path) -> TokenFeatures:
     """Make the features of a vision transformer of timm from a file of its weights.
 
+    Args:
+        name: timm's name of the network.
+        blocks: Whose tokens become maps: ascending, from 0 on.
+        config: timm's pretrained configuration, whose `mean` and `std` of RGB in [0, 1] the weights expect.
+        weights: File of the whole network's weights that timm can read.
+
+    Returns:
+        A frozen network on the CPU, in eval mode.
+
     Raises:
-        ModelError: where the file holds other weights, or it has no such blocks.
+        ModelError: If the file holds other weights, or the network has no such blocks.
     """
     import timm
 

@@ -18,10 +18,18 @@ _TYPES = {torch.uint8: openvino.Type.u8, torch.float32: openvino.Type.f32}
 
 
 def convert_network(network: nn.Module, tile: Sequence[int], dtype: torch.dtype) -> openvino.Model:
-    """Convert a network that takes (n, *tile) of a type, n of any size.
+    """Convert a network to OpenVINO for inputs of one size, any number at once.
+
+    Args:
+        network: Put into eval mode in place, and traced on the CPU.
+        tile: Shape of one input without the batch axis, such as (3, height, width).
+        dtype: Of the input: torch.uint8 or torch.float32.
+
+    Returns:
+        A model of inputs (n, *tile), n of any size, that is not compiled for a device.
 
     Raises:
-        ModelError: where it cannot be converted.
+        ModelError: If the network cannot be converted.
     """
     example = torch.zeros(1, *tile, dtype=dtype)
     try:
@@ -60,9 +68,20 @@ class CompiledNetwork:
 def compile_frozen(
     network: nn.Module, tiles: TileSet, device: str = "cpu", precision: Precision = Precision.F32
 ) -> CompiledNetwork | None:
-    """Compile a frozen network where there are tiles enough; None where torch is as fast, or computes on a GPU.
+    """Compile a frozen network where there are tiles enough for it to pay.
 
-    A processor without instructions of a `precision` computes in float32.
+    Args:
+        network: Takes float tiles (n, 3, h, w) in [0, 1]; put into eval mode in place.
+        tiles: What it will be run on: their number counts, and the size that their plan has.
+        device: Where torch would compute: `cpu` or `cuda`, as `training_device` says.
+        precision: What to compute with; a processor without instructions of it computes in float32.
+
+    Returns:
+        The network compiled for the processor; None where torch is as fast, below about 80 tiles of 256 x 256 px, or
+        computes on a GPU.
+
+    Raises:
+        ModelError: If the network cannot be converted.
     """
     height, width = tiles.plan.tile_height, tiles.plan.tile_width
     if device != "cpu" or len(tiles) * height * width < _PAYS_FROM:

@@ -44,7 +44,12 @@ STATE = "state.safetensors"
 
 
 def save_state(fitted: Fitted, folder: Path) -> None:
-    """Write what a later fit on other images may start from."""
+    """Write what a later fit on other images may start from.
+
+    Args:
+        fitted: Only its `state` is written, which may be empty.
+        folder: Must be there; `state.safetensors` in it is replaced.
+    """
     save_file({name: tensor.detach().contiguous() for name, tensor in fitted.state.items()}, folder / STATE)
 
 
@@ -60,12 +65,18 @@ def load_state(folder: Path) -> dict[str, torch.Tensor]:
 
 
 def export_openvino(model: nn.Module, tile_height: int, tile_width: int, folder: Path) -> None:
-    """Write model.xml and model.bin for tiles of one size, in batches of any.
+    """Write model.xml and model.bin for tiles of one size, any number at once.
 
-    Input: uint8 (n, tile_height, tile_width, 3), RGB. Output: raw anomaly maps, float32 (n, tile_height, tile_width).
-    Constants are computed with as float32; only large ones are stored as float16.
+    The network takes RGB uint8 (n, tile_height, tile_width, 3) and gives raw anomaly maps, float32 (n, tile_height,
+    tile_width). Constants are computed with as float32; only large ones are stored as float16.
+
+    Args:
+        model: On the CPU; takes float tiles (n, 3, h, w) in [0, 1] and returns what has an `anomaly_map` (n, 1, h, w).
+        tile_height: Pixels, as the tile plan has it.
+        tile_width: Pixels, as the tile plan has it.
+        folder: Made if it is missing; files of these names in it are replaced.
 
     Raises:
-        ModelError: where the model cannot be converted for such a tile.
+        ModelError: If the model cannot be converted for such a tile.
     """
     write_ir(convert_network(_OnBytes(model), (tile_height, tile_width, 3), torch.uint8), folder)

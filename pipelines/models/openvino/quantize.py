@@ -28,13 +28,17 @@ _HALVED_ABOVE = 32 * 2**20
 
 
 def quantise(source: Path, tiles: Sequence[NDArray[np.uint8]], folder: Path) -> None:
-    """Quantise the network in `source` and write model.xml and model.bin to `folder`; takes the same tiles.
+    """Quantise an exported network to int8; it takes the same tiles as before.
 
-    `tiles` (h, w, 3) uint8 fix the range of every activation: the largest value seen counts. They must therefore hold
-    defects, whose activations would else be cut off at what normal wood reaches, and their scores with them.
+    Args:
+        source: Folder with the network's model.xml and model.bin in float32; only read.
+        tiles: RGB (h, w, 3) of the network's size. They fix the range of every activation: the largest value seen
+            counts. They must therefore hold defects, whose activations would else be cut off at what normal wood
+            reaches, and their scores with them.
+        folder: Where model.xml and model.bin are written; made if it is missing.
 
     Raises:
-        ModelError: where there is no tile, or the network cannot be quantised.
+        ModelError: If there is no tile, or the network cannot be quantised.
     """
     if not tiles:
         raise ModelError("no tile to quantise with", hint="add normal images, or set export.precision to f32")
@@ -65,7 +69,13 @@ def quantise(source: Path, tiles: Sequence[NDArray[np.uint8]], folder: Path) -> 
 
 
 def write_ir(model: openvino.Model, folder: Path, *, halve: bool = False) -> None:
-    """Write model.xml and model.bin whole, or not at all; float constants as float16 with `halve`, or where large."""
+    """Write model.xml and model.bin: what is unfinished never stands in their place.
+
+    Args:
+        model: Of OpenVINO, not compiled.
+        folder: Made if it is missing; files of these names in it are replaced.
+        halve: Store float constants as float16 however small they are; else only where they exceed 32 MiB as float32.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder) as unfinished:
         openvino.save_model(
@@ -83,6 +93,11 @@ def _float_bytes(model: openvino.Model) -> int:
 
 
 def move_ir(source: Path, folder: Path) -> None:
-    """Put one folder's model.xml and model.bin in the place of another's."""
+    """Put one folder's model.xml and model.bin in the place of another's.
+
+    Args:
+        source: Has both files, and has neither afterwards.
+        folder: Must be there, on the same file system; files of these names in it are replaced.
+    """
     for name in (BIN, XML):
         (source / name).replace(folder / name)

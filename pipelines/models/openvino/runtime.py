@@ -57,7 +57,16 @@ class TileModel:
 def compile_network(model: openvino.Model, precision: Precision, device: str = PROCESSOR) -> openvino.CompiledModel:
     """Compile a network for a device; a processor takes the cores that this process may use.
 
-    What the device cannot compute is computed in f32.
+    Args:
+        model: Read or converted, as OpenVINO holds it; an int8 one stays that whatever the precision.
+        precision: What floats are computed with; f32 where the device cannot compute that.
+        device: OpenVINO's name, such as `CPU` or `GPU.1`.
+
+    Returns:
+        The network, ready to be called from one thread at a time, tuned for the latency of a single call.
+
+    Raises:
+        RuntimeError: If there is no such device, or it cannot compute the network.
     """
     return _core().compile_model(model, device, _properties(device, runnable(precision, device)))
 
@@ -84,7 +93,18 @@ def named_device() -> str:
 
 
 def runnable(precision: Precision, device: str = PROCESSOR) -> Precision:
-    """Return the precision, or f32 where the device cannot compute that."""
+    """Say what a device computes with where a precision is wanted.
+
+    Args:
+        precision: What is wanted.
+        device: OpenVINO's name, such as `CPU` or `GPU.1`.
+
+    Returns:
+        The precision itself, or f32 where the device has no instructions of its own for it.
+
+    Raises:
+        RuntimeError: If there is no such device.
+    """
     return precision if precision in machine_precisions(device) else Precision.F32
 
 

@@ -27,7 +27,7 @@ class Padim(BaseAlgorithm):
     structural = ("backbone", "layers", "features", "stride")
 
     def fit(self, tiles: "TileSet", validation: "TileSet", settings: PadimSettings, seed: int) -> "Fitted":
-        """Fit one Gaussian a position, in one pass."""
+        """Fit one Gaussian a position, in one pass, without `validation`. See `Algorithm.fit`."""
         from pipelines.models.padim.model import fit_padim
 
         return fit_padim(tiles, settings, seed)
@@ -40,7 +40,7 @@ class Padim(BaseAlgorithm):
         unlabelled: UnlabelledSettings,
         seed: int,
     ) -> "Fitted | None":
-        """In a grid, leave out cells instead of whole tiles."""
+        """In a grid, leave out cells instead of whole tiles. See `Algorithm.fit_unlabelled`."""
         if tiles.plan.mode != "grid":
             return None
         from pipelines.models.padim.unlabelled import fit_clustered_padim
@@ -50,7 +50,7 @@ class Padim(BaseAlgorithm):
     def keep_normal(
         self, tiles: "TileSet", settings: PadimSettings, unlabelled: UnlabelledSettings, seed: int
     ) -> list[int]:
-        """List the tiles that are left when those with the most unusual of its own features are taken away."""
+        """Leave out those with the most unusual of its own features. See `Algorithm.keep_normal`."""
         from pipelines.models.outliers import keep_normal
 
         return keep_normal(tiles, unlabelled, seed, settings)
@@ -66,7 +66,7 @@ class Padim(BaseAlgorithm):
         }
 
     def estimate_cost(self, plan: TilePlan, settings: PadimSettings) -> Cost:
-        """Estimate the covariances, which settings can make outgrow the machine."""
+        """Estimate the covariances, which settings can make outgrow the machine. See `Algorithm.estimate_cost`."""
         from pipelines.models.padim.cost import estimate_padim
 
         return estimate_padim(plan, settings)

@@ -21,6 +21,13 @@ def estimate_padim(plan: TilePlan, settings: PadimSettings) -> PadimCost:
     version carries one whitening matrix a position as float16 and what a later fit goes on from, one triangle of each
     covariance as float32; `shared` statistics carry one of each.
 
+    Args:
+        plan: Gives a tile's sides in pixels, and with a Gaussian `auto` whether statistics are shared.
+        settings: The number of channels, the stride, and the kind of Gaussian.
+
+    Returns:
+        MB (10^6 bytes), and the number of positions on a tile's grid.
+
     >>> plan = TilePlan(mode="fit", tile_height=224, tile_width=512)
     >>> cost = estimate_padim(plan, PadimSettings(features=100, stride=8, gaussian="pooled"))
     >>> cost.positions, round(cost.memory_mb), round(cost.version_mb)

@@ -32,13 +32,29 @@ class WhiteningGaussian(MultiVariateGaussian):
         self.register_buffer("whitening", torch.empty(0))
 
     def set(self, mean: torch.Tensor, covariance: torch.Tensor) -> None:
-        """Take means (hw, c) and covariances (hw, c, c)."""
+        """Take means and covariances, kept in float32.
+
+        Args:
+            mean: (hw, c), or (1, c) for all positions.
+            covariance: (hw, c, c) or (1, c, c), positive definite.
+
+        Raises:
+            torch.linalg.LinAlgError: If a covariance is not positive definite.
+        """
         self.mean = mean.T.float().contiguous()
         self.whitening = whiten(covariance).float()
 
 
 def estimate(moments: Moments, settings: PadimSettings) -> tuple[torch.Tensor, torch.Tensor]:
-    """Estimate means and covariances as `settings.gaussian` says."""
+    """Estimate means and covariances as `settings.gaussian` says.
+
+    Args:
+        moments: Of at least one image; not changed.
+        settings: `gaussian`, where `auto` is taken for `pooled`, and with it `prior_images` and `ridge`.
+
+    Returns:
+        Means (hw, c) and covariances (hw, c, c), or (1, c) and (1, c, c) if shared; float32 if pooled, else float64.
+    """
     if settings.gaussian == "per-position":
         return estimate_plain(moments)
     if settings.gaussian == "shared":
@@ -58,19 +74,34 @@ def estimate_plain(moments: Moments) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def estimate_shared(moments: Moments, ridge: float) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return one mean (1, c) and covariance (1, c, c) of all positions, for textures without fixed places."""
+    """Return one Gaussian of all positions, for textures without fixed places.
+
+    Args:
+        moments: Of at least one image; not changed.
+        ridge: Added to every variance; above 0.
+
+    Returns:
+        Mean (1, c) and covariance (1, c, c), float64.
+    """
     pooled = moments.pooled()
     covariance = pooled.scatter / pooled.images
     return pooled.mean, covariance + ridge * torch.eye(moments.channels, dtype=covariance.dtype)
 
 
 def estimate_pooled(moments: Moments, prior_images: float, ridge: float) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return Gaussians of small neighbourhoods, shrunk towards the common one: means (hw, c), covariances (hw, c, c).
+    """Return Gaussians of small neighbourhoods, shrunk towards the common one.
 
     Mean and covariance are the posterior means under a normal-inverse-Wishart prior centred on the Gaussian of all
-    positions together (Gelman et al., Bayesian Data Analysis, section 3.6), which counts as `prior_images` images: with
-    few images it carries the estimate, with many it only keeps each position's covariance away from singular. `ridge`
-    is added to every variance.
+    positions together (Gelman et al., Bayesian Data Analysis, section 3.6): with few images it carries the estimate,
+    with many it only keeps each position's covariance away from singular.
+
+    Args:
+        moments: Of at least one image; not changed.
+        prior_images: How many images the common Gaussian counts as; 0 and more.
+        ridge: Added to every variance; above 0.
+
+    Returns:
+        Means (hw, c) and covariances (hw, c, c), float32, each over 3 x 3 positions.
     """
     pooled = moments.pooled()
     centre, common = pooled.mean[0], (pooled.scatter[0] / pooled.images).float()
@@ -94,9 +125,18 @@ def _pool(values: torch.Tensor, moments: Moments) -> torch.Tensor:
 
 
 def log_density(features: torch.Tensor, mean: torch.Tensor, whitening: torch.Tensor) -> float:
-    """Return the mean log-density a dimension of features (c, hw), without its constant.
+    """Return the mean log-density of features, a dimension and without its constant.
 
-    Means are (hw, c) or (1, c), whitening matrices (hw, c, c) or (1, c, c).
+    Args:
+        features: (c, hw), of one tile.
+        mean: (hw, c) or (1, c), of the same type.
+        whitening: (hw, c, c) or (1, c, c) as `whiten` gives them: triangular.
+
+    Returns:
+        Nats a dimension, averaged over positions; comparable between Gaussians of the same channels.
+
+    >>> log_density(torch.ones(1, 2), torch.zeros(1, 1), torch.ones(1, 1, 1))
+    -0.5
     """
     deviations = (features.T - mean)[:, None] if len(mean) > 1 else (features.T - mean)[None]
     squares = (deviations @ whitening).square().sum(-1).mean()

@@ -29,12 +29,18 @@ _BATCH = 16
 
 
 def fit_padim(tiles: TileSet, settings: PadimSettings, seed: int) -> Fitted:
-    """Fit PaDiM (Defard et al. 2021) to normal tiles, whose sides are multiples of 32; the map is a distance.
+    """Fit PaDiM (Defard et al. 2021) to normal tiles.
 
-    The same seed gives the same model.
+    Args:
+        tiles: Normal tiles whose sides are multiples of 32 px; at least one.
+        settings: `gaussian` may be `auto`: `choose_gaussian` decides by the tile plan.
+        seed: For the channels that are drawn; nothing else is.
+
+    Returns:
+        A network whose map is a Mahalanobis distance, with its statistics as state.
 
     Raises:
-        ModelError: where there is no tile, or the settings do not fit the backbone.
+        ModelError: If there is no tile, or the settings do not fit the backbone.
     """
     if not len(tiles):
         raise ModelError("no tile to fit PaDiM to", hint="add normal images to the surface")
@@ -44,14 +50,36 @@ def fit_padim(tiles: TileSet, settings: PadimSettings, seed: int) -> Fitted:
 
 
 def choose_gaussian(settings: PadimSettings, plan: TilePlan) -> PadimSettings:
-    """Say what `auto` means: tiles of a larger image lie anywhere in it, one resized to one tile has fixed places."""
+    """Say what `auto` means: tiles of a larger image lie anywhere in it, one resized to one tile has fixed places.
+
+    Args:
+        settings: Returned as they are unless their Gaussian is `auto`.
+        plan: Of the tiles to be fitted to.
+
+    Returns:
+        Settings whose Gaussian is `shared` for a grid of tiles and `pooled` for one tile an image.
+
+    >>> choose_gaussian(PadimSettings(), TilePlan(mode="fit", tile_height=224, tile_width=512)).gaussian
+    'pooled'
+    """
     if settings.gaussian != "auto":
         return settings
     return settings.model_copy(update={"gaussian": "shared" if plan.mode == "grid" else "pooled"})
 
 
 def gather(model: "TilePadimModel", tiles: TileSet) -> "TilePadimModel":
-    """Take the features of all tiles into a model's moments, and fit it; anomalib's loop ends with `model.fit()`."""
+    """Take the features of all tiles into a model's moments, and fit it; anomalib's loop ends with `model.fit()`.
+
+    Args:
+        model: Changed in place; moments that it has already count as well.
+        tiles: Of one plan; seen once, 16 at a time.
+
+    Returns:
+        The same model, on the CPU in eval mode.
+
+    Raises:
+        ModelError: If the frozen network cannot be compiled for such tiles.
+    """
     model.compiled = compile_frozen(model.feature_extractor, tiles, training_device())
     try:
         train_on_tiles(_TilePadim().attach(model), tiles, _BATCH)
@@ -63,7 +91,15 @@ def gather(model: "TilePadimModel", tiles: TileSet) -> "TilePadimModel":
 
 @torch.no_grad()
 def embed(model: "TilePadimModel", tiles: TileSet) -> list[torch.Tensor]:
-    """Return the features (c, hw) of each tile."""
+    """Return the features of each tile.
+
+    Args:
+        model: On the CPU, in eval mode.
+        tiles: May be empty.
+
+    Returns:
+        Float32 (c, hw) a tile: the drawn channels at the positions of its grid, row by row.
+    """
     pictures = (as_tensor(tiles[i]) for i in range(len(tiles)))
     return [model.embed(picture)[0].flatten(1) for picture in pictures]
 
@@ -125,7 +161,12 @@ class TilePadimModel(PadimModel):
         self.gaussian.set(*estimate(self.moments, self._settings))
 
     def take(self, moments: Moments, settings: PadimSettings) -> None:
-        """Estimate the Gaussians from other moments, as other settings say."""
+        """Estimate the Gaussians from other moments, as other settings say, and go into eval mode.
+
+        Args:
+            moments: Of the same channels, and of the grid of the tiles to come unless shared; kept, not copied.
+            settings: Of the same network as the model's; their Gaussian is not `auto`.
+        """
         self.moments, self._settings = moments, settings
         self.fit()
         self.eval()
@@ -164,10 +205,22 @@ class TilePadimModel(PadimModel):
 
 
 def draw_channels(layers: Sequence[int], count: int, seed: int) -> torch.Tensor:
-    """Draw `count` of the channels of all layers, as many of each layer as it has to give, and return them in order.
+    """Draw some of the channels of all layers, as many of each layer as it has to give.
 
     Defard et al. draw from all alike (section III-B): most are of the deepest layer then, which sees least of what is
     small. A layer with fewer channels than its share gives all, and the others share the rest.
+
+    Args:
+        layers: Number of channels of each.
+        count: How many to draw, at most the sum of `layers`.
+        seed: The same seed draws the same channels.
+
+    Returns:
+        Ascending numbers int64 (count,) in the layers' channels one after the other.
+
+    >>> drawn = draw_channels([2, 10], count=6, seed=0)
+    >>> len(drawn), int((drawn < 2).sum())
+    (6, 2)
     """
     generator = torch.Generator().manual_seed(seed)
     shares: dict[int, int] = {}
@@ -194,9 +247,16 @@ class DistanceMap(AnomalyMapGenerator):
         return self.enlarge(distance.T.reshape(count, 1, height, width), kwargs["image_size"])
 
     def enlarge(self, on_grid: torch.Tensor, size: Sequence[int]) -> torch.Tensor:
-        """Enlarge cells (n, 1, h, w) to a tile and smooth them, as anomalib does: by one matrix a side.
+        """Enlarge cells to a tile and smooth them, as anomalib does: by one matrix a side.
 
         anomalib's convolution of 33 x 33 weights took more than half of the time of an inference.
+
+        Args:
+            on_grid: Distances (n, 1, h, w), one a cell.
+            size: The tile's height and width in pixels.
+
+        Returns:
+            Map (n, 1, height, width).
         """
         kernel = tuple(self.blur.kernel[0, 0].sum(0).tolist())
         rows, columns = (
@@ -208,9 +268,20 @@ class DistanceMap(AnomalyMapGenerator):
 
 @functools.lru_cache(maxsize=8)
 def enlarging_matrix(cells: int, side: int, kernel: tuple[float, ...]) -> NDArray[np.float32]:
-    """Return the matrix (side, cells) that enlarges values bilinearly and smooths them by a kernel of odd length.
+    """Return the matrix that enlarges values bilinearly and smooths them.
 
     The outermost values go on from their cells' centres to the rim; what the kernel sees beyond the rim is reflected.
+
+    Args:
+        cells: Number of values along a side.
+        side: Pixels that they are enlarged to.
+        kernel: Weights of the smoothing, of odd length; symmetric.
+
+    Returns:
+        Float32 (side, cells), to be multiplied from the left; kept for the next call, so not to be changed.
+
+    >>> enlarging_matrix(2, 4, (1.0,)).tolist()
+    [[1.0, 0.0], [0.75, 0.25], [0.25, 0.75], [0.0, 1.0]]
     """
     centres = ((np.arange(side) + 0.5) * cells / side - 0.5).clip(0, cells - 1)
     weights = np.maximum(0, 1 - np.abs(centres[:, None] - np.arange(cells)))

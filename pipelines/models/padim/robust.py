@@ -29,10 +29,19 @@ class RobustGaussian(NamedTuple):
 
 
 def find_clusters(pooled: Floats, owners: NDArray[np.intp], most: int, separation: float) -> NDArray[np.intp]:
-    """Tell which cluster each tile's image is of: pooled features (tiles, c) and images' numbers to (tiles,).
+    """Tell which cluster of surfaces each tile's image is of.
 
     Whole images are clustered by the median of their tiles, so that a tile full of defect makes no cluster of its
-    own. As many clusters as make the tiles' silhouette (Rousseeuw 1987) highest, one where none exceeds `separation`.
+    own. As many clusters are told apart as make the tiles' silhouette (Rousseeuw 1987) highest.
+
+    Args:
+        pooled: Mean features (tiles, c) of each tile; at least one.
+        owners: The number of each tile's image, (tiles,).
+        most: The most clusters, from 1 on.
+        separation: What the silhouette must exceed, 0 to 1; else there is one cluster.
+
+    Returns:
+        Each tile's cluster (tiles,), numbered from 0 in the order of their first images.
 
     >>> tiles = np.float32([[0, 0], [0, 1], [9, 9], [9, 8], [0, 1], [1, 0]])
     >>> find_clusters(tiles, np.array([0, 0, 1, 1, 2, 2]), most=3, separation=0.25).tolist()
@@ -54,10 +63,18 @@ def find_clusters(pooled: Floats, owners: NDArray[np.intp], most: int, separatio
 
 
 def fit_robust(cells: Floats, contamination: float, ridge: float) -> RobustGaussian:
-    """Fit a Gaussian to cells (n, c) of which at most a share `contamination` may be anything.
+    """Fit a Gaussian to cells of which some may be anything.
 
     Three times the farthest share is left out and the rest fitted again (concentration steps: Rousseeuw and Van
-    Driessen 1999, "A fast algorithm for the minimum covariance determinant estimator"), `ridge` on every variance.
+    Driessen 1999, "A fast algorithm for the minimum covariance determinant estimator").
+
+    Args:
+        cells: Features (n, c), one row a cell; not changed.
+        contamination: The largest share of cells that may be anything, 0 to 0.5.
+        ridge: Added to every variance; above 0.
+
+    Returns:
+        The Gaussian of the remainder, with its 99 % quantile of distances as `level`.
     """
     found = _fit(cells, ridge)
     for _ in range(_STEPS):

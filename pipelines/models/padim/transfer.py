@@ -37,8 +37,8 @@ class _Prior(NamedTuple):
 def reuse(tiles: TileSet, validation: TileSet, settings: PadimSettings, seed: int, state: State) -> Fitted:  # noqa: ARG001
     """Make the source's network again from its state, for the plan of `tiles`, its own or another.
 
-    Raises:
-        ModelError: where the state is not one of PaDiM with these settings.
+    Where the two grids differ, one Gaussian of all the source's positions stands for each. Neither `validation` nor
+    `seed` has an effect: the channels are the source's. See `Algorithm.transfer`.
     """
     settings = choose_gaussian(settings, tiles.plan)
     model, moments = _start(settings, seed, state)
@@ -55,11 +55,9 @@ def statistics(tiles: TileSet, validation: TileSet, settings: PadimSettings, see
 
     Source and target are merged as moments, the source counted as some images: the posterior mean under a
     normal-inverse-Wishart prior (Gelman et al., Bayesian Data Analysis, section 3.6). How many, and whether its means
-    count or its covariances alone, is what gives the tiles of `validation` the highest likelihood; without such tiles a
-    rule decides. Where the two grids differ, the source is one Gaussian for all positions.
-
-    Raises:
-        ModelError: where the state is not one of PaDiM with these settings.
+    count or its covariances alone, is what gives up to 16 tiles of `validation` the highest likelihood; without such
+    tiles a rule decides. Where the two grids differ, the source is one Gaussian for all positions. A ModelError is
+    raised as well where there is no tile. See `Algorithm.transfer`.
     """
     settings = choose_gaussian(settings, tiles.plan)
     model, source = _start(settings, seed, state)
@@ -144,7 +142,6 @@ def _merge(target: Moments, source: Moments, prior: _Prior, samples: float) -> M
 def nearest(tiles: TileSet, validation: TileSet, settings: PadimSettings, seed: int, state: State) -> Fitted:  # noqa: ARG001
     """Compare with the features of the target's tiles, whatever the source was. Never chosen.
 
-    Raises:
-        ModelError: where there is no tile.
+    Neither `validation` nor `state` is read; a ModelError is raised where there is no tile. See `Algorithm.transfer`.
     """
     return fit_nearest(tiles, settings, seed)

@@ -24,11 +24,18 @@ _MOST_TILES = 200  # whose plain statistics are kept: some 100,000 cells tell a 
 def fit_clustered_padim(tiles: TileSet, settings: PadimSettings, unlabelled: UnlabelledSettings, seed: int) -> Fitted:
     """Fit to tiles of a grid, of which some show defects, of one cluster of surfaces or several.
 
-    The map is the mean of all views' Mahalanobis distances; 1 is what 99 % of the remainder of that cluster stays
-    below.
+    Args:
+        tiles: Tiles that nobody labelled, whose sides are multiples of 32 px; at least one.
+        settings: PaDiM's: which features, and the ridge.
+        unlabelled: The largest share of anomalous cells, and how clusters are told apart.
+        seed: For the channels and cells that are drawn.
+
+    Returns:
+        A network whose map is the mean of all views' Mahalanobis distances; 1 is what 99 % of the remainder of a tile's
+        cluster stays below. Its state is that of a plain PaDiM, for a later transfer.
 
     Raises:
-        ModelError: where there is no tile.
+        ModelError: If there is no tile, or the settings do not fit the backbone.
     """
     if not len(tiles):
         raise ModelError("no tile to fit PaDiM to", hint="add images to the surface")
