@@ -23,13 +23,20 @@ class _Component(NamedTuple):
 def find_defects(
     anomaly_map: NDArray[np.float32], threshold: float, settings: DefectSettings, corner: tuple[int, int] = (0, 0)
 ) -> tuple[Defect, ...]:
-    """List the defects of a map (H, W), the highest peak first.
+    """List the defects of a map, the highest peak first.
 
-    Hysteresis (Canny 1986): a region holds a pixel above `threshold` (see `pixel_level`) and spreads as far as the map
-    exceeds `settings.low` times that, because the threshold is so high that hardly a normal image reaches it, and
-    would cut a defect into its brightest pieces.
+    Hysteresis (Canny 1986): a region holds a pixel above `threshold` and spreads as far as the map exceeds
+    `settings.low` times that, because the threshold is so high that hardly a normal image reaches it, and would cut a
+    defect into its brightest pieces.
 
-    `corner` is the map's (left, top) in the image; boxes and outlines are in the image's pixels.
+    Args:
+        anomaly_map: Map of the region of interest or a part of it, float32, shape (H, W).
+        threshold: What one pixel of a region exceeds, on the map's scale; see `pixel_level`.
+        settings: How far regions spread and the least area that counts, in pixels or mm²; `anomalous` is not used here.
+        corner: Where the map lies in the image: (left, top) in pixels of the image.
+
+    Returns:
+        Defects with boxes and outlines in pixels of the image, without types; empty where no region is large enough.
     """
     x, y = corner
     found = [_describe(region, x, y) for region in _find_regions(anomaly_map, threshold, settings)]
@@ -37,10 +44,18 @@ def find_defects(
 
 
 def pixel_level(threshold: float, settings: DefectSettings, *, anomalous: bool) -> float:
-    """Return the level that one pixel of a region exceeds, on a version's scale.
+    """Return the level that one pixel of a region exceeds.
 
     An image that is anomalous already is searched more closely, yet not below 1, where normal pixels would be found
     everywhere: 99 % of them lie below.
+
+    Args:
+        threshold: The version's pixel threshold, on the version's scale.
+        settings: Says by its `anomalous`, a share, how much lower the level is in an anomalous image.
+        anomalous: Whether the image score is above the image threshold.
+
+    Returns:
+        The level on the version's scale, `threshold` at most.
 
     >>> [pixel_level(t, DefectSettings(anomalous=0.75), anomalous=True) for t in (2.0, 1.2, 0.9)]
     [1.5, 1.0, 0.9]
@@ -49,13 +64,31 @@ def pixel_level(threshold: float, settings: DefectSettings, *, anomalous: bool) 
 
 
 def flagged_share(anomaly_map: NDArray[np.float32], threshold: float, settings: DefectSettings) -> float:
-    """Return the share of a map's area that lies in regions; it falls as the threshold rises."""
+    """Return the share of a map's area that lies in regions; it falls as the threshold rises.
+
+    Args:
+        anomaly_map: Map of the region of interest, float32, shape (H, W), not empty.
+        threshold: What one pixel of a region exceeds, on the map's scale; see `pixel_level`.
+        settings: How far regions spread, and the least area that counts.
+
+    Returns:
+        Share of the map's pixels, 0 to 1.
+    """
     regions = _find_regions(anomaly_map, threshold, settings)
     return sum(int(region.pixels.sum()) for region in regions) / anomaly_map.size
 
 
 def draw_regions(defects: tuple[Defect, ...], height: int, width: int) -> NDArray[np.uint8]:
-    """Fill outlines into a mask (H, W): 0 normal, n the n-th defect; holes are filled, and what lies outside is cut."""
+    """Fill outlines into a mask; holes are filled, and what lies outside is cut.
+
+    Args:
+        defects: Outlines are in pixels of the mask; where two overlap, the later one shows.
+        height: Rows of the mask, usually the image's.
+        width: Columns of the mask.
+
+    Returns:
+        Mask (H, W): 0 normal, n the n-th defect, counted from 1; uint8, or uint16 for 256 defects and more.
+    """
     mask = np.zeros((height, width), np.uint8 if len(defects) < 256 else np.uint16)
     for number, defect in enumerate(defects, 1):
         cv2.fillPoly(mask, [np.array(defect.outline, np.int32)], number)

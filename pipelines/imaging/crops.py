@@ -13,9 +13,17 @@ _LEAST = 24  # a crop of fewer pixels would show nothing but interpolation
 
 
 def cut_crop(image: NDArray[np.uint8], box: Box) -> NDArray[np.uint8]:
-    """Cut a square with some context around a box and resize it to (128, 128, 3).
+    """Cut a square with some context around a box and resize it.
 
-    Near the image's border the square is moved inwards; where the image is too narrow for it, it is not square.
+    Near the image's border the square is moved inwards; where the image is too narrow for it, it is not square before
+    it is resized.
+
+    Args:
+        image: RGB image, uint8, shape (H, W, 3).
+        box: In pixels of `image`; its longer side makes two thirds of the square's, which has at least 24 pixels.
+
+    Returns:
+        RGB crop, uint8, shape (128, 128, 3).
 
     >>> cut_crop(np.zeros((40, 60, 3), np.uint8), Box(0, 0, 10, 4)).shape
     (128, 128, 3)

@@ -59,9 +59,16 @@ def decode_image(data: bytes | Path, max_megapixels: float) -> Decoded:
     it would look like a hole. Of a multi-picture JPEG (MPO) the first picture is the image, the others are its
     preview or depth; any other file of several frames is refused, since none of them is the image.
 
+    Args:
+        data: The encoded file's bytes, or its path.
+        max_megapixels: Most pixels that are decoded, in millions; infinity for no limit.
+
+    Returns:
+        Pixels (H, W, 3) as a person sees them, and how they were stored.
+
     Raises:
-        ImageError: for a file that is empty, truncated, no image, too large (checked before decoding), of several
-            frames, or of samples without a fixed white.
+        ImageError: If the file cannot be read, is empty, truncated, no image, too large (checked before decoding), of
+            several frames, in LAB colours, or of samples without a fixed white.
     """
     with _opened(data) as file:
         _check(file, max_megapixels)
@@ -83,12 +90,19 @@ def read_pixels(data: bytes) -> int:
 
 
 def decode_mask(data: bytes | Path, source_image: Decoded) -> NDArray[np.uint8]:
-    """Decode a mask to the image's (H, W), its values kept.
+    """Decode a mask to the image's size, its values kept.
 
     A mask in the stored size of an image that its EXIF orientation turns is turned with it.
 
+    Args:
+        data: The encoded file's bytes, or its path.
+        source_image: The image that the mask belongs to: its size and orientation decide.
+
+    Returns:
+        Mask, uint8, shape (H, W) of the image: 0 normal; of JPEG and AVIF 0 and 255 alone.
+
     Raises:
-        ImageError: for a mask that cannot be read, has another size, or holds values above 255.
+        ImageError: If the mask cannot be read, has another size, or holds values other than 0 to 255.
     """
     height, width = source_image.image.shape[:2]
     with _opened(data) as file:

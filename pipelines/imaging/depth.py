@@ -57,7 +57,16 @@ def stored_inverted(file: ImageFile.ImageFile) -> bool:
 
 
 def to_rgb(image: Image.Image, bit_depth: int, *, inverted: bool) -> NDArray[np.uint8]:
-    """Convert to uint8 (H, W, 3); more than 8 bits are scaled by the depth, transparency is laid on white."""
+    """Convert stored pixels to 8-bit RGB; transparency is laid on white.
+
+    Args:
+        image: Decoded and upright, of any mode but LAB and floating-point; see `depth_of`.
+        bit_depth: Bits of a stored sample, 1 to 16; grey of more than 8 bits is scaled by it.
+        inverted: Whether Pillow hands the pixels on as their negative; see `stored_inverted`.
+
+    Returns:
+        RGB image, uint8, shape (H, W, 3).
+    """
     if image.mode == "I" or image.mode.startswith("I;16"):
         grey = np.asarray(image).astype(np.float64) * (255.0 / (2**bit_depth - 1))
         eight = np.rint(np.clip(grey, 0, 255)).astype(np.uint8)
@@ -71,12 +80,17 @@ def to_rgb(image: Image.Image, bit_depth: int, *, inverted: bool) -> NDArray[np.
 
 
 def mask_values(image: Image.Image, *, lossy: bool) -> NDArray[np.uint8]:
-    """Read a mask's values as uint8 (H, W): indices of a palette, 0 and 1 of one bit, the largest of several channels.
+    """Read a mask's values: indices of a palette, 0 and 1 of one bit, the largest of several channels.
 
-    JPEG smears values, so that of a lossy mask only dark (0) and bright (255) are told apart.
+    Args:
+        image: Decoded and upright; what is fully transparent counts as 0.
+        lossy: Whether the format smears values, as JPEG does: only dark (0) and bright (255) are then told apart.
+
+    Returns:
+        Values, uint8, shape (H, W).
 
     Raises:
-        ImageError: for values below 0, above 255 or between whole numbers.
+        ImageError: If there are values below 0, above 255 or between whole numbers.
     """
     if image.mode in {"CMYK", "YCbCr", "LAB", "HSV"}:
         image = image.convert("RGB")

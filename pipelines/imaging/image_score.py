@@ -24,7 +24,14 @@ class ScoreRule(FiniteRecord):
 
 
 def image_score(region_map: NDArray[np.float32], rule: ScoreRule) -> float:
-    """Score an image from its map (H, W), in the map's own unit; higher is worse.
+    """Score an image from its map.
+
+    Args:
+        region_map: Map of the region of interest, float32, shape (H, W).
+        rule: How wide a border is left out, and what share of the highest values is averaged.
+
+    Returns:
+        The score in the map's own unit; higher is more anomalous.
 
     >>> region = np.zeros((20, 20), np.float32)
     >>> region[10, 10] = 8.0
@@ -35,24 +42,59 @@ def image_score(region_map: NDArray[np.float32], rule: ScoreRule) -> float:
 
 
 def score_level(region_map: NDArray[np.float32], rule: ScoreRule) -> float:
-    """Return the lowest value of a map's inner part that its image score is made of."""
+    """Return the lowest value of a map's inner part that its image score is made of.
+
+    Args:
+        region_map: Map of the region of interest, float32, shape (H, W).
+        rule: The one that the image score was made with.
+
+    Returns:
+        A value of the map, in its own unit.
+    """
     return float(top_values(region_map, rule).min())
 
 
 def border_width(region_map: NDArray[np.float32], rule: ScoreRule) -> int:
-    """Return how many pixels are left out on every side."""
+    """Return how many pixels are left out on every side.
+
+    Args:
+        region_map: Map of the region of interest, float32, shape (H, W); only its size counts.
+        rule: Says the border as a share of the shorter side.
+
+    Returns:
+        Width in pixels of the map; may be 0.
+
+    >>> border_width(np.zeros((100, 300), np.float32), ScoreRule(border_share=0.07))
+    7
+    """
     width: int = round(rule.border_share * min(region_map.shape))
     return width
 
 
 def inner_part(region_map: NDArray[np.float32], rule: ScoreRule) -> NDArray[np.float32]:
-    """Return a map without its border."""
+    """Return a map without its border.
+
+    Args:
+        region_map: Map of the region of interest, float32, shape (H, W).
+        rule: Says how wide the border is; see `border_width`.
+
+    Returns:
+        A view of `region_map`, not a copy, float32, shape (H - 2 border, W - 2 border).
+    """
     border = border_width(region_map, rule)
     return region_map[border : region_map.shape[0] - border, border : region_map.shape[1] - border]
 
 
 def top_values(region_map: NDArray[np.float32], rule: ScoreRule) -> NDArray[np.float32]:
-    """Return the values (n,) of a map's inner part that its image score is the mean of."""
+    """Return the values of a map's inner part that its image score is the mean of.
+
+    Args:
+        region_map: Map of the region of interest, float32, shape (H, W); not changed.
+        rule: Says the border and, as `top_share` of the inner pixels, how many values there are: one at least.
+
+    Returns:
+        The n highest values, float32, shape (n,), in no order; what is not a number counts as highest.
+    """
     inner = inner_part(region_map, rule)
     kept = max(1, round(rule.top_share * inner.size))
     # Only what a sample says is high gets copied and sorted, if that is enough: a whole map would be copied twice.

@@ -13,7 +13,18 @@ _Pixel = TypeVar("_Pixel", np.uint8, np.float32)
 
 
 def shrink(pixels: NDArray[_Pixel], side: int) -> NDArray[_Pixel]:
-    """Reduce to a long side of at most `side` by averaging areas; a smaller picture comes back as it is."""
+    """Reduce a picture to a long side of at most `side` by averaging areas.
+
+    Args:
+        pixels: Image or map, uint8 or float32, shape (H, W) or (H, W, C).
+        side: Most pixels of the longer side, 1 or more.
+
+    Returns:
+        The reduced picture, its shape in proportion; a picture that is small enough comes back as it is, not copied.
+
+    >>> shrink(np.zeros((50, 200, 3), np.uint8), 100).shape
+    (25, 100, 3)
+    """
     height, width = pixels.shape[:2]
     scale = side / max(height, width)
     if scale >= 1:

@@ -48,6 +48,13 @@ def heat_strength(anomaly_map: AnomalyMap, pixel_threshold: float) -> NDArray[np
     The range is the same for every image, so that colours can be compared across a report. Normal surface may
     reach half the threshold everywhere: it stays clear, or a report of normal boards would be violet.
 
+    Args:
+        anomaly_map: Map on the version's scale, float32, shape (H, W).
+        pixel_threshold: On the same scale; 0 counts as a number just above it.
+
+    Returns:
+        Strength, 0 to 1, float32, shape (H, W).
+
     >>> heat_strength(np.array([[0.0, 1.0, 2.0, 4.0, 99.0]], dtype=np.float32), 2.0).tolist()
     [[0.0, 0.0, 0.5, 0.75, 1.0]]
     """
@@ -58,8 +65,19 @@ def heat_strength(anomaly_map: AnomalyMap, pixel_threshold: float) -> NDArray[np
 def heatmap(image: RgbImage, anomaly_map: AnomalyMap, pixel_threshold: float) -> RgbImage:
     """Lay the map over the image in grey, in inferno, clear where it is low and dense where it is high.
 
-    (H, W, 3) uint8 and (H, W) on the version's scale to (H, W, 3) uint8. The image turns grey because wood
-    itself has inferno's colours; brightness rises with the score, which survives a print without colours.
+    The image turns grey because wood itself has inferno's colours; brightness rises with the score, which survives a
+    print without colours.
+
+    Args:
+        image: RGB image, uint8, shape (H, W, 3).
+        anomaly_map: Map on the version's scale, float32, shape (H, W).
+        pixel_threshold: On the version's scale; it gets the middle of the colour scale.
+
+    Returns:
+        RGB picture, uint8, shape (H, W, 3).
+
+    Raises:
+        ImageError: If the image is not 8-bit RGB, or the map has another size.
     """
     _check_same_size(image, anomaly_map, "map")
     strength = heat_strength(anomaly_map, pixel_threshold)
@@ -71,7 +89,20 @@ def heatmap(image: RgbImage, anomaly_map: AnomalyMap, pixel_threshold: float) ->
 
 
 def outline(image: RgbImage, region: RegionMask, colour: Colour = FOUND, width: int = 1) -> RgbImage:
-    """Draw the contours of (H, W) bool regions, holes included, `width` pixels wide on a copy."""
+    """Draw the contours of regions, holes included, on a copy.
+
+    Args:
+        image: RGB image, uint8, shape (H, W, 3); not changed.
+        region: True inside the regions, bool, shape (H, W); may be false everywhere.
+        colour: RGB, 0 to 255 each.
+        width: Of the line, in pixels, 1 or more.
+
+    Returns:
+        RGB picture, uint8, shape (H, W, 3).
+
+    Raises:
+        ImageError: If the image is not 8-bit RGB, or `region` has another size.
+    """
     _check_same_size(image, region, "region")
     contours, _ = cv2.findContours(region.astype(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
     drawn = cv2.drawContours(image.copy(), contours, -1, colour, thickness=width)
@@ -88,8 +119,21 @@ def strip(
 ) -> RgbImage:
     """Set image, heatmap and outlines beside each other; upright panels in a row, wide ones in a column.
 
-    Outlines are FOUND for `found`, by default what is above the threshold, and TRUE for the labelled regions. Each
-    panel's longer side has at most `max_side` pixels; lines are drawn so wide before shrinking that they stay visible.
+    Lines are drawn so wide before shrinking that they stay visible.
+
+    Args:
+        image: RGB image, uint8, shape (H, W, 3); not changed.
+        anomaly_map: Map on the version's scale, float32, shape (H, W).
+        pixel_threshold: On the version's scale.
+        true_region: The labelled regions, outlined in TRUE, bool, shape (H, W); None where there are no labels.
+        max_side: Most pixels of each panel's longer side.
+        found: Regions that are outlined in FOUND, bool, shape (H, W); None for every pixel above the threshold.
+
+    Returns:
+        RGB picture of three panels with white gaps of 6 pixels between them, uint8.
+
+    Raises:
+        ImageError: If the image is not 8-bit RGB, or the map or a region has another size.
     """
     line = max(1, round(2 * max(image.shape[:2]) / max_side))
     labelled = image if true_region is None else outline(image, true_region, TRUE, line)
@@ -102,7 +146,16 @@ def strip(
 
 
 def encode_picture(picture: RgbImage, kind: Literal["png", "jpeg"] = "jpeg", quality: int = 85) -> bytes:
-    """Encode (H, W, 3) uint8 as a PNG, exact, or a JPEG, small, without any metadata."""
+    """Encode a picture without any metadata.
+
+    Args:
+        picture: RGB (H, W, 3) or grey (H, W), uint8.
+        kind: "png" is exact, "jpeg" is small.
+        quality: Of a JPEG, 1 to 95; a PNG takes no notice of it.
+
+    Returns:
+        The file's content.
+    """
     buffer = io.BytesIO()
     options: dict[str, Any] = {"quality": quality} if kind == "jpeg" else {"optimize": True}
     Image.fromarray(picture).save(buffer, format=kind.upper(), **options)
@@ -111,6 +164,13 @@ def encode_picture(picture: RgbImage, kind: Literal["png", "jpeg"] = "jpeg", qua
 
 def data_uri(encoded: bytes, kind: Literal["png", "jpeg"] = "jpeg") -> str:
     """Write encoded bytes as a data URI that an HTML page can hold.
+
+    Args:
+        encoded: A whole picture file, as `encode_picture` returns it.
+        kind: The format that it is encoded in; not checked.
+
+    Returns:
+        The URI; its base64 takes a third more than the bytes.
 
     >>> data_uri(b"abc", "png")
     'data:image/png;base64,YWJj'

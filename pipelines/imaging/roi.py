@@ -57,7 +57,15 @@ def find_region(rgb: NDArray[np.uint8], settings: RegionSettings) -> Box:
     it is dark along the whole side and ends in a straight, clear edge; it leaves everything else as it is, so that a
     knot, a stain or a shadow at the rim stays in.
 
-    rgb: (H, W, 3), as a person sees it. Raises ImageError where a fixed box lies outside.
+    Args:
+        rgb: RGB image as a person sees it, uint8, shape (H, W, 3).
+        settings: The rule, and for `box` the box in pixels of the image.
+
+    Returns:
+        The region in pixels of the image; `auto` knows an edge to a pixel of the image at a long side of 1280 pixels.
+
+    Raises:
+        ImageError: If a fixed box lies outside of the image.
     """
     height, width = rgb.shape[:2]
     if settings.rule == "none":

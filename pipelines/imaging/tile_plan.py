@@ -59,13 +59,21 @@ class Canvas(NamedTuple):
 def choose_plan(
     settings: TileSettings, sizes: Sequence[tuple[int, int]], input_size: InputSize = USUAL_INPUT_SIZE
 ) -> TilePlan:
-    """Choose how regions of `sizes` (height, width) are cut for a network's input-size policy; their median decides.
+    """Choose how regions are cut into tiles; the median of their sizes decides.
+
+    Args:
+        settings: The mode, or `auto` to choose one, and the tiles of a grid.
+        sizes: (height, width) of each region of interest, in pixels.
+        input_size: What the network is shown: the least side of a tile, and the area that a whole region becomes.
+
+    Returns:
+        One plan for all regions: a single resized tile (`fit`) or overlapping square ones (`grid`).
+
+    Raises:
+        ImageError: If there is no size.
 
     >>> choose_plan(TileSettings(), [(224, 536)]).model_dump(include={"mode", "tile_height", "tile_width"})
     {'mode': 'fit', 'tile_height': 224, 'tile_width': 512}
-
-    Raises:
-        ImageError: where there is no size.
     """
     if not sizes:
         raise ImageError("no image to choose a tile plan from", hint="add normal images to the surface")
@@ -94,7 +102,16 @@ def _fit_side(side: float, least: int) -> int:
 
 
 def plan_canvas(plan: TilePlan, height: int, width: int) -> Canvas:
-    """Say what size a region of (height, width) has when tiles are cut from it."""
+    """Say what size a region has when tiles are cut from it.
+
+    Args:
+        plan: The version's own.
+        height: Rows of the region of interest, in pixels of the image.
+        width: Columns of the region of interest.
+
+    Returns:
+        Sizes in pixels at the model's scale, at least 1 x 1; padded ones hold at least one tile.
+    """
     if plan.mode == "fit":
         return Canvas(plan.tile_height, plan.tile_width, plan.tile_height, plan.tile_width)
     scaled = max(1, round(height * plan.scale)), max(1, round(width * plan.scale))
@@ -102,7 +119,20 @@ def plan_canvas(plan: TilePlan, height: int, width: int) -> Canvas:
 
 
 def plan_offsets(plan: TilePlan, height: int, width: int) -> tuple[list[int], list[int]]:
-    """List the tops and the lefts of a region's tiles; the tiles are all their pairs, row by row."""
+    """List the tops and the lefts of a region's tiles; the tiles are all their pairs, row by row.
+
+    Args:
+        plan: The version's own.
+        height: Rows of the region of interest, in pixels of the image.
+        width: Columns of the region of interest.
+
+    Returns:
+        Tops and lefts in pixels of the canvas, each rising from 0; the last tile ends where the canvas does.
+
+    >>> grid = TilePlan(mode="grid", tile_height=256, tile_width=256, stride_height=192, stride_width=192)
+    >>> plan_offsets(grid, 256, 600)
+    ([0], [0, 192, 344])
+    """
     canvas = plan_canvas(plan, height, width)
     return (
         _offsets(canvas.padded_height, plan.tile_height, plan.stride_height),
@@ -111,7 +141,16 @@ def plan_offsets(plan: TilePlan, height: int, width: int) -> tuple[list[int], li
 
 
 def plan_positions(plan: TilePlan, height: int, width: int) -> list[Position]:
-    """List a region's tiles, row by row."""
+    """List a region's tiles, row by row.
+
+    Args:
+        plan: The version's own.
+        height: Rows of the region of interest, in pixels of the image.
+        width: Columns of the region of interest.
+
+    Returns:
+        Corners in pixels of the canvas, at least one.
+    """
     tops, lefts = plan_offsets(plan, height, width)
     return [Position(top, left) for top in tops for left in lefts]
 

@@ -22,7 +22,15 @@ _Item = TypeVar("_Item")
 
 
 def cut_tiles(region: Tile, plan: TilePlan) -> Iterator[tuple[Tile, Position]]:
-    """Cut a region (H, W, 3) into tiles (tile_height, tile_width, 3), row by row."""
+    """Cut a region into tiles, row by row.
+
+    Args:
+        region: The region of interest, RGB, uint8, shape (H, W, 3); not changed.
+        plan: The version's own.
+
+    Yields:
+        Each tile, RGB, uint8, shape (tile_height, tile_width, 3), and its corner in pixels of the canvas.
+    """
     canvas = _draw_canvas(region, plan)
     for position in plan_positions(plan, *region.shape[:2]):
         yield _cut(canvas, plan, position), position
@@ -80,10 +88,14 @@ class Stitcher:
         self._blended = np.zeros((self._canvas.height, self._canvas.width), np.float32)
 
     def add(self, tile_map: Map, position: Position) -> None:
-        """Add the map (tile_height, tile_width) of the tile at `position`.
+        """Blend in the map of one tile.
+
+        Args:
+            tile_map: Float32, shape (tile_height, tile_width); copied.
+            position: The tile's corner as `cut_tiles` gave it, in pixels of the canvas; each tile is added once.
 
         Raises:
-            ModelError: where a tile of a row before comes after one of a later row.
+            ModelError: If a tile of a row before comes after one of a later row.
         """
         top, left = position
         if top < self._top:
@@ -195,5 +207,16 @@ def _unreadable(file: Path) -> ImageError:
 
 
 def subsample(items: Sequence[_Item], most: int) -> list[_Item]:
-    """Take at most `most` items, evenly over all of them."""
+    """Take some of the items, evenly over all of them.
+
+    Args:
+        items: In an order that means something; may be empty.
+        most: How many are taken at most, 0 or more.
+
+    Returns:
+        The chosen items in their order, the first and the last among them where `most` is 2 or more.
+
+    >>> subsample("abcdefgh", 3)
+    ['a', 'd', 'h']
+    """
     return [items[n] for n in np.unique(np.linspace(0, len(items) - 1, min(most, len(items))).astype(int))]

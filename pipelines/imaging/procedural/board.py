@@ -22,12 +22,31 @@ _ORDER = (6, 1, 2, 3, 5, 4)
 
 
 def ring_width(height: int, width: int) -> float:
-    """Choose pixels per growth ring: 12 on a small board of 192 rows, 61 on a slice image of 1952."""
+    """Choose pixels per growth ring: 12 on a small board of 192 rows, 61 on a slice image of 1952.
+
+    Args:
+        height: Rows of the image.
+        width: Columns of the image; the shorter side decides.
+
+    Returns:
+        Mean width of a ring in pixels.
+    """
     return float(12 * (min(height, width) / 192) ** 0.7)
 
 
 def paint_board(seed: int, shape: tuple[int, int], defects: Sequence[int], species: Species, ring: float) -> Painted:
-    """Paint a board of (height, width) with the numbered defects; normal wood does not depend on them."""
+    """Paint a board with the numbered defects; normal wood does not depend on them, save where a knot bends its grain.
+
+    Args:
+        seed: Any whole number; the same arguments paint the same board.
+        shape: (height, width) in pixels; the grain runs along the width.
+        defects: Keys of WOOD_DEFECTS, one a defect; may be empty or hold a number more than once.
+        species: The look of the wood.
+        ring: Mean width of a growth ring in pixels.
+
+    Returns:
+        The board and its mask; where two defects overlap, the mask has the one that is painted last.
+    """
     height, width = shape
     streams = [stream(seed, 1, place) for place in range(len(defects))]
     knots = {

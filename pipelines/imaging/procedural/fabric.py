@@ -12,12 +12,31 @@ from pipelines.imaging.procedural.weave import Cloth, interlace, paint_weave, ya
 
 
 def yarn_width(height: int, width: int) -> float:
-    """Choose pixels per yarn: 7 on a small picture of 192 rows, 14 on one of 1952."""
+    """Choose pixels per yarn: 7 on a small picture of 192 rows, 14 on one of 1952.
+
+    Args:
+        height: Rows of the image.
+        width: Columns of the image; the shorter side decides.
+
+    Returns:
+        Mean width of a yarn in pixels.
+    """
     return float(7 * (min(height, width) / 192) ** 0.3)
 
 
 def paint_fabric(seed: int, shape: tuple[int, int], defects: Sequence[int], cloth: Cloth, yarn: float) -> Painted:
-    """Paint cloth of (height, width) with the numbered defects; normal cloth does not depend on them."""
+    """Paint cloth with the numbered defects; what is normal depends on none but pulled threads.
+
+    Args:
+        seed: Any whole number; the same arguments paint the same cloth.
+        shape: (height, width) in pixels.
+        defects: Keys of FABRIC_DEFECTS, one a defect; may be empty or hold a number more than once.
+        cloth: The look of the cloth.
+        yarn: Mean width of a yarn in pixels.
+
+    Returns:
+        The cloth and its mask; where two defects overlap, the mask has the lower number.
+    """
     named = [FABRIC_DEFECTS[number] for number in defects]
     streams = [stream(seed, 1, place) for place in range(len(defects))]
     rng = stream(seed, 0)

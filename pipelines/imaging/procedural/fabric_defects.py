@@ -21,7 +21,16 @@ class Pull:
 
 
 def pull_threads(rng: np.random.Generator, x: Floats, y: Floats) -> Pull:
-    """Choose a thread to pull and how the cloth puckers around it, which is a shift of weft rows (in yarns)."""
+    """Choose a thread to pull and how the cloth puckers around it.
+
+    Args:
+        rng: The defect's own stream.
+        x: Count of warp yarns at each pixel, float32, shape (H, W); see `yarn_grid`.
+        y: Count of weft yarns at each pixel of undamaged cloth, float32, shape (H, W); not changed.
+
+    Returns:
+        The pull; its `shift` (H, W) is to be added to `y`, in yarns.
+    """
     columns = float(x.max() - x.min())
     length = min(log_uniform(rng, 10, 60), 0.85 * columns)
     first = float(x.min()) + rng.uniform(0.02, 0.98) * (columns - length)
@@ -35,7 +44,17 @@ def pull_threads(rng: np.random.Generator, x: Floats, y: Floats) -> Pull:
 
 
 def paint_thread(rng: np.random.Generator, pull: Pull, weave: Weave, surface: Floats) -> Layer:
-    """Draw the pulled thread itself, taut on top of the cloth or sunk between its neighbours."""
+    """Draw the pulled thread itself, taut on top of the cloth or sunk between its neighbours.
+
+    Args:
+        rng: The defect's own stream, from which `pull` was drawn before.
+        pull: The thread and its pucker, on the same pixels as `weave`.
+        weave: The cloth with all pulls in it.
+        surface: What was painted so far, RGB on 0 to 255, float32, shape (H, W, 3); not changed.
+
+    Returns:
+        The thread; its mask holds the puckered cloth too.
+    """
     off = np.abs(weave.y - np.float32(pull.row + 0.5))
     inside = smoothstep(pull.first, pull.first + 1, weave.x) * smoothstep(pull.last, pull.last - 1, weave.x)
     band = smoothstep(0.6, 0.38, off) * inside
@@ -51,7 +70,17 @@ def paint_thread(rng: np.random.Generator, pull: Pull, weave: Weave, surface: Fl
 
 
 def paint_cut(rng: np.random.Generator, weave: Weave, yarn: float, surface: Floats) -> Layer:
-    """Draw a cut that gapes: dark between its lips, with the ends of the severed yarns in it."""
+    """Draw a cut that gapes: dark between its lips, with the ends of the severed yarns in it.
+
+    Args:
+        rng: The defect's own stream: place, length (6 to 26 yarns), width and direction are drawn from it.
+        weave: Says which yarn is seen at each pixel.
+        yarn: Mean width of a yarn in pixels.
+        surface: What was painted so far, RGB on 0 to 255, float32, shape (H, W, 3); not changed.
+
+    Returns:
+        The cut; its mask is all between the lips, severed ends included.
+    """
     height, width = weave.x.shape
     length = min(log_uniform(rng, 6, 26) * yarn, 0.7 * min(height, width))
     half = 0.5 * yarn * log_uniform(rng, 0.9, 3.0)
@@ -74,7 +103,17 @@ def paint_cut(rng: np.random.Generator, weave: Weave, yarn: float, surface: Floa
 
 
 def paint_spot(rng: np.random.Generator, weave: Weave, yarn: float, surface: Floats) -> Layer:
-    """Draw a spot of oil or ink that crept along the yarns."""
+    """Draw a spot of oil or ink that crept along the yarns.
+
+    Args:
+        rng: The defect's own stream: place, radius (1 to 6 yarns) and colour are drawn from it.
+        weave: Says which yarn is seen at each pixel.
+        yarn: Mean width of a yarn in pixels.
+        surface: What was painted so far, RGB on 0 to 255, float32, shape (H, W, 3); not changed.
+
+    Returns:
+        The spot; the weave shows through.
+    """
     height, width = weave.x.shape
     radius = min(log_uniform(rng, 1.0, 6.0) * yarn, 0.2 * min(height, width))
     x, y = rng.uniform(0.08, 0.92) * width, rng.uniform(0.08, 0.92) * height

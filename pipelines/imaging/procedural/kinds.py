@@ -13,7 +13,21 @@ DEFECTS: dict[Material, dict[int, str]] = {"wood": WOOD_DEFECTS, "fabric": FABRI
 
 
 def number_defects(material: Material, names: Sequence[str]) -> tuple[int, ...]:
-    """Look up the numbers of defects by their names; raise CallError for a name that the material does not know."""
+    """Look up the numbers of defects by their names.
+
+    Args:
+        material: Whose list of defects is meant.
+        names: As in DEFECTS; may be empty or hold a name more than once.
+
+    Returns:
+        Values of the mask, 1 and above, in the order of `names`.
+
+    Raises:
+        CallError: If the material does not know a name.
+
+    >>> number_defects("wood", ["crack", "live knot"])
+    (4, 1)
+    """
     numbers = {name: number for number, name in DEFECTS[material].items()}
     unknown = [name for name in names if name not in numbers]
     if unknown:

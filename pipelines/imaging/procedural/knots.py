@@ -26,7 +26,16 @@ class Knot:
     tilt: float
 
     def radius(self, x: Floats, y: Floats, stretch: float = 1.0) -> Floats:
-        """Measure the distance from the centre in half axes; `stretch` lengthens the ellipse along the grain."""
+        """Measure the distance from the centre in half axes.
+
+        Args:
+            x: Columns in pixels of the board, float32, of any shape.
+            y: Rows in pixels of the board, float32, of the same shape.
+            stretch: Factor that lengthens the ellipse along the grain; 1 leaves it as it is.
+
+        Returns:
+            Float32, shape of `x`: 0 in the centre, 1 on the outline.
+        """
         dx, dy = x - np.float32(self.x), y - np.float32(self.y)
         cos, sin = np.float32(math.cos(self.tilt)), np.float32(math.sin(self.tilt))
         u, v = (cos * dx + sin * dy) / np.float32(self.along * stretch), (cos * dy - sin * dx) / np.float32(self.across)
@@ -34,7 +43,18 @@ class Knot:
 
 
 def place_knot(rng: np.random.Generator, kind: str, height: int, width: int, ring: float) -> Knot:
-    """Choose a knot's place and size: half axis across the grain about 0.4 to 1.6 rings."""
+    """Choose a knot's place and size.
+
+    Args:
+        rng: The defect's own stream.
+        kind: One of the knots in WOOD_DEFECTS, for example "live knot".
+        height: Rows of the board.
+        width: Columns of the board.
+        ring: Mean width of a growth ring in pixels.
+
+    Returns:
+        The knot, its centre on the board, its half axis across the grain about 0.4 to 1.6 rings and 3 pixels at least.
+    """
     across = min(max(3.0, ring * log_uniform(rng, 0.4, 1.6)), 0.2 * min(height, width))
     along = across * rng.uniform(1.0, 1.7)
     x, y = rng.uniform(0.08, 0.92) * width, rng.uniform(0.1, 0.9) * height
@@ -42,10 +62,18 @@ def place_knot(rng: np.random.Generator, kind: str, height: int, width: int, rin
 
 
 def bend_grain(x: Floats, y: Floats, knots: tuple[Knot, ...]) -> Floats:
-    """Lead the grain around the knots: the height (pixels) that each pixel would have in straight grain.
+    """Lead the grain around the knots: the height that each pixel would have in straight grain.
 
     The lines of equal height are the stream lines around a cylinder, y (1 - R^2 / r^2), faded to nothing at REACH
     half axes so that a knot changes its neighbourhood only.
+
+    Args:
+        x: Column of each pixel, float32, shape (H, W).
+        y: Row of each pixel, float32, shape (H, W); not changed.
+        knots: May be empty: the grain is straight then.
+
+    Returns:
+        Heights in pixels, float32, shape (H, W).
     """
     across = y.copy()
     for knot in knots:
@@ -114,7 +142,17 @@ _LOOKS = {"live knot": _live, "dead knot": _dead, "missing knot": _missing}
 
 
 def paint_knot(rng: np.random.Generator, knot: Knot, grain: Grain, species: Species) -> Layer:
-    """Draw a knot's face as a layer over the wood."""
+    """Draw a knot's face as a layer over the wood.
+
+    Args:
+        rng: The defect's own stream, from which `knot` was drawn before.
+        knot: Its `kind` decides the look.
+        grain: The board's, bent around all knots.
+        species: Gives the knot its colours.
+
+    Returns:
+        The knot; its mask reaches 6 to 12 % of its radius beyond the outline.
+    """
     layer = _LOOKS[knot.kind](rng, knot, grain, species)
     rough = 1 + 0.07 * fractal_noise(rng, *grain.shape, (0.2 * grain.ring, 0.5 * grain.ring), 2)
     return Layer(np.asarray(layer.colour * rough[..., None], dtype=np.float32), layer.alpha, layer.mask)

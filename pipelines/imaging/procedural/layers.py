@@ -22,13 +22,33 @@ class Layer:
 
 
 def mix(under: NDArray[Any], over: NDArray[Any], share: NDArray[Any]) -> Floats:
-    """Blend two colours, (3,) or (H, W, 3), by a share (H, W) of `over`."""
+    """Blend two colours.
+
+    Args:
+        under: RGB on 0 to 255, shape (3,) or (H, W, 3).
+        over: The same, of either shape.
+        share: How much of `over` shows, 0 to 1, shape (H, W).
+
+    Returns:
+        RGB on 0 to 255, float32, shape (H, W, 3).
+
+    >>> mix(np.zeros(3), np.array([200.0, 100.0, 50.0]), np.array([[0.5]])).tolist()
+    [[[100.0, 50.0, 25.0]]]
+    """
     under32, over32 = under.astype(np.float32, copy=False), over.astype(np.float32, copy=False)
     return np.asarray(under32 + share.astype(np.float32, copy=False)[..., None] * (over32 - under32), dtype=np.float32)
 
 
 def lay(surface: Floats, layer: Layer) -> Floats:
-    """Lay a layer over a surface (H, W, 3)."""
+    """Lay a layer over a surface.
+
+    Args:
+        surface: RGB on 0 to 255, float32, shape (H, W, 3); not changed.
+        layer: Of the same height and width.
+
+    Returns:
+        The new surface, float32, shape (H, W, 3).
+    """
     return mix(surface, layer.colour, layer.alpha)
 
 
@@ -49,7 +69,16 @@ def choose_light(rng: np.random.Generator) -> str:
 
 
 def take_photo(rng: np.random.Generator, painted: Floats, light: str) -> NDArray[np.uint8]:
-    """Light a painted surface (H, W, 3) from one side, blur it as a lens does and add the sensor's noise."""
+    """Light a painted surface from one side, blur it as a lens does and add the sensor's noise.
+
+    Args:
+        rng: Draws the direction of the light and the noise.
+        painted: RGB on 0 to 255 in even light, float32, shape (H, W, 3); not changed.
+        light: A key of LIGHTS, which says how steep the light falls off.
+
+    Returns:
+        RGB image, uint8, shape (H, W, 3).
+    """
     height, width = painted.shape[:2]
     angle = rng.uniform(0, 2 * np.pi)
     slope = LIGHTS[light] * rng.uniform(0.5, 1.5)

@@ -11,17 +11,42 @@ Floats = NDArray[np.float32]
 
 
 def stream(seed: int, *keys: int) -> np.random.Generator:
-    """Open the random stream that belongs to a seed and the keys, whatever was drawn before."""
+    """Open the random stream that belongs to a seed and the keys, whatever was drawn before.
+
+    Args:
+        seed: Any whole number; taken modulo 2^63.
+        *keys: Name the purpose, 0 or more each; other keys make an independent stream.
+
+    Returns:
+        A generator at its beginning.
+    """
     return np.random.default_rng([seed % 2**63, *keys])
 
 
 def log_uniform(rng: np.random.Generator, low: float, high: float) -> float:
-    """Draw one number whose logarithm is uniform, so that small and large sizes are equally likely."""
+    """Draw one number whose logarithm is uniform, so that small and large sizes are equally likely.
+
+    Args:
+        rng: One number is drawn from it.
+        low: Lower bound, above 0.
+        high: Upper bound, not below `low`.
+
+    Returns:
+        A number from `low` to `high`, in their unit.
+    """
     return math.exp(rng.uniform(math.log(low), math.log(high)))
 
 
 def smoothstep(low: float, high: float, values: Floats) -> Floats:
     """Rise from 0 at `low` to 1 at `high` with level ends; falls where `low` exceeds `high`.
+
+    Args:
+        low: Where the result is 0, in the unit of `values`.
+        high: Where the result is 1; may lie below `low`, but not equal it.
+        values: Float32, of any shape; not changed.
+
+    Returns:
+        0 to 1, float32, shape of `values`.
 
     >>> smoothstep(0, 1, np.array([-1.0, 0.5, 2.0], dtype=np.float32)).tolist()
     [0.0, 0.5, 1.0]
@@ -31,7 +56,17 @@ def smoothstep(low: float, high: float, values: Floats) -> Floats:
 
 
 def value_noise(rng: np.random.Generator, height: int, width: int, cell: Sequence[float]) -> Floats:
-    """Interpolate a lattice of normal deviates: mean 0, deviation about 1, smooth over `cell` (down, across) pixels."""
+    """Interpolate a lattice of normal deviates.
+
+    Args:
+        rng: Draws the lattice and its offset.
+        height: Rows of the field.
+        width: Columns of the field.
+        cell: (down, across) in pixels, over which the field is smooth; less than 1 counts as 1.
+
+    Returns:
+        Field of mean 0 and deviation about 1, float32, shape (height, width).
+    """
     cell_y, cell_x = (max(1.0, side) for side in cell)
     rows, columns = math.ceil(height / cell_y) + 2, math.ceil(width / cell_x) + 2
     lattice = rng.standard_normal((rows, columns), dtype=np.float32)
@@ -45,7 +80,18 @@ def value_noise(rng: np.random.Generator, height: int, width: int, cell: Sequenc
 
 
 def fractal_noise(rng: np.random.Generator, height: int, width: int, cell: Sequence[float], octaves: int = 3) -> Floats:
-    """Add value noise of halved cells and halved weights (Perlin, "An image synthesizer", SIGGRAPH 1985)."""
+    """Add value noise of halved cells and halved weights (Perlin, "An image synthesizer", SIGGRAPH 1985).
+
+    Args:
+        rng: Draws every octave.
+        height: Rows of the field.
+        width: Columns of the field.
+        cell: (down, across) in pixels of the coarsest octave.
+        octaves: How many fields are added, 1 or more.
+
+    Returns:
+        Field of mean 0 and deviation about 1, float32, shape (height, width).
+    """
     total = np.zeros((height, width), dtype=np.float32)
     norm = 0.0
     for octave in range(octaves):
@@ -57,12 +103,33 @@ def fractal_noise(rng: np.random.Generator, height: int, width: int, cell: Seque
 
 
 def noise_line(rng: np.random.Generator, length: int, cell: float, octaves: int = 3) -> Floats:
-    """Draw fractal noise along one axis."""
+    """Draw fractal noise along one axis.
+
+    Args:
+        rng: Draws every octave.
+        length: How many values.
+        cell: Over how many values the coarsest octave is smooth.
+        octaves: How many lines are added, 1 or more.
+
+    Returns:
+        Values of mean 0 and deviation about 1, float32, shape (length,).
+    """
     return fractal_noise(rng, 1, length, (1.0, cell), octaves).reshape(length)
 
 
 def dashes(rng: np.random.Generator, height: int, width: int, share: float, length: float) -> Floats:
-    """Scatter dashes along x: `share` is their number a pixel, `length` in pixels; 0 to 1, tapering to both ends."""
+    """Scatter dashes along x, tapering to both ends.
+
+    Args:
+        rng: Draws the places and, row by row, the strengths.
+        height: Rows of the field.
+        width: Columns of the field.
+        share: Expected number of dashes a pixel, 0 to 1.
+        length: Of a dash, in pixels; 3 at least.
+
+    Returns:
+        0 (none) to 1, float32, shape (height, width).
+    """
     points = (rng.random((height, width), dtype=np.float32) < share).astype(np.float32)
     points *= rng.uniform(0.3, 1.0, size=(height, 1)).astype(np.float32)
     size = max(3, round(length)) | 1

@@ -35,7 +35,15 @@ def light_of(seed: int) -> str:
 
 
 def check_look(material: Material, look: str | None) -> None:
-    """Raise CallError for a look that a material does not know; None is its usual one."""
+    """Check that a material knows a look.
+
+    Args:
+        material: Wood has species, fabric has cloths.
+        look: Name of a species or a cloth; None is the material's usual one, which is always known.
+
+    Raises:
+        CallError: If the material does not know the look.
+    """
     if look is not None:
         find_species(look) if material == "wood" else find_cloth(look)
 
@@ -52,11 +60,20 @@ def draw(
 ) -> Drawn:
     """Draw an image of wood or fabric with the named defects, bit for bit the same for the same arguments.
 
-    The grain runs along the width. `look` is a species ("pine") or a cloth ("linen"); `scale` is the mean width in
-    pixels of a growth ring or of a yarn, by default what suits an image of that size.
+    Args:
+        material: What is drawn; the grain of wood runs along the width.
+        seed: Any whole number.
+        height: Rows of the image.
+        width: Columns of the image.
+        defects: As in DEFECTS, one name a defect; a name may come more than once. Empty draws a normal image.
+        look: A species ("pine") or a cloth ("linen"); None for the material's usual one, which these are.
+        scale: Mean width of a growth ring or a yarn in pixels, above 0; None for what suits an image of that size.
+
+    Returns:
+        Image and mask of shape (height, width), and the light.
 
     Raises:
-        CallError: for a defect or a look that the material does not know.
+        CallError: If the material does not know a defect or the look.
     """
     numbers = number_defects(material, defects)
     shape = (height, width)

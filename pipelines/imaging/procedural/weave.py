@@ -61,7 +61,17 @@ def _wander(rng: np.random.Generator, shape: tuple[int, int], yarn: float, irreg
 
 
 def yarn_grid(rng: np.random.Generator, shape: tuple[int, int], yarn: float, cloth: Cloth) -> tuple[Floats, Floats]:
-    """Count warp yarns along x and weft yarns along y at every pixel of undamaged cloth."""
+    """Count yarns at every pixel of undamaged cloth.
+
+    Args:
+        rng: The cloth's own stream.
+        shape: (height, width) in pixels.
+        yarn: Mean width of a warp yarn in pixels; weft yarns are 6 % wider.
+        cloth: Its `irregular` says how far yarns wander.
+
+    Returns:
+        Warp yarns counted along x and weft yarns along y, each float32, shape (height, width), from about 4 upwards.
+    """
     height, width = shape
     y, x = np.mgrid[0:height, 0:width].astype(np.float32)
     lean = np.float32(rng.normal(0, 0.01))
@@ -72,7 +82,17 @@ def yarn_grid(rng: np.random.Generator, shape: tuple[int, int], yarn: float, clo
 
 
 def interlace(rng: np.random.Generator, x: Floats, y: Floats, cloth: Cloth) -> Weave:
-    """Decide at every pixel which yarn is on top and how high it lies (0 to about 1); `open` is 1 between yarns."""
+    """Decide at every pixel which yarn is on top and how high it lies.
+
+    Args:
+        rng: The cloth's own stream, after `yarn_grid`: draws how thick each yarn is.
+        x: Count of warp yarns, float32, shape (H, W).
+        y: Count of weft yarns, shifted where threads were pulled, float32, shape (H, W).
+        cloth: Its `thickness` and `irregular` count.
+
+    Returns:
+        The weave; its `height` is 0 to 1, `open` 0 on a yarn and 1 between yarns, both float32, shape (H, W).
+    """
     table = 1 + 0.1 * cloth.irregular * rng.standard_normal((2, 4096)).astype(np.float32)
     # A slub: now and then a yarn is spun much thicker.
     table += 0.12 * cloth.irregular * (rng.random((2, 4096)) < 0.03)
@@ -92,7 +112,17 @@ def interlace(rng: np.random.Generator, x: Floats, y: Floats, cloth: Cloth) -> W
 
 
 def paint_weave(rng: np.random.Generator, weave: Weave, yarn: float, cloth: Cloth) -> Floats:
-    """Paint cloth: (H, W, 3) RGB on 0 to 255 in even light."""
+    """Paint cloth in even light.
+
+    Args:
+        rng: The cloth's own stream, after `interlace`: draws tints and fibres.
+        weave: Which yarn is seen where.
+        yarn: Mean width of a yarn in pixels.
+        cloth: Gives the colours of warp and weft.
+
+    Returns:
+        RGB on about 0 to 255, not clipped, float32, shape (H, W, 3).
+    """
     rows, columns = weave.x.shape
     shade = 0.52 + 0.5 * weave.height
     # Spun fibres run obliquely over a yarn.

@@ -46,7 +46,15 @@ class Grain:
 
 
 def ring_number(rng: np.random.Generator, grain: Grain) -> Floats:
-    """Count rings from the pith at every pixel; the fraction is the phase within a ring."""
+    """Count rings from the pith at every pixel; the fraction is the phase within a ring.
+
+    Args:
+        rng: The wood's own stream: draws where the pith lies and how wide each year grew.
+        grain: Where each pixel lies in the wood.
+
+    Returns:
+        Ring numbers, 0 to 511, float32, shape (H, W).
+    """
     height, width = grain.shape
     ring = grain.ring
     rings_high, rings_wide = height / ring, width / ring
@@ -65,7 +73,16 @@ def ring_number(rng: np.random.Generator, grain: Grain) -> Floats:
 
 
 def latewood(rng: np.random.Generator, number: Floats, species: Species) -> Floats:
-    """Map ring numbers to darkness, about 0 to 1: a slow rise into latewood, an abrupt end at the year's border."""
+    """Map ring numbers to darkness: a slow rise into latewood, an abrupt end at the year's border.
+
+    Args:
+        rng: The wood's own stream: draws how dark each year is.
+        number: From `ring_number`, float32, shape (H, W).
+        species: Its `late_start` and `contrast` count.
+
+    Returns:
+        Darkness, about 0 to 1 and 1.25 at most, float32, shape (H, W).
+    """
     years = np.exp(rng.normal(-0.15, 0.3, _RINGS) + 0.3 * noise_line(rng, _RINGS, 5)).astype(np.float32)
     # Now and then a year is much darker than its neighbours; such boards are normal.
     years *= np.where(rng.random(_RINGS) < 0.04, 1.4, 1.0).astype(np.float32)
@@ -77,7 +94,15 @@ def latewood(rng: np.random.Generator, number: Floats, species: Species) -> Floa
 
 
 def follow_grain(texture: Floats, grain: Grain) -> Floats:
-    """Bend a texture that was drawn along straight grain around the knots."""
+    """Bend a texture that was drawn along straight grain around the knots.
+
+    Args:
+        texture: Float32, shape (H, W) of the grain; not changed.
+        grain: Where each pixel lies in the wood.
+
+    Returns:
+        The bent texture, float32, shape (H, W); it is mirrored where the grain leaves the image.
+    """
     bent = cv2.remap(texture, grain.x, grain.across, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT)
     return np.asarray(bent, dtype=np.float32)
 
@@ -124,7 +149,16 @@ def _saw_marks(rng: np.random.Generator, grain: Grain) -> Floats:
 
 
 def paint_wood(rng: np.random.Generator, grain: Grain, species: Species) -> Floats:
-    """Paint normal wood: (H, W, 3) RGB on 0 to 255 in even light."""
+    """Paint normal wood in even light.
+
+    Args:
+        rng: The wood's own stream, at its beginning.
+        grain: Where each pixel lies in the wood; its `ring` is the scale of all that is painted.
+        species: Colours, rings and pores.
+
+    Returns:
+        RGB on about 0 to 255, not clipped, float32, shape (H, W, 3).
+    """
     height, width = grain.shape
     number = ring_number(rng, grain)
     dark = latewood(rng, number, species)

@@ -24,7 +24,16 @@ def _course(rng: np.random.Generator, width: int, cell: float) -> Floats:
 
 
 def paint_crack(rng: np.random.Generator, grain: Grain, surface: Floats) -> Layer:
-    """Draw a dark jagged crack along the grain, 2 to 5 px wide on a small board, tapering to both ends."""
+    """Draw a dark jagged crack along the grain, 2 to 5 px wide on a small board, tapering to both ends.
+
+    Args:
+        rng: The defect's own stream: place, length (5 to 24 rings) and width are drawn from it.
+        grain: The board's, bent around all knots.
+        surface: What was painted so far, RGB on 0 to 255, float32, shape (H, W, 3); not changed.
+
+    Returns:
+        The crack; its mask is where it covers more than 40 % of a pixel.
+    """
     width = grain.shape[1]
     length = min(grain.ring * log_uniform(rng, 5, 24), 0.9 * width)
     x, y = _somewhere(rng, grain, length)
@@ -42,7 +51,16 @@ def paint_crack(rng: np.random.Generator, grain: Grain, surface: Floats) -> Laye
 
 
 def paint_resin(rng: np.random.Generator, grain: Grain, surface: Floats) -> Layer:
-    """Draw a resin streak: an amber lens along the grain that lets the wood shine through."""
+    """Draw a resin streak: an amber lens along the grain that lets the wood shine through.
+
+    Args:
+        rng: The defect's own stream: place, size (half of it 1.5 to 6 rings long) and strength are drawn from it.
+        grain: The board's, bent around all knots.
+        surface: What was painted so far, RGB on 0 to 255, float32, shape (H, W, 3); not changed.
+
+    Returns:
+        The streak; its mask is the lens to its rim.
+    """
     height, width = grain.shape
     long = min(grain.ring * log_uniform(rng, 1.5, 6), 0.4 * width)
     high = max(2.5, min(grain.ring * log_uniform(rng, 0.25, 0.7), long / 3))
@@ -61,7 +79,16 @@ def paint_resin(rng: np.random.Generator, grain: Grain, surface: Floats) -> Laye
 
 
 def paint_stain(rng: np.random.Generator, grain: Grain, surface: Floats) -> Layer:
-    """Draw blue stain: a diffuse grey-blue band in streaks along the grain."""
+    """Draw blue stain: a diffuse grey-blue band in streaks along the grain.
+
+    Args:
+        rng: The defect's own stream: place, size (half of it 4 to 16 rings long) and strength are drawn from it.
+        grain: The board's, bent around all knots.
+        surface: What was painted so far, RGB on 0 to 255, float32, shape (H, W, 3); not changed.
+
+    Returns:
+        The stain; its mask leaves out the faint rim.
+    """
     height, width = grain.shape
     long = min(grain.ring * log_uniform(rng, 4, 16), 0.6 * width)
     high = grain.ring * log_uniform(rng, 0.8, 2.5)

@@ -44,12 +44,15 @@ def add_synthetic_anomaly(image: NDArray[np.uint8], rng: np.random.Generator) ->
 
     The mixture follows CutPaste (Li et al., "CutPaste: self-supervised learning for anomaly detection and
     localization", CVPR 2021) and DRAEM (Zavrtanik et al., "DRAEM - a discriminatively trained reconstruction
-    embedding for surface anomaly detection", ICCV 2021). Outside the mask the image is unchanged. An image
-    without colour gets a defect without: no other would be seen by its camera, and any tint would be found.
+    embedding for surface anomaly detection", ICCV 2021). An image without colour gets a defect without: no other would
+    be seen by its camera, and any tint would be found.
 
     Args:
-        image: (H, W, 3) RGB.
-        rng: draws the defect; its state decides which.
+        image: Normal image, RGB, uint8, shape (H, W, 3); not changed.
+        rng: Draws the defect; its state decides which.
+
+    Returns:
+        The new image and its mask, outside of which it is unchanged.
     """
     names, coloured = tuple(KINDS), has_colour(image)
     for _ in range(_TRIES):

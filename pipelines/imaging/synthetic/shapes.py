@@ -29,7 +29,17 @@ def _cut_at(field: Floats, share: float, softness: float) -> Floats:
 
 
 def blob(rng: np.random.Generator, height: int, width: int, share: float) -> Floats:
-    """Draw a smooth roundish blob."""
+    """Draw a smooth roundish blob.
+
+    Args:
+        rng: Draws place, direction and outline.
+        height: Rows of the image.
+        width: Columns of the image.
+        share: Of the image's area that the blob takes, above 0 and below 1; 12 pixels at least.
+
+    Returns:
+        How much of the defect shows, 0 to 1, float32, shape (height, width).
+    """
     radius = math.sqrt(share * height * width / math.pi)
     bumps = np.clip(fractal_noise(rng, height, width, (radius, radius), 2), -1.5, 1.5)
     field = -_distance(rng, height, width, 2.5) / np.float32(radius) + 0.2 * bumps
@@ -37,7 +47,17 @@ def blob(rng: np.random.Generator, height: int, width: int, share: float) -> Flo
 
 
 def patch(rng: np.random.Generator, height: int, width: int, share: float) -> Floats:
-    """Draw a ragged patch, which is fractal noise above a level, kept near one place (after DRAEM's Perlin masks)."""
+    """Draw a ragged patch, which is fractal noise above a level, kept near one place (after DRAEM's Perlin masks).
+
+    Args:
+        rng: Draws place and noise.
+        height: Rows of the image.
+        width: Columns of the image.
+        share: Of the image's area that the patch takes, above 0 and below 1; 12 pixels at least.
+
+    Returns:
+        How much of the defect shows, 0 to 1, float32, shape (height, width); may be in several pieces.
+    """
     radius = 1.6 * math.sqrt(share * height * width / math.pi)
     cell = radius * rng.uniform(0.5, 1.2)
     noise = fractal_noise(rng, height, width, (cell, cell * rng.uniform(0.6, 1.6)), 4)
@@ -47,7 +67,17 @@ def patch(rng: np.random.Generator, height: int, width: int, share: float) -> Fl
 
 
 def stain(rng: np.random.Generator, height: int, width: int, share: float) -> Floats:
-    """Draw a stain that fades out over most of its radius."""
+    """Draw a stain that fades out over most of its radius.
+
+    Args:
+        rng: Draws place, direction and outline.
+        height: Rows of the image.
+        width: Columns of the image.
+        share: Of the image's area that the stain takes, above 0 and below 1; 12 pixels at least.
+
+    Returns:
+        How much of the defect shows, 0 to 1, float32, shape (height, width).
+    """
     radius = math.sqrt(share * height * width / math.pi)
     bumps = np.clip(fractal_noise(rng, height, width, (radius, radius), 3), -1.5, 1.5)
     field = -_distance(rng, height, width, 4.0) / np.float32(radius) + 0.3 * bumps
@@ -55,7 +85,17 @@ def stain(rng: np.random.Generator, height: int, width: int, share: float) -> Fl
 
 
 def scratch(rng: np.random.Generator, height: int, width: int, share: float) -> Floats:
-    """Draw an irregular line of 2 to 5 pixels, no longer than the picture's long side."""
+    """Draw an irregular line of 2 to 5 pixels, no longer than the picture's long side.
+
+    Args:
+        rng: Draws place, direction, width and course.
+        height: Rows of the image.
+        width: Columns of the image.
+        share: Of the image's area, above 0 and below 1, which gives the length: 10 pixels at least.
+
+    Returns:
+        How much of the defect shows, 0 to 1, float32, shape (height, width); what runs over the border is cut.
+    """
     thick = rng.uniform(2, 5)
     length = max(10.0, min(share * height * width / thick, 0.9 * max(height, width)))
     y, x = _place(rng, height, width)

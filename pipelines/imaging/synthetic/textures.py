@@ -17,7 +17,15 @@ def _in_range(image: NDArray[Any]) -> Floats:
 
 
 def textured_tone(rng: np.random.Generator, image: Floats) -> Floats:
-    """Darken or brighten by 15 to 120 grey levels, tinted and with a texture of its own."""
+    """Darken or brighten by 15 to 120 grey levels, tinted and with a texture of its own.
+
+    Args:
+        rng: Draws strength, tint, texture and how much of the image is covered.
+        image: RGB on 0 to 255, float32, shape (H, W, 3); not changed.
+
+    Returns:
+        The image as it would look if the defect were everywhere, RGB on 0 to 255, float32, shape (H, W, 3).
+    """
     height, width = image.shape[:2]
     sign = -1.0 if rng.random() < 0.65 else 1.0
     strength = log_uniform(rng, 15, 120)
@@ -31,7 +39,15 @@ def textured_tone(rng: np.random.Generator, image: Floats) -> Floats:
 
 
 def stain_colour(rng: np.random.Generator, image: Floats) -> Floats:
-    """Shift the colour by 8 to 40 grey levels, as dirt, oil or water do; the texture shows through."""
+    """Shift the colour by 8 to 40 grey levels, as dirt, oil or water do; the texture shows through.
+
+    Args:
+        rng: Draws the shift of each channel, more often to the dark.
+        image: RGB on 0 to 255, float32, shape (H, W, 3); not changed.
+
+    Returns:
+        The image as it would look if the stain were everywhere, RGB on 0 to 255, float32, shape (H, W, 3).
+    """
     shift = rng.standard_normal(3)
     shift = shift / np.abs(shift).max() * log_uniform(rng, 8, 40)
     if rng.random() < 0.7:
@@ -40,7 +56,15 @@ def stain_colour(rng: np.random.Generator, image: Floats) -> Floats:
 
 
 def pasted_texture(rng: np.random.Generator, image: Floats) -> Floats:
-    """Show another part of the same image, turned, scaled and recoloured (after CutPaste)."""
+    """Show another part of the same image, turned, scaled and recoloured (after CutPaste).
+
+    Args:
+        rng: Draws the part, the turn, the scale, the colours and how much shows through.
+        image: RGB on 0 to 255, float32, shape (H, W, 3); not changed.
+
+    Returns:
+        The image as it would look with that part everywhere, RGB on 0 to 255, float32, shape (H, W, 3).
+    """
     height, width = image.shape[:2]
     turn = cv2.getRotationMatrix2D((width / 2, height / 2), rng.uniform(30, 330), rng.uniform(0.7, 1.6))
     turn[:, 2] += rng.uniform(-0.4, 0.4, 2) * (width, height)
