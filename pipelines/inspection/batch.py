@@ -1,6 +1,6 @@
 """A large batch on its way to one Parquet table: a journal beside it, from which a stopped batch goes on.
 
-The journal, `NAME.split.jsonl`, has one line for the batch and one an image, added as soon as the image's
+The journal, `NAME.part.jsonl`, has one line for the batch and one an image, added as soon as the image's
 pictures and maps are written. A killed process leaves at most a torn last line, which is cut off.
 """
 
@@ -62,7 +62,7 @@ class Head(Record):
 
 
 class Entry(Record):
-    """One image's line. `mark` tells whether the file is still the one that was looked at.
+    """One image's line. `file_key` tells whether the file is still the one that was looked at.
 
     The outlines of regions would outgrow the table: `defects` is their number.
     """
@@ -94,7 +94,12 @@ class Batch:
         self.left = [p for p in images if self._keys[p.file] not in done]
 
     def add(self, inspected: Inspected, observation: Observation) -> None:
-        """Keep an image's result: from here on it survives the process."""
+        """Keep an image's result: from here on it survives the process.
+
+        Args:
+            inspected: Of one of the batch's images; of its defects only their number is kept.
+            observation: The same image's line for the history.
+        """
         entry = Entry(
             file_key=self._keys[inspected.path],
             inspected=inspected.model_copy(update={"defects": ()}),
@@ -130,9 +135,19 @@ def open_batch(table: Path, terms: Terms, images: Sequence[InputImage], history:
 
     What another version has seen goes into the history, and the batch begins anew.
 
+    Args:
+        table: The Parquet file that `Batch.finish` writes; its folder is made, its journal is locked meanwhile.
+        terms: Must equal those that the batch was begun with, the version excepted.
+        images: All images of the batch, those that an earlier call has done included.
+        history: Folder of the surface's history.
+
+    Yields:
+        The batch; its `left` are the images that are still to be inspected.
+
     Raises:
-        CallError: where the table cannot be written, or its journal was begun with other folders for its results.
-        BusyError: while another process works on the table.
+        CallError: If the table cannot be written, or its journal is damaged or was begun with other folders for its
+            results.
+        BusyError: If another process works on the table.
     """
     with _locked(table) as journal:
         _cut_torn_line(journal)

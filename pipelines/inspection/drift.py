@@ -100,10 +100,20 @@ def find_drift(
 ) -> Drift:
     """Compare a batch of inspections by the champion with what it was calibrated on.
 
-    `batch` holds readable rows of the history, all of one version; `recent` the last ones, the
-    batch among them, where the batch is small. Image scores are tested by Kolmogorov-Smirnov with the usual share of
-    defects tolerated, the share of flagged images by the binomial test, image measures by Kolmogorov-Smirnov. Drift
-    is `lighting` where measures moved as light moves them, `content` where scores moved, or measures as no light does.
+    Image scores are tested by Kolmogorov-Smirnov with the usual share of defects tolerated, the share of flagged images
+    by the binomial test, image measures by Kolmogorov-Smirnov. Drift is `lighting` where measures moved as light moves
+    them, `content` where scores moved, or measures as no light does.
+
+    Args:
+        surface: Name of the surface.
+        reference: The champion's calibration split; without `scores` the image score is not tested.
+        batch: Rows of the history that have a score, at least one, all of one version.
+        number: Counts the checks of this champion from 1: later ones have less of the false-alarm level left.
+        settings: `drift_level`, `drift_size` and `usual_defect_share` count.
+        recent: The last rows of the same version, the batch among them; None where the batch is large enough by itself.
+
+    Returns:
+        Every figure with its p-value; `kind` is None where none moved.
     """
     level = level_of_check(number, settings.drift_level)
     figures = _compare(_sample(reference, batch, recent), settings, level)

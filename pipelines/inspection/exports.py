@@ -156,7 +156,18 @@ class Crops:
 
 
 def cut_around(image: NDArray[np.uint8], box: Box) -> NDArray[np.uint8]:
-    """Cut a box and a margin around it out of an image (H, W, 3); less margin at the rim."""
+    """Cut a box and a margin around it out of an image.
+
+    Args:
+        image: RGB image, uint8, shape (H, W, 3).
+        box: In pixels of `image`; a quarter of its longer side, or 16 pixels, is the margin, less at the rim.
+
+    Returns:
+        RGB crop, uint8, a view of `image` and not a copy.
+
+    >>> cut_around(np.zeros((100, 100, 3), np.uint8), Box(0, 40, 10, 50)).shape
+    (42, 26, 3)
+    """
     margin = max(_LEAST_MARGIN, round(_MARGIN * max(box.width, box.height)))
     top, left = max(0, box.top - margin), max(0, box.left - margin)
     return image[top : box.bottom + margin, left : box.right + margin]

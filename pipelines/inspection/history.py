@@ -61,9 +61,16 @@ def name_batch(started: datetime) -> str:
 
 
 def write_batch(folder: Path, observations: Iterable[Observation], name: str | None = None) -> Path | None:
-    """Write a batch of inspections into a surface's history, whole or not at all; return None where it is empty.
+    """Write a batch of inspections into a surface's history, whole or not at all.
 
-    A batch written again under its `name` replaces itself.
+    Args:
+        folder: Of the surface's history; made where it is missing.
+        observations: Read once, of which 10,000 are held at a time; may be empty.
+        name: Of the batch, without ending: a batch written again under its name replaces itself. None names it by the
+            time of its first image.
+
+    Returns:
+        The file; None where there are no observations.
     """
     rows = iter(observations)
     first = list(islice(rows, _ROWS))
@@ -84,12 +91,18 @@ def _groups(first: list[Observation], rows: Iterator[Observation]) -> Iterator[l
 
 
 def read_history(folder: Path, since: datetime | None = None, version: int | None = None) -> pd.DataFrame:
-    """Read a surface's history, oldest batch first: the columns of `Observation`, and `batch`, the file's name.
+    """Read a surface's history, oldest batch first.
 
-    `since` leaves out what was inspected before; it carries a time zone.
+    Args:
+        folder: Of the surface's history; one that is missing has no rows.
+        since: Leaves out what was inspected before; carries a time zone. None for all.
+        version: Leaves out what other versions saw. None for all.
+
+    Returns:
+        A row an image: the columns of `Observation`, and `batch`, the file's name without its ending.
 
     Raises:
-        ToolError: for a file that is no batch.
+        ToolError: If a file is no batch.
     """
     wanted = None
     for condition in (
@@ -102,10 +115,17 @@ def read_history(folder: Path, since: datetime | None = None, version: int | Non
 
 
 def read_batch(path: Path, version: int) -> pd.DataFrame:
-    """Read what one version saw in one batch, as `read_history` does.
+    """Read what one version saw in one batch.
+
+    Args:
+        path: A file of the history.
+        version: Number of the version in the registry.
+
+    Returns:
+        Rows as `read_history` returns them; may be empty.
 
     Raises:
-        ToolError: for a file that is no batch.
+        ToolError: If the file is no batch.
     """
     return _as_frame([_read_batch(path, pc.field("version") == version)])
 
@@ -117,15 +137,22 @@ def list_batches(folder: Path) -> list[tuple[Path, int]]:
 
 
 def join_days(folder: Path, today: date, seen_ns: Sequence[int]) -> int:
-    """Join the batches of each day before `today` into one file, and return how many are gone.
+    """Join the batches of each past day into one file.
 
-    A server writes hundreds of files a day. A joined file counts as finished when the last of its batches was; what
-    was finished on different sides of one of the times `seen_ns` (ns since 1970) is kept apart, so that whoever reads
-    on from there misses nothing and reads nothing twice. Killed in between, the next call with the same times ends what
-    was begun. Days with a damaged file are left as they are.
+    A server writes hundreds of files a day. A joined file counts as finished when the last of its batches was. Killed
+    in between, the next call with the same times ends what was begun. Days with a damaged file are left as they are.
+
+    Args:
+        folder: Of the surface's history.
+        today: In UTC; its batches and later ones are left alone.
+        seen_ns: Times in ns since 1970 up to which someone has read; may be empty. What was finished on different sides
+            of one is kept apart, so that whoever reads on from there misses nothing and reads nothing twice.
+
+    Returns:
+        How many files are gone.
 
     Raises:
-        ToolError: for a file that is no batch, once all other days are joined.
+        ToolError: If a file is no batch, once all other days are joined.
     """
     found = [(path, time) for path, time in list_batches(folder) if path.name[:8] < f"{today:%Y%m%d}"]
     damaged: list[ToolError] = []

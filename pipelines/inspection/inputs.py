@@ -19,16 +19,34 @@ class InputImage(NamedTuple):
 
     @classmethod
     def of(cls, file: Path, name: PurePath) -> "InputImage":
+        """Name a file and its results, which do without its ending.
+
+        Args:
+            file: Path that is opened later.
+            name: Relative to what was given, with the ending.
+
+        Returns:
+            The image; its `name` and `stem` have forward slashes.
+
+        >>> InputImage.of(Path("in/a/x.png"), PurePath("a/x.png"))
+        InputImage(file='in/a/x.png', name='a/x.png', stem='a/x')
+        """
         return cls(file=str(file), name=name.as_posix(), stem=name.with_suffix("").as_posix())
 
 
 def find_images(paths: Sequence[Path], results: Sequence[Path] = ()) -> list[InputImage]:
-    """List files, and the images below folders; names are relative to the folder that was given.
+    """List files, and the images below folders.
 
-    What lies below one of the `results` folders was made by an inspection and is passed over.
+    Args:
+        paths: Files, taken whatever their endings, and folders, searched to the bottom by their files' names.
+        results: Folders of results: what lies below one was made by an inspection and is passed over, unless `paths`
+            names that folder itself.
+
+    Returns:
+        At least one image; names are relative to the folder that was given, and no two have the same stem.
 
     Raises:
-        CallError: for a path that is not there, a folder without images, or two files of one name.
+        CallError: If a path is not there, there is no image at all, or two files have one name.
     """
     found: list[InputImage] = []
     for path in paths:

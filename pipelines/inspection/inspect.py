@@ -66,13 +66,23 @@ def inspect_images(
     maps: Path | None,
     sinks: Sequence[Sink] = (),
 ) -> Iterator[InspectionOutcome]:
-    """Score images one by one; write a picture to `out` and a float32 TIFF to `maps`, where they are given.
+    """Score images one by one; nothing is kept of what was handed on.
 
-    Each is handed to the `sinks`, which are closed after the last. A file that cannot be read, or scanned, or that gets
-    no finite score, is reported in its place and stops nothing. Nothing is kept of what was handed on.
+    A file that cannot be read, or scanned, or that gets no finite score, is reported in its place and stops nothing.
+
+    Args:
+        detector: The version that looks at them.
+        version: Its number in the registry, for the history.
+        images: May be empty.
+        out: Folder for a picture of each, STEM.jpg: image, heatmap and outlines; None for no pictures.
+        maps: Folder for a float32 TIFF of each map, STEM.tiff; None for no maps.
+        sinks: Get each image that was scanned; closed after the last image.
+
+    Yields:
+        Each image's result, in the order of `images`.
 
     Raises:
-        CallError: where a result would be written over one of the images; nothing is inspected then.
+        CallError: If a result would be written over one of the images; nothing is inspected then.
     """
     _spare_images(images, out, maps)
     started = time.monotonic()
@@ -135,7 +145,16 @@ def _inspect_one(
 
 
 def observe(seen: Observation, image: NDArray[np.uint8], scan: Scan) -> Observation:
-    """Fill in what a scan found on an image (H, W, 3), and how its region of interest measures."""
+    """Fill in what a scan found on an image, and how its region of interest measures.
+
+    Args:
+        seen: Time, path and version; not changed.
+        image: RGB image as a person sees it, uint8, shape (H, W, 3).
+        scan: Of that image.
+
+    Returns:
+        The whole line for the history.
+    """
     box = scan.region
     measures = measure_image(image[box.top : box.bottom, box.left : box.right])
     return seen.model_copy(

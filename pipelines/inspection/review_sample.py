@@ -29,10 +29,20 @@ log = logging.getLogger(__name__)
 def sample_for_review(
     found: Drift, reference: DriftReference, batch: pd.DataFrame, folder: Path, count: int
 ) -> Path | None:
-    """Copy up to `count` images of a drifted batch into `folder`/BATCH, with a table that says why each is there.
+    """Copy images of a drifted batch into a folder of its own, with a table that says why each is there.
 
-    Three in four are the most drifted, the rest are drawn at random from the others. Only images that still
-    exist are copied; where none does, nothing is written and None returned. A folder of that name is replaced.
+    Three in four are the most drifted, the rest are drawn at random from the others. Only images that still exist are
+    copied.
+
+    Args:
+        found: The check of `batch`; something moved.
+        reference: What the batch was compared with.
+        batch: The rows that were checked.
+        folder: Where the new folder goes, named as the batch; one of that name is replaced.
+        count: How many images are copied at most, 0 or more.
+
+    Returns:
+        The new folder; None where no image exists or `count` is 0, and nothing is written then.
     """
     there = batch[[Path(path).is_file() for path in batch["path"]]].reset_index(drop=True)
     if there.empty or count == 0:

@@ -104,5 +104,16 @@ class Showcase:
 
 
 def draw_at_random(stems: Iterable[str], count: int) -> frozenset[str]:
-    """Draw `count` images by a hash of their names: whatever they score, and the same ones next time."""
+    """Draw images by a hash of their names: whatever they score, and the same ones next time.
+
+    Args:
+        stems: Names of the images, each once; their order does not matter.
+        count: How many are drawn at most, 0 or more.
+
+    Returns:
+        The drawn names.
+
+    >>> draw_at_random(["a", "b", "c"], 2) == draw_at_random(["c", "b", "a"], 2)
+    True
+    """
     return frozenset(sorted(stems, key=lambda stem: hashlib.sha256(stem.encode()).digest())[:count])

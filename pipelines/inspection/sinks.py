@@ -40,7 +40,16 @@ def close_all(sinks: Sequence[Sink]) -> None:
 
 
 def spare_inputs(inputs: Sequence[Path], files: Sequence[Path], folders: Sequence[Path]) -> None:
-    """Raise CallError where a result could be written over an image."""
+    """Check that no result would be written over an image.
+
+    Args:
+        inputs: Files that are to be inspected.
+        files: Files that will be written; they need not exist.
+        folders: Folders that results are written into; they need not exist.
+
+    Raises:
+        CallError: If one of `files` is an image, or one of `folders` holds one, however deep.
+    """
     given = {path.resolve() for path in inputs}
     for target in files:
         if target.resolve() in given:

@@ -49,7 +49,17 @@ class AdaptationPage(Record):
 
 
 def lead_in_words(source: str, method: str, *, scratch: bool, gain: Interval | None, on_test: bool) -> str:
-    """Say in one sentence whether learning from the source beat training from scratch; `method` names what was chosen.
+    """Say in one sentence whether learning from the source beat training from scratch.
+
+    Args:
+        source: Name of the surface that was learnt from.
+        method: What was chosen, as "ALGORITHM by STRATEGY".
+        scratch: Whether the chosen strategy does without the source.
+        gain: By how much image AUROC is higher than from scratch, -1 to 1; None where too few images tell.
+        on_test: Whether `gain` is of the test split, and not of held-out images with synthetic anomalies.
+
+    Returns:
+        Plain text, not escaped.
 
     >>> gain = Interval(value=0.1, low=0.05, high=0.15)
     >>> lead_in_words("boards", "fastflow by finetune", scratch=False, gain=gain, on_test=True)
@@ -85,7 +95,15 @@ def render_adaptation(page: AdaptationPage) -> str:
 
 
 def write_adaptation(page: AdaptationPage, folder: Path) -> Path:
-    """Write index.html and, where the test split has figures, auroc.svg; return the page's path."""
+    """Write index.html and, where the test split has figures, auroc.svg.
+
+    Args:
+        page: Its rows also give the chart.
+        folder: Made where it is missing; files of these names are replaced.
+
+    Returns:
+        Path of index.html.
+    """
     write_whole(folder / "index.html", render_adaptation(page))
     if chart := draw_shots_chart(_lines(page.rows)):
         write_whole(folder / "auroc.svg", str(chart))

@@ -28,6 +28,14 @@ class Bins:
 def bin_scores(normal: ArrayLike, anomalous: ArrayLike, threshold: float) -> Bins:
     """Count scores in even bins from 0 to `top`, which shows the threshold and all but the highest scores.
 
+    Args:
+        normal: Image scores of normal images, shape (n,), 0 or more; may be empty.
+        anomalous: Image scores of anomalous images on the same scale, shape (m,); may be empty.
+        threshold: The image threshold, on the same scale.
+
+    Returns:
+        Counts of both classes in 40 bins each; `beyond` of them lie above `top` and are in the last bin.
+
     >>> bin_scores([0.5] * 20, [50.0], 1.0).beyond
     1
     """
@@ -62,7 +70,16 @@ def _ticks(top: float) -> list[str]:
 
 
 def draw_score_chart(normal: ArrayLike, anomalous: ArrayLike, threshold: float) -> Markup:
-    """Draw both classes and the threshold; numbers only, so that no text of a user's enters the SVG."""
+    """Draw both classes and the threshold; numbers only, so that no text of a user's enters the SVG.
+
+    Args:
+        normal: Image scores of normal images, shape (n,), 0 or more; may be empty.
+        anomalous: Image scores of anomalous images on the same scale, shape (m,); may be empty.
+        threshold: The image threshold, on the same scale.
+
+    Returns:
+        An inline SVG of 720 x 284 units, for a page that brings the style sheet.
+    """
     bins = bin_scores(normal, anomalous, threshold)
     line = _LEFT + threshold / bins.top * (_RIGHT - _LEFT)
     note = f"the last bar holds {bins.beyond} above {bins.top:.3g}" if bins.beyond else ""

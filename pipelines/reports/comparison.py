@@ -38,7 +38,20 @@ def summarise(
     image_threshold: CalibratedThreshold,
     folder_mb: float,
 ) -> VersionSummary:
-    """Gather one version's figures."""
+    """Gather one version's figures.
+
+    Args:
+        run_id: Of the MLflow run that trained it.
+        version: Its number in the registry; None where it is not registered.
+        trained: The fit and what it cost.
+        selection: Figures of the validation split.
+        evaluation: Figures of the test split.
+        image_threshold: On the version's scale, with the rate that it was set for.
+        folder_mb: Size of all that the version stores, MB of 10^6 bytes.
+
+    Returns:
+        The summary, without the single images' scores.
+    """
     return VersionSummary(
         algorithm=trained.algorithm,
         version=version,
@@ -81,7 +94,15 @@ def render_comparison(page: ComparisonPage) -> str:
 
 
 def write_comparison(page: ComparisonPage, path: Path) -> Path:
-    """Write the page to `path`, whose folders are made, and return it."""
+    """Write the page of a retrain.
+
+    Args:
+        page: Its texts need not be escaped.
+        path: The HTML file, replaced where it exists; its folders are made.
+
+    Returns:
+        `path`.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(render_comparison(page), encoding="utf-8")
     return path

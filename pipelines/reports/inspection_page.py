@@ -91,7 +91,15 @@ def render_inspection_page(page: InspectionPage) -> str:
 
 
 def write_inspection_page(page: InspectionPage, path: Path) -> Path:
-    """Write the page whole or not at all, and return its path."""
+    """Write the page whole or not at all.
+
+    Args:
+        page: Its texts need not be escaped; its pictures are data URIs.
+        path: The HTML file, replaced where it exists; its folders are made.
+
+    Returns:
+        `path`.
+    """
     write_whole(path, render_inspection_page(page))
     return path
 

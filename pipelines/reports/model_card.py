@@ -20,7 +20,24 @@ def model_card(  # noqa: PLR0913, PLR0917 - one card says all of these
     commit: str,
     types: TypeFigures | None = None,
 ) -> str:
-    """Write a version's model card in Markdown."""
+    """Write a version's model card in Markdown.
+
+    Args:
+        template: The Jinja template; it may use the names that are handed to it here and no others.
+        info: The version: surface, thresholds and their guarantees.
+        trained: The fit and what it cost; its algorithm must be registered.
+        selection: Figures of the validation split.
+        evaluation: Figures of the test split.
+        profile: Name of the profile that it was trained with.
+        commit: Git commit of the project; empty where there is none.
+        types: How well types are named; None where the version names none.
+
+    Returns:
+        The card; texts are not escaped.
+
+    Raises:
+        SettingsError: If there is no such algorithm.
+    """
     environment = jinja2.Environment(undefined=jinja2.StrictUndefined, trim_blocks=True)  # noqa: S701 - Markdown
     page = environment.from_string(template.read_text("utf-8"))
     return page.render(

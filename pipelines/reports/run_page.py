@@ -116,7 +116,15 @@ def render_run_page(page: RunPage) -> str:
 
 
 def write_run_page(page: RunPage, path: Path) -> Path:
-    """Write the page to `path`, whose folders are made, and return it."""
+    """Write the page of a run.
+
+    Args:
+        page: Its texts need not be escaped; its pictures are data URIs.
+        path: The HTML file, replaced where it exists; its folders are made.
+
+    Returns:
+        `path`.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(render_run_page(page), encoding="utf-8")
     return path
@@ -134,9 +142,21 @@ def write_pages(
     maps: Path,
     pictures: int,
 ) -> Path:
-    """Write a run's page and its pictures as files below the surface's reports; return their folder.
+    """Write a run's page and its pictures as files below the surface's reports.
 
-    `maps` holds the evaluation's region maps, numbered as its images; `pictures` is how many a group shows.
+    Args:
+        paths: The surface's: `prepared` must still hold the images of the evaluation.
+        run_id: Names the folder of the run's reports.
+        page: Without pictures, which are chosen here from its evaluation.
+        pixel_threshold: On the scale of the maps.
+        maps: Holds a region's map (H, W) for each image of the evaluation: N.npy is the N-th, counted from 0.
+        pictures: How many each group shows at most: misses, false alarms and hits.
+
+    Returns:
+        The folder with index.html and the folder `pictures`.
+
+    Raises:
+        ToolError: If the table of prepared images is missing or damaged.
     """
     folder = paths.reports / run_id
     prepared = {image.path: image for image in read_index(paths.prepared)}
@@ -167,7 +187,25 @@ def describe_run(  # noqa: PLR0913 - one page says all of these, and every one i
     commit: str,
     types: TypeFigures | None = None,
 ) -> RunPage:
-    """Gather what a run's page says, pictures excepted; `thresholds` are the image's and the area's."""
+    """Gather what a run's page says, pictures excepted; the date is now, UTC.
+
+    Args:
+        surface: Name of the surface.
+        version: Its number in the registry; None where it is not registered.
+        data_version: Of the data set that was trained on.
+        trained: The fit and what it cost.
+        selection: Figures of the validation split.
+        evaluation: Figures of the test split, and each of its images' scores.
+        verdict: What validation made of the data set.
+        thresholds: The image threshold and the pixel threshold, in that order.
+        settings: All settings of the run, may be nested.
+        profile: Name of the profile that was trained with.
+        commit: Git commit of the project; empty where there is none.
+        types: How well types are named; None where the version names none.
+
+    Returns:
+        The page, with one line for each stage's time.
+    """
     return RunPage(
         surface=surface,
         algorithm=trained.algorithm,
