@@ -29,7 +29,18 @@ def check_scores(scores: ArrayLike) -> NDArray[np.float64]:
 
 
 def check_labels(anomalous: ArrayLike, images: int) -> NDArray[np.bool_]:
-    """Return labels as (images,) bool; raise MetricError where their number differs."""
+    """Return labels as bool.
+
+    Args:
+        anomalous: One label an image, true for anomalous.
+        images: How many labels there must be: one a score.
+
+    Returns:
+        Labels, bool, shape (images,).
+
+    Raises:
+        MetricError: If their number differs.
+    """
     found = np.asarray(anomalous, dtype=bool)
     if found.shape != (images,):
         raise MetricError(f"expected {images} labels, found shape {found.shape}", hint="pass one label a score")
@@ -37,7 +48,16 @@ def check_labels(anomalous: ArrayLike, images: int) -> NDArray[np.bool_]:
 
 
 def check_map(anomaly_map: NDArray[np.float32], mask: Mask, valid: NDArray[np.bool_]) -> None:
-    """Raise MetricError unless map, mask and valid are one (H, W) shape and the map is finite and >= 0."""
+    """Check that a map, its mask and its valid pixels can be counted.
+
+    Args:
+        anomaly_map: Map, float32, shape (height, width), finite and >= 0.
+        mask: Mask of that shape; its values are not looked at.
+        valid: Pixels that count, of that shape too.
+
+    Raises:
+        MetricError: If the shapes differ or are not (height, width), or the map holds NaN, infinite or negative values.
+    """
     shapes = (anomaly_map.shape, mask.shape, valid.shape)
     if anomaly_map.ndim != 2 or len(set(shapes)) != 1:
         raise MetricError(

@@ -24,8 +24,19 @@ def conformal_threshold(scores: ArrayLike, rate: float) -> CalibratedThreshold:
     """Set the threshold that at most a share `rate` of new normal images exceeds, on average over calibrations.
 
     Split conformal prediction: the ceil((n + 1)(1 - rate))-th smallest of n scores; exchangeability is all that is
-    asked. Too few images for the rate: the largest score, which holds for 1 / (n + 1). Vovk, Gammerman, Shafer 2005,
-    "Algorithmic Learning in a Random World"; Lei et al. 2018, "Distribution-Free Predictive Inference", section 2.2.
+    asked. Vovk, Gammerman, Shafer 2005, "Algorithmic Learning in a Random World"; Lei et al. 2018, "Distribution-Free
+    Predictive Inference", section 2.2.
+
+    Args:
+        scores: Scores (n,) of normal images that were not trained on, in any order and on any scale; at least one.
+        rate: Target rate, between 0 and 1 without both.
+
+    Returns:
+        The threshold, on the scale of `scores`. Too few images for the rate: the largest score, with an
+        `achieved_rate` of 1 / (n + 1).
+
+    Raises:
+        MetricError: If there is no score, one is not finite, or the rate is out of range.
 
     >>> conformal_threshold(range(1, 100), 0.05).threshold
     95.0
@@ -45,10 +56,20 @@ def conformal_threshold(scores: ArrayLike, rate: float) -> CalibratedThreshold:
 def risk_controlled_threshold(shares: ArrayLike, thresholds: ArrayLike, rate: float) -> CalibratedThreshold:
     """Set the threshold that flags at most a share `rate` of a new normal image's area, in expectation.
 
-    Conformal risk control: the smallest threshold t with n / (n + 1) * mean(share(t)) + 1 / (n + 1) <= rate, for
-    (images, thresholds) shares of each image flagged at rising (thresholds,), as `PixelTable.exceedance` gives
-    them; an image without normal pixels has no row. Too few images for the rate: the highest threshold, which holds
-    for 1 / (n + 1). Angelopoulos et al. 2022, "Conformal Risk Control", equation 4 with B = 1.
+    Conformal risk control: the smallest threshold t with n / (n + 1) * mean(share(t)) + 1 / (n + 1) <= rate.
+    Angelopoulos et al. 2022, "Conformal Risk Control", equation 4 with B = 1.
+
+    Args:
+        shares: Shares (images, thresholds), 0 to 1, of each image's normal pixels that exceed each threshold, as
+            `PixelTable.exceedance` gives them. They fall to 0 at the last; an image without normal pixels has no row.
+        thresholds: The levels (thresholds,) that may be chosen, rising.
+        rate: Target share of an image's area, between 0 and 1 without both.
+
+    Returns:
+        One of `thresholds`. Too few images for the rate: the last, with an `achieved_rate` of 1 / (n + 1).
+
+    Raises:
+        MetricError: If there is no image, thresholds do not rise, shares do not fall to 0, or the rate is out of range.
 
     >>> risk_controlled_threshold([[0.5, 0.2, 0.0]] * 9, [1.0, 2.0, 3.0], 0.3).threshold
     2.0
@@ -69,7 +90,15 @@ def risk_controlled_threshold(shares: ArrayLike, thresholds: ArrayLike, rate: fl
 def in_sample_quantile(scores: ArrayLike, rate: float) -> CalibratedThreshold:
     """Estimate a threshold from scores of images that were trained on; it guarantees nothing.
 
-    The smallest score that at most a share `rate` of these images exceeds.
+    Args:
+        scores: Scores (n,) in any order and on any scale; at least one.
+        rate: Share of these images that may exceed the threshold, between 0 and 1 without both.
+
+    Returns:
+        The smallest score that at most that share exceeds, marked `in_sample`.
+
+    Raises:
+        MetricError: If there is no score, one is not finite, or the rate is out of range.
 
     >>> in_sample_quantile([4.0, 1.0, 2.0, 3.0], 0.25)
     CalibratedThreshold(threshold=3.0, target_rate=0.25, achieved_rate=0.25, images=4, in_sample=True)
@@ -85,8 +114,19 @@ def in_sample_quantile(scores: ArrayLike, rate: float) -> CalibratedThreshold:
 def in_sample_area(shares: ArrayLike, thresholds: ArrayLike, rate: float) -> CalibratedThreshold:
     """Estimate a pixel threshold from images that were trained on; it guarantees nothing.
 
-    The smallest threshold that flags on average at most a share `rate` of their area; arguments as for
-    `risk_controlled_threshold`. The last threshold must flag nothing.
+    Args:
+        shares: Shares (images, thresholds) of each image's area flagged, as for `risk_controlled_threshold`.
+        thresholds: The levels (thresholds,) that may be chosen, rising; the last flags nothing.
+        rate: Share of these images' area that may be flagged on average, between 0 and 1 without both.
+
+    Returns:
+        The smallest of `thresholds` that flags at most that share, marked `in_sample`.
+
+    Raises:
+        MetricError: If there is no image, thresholds do not rise, shares do not fall to 0, or the rate is out of range.
+
+    >>> in_sample_area([[0.5, 0.2, 0.0]] * 9, [1.0, 2.0, 3.0], 0.2).threshold
+    2.0
     """
     flagged, levels = _check_shares(shares, thresholds)
     first = int(np.flatnonzero(flagged.mean(axis=0) <= check_rate(rate) + _ROUNDING)[0])
@@ -114,7 +154,16 @@ def _check_shares(shares: ArrayLike, thresholds: ArrayLike) -> tuple[NDArray[np.
 def places_above(rate: float, images: int) -> int:
     """Count the places above the threshold, of the n + 1 that a new score can take among n calibration scores.
 
-    This is l = floor((n + 1) rate), and 1 where the images are too few: `conformal_threshold` then takes the largest.
+    Args:
+        rate: The rate that the threshold was set for, between 0 and 1 without both.
+        images: Number n of calibration images, 1 or more.
+
+    Returns:
+        l = floor((n + 1) rate), 1 to n. It is 1 where the images are too few: `conformal_threshold` then takes the
+        largest.
+
+    Raises:
+        MetricError: If there is no image, or the rate is out of range.
 
     >>> places_above(0.01, 99), places_above(0.05, 99), places_above(0.01, 8)
     (1, 5, 1)
@@ -127,11 +176,22 @@ def places_above(rate: float, images: int) -> int:
 def most_false_alarms(rate: float, images: int, normals: int, quantile: float = 0.99) -> int:
     """Return the number of false alarms that a correct threshold exceeds with probability 1 - `quantile` at most.
 
-    The threshold was set for `rate` by split-conformal prediction on n = `images` normal images, and meets
-    `normals` others like them. Its own rate is then distributed as Beta(l, n + 1 - l), l as in `places_above`, and the
-    number of false alarms as the beta-binomial over that; ties of scores only lower it. Angelopoulos, Bates 2023,
-    "Conformal Prediction: A Gentle Introduction", section 3.2; Vovk 2012, "Conditional Validity of Inductive
-    Conformal Predictors".
+    The threshold was set by split-conformal prediction, and meets other images like those it was set on. Its own rate
+    is then distributed as Beta(l, n + 1 - l), l as in `places_above`, and the number of false alarms as the
+    beta-binomial over that; ties of scores only lower it. Angelopoulos, Bates 2023, "Conformal Prediction: A Gentle
+    Introduction", section 3.2; Vovk 2012, "Conditional Validity of Inductive Conformal Predictors".
+
+    Args:
+        rate: The rate that the threshold was set for, between 0 and 1 without both.
+        images: Number n of normal images that it was set on, 1 or more.
+        normals: Number of normal images that it meets, 0 or more.
+        quantile: How sure the answer is, between 0 and 1 without both.
+
+    Returns:
+        False alarms, 0 to `normals`.
+
+    Raises:
+        MetricError: If it was set on no image, or rate or quantile is out of range.
 
     >>> most_false_alarms(0.01, images=99, normals=100), most_false_alarms(0.01, images=9999, normals=100)
     (6, 4)

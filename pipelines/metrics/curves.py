@@ -31,7 +31,14 @@ def _divide(above: Floats, below: Floats) -> Floats:
 
 
 def auroc(normal: Counts, defective: Counts) -> Floats:
-    """Compute the area under the ROC curve; (..., bins) counts to (...).
+    """Compute the area under the ROC curve.
+
+    Args:
+        normal: Counts (..., bins) of normal images or pixels, bins in rising order of score.
+        defective: Counts (..., bins) of defective ones over the same bins.
+
+    Returns:
+        Areas (...), 0 to 1; NaN where a class has no counts.
 
     >>> auroc(np.array([3, 1, 0]), np.array([0, 1, 1])).item()
     0.9375
@@ -44,7 +51,14 @@ def auroc(normal: Counts, defective: Counts) -> Floats:
 
 
 def average_precision(normal: Counts, defective: Counts) -> Floats:
-    """Compute the average precision, as a step function without interpolation; (..., bins) counts to (...).
+    """Compute the average precision, as a step function without interpolation.
+
+    Args:
+        normal: Counts (..., bins) of normal images or pixels, bins in rising order of score.
+        defective: Counts (..., bins) of defective ones, the positive class, over the same bins.
+
+    Returns:
+        Average precisions (...), 0 to 1; NaN where a class has no counts.
 
     >>> average_precision(np.array([3, 1, 0]), np.array([0, 1, 1])).round(4).item()
     0.8333
@@ -57,7 +71,14 @@ def average_precision(normal: Counts, defective: Counts) -> Floats:
 
 
 def best_f1(normal: Counts, defective: Counts) -> Floats:
-    """Compute the highest F1 over all thresholds; (..., bins) counts to (...).
+    """Compute the highest F1 over all thresholds.
+
+    Args:
+        normal: Counts (..., bins) of normal images or pixels, bins in rising order of score.
+        defective: Counts (..., bins) of defective ones, the positive class, over the same bins.
+
+    Returns:
+        F1 (...), 0 to 1, of the best edge of a bin as threshold; NaN where a class has no counts.
 
     >>> best_f1(np.array([3, 1, 0]), np.array([0, 1, 1])).item()
     0.8
@@ -71,9 +92,17 @@ def best_f1(normal: Counts, defective: Counts) -> Floats:
 def aupro(normal: Counts, overlap: Counts, limit: float = 0.3) -> Floats:
     """Compute the area under the per-region overlap curve up to the false-positive rate `limit`, divided by it.
 
-    `overlap` (..., bins) is the sum over regions of each region's share of pixels in a bin, so that its total is the
-    number of regions and no region counts more for being large. Bergmann et al. 2021, "The MVTec Anomaly Detection
-    Dataset", IJCV 129, section 5.2; the curve is interpolated linearly at the limit.
+    Bergmann et al. 2021, "The MVTec Anomaly Detection Dataset", IJCV 129, section 5.2; the curve is interpolated
+    linearly at the limit.
+
+    Args:
+        normal: Counts (..., bins) of normal pixels, bins in rising order of score.
+        overlap: Sums (..., bins) over regions of each region's share of pixels in a bin, so that the bins add up to the
+            number of regions and no region counts more for being large.
+        limit: False-positive rate where the curve ends, above 0 and up to 1.
+
+    Returns:
+        Areas (...), 0 to 1; NaN where there is no normal pixel or no region.
 
     >>> aupro(np.array([8, 1, 1]), np.array([0.0, 0.5, 0.5])).round(4).item()
     0.6667
@@ -100,6 +129,16 @@ def _has_both(anomalous: ArrayLike) -> bool:
 def image_auroc(scores: ArrayLike, anomalous: ArrayLike) -> float | None:
     """Compute the area under the ROC curve.
 
+    Args:
+        scores: One score an image (images,), higher is worse, on any scale.
+        anomalous: Labels (images,) in the same order, true for anomalous.
+
+    Returns:
+        The area, 0 to 1; None where a class has no image.
+
+    Raises:
+        MetricError: If a score is not finite, or the number of labels differs.
+
     >>> image_auroc([0.1, 0.4, 0.35, 0.8], [False, False, True, True])
     0.75
     """
@@ -109,14 +148,37 @@ def image_auroc(scores: ArrayLike, anomalous: ArrayLike) -> float | None:
 
 
 def image_ap(scores: ArrayLike, anomalous: ArrayLike) -> float | None:
-    """Compute the average precision with anomalous as the positive class."""
+    """Compute the average precision with anomalous as the positive class.
+
+    Args:
+        scores: One score an image (images,), higher is worse, on any scale.
+        anomalous: Labels (images,) in the same order, true for anomalous.
+
+    Returns:
+        The average precision, 0 to 1; None where a class has no image.
+
+    Raises:
+        MetricError: If a score is not finite, or the number of labels differs.
+    """
     found = check_scores(scores)
     labels = check_labels(anomalous, found.size)
     return float(average_precision_score(labels, found)) if _has_both(labels) else None
 
 
 def image_f1(scores: ArrayLike, anomalous: ArrayLike, threshold: float) -> float | None:
-    """Compute F1 of the verdict `score > threshold`; 0 where no defective image is found."""
+    """Compute F1 of the verdict `score > threshold`.
+
+    Args:
+        scores: One score an image (images,), higher is worse.
+        anomalous: Labels (images,) in the same order, true for anomalous: the positive class.
+        threshold: Image threshold, on the scale of `scores`.
+
+    Returns:
+        F1, 0 to 1, and 0 where no defective image is found; None where a class has no image.
+
+    Raises:
+        MetricError: If a score is not finite, or the number of labels differs.
+    """
     found = check_scores(scores)
     labels = check_labels(anomalous, found.size)
     return float(f1_score(labels, found > threshold, zero_division=0)) if _has_both(labels) else None
@@ -124,6 +186,16 @@ def image_f1(scores: ArrayLike, anomalous: ArrayLike, threshold: float) -> float
 
 def image_f1_max(scores: ArrayLike, anomalous: ArrayLike) -> float | None:
     """Compute the highest F1 that any threshold reaches on these images: an upper bound, not a result.
+
+    Args:
+        scores: One score an image (images,), higher is worse, on any scale.
+        anomalous: Labels (images,) in the same order, true for anomalous: the positive class.
+
+    Returns:
+        F1, 0 to 1; None where a class has no image.
+
+    Raises:
+        MetricError: If a score is not finite, or the number of labels differs.
 
     >>> image_f1_max([0.1, 0.4, 0.35, 0.8], [False, False, True, True])
     0.8
@@ -138,7 +210,19 @@ def image_f1_max(scores: ArrayLike, anomalous: ArrayLike) -> float | None:
 
 
 def confusion(scores: ArrayLike, anomalous: ArrayLike, threshold: float) -> Confusion:
-    """Count verdicts `score > threshold` against labels."""
+    """Count verdicts `score > threshold` against labels.
+
+    Args:
+        scores: One score an image (images,), higher is worse; may be empty.
+        anomalous: Labels (images,) in the same order, true for anomalous: the positive class.
+        threshold: Image threshold, on the scale of `scores`.
+
+    Returns:
+        The four counts, which add up to the number of images.
+
+    Raises:
+        MetricError: If a score is not finite, or the number of labels differs.
+    """
     found = check_scores(scores)
     labels = check_labels(anomalous, found.size)
     flagged = found > threshold
@@ -151,7 +235,22 @@ def confusion(scores: ArrayLike, anomalous: ArrayLike, threshold: float) -> Conf
 
 
 def false_positive_rate(scores: ArrayLike, anomalous: ArrayLike, threshold: float) -> float | None:
-    """Compute the share of normal images with `score > threshold`."""
+    """Compute the share of normal images with `score > threshold`.
+
+    Args:
+        scores: One score an image (images,), higher is worse.
+        anomalous: Labels (images,) in the same order, true for anomalous.
+        threshold: Image threshold, on the scale of `scores`.
+
+    Returns:
+        The share, 0 to 1; None without a normal image.
+
+    Raises:
+        MetricError: If a score is not finite, or the number of labels differs.
+
+    >>> false_positive_rate([0.2, 0.9, 0.8], [False, False, True], 0.5)
+    0.5
+    """
     counts = confusion(scores, anomalous, threshold)
     normals = counts.false_positive + counts.true_negative
     return counts.false_positive / normals if normals else None

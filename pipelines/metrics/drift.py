@@ -34,6 +34,17 @@ def shift_p_value(reference: ArrayLike, batch: ArrayLike, tolerated: float = 0.0
     defects, of which the reference holds none. Ties make it conservative. Kolmogorov's distribution is taken at
     n m / (n + m), as scipy does for large samples.
 
+    Args:
+        reference: The figure's values (n,) on the calibration split; at least one.
+        batch: Its values (m,) on the new images; at least one.
+        tolerated: Share of the batch that may be anything, 0 to 1.
+
+    Returns:
+        The p-value, 0 to 1; a low one speaks for a shift.
+
+    Raises:
+        MetricError: If a value is not finite.
+
     >>> shift_p_value(range(50), range(50))
     1.0
     >>> shift_p_value(range(50), range(100, 120)) < 1e-9
@@ -52,6 +63,17 @@ def shift_p_value(reference: ArrayLike, batch: ArrayLike, tolerated: float = 0.0
 def excess_p_value(flagged: int, images: int, usual: float) -> float:
     """Test whether more images are flagged than a usual share explains: the one-sided binomial test.
 
+    Args:
+        flagged: Images with an anomalous verdict, 0 to `images`.
+        images: Images in the batch, 1 or more.
+        usual: Share of images that are flagged without being news, between 0 and 1 without both.
+
+    Returns:
+        The p-value, 0 to 1; a low one says that more are flagged than usual.
+
+    Raises:
+        MetricError: If the usual share is out of range.
+
     >>> round(excess_p_value(3, 60, 0.1), 2), excess_p_value(30, 60, 0.1) < 1e-12
     (0.95, True)
     """
@@ -59,12 +81,22 @@ def excess_p_value(flagged: int, images: int, usual: float) -> float:
 
 
 def population_stability(reference: ArrayLike, batch: ArrayLike) -> float:
-    """Compute the population stability index (PSI) less what chance alone adds; 0 where nothing moved.
+    """Compute the population stability index (PSI) less what chance alone adds.
 
     The sum of (q - p) ln(q / p) over 5 bins that hold equal shares of the reference; half an image is added to each
     bin. Without a shift its mean is 4 (1 / n + 1 / m) for n and m images, which is taken off: Yurdakul 2018,
-    "Statistical Properties of the Population Stability Index". From 0.25 on a shift is called large (Siddiqi 2006,
-    "Credit Risk Scorecards").
+    "Statistical Properties of the Population Stability Index".
+
+    Args:
+        reference: The figure's values (n,) on the calibration split; at least one.
+        batch: Its values (m,) on the new images; at least one.
+
+    Returns:
+        The index, >= 0, and 0 where nothing moved. From 0.25 on a shift is called large (Siddiqi 2006, "Credit Risk
+        Scorecards").
+
+    Raises:
+        MetricError: If a value is not finite.
 
     >>> population_stability(range(100), range(100))
     0.0
@@ -84,10 +116,17 @@ def _shares(edges: NDArray[np.float64], values: NDArray[np.float64]) -> NDArray[
 
 
 def level_of_check(number: int, level: float) -> float:
-    """Return the level of the `number`-th check (from 1), so that all checks together, however many, err with `level`.
+    """Return the level of the `number`-th check, so that all checks together, however many, err with `level`.
 
     level / (k (k + 1)) adds up to `level`, and a union bound needs no independence: all checks share one reference.
     Lan, DeMets 1983, "Discrete Sequential Boundaries for Clinical Trials" call this spending.
+
+    Args:
+        number: Number k of the check against one reference, from 1.
+        level: Probability of a false alarm in any of the checks, 0 to 1.
+
+    Returns:
+        What this check's p-values are set against, 0 to 1.
 
     >>> level_of_check(1, 0.05), round(sum(level_of_check(k, 0.05) for k in range(1, 10_000)), 4)
     (0.025, 0.05)

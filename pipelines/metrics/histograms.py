@@ -41,7 +41,18 @@ def choose_edges(normal: ArrayLike, defective: ArrayLike, bins: int = 4096) -> N
 
     A quarter of the edges each goes to the quantiles of normal scores, to their upper tail (down to a millionth),
     to the quantiles of defective scores, and to a geometric grid from 2^-10 to 2^10 that resolves what the sample
-    did not hold. Without samples the grid gets all. Edges are distinct, rising and > 0, so that the first bin holds 0.
+    did not hold. Without samples the grid gets all.
+
+    Args:
+        normal: Sample of scores of normal pixels, >= 0, of any shape; may be empty.
+        defective: Sample of scores of defective pixels, >= 0, of any shape; may be empty.
+        bins: Most bins, 16 or more.
+
+    Returns:
+        Edges, float32, shape (bins - 1,) or fewer: distinct, rising and > 0, so that the first bin holds 0.
+
+    Raises:
+        MetricError: If there are too few bins, or a sample holds NaN, infinite or negative scores.
     """
     if bins < 16:
         raise MetricError(f"expected at least 16 bins, found {bins}", hint="leave the number of bins at its default")
@@ -74,11 +85,20 @@ def count_image(
 ) -> ImageCounts:
     """Count one image's pixel scores where `valid` or a defect is.
 
-    Arrays are (H, W). A region is an 8-connected component: of mask > 0 for ANY_DEFECT, of mask == value for a type,
-    so that two touching defects of different type are two regions when types are told apart.
+    A region is an 8-connected component: of mask > 0 for ANY_DEFECT, of mask == value for a type, so that two touching
+    defects of different type are two regions when types are told apart.
+
+    Args:
+        anomaly_map: Map, float32, shape (height, width), finite and >= 0.
+        mask: Mask (height, width), 0 for normal; another value is the number of a type, or true any defect.
+        valid: Normal pixels that count (height, width): those of the region of interest. Defects count everywhere.
+        edges: Inner edges of the bins, rising, as `choose_edges` gives them; an edge belongs to the bin below it.
+
+    Returns:
+        Counts over len(edges) + 1 bins; its `maximum` is the highest normal score, 0 without a normal pixel.
 
     Raises:
-        MetricError: for shapes that differ, and for a map with NaN, infinite or negative values.
+        MetricError: If shapes differ, or the map holds NaN, infinite or negative values.
     """
     check_map(anomaly_map, mask, valid)
     size = edges.size + 1

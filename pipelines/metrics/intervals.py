@@ -22,9 +22,17 @@ _BLOCK_CELLS = 2_000_000
 
 
 def resample_weights(anomalous: ArrayLike, resamples: int, seed: int) -> NDArray[np.int64]:
-    """Draw how often each image appears in each bootstrap resample: (images,) labels to (resamples, images) counts.
+    """Draw how often each image appears in each bootstrap resample.
 
     Both classes keep their number, so that a resample never loses one. Efron, Tibshirani 1993, chapter 13.
+
+    Args:
+        anomalous: Labels (images,), true for anomalous; one class may be absent.
+        resamples: How many resamples, 0 or more.
+        seed: Seed of the draws, 0 or more.
+
+    Returns:
+        Counts, int64, shape (resamples, images); each row adds up to the number of images.
 
     >>> resample_weights([False, False, True], 4, seed=0).sum(axis=1).tolist()
     [3, 3, 3, 3]
@@ -40,7 +48,14 @@ def resample_weights(anomalous: ArrayLike, resamples: int, seed: int) -> NDArray
 
 
 def wilson_interval(hits: int, trials: int) -> Interval | None:
-    """Compute a rate with its Wilson score interval; None without trials.
+    """Compute a rate with its Wilson score interval.
+
+    Args:
+        hits: Trials that count, 0 to `trials`.
+        trials: All trials, 0 or more.
+
+    Returns:
+        The rate and its 95 % bounds, 0 to 1; None without trials.
 
     >>> wilson_interval(0, 100).high < 0.04
     True
@@ -56,8 +71,21 @@ def image_intervals(
 ) -> dict[str, Interval]:
     """Compute every image metric with its interval, under the names of `Evaluation.metrics`.
 
-    Absent are metrics that need a class which is absent. Bounds are None with `resamples` 0 or fewer than two images of
-    a class. Scores that separate the classes perfectly give an interval of width 0: the bootstrap knows nothing else.
+    Scores that separate the classes perfectly give an interval of width 0: the bootstrap knows nothing else.
+
+    Args:
+        scores: One score an image (images,), higher is worse; may be empty.
+        anomalous: Labels (images,) in the same order, true for anomalous.
+        threshold: Image threshold, on the scale of `scores`.
+        resamples: Bootstrap resamples, 0 for no bounds.
+        seed: Seed of the resamples, 0 or more.
+
+    Returns:
+        Figures 0 to 1 by name; a metric is absent where its class is. Bounds are None with `resamples` 0 or just one
+        image of a class, except those of the false-positive rate, which are Wilson's.
+
+    Raises:
+        MetricError: If a score is not finite, or the number of labels differs.
     """
     found = check_scores(scores)
     labels = check_labels(anomalous, found.size)
@@ -79,9 +107,17 @@ def pixel_intervals(
 ) -> dict[str, Interval]:
     """Compute pixel_auroc, pixel_ap and aupro with their intervals over whole images.
 
-    `images` (images,) bool selects images, for example those of one condition. With a `defect`, images that
-    hold other defects only are left out. Resamples keep the number of images with and without the defect.
-    Empty where the selection holds no normal or no such defective pixel.
+    Args:
+        table: Histograms of whole images, one row each.
+        resamples: Bootstrap resamples, 0 for no bounds. They keep the number of images with and without the defect.
+        seed: Seed of the resamples, 0 or more.
+        defect: Mask value of a type, whose pixels alone are then positive; images that hold other defects only are left
+            out. ANY_DEFECT takes all types together.
+        images: Rows of the table that count, bool, shape (images,), for example those of one condition. None: all.
+
+    Returns:
+        Figures 0 to 1 by name; empty where the selection holds no normal or no such defective pixel. Bounds are None
+        with `resamples` 0, or where just one image holds the defect or just one holds none.
     """
     weights = table.images_for(defect)
     chosen = np.flatnonzero(weights if images is None else weights * np.asarray(images, dtype=bool))
@@ -127,9 +163,18 @@ def bootstrap(
     seed: int,
     bins: int,
 ) -> dict[str, Floats]:
-    """Compute the metrics of every resample, block by block; empty where no interval can be given.
+    """Compute the metrics of every resample, block by block.
 
-    `compute` takes (resamples, images) weights, and `bins` says how many numbers it holds for each resample.
+    Args:
+        compute: Takes weights, int64, shape (resamples, images), and returns each metric as (resamples,).
+        labels: Classes (images,) that keep their number in each resample; all alike where images are of one kind.
+        resamples: How many resamples, 0 for none.
+        seed: Seed of the resamples, 0 or more.
+        bins: How many numbers `compute` holds for each resample, by which the size of a block is chosen.
+
+    Returns:
+        Each metric's draws (resamples,); empty where no interval can be given: without resamples or images, or with
+        just one image of a class.
     """
     classes = np.bincount(labels.astype(int), minlength=2)
     if not resamples or (classes == 1).any() or not classes.any():
@@ -141,7 +186,18 @@ def bootstrap(
 
 
 def with_bounds(value: float, draws: Floats | None) -> Interval:
-    """Give a figure the 2.5 % and 97.5 % quantiles of its (resamples,) draws as bounds, where there are any."""
+    """Give a figure the 2.5 % and 97.5 % quantiles of its draws as bounds, where there are any.
+
+    Args:
+        value: The figure of all images, each counted once.
+        draws: The figure of each resample (resamples,); None where there are none.
+
+    Returns:
+        The figure; its bounds are None without draws, or where one of them is NaN.
+
+    >>> with_bounds(0.9, np.array([0.8, 0.9, 1.0, np.nan])).low is None
+    True
+    """
     if draws is None or np.isnan(draws).any():
         return Interval(value=value)
     low, high = np.quantile(draws, _TAILS)

@@ -50,8 +50,15 @@ def highest_normal_peak(peaks: NDArray[np.float64], expected: float) -> float:
     """Estimate the level that `expected` of an image's blocks would exceed if all were normal.
 
     The highest of many values follows a Gumbel distribution (Fisher and Tippett 1928; Gumbel 1958, "Statistics of
-    Extremes"). It is fitted to the lower six tenths of the blocks' peaks (n,), which defects do not reach, and read
-    where normal blocks would end: how high the others reach does not matter, and how many they are little.
+    Extremes"). It is fitted to the lower six tenths of the blocks' peaks, which defects do not reach, and read where
+    normal blocks would end: how high the others reach does not matter, and how many they are little.
+
+    Args:
+        peaks: Peaks (n,) of one image's blocks, as `block_peaks` gives them; at least one.
+        expected: Number of blocks, above 0; more than half of the n count as half.
+
+    Returns:
+        The level, in the map's own unit.
 
     >>> normal = np.random.default_rng(0).gumbel(3.0, 0.5, 1000)
     >>> spoilt = np.append(normal[:700], np.full(300, 99.0))
@@ -67,8 +74,17 @@ def highest_normal_peak(peaks: NDArray[np.float64], expected: float) -> float:
 def find_normal_peak(peaks: Sequence[NDArray[np.float64]], blocks: float) -> NormalPeak:
     """Estimate the level that about `blocks` of the median image's blocks exceed though they are normal.
 
-    `peaks` has those of each image's map. Nothing is guaranteed: these images were trained on, and that most
-    of each is normal is an assumption.
+    Nothing is guaranteed: these images were trained on, and that most of each is normal is an assumption.
+
+    Args:
+        peaks: For each image the peaks (n,) of its map's blocks, as `block_peaks` gives them; n may differ.
+        blocks: Number of blocks of an image, above 0; need not be whole.
+
+    Returns:
+        Level and lowest peaks, medians over the images, in the maps' own unit.
+
+    Raises:
+        MetricError: If there is no image.
     """
     if not peaks:
         raise MetricError("no map to estimate a threshold from", hint="add images to the surface")
@@ -84,6 +100,13 @@ def per_image_scale(peaks: NDArray[np.float64], usual: NormalPeak) -> float:
     outline it everywhere. It raises the lowest peaks as well: a defect, however large, does not. Up to 15 % more is
     left, as images of one kind differ, and so is what exceeds twice that. Kinds that reach less high than usual
     keep the common threshold.
+
+    Args:
+        peaks: Peaks (n,) of the image's blocks, as `block_peaks` gives them; at least one.
+        usual: How high the median image that was trained on reaches, in the same unit as `peaks`.
+
+    Returns:
+        The divisor, 1 to 2; 1 where the usual level is 0.
 
     >>> normal = np.random.default_rng(0).gumbel(3.0, 0.5, 1000)
     >>> usual = find_normal_peak([normal], 1.0)
@@ -117,12 +140,20 @@ class ScoreScale(Record):
 
 
 def fit_scale(raw: ArrayLike, quantile: float = 0.99) -> ScoreScale:
-    """Fit the scale to raw scores of validation normals: images' or normal pixels', of any shape.
+    """Fit the scale to raw scores of validation normals.
 
-    Where the quantile is 0 and some score is not, the lowest positive score stands for it.
+    Args:
+        raw: Raw scores of images or of normal pixels, >= 0, of any shape; some above 0.
+        quantile: Which of these scores becomes 1, 0 to 1.
+
+    Returns:
+        The scale, which divides by that quantile, or by the lowest positive score where the quantile is 0.
 
     Raises:
-        MetricError: for scores that are absent, not finite, negative or all 0: no scale can compare such a version.
+        MetricError: If scores are absent, not finite, negative or all 0: no scale can compare such a version.
+
+    >>> fit_scale([1.0, 2.0, 9.0], quantile=0.5).divisor
+    2.0
     """
     found = np.asarray(raw, dtype=np.float64).ravel()
     if not found.size or not np.isfinite(found).all() or found.min() < 0 or not found.max() > 0:

@@ -45,7 +45,16 @@ class OutlineFigures(NamedTuple):
 def compare_with_outlines(
     anomaly_map: NDArray[np.float32], outlines: Sequence[Polygon], regions: Sequence[Polygon]
 ) -> OutlineFigures:
-    """Compare a map (H, W) and the outlines (x, y) of the regions that were found with those that a person drew.
+    """Compare a map and the regions that were found with the outlines that a person drew.
+
+    Args:
+        anomaly_map: Map, float32, shape (height, width); any scale.
+        outlines: What a person drew, points (x, y) in pixels of the map; may be empty.
+        regions: Outlines (x, y) of the regions that were found; may be empty.
+
+    Returns:
+        Score and truth of every seventh pixel with either tolerance; the number of outlines, of those that a region
+        comes within 8 pixels of, and of regions that come so near none.
 
     >>> square = [(10, 10), (30, 10), (30, 30), (10, 30)]
     >>> compare_with_outlines(np.zeros((80, 80), np.float32), [square], [square, [(60, 60), (70, 60), (70, 70)]])[2:]
@@ -65,7 +74,20 @@ def compare_with_outlines(
 
 
 def draw_outlines(outlines: Sequence[Polygon], height: int, width: int) -> NDArray[np.int32]:
-    """Fill outlines into (H, W): 0 normal, n the n-th outline; what lies outside is cut."""
+    """Fill outlines into an image's pixels; what lies outside is cut.
+
+    Args:
+        outlines: Points (x, y) in pixels, rounded to whole ones; an outline is closed by itself. Where two overlap, the
+            later one is drawn over the earlier.
+        height: Of the image, in pixels.
+        width: Of the image, in pixels.
+
+    Returns:
+        Numbers, int32, shape (height, width): 0 normal, n the n-th outline, from 1.
+
+    >>> draw_outlines([[(0, 0), (1, 0), (1, 1), (0, 1)]], 2, 4).tolist()
+    [[1, 1, 0, 0], [1, 1, 0, 0]]
+    """
     numbers = np.zeros((height, width), np.int32)
     for number, outline in enumerate(outlines, 1):
         cv2.fillPoly(numbers, [np.round(np.asarray(outline)).astype(np.int32)], number)

@@ -24,10 +24,21 @@ _Kernel = Callable[[NDArray[np.int64]], Floats]
 def image_auroc_difference(
     candidate: ArrayLike, champion: ArrayLike, anomalous: ArrayLike, resamples: int, seed: int
 ) -> Interval | None:
-    """Compute how much higher the candidate's image AUROC is; None where a class is absent.
+    """Compute how much higher the candidate's image AUROC is.
 
-    `candidate` and `champion` are (images,) scores of the same images in the same order, each on its own scale.
-    Bounds are None with `resamples` 0 or fewer than two images of a class.
+    Args:
+        candidate: One score an image (images,), higher is worse, on the candidate's own scale.
+        champion: The champion's scores of the same images in the same order, on its own scale.
+        anomalous: Labels (images,) in that order, true for anomalous.
+        resamples: Bootstrap resamples, 0 for no bounds.
+        seed: Seed of the resamples, 0 or more.
+
+    Returns:
+        The difference, -1 to 1; None where a class is absent. Bounds are None with `resamples` 0 or just one image of a
+        class.
+
+    Raises:
+        MetricError: If a score is not finite, or the numbers of scores and labels differ.
 
     >>> image_auroc_difference([0.1, 0.2, 0.3], [5.0, 9.0, 7.0], [False, False, True], 0, 0).value
     0.5
@@ -39,10 +50,20 @@ def image_auroc_difference(
 
 
 def aupro_difference(candidate: PixelTable, champion: PixelTable, resamples: int, seed: int) -> Interval | None:
-    """Compute how much higher the candidate's AUPRO is; None where no image has a defect's mask.
+    """Compute how much higher the candidate's AUPRO is.
 
-    Both tables count the same images in the same order, each over its own bins. Bounds are None with `resamples` 0
-    or fewer than two images with or without a defect.
+    Args:
+        candidate: Histograms of the candidate's maps, one row an image.
+        champion: Histograms of the champion's maps of the same images in the same order, over its own bins.
+        resamples: Bootstrap resamples, 0 for no bounds.
+        seed: Seed of the resamples, 0 or more.
+
+    Returns:
+        The difference, -1 to 1; None where no image has a defect's mask. Bounds are None with `resamples` 0, or where
+        just one image holds a defect or just one holds none.
+
+    Raises:
+        MetricError: If the tables differ in which images hold a defect.
     """
     holds = candidate.holds(ANY_DEFECT)
     if not np.array_equal(holds, champion.holds(ANY_DEFECT)):
@@ -58,10 +79,21 @@ def aupro_difference(candidate: PixelTable, champion: PixelTable, resamples: int
 
 
 def synthetic_auroc(scores: ArrayLike, resamples: int, seed: int) -> Interval | None:
-    """Compute the image AUROC of normal images against the same with synthetic anomalies; None without an image.
+    """Compute the image AUROC of normal images against the same with synthetic anomalies.
 
-    `scores` is (images, 1 + synthetic): the normal score first. An image and all that was added into it are
-    drawn together, because they resemble each other: drawn apart, the interval would be too narrow.
+    An image and all that was added into it are drawn together, because they resemble each other: drawn apart, the
+    interval would be too narrow.
+
+    Args:
+        scores: Scores (images, 1 + synthetic) of one version, a row's normal score first; may be empty.
+        resamples: Bootstrap resamples, 0 for no bounds.
+        seed: Seed of the resamples, 0 or more.
+
+    Returns:
+        The area, 0 to 1; None without an image. Bounds are None with `resamples` 0 or just one image.
+
+    Raises:
+        MetricError: If a score is not finite, or a row holds no synthetic one.
     """
     found = _check_synthetic(scores)
     return (
@@ -72,7 +104,19 @@ def synthetic_auroc(scores: ArrayLike, resamples: int, seed: int) -> Interval | 
 
 
 def synthetic_auroc_difference(candidate: ArrayLike, champion: ArrayLike, resamples: int, seed: int) -> Interval | None:
-    """Compute how much higher the candidate's `synthetic_auroc` is, on the same images in the same order.
+    """Compute how much higher the candidate's `synthetic_auroc` is.
+
+    Args:
+        candidate: Scores (images, 1 + synthetic), a row's normal score first, on the candidate's own scale.
+        champion: The champion's scores of the same images in the same order, on its own scale.
+        resamples: Bootstrap resamples, 0 for no bounds.
+        seed: Seed of the resamples, 0 or more.
+
+    Returns:
+        The difference, -1 to 1; None without an image. Bounds are None with `resamples` 0 or just one image.
+
+    Raises:
+        MetricError: If a score is not finite, a row holds no synthetic one, or the shapes differ.
 
     >>> synthetic_auroc_difference([[0.1, 0.9], [0.2, 0.8]], [[5.0, 4.0], [6.0, 7.0]], 0, 0).value
     0.5
@@ -90,9 +134,19 @@ def synthetic_auroc_difference(candidate: ArrayLike, champion: ArrayLike, resamp
 
 
 def recall(flagged: ArrayLike, resamples: int, seed: int) -> Interval | None:
-    """Compute the share of anomalous images that are flagged; None without one.
+    """Compute the share of anomalous images that are flagged.
 
-    `flagged` is (groups, images) bool. A group is drawn as a whole: a labelled image, or all that was added into one.
+    Args:
+        flagged: Verdicts (groups, images), bool, on anomalous images alone. A group is drawn as a whole: a labelled
+            image, or all synthetic anomalies of one image. May be empty.
+        resamples: Bootstrap resamples, 0 for no bounds.
+        seed: Seed of the resamples, 0 or more.
+
+    Returns:
+        The share, 0 to 1; None without an image. Bounds are None with `resamples` 0 or just one group.
+
+    Raises:
+        MetricError: If there is not one row of verdicts a group.
 
     >>> recall([[True], [False], [True], [True]], 0, 0).value
     0.75
@@ -102,7 +156,19 @@ def recall(flagged: ArrayLike, resamples: int, seed: int) -> Interval | None:
 
 
 def recall_difference(candidate: ArrayLike, champion: ArrayLike, resamples: int, seed: int) -> Interval | None:
-    """Compute how much higher the candidate's recall is, on the same images in the same groups.
+    """Compute how much higher the candidate's recall is.
+
+    Args:
+        candidate: Verdicts (groups, images), bool, as for `recall`.
+        champion: The champion's verdicts on the same images in the same groups.
+        resamples: Bootstrap resamples, 0 for no bounds.
+        seed: Seed of the resamples, 0 or more.
+
+    Returns:
+        The difference, -1 to 1; None without an image. Bounds are None with `resamples` 0 or just one group.
+
+    Raises:
+        MetricError: If there is not one row of verdicts a group, or the shapes differ.
 
     >>> recall_difference([[True], [False]], [[True], [True]], 0, 0).value
     -0.5

@@ -54,9 +54,17 @@ class PixelTable:
     def metrics(self, weights: ArrayLike | None = None, defect: int = ANY_DEFECT) -> dict[str, NDArray[np.float64]]:
         """Compute pixel_auroc, pixel_ap and aupro for each weighting of the images.
 
-        `weights` (images,) or (weightings, images) says how often each image counts; the default is once. With
-        a `defect`, its pixels alone are positive and other defects' pixels are left out. Answers are scalars or
-        (weightings,), NaN where a weighting holds no normal or no such defective pixel; see `images_for`.
+        Args:
+            weights: How often each image counts, shape (images,) or (weightings, images). None: each once.
+            defect: Mask value of a type, whose pixels alone are then positive while other defects' pixels are left out.
+                ANY_DEFECT takes all types together. `images_for` gives weights that leave out images of other types.
+
+        Returns:
+            Figures 0 to 1 by name, scalars or (weightings,); NaN where a weighting holds no normal or no such defective
+            pixel.
+
+        Raises:
+            MetricError: If there is not one weight an image.
         """
         chosen = np.ones(self.images) if weights is None else np.asarray(weights, dtype=np.float64)
         if chosen.ndim not in (1, 2) or chosen.shape[-1] != self.images:
@@ -95,7 +103,16 @@ class PixelHistograms:
         self._counts: list[ImageCounts] = []
 
     def add(self, anomaly_map: NDArray[np.float32], mask: Mask, valid: NDArray[np.bool_]) -> None:
-        """Count one image, all arrays (H, W); mask values mean the same type in every image."""
+        """Count one image.
+
+        Args:
+            anomaly_map: Map, float32, shape (height, width), finite and >= 0, on the scale of the edges.
+            mask: Mask (height, width), 0 for normal; a value means the same type in every image.
+            valid: Normal pixels that count (height, width): those of the region of interest. Defects count everywhere.
+
+        Raises:
+            MetricError: If shapes differ, or the map holds NaN, infinite or negative values.
+        """
         self._counts.append(count_image(anomaly_map, mask, valid, self.edges))
 
     def table(self) -> PixelTable:

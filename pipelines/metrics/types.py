@@ -32,6 +32,17 @@ class _Named(NamedTuple):
 def count_confusion(truth: Sequence[str], named: Sequence[str], types: Sequence[str]) -> NDArray[np.int64]:
     """Count examples by their type (rows) and the one given (columns).
 
+    Args:
+        truth: Each example's own type.
+        named: The type it was given, in the same order.
+        types: All types that occur in either, in the order of rows and columns.
+
+    Returns:
+        Counts, int64, shape (types, types).
+
+    Raises:
+        ValueError: If a name is none of `types`.
+
     >>> count_confusion(["knot", "crack"], ["knot", "knot"], ["crack", "knot"]).tolist()
     [[0, 1], [0, 1]]
     """
@@ -41,7 +52,14 @@ def count_confusion(truth: Sequence[str], named: Sequence[str], types: Sequence[
 
 
 def macro_f1(tables: Floats, counted: Sequence[int]) -> Floats:
-    """Average F1 over some types: (..., types, types) confusions to (...). A type that nothing is or is called is out.
+    """Average F1 over some types.
+
+    Args:
+        tables: Confusions (..., types, types), rows the true types; counts may be weighted.
+        counted: Numbers of the types to average over, from 0. A type that nothing is or is called is left out.
+
+    Returns:
+        Averages (...), 0 to 1; NaN where no counted type is left.
 
     >>> macro_f1(np.array([[[1.0, 1.0], [0.0, 2.0]]]), [0, 1]).round(3).tolist()
     [0.733]
@@ -61,10 +79,21 @@ def type_intervals(
     seed: int,
     least: int = 1,
 ) -> TypeIntervals:
-    """Compute accuracy and macro-F1 over types of at least `least` examples; resamples draw whole groups.
+    """Compute accuracy and macro-F1 of named types, with intervals over whole groups.
+
+    Args:
+        truth: Each example's own type.
+        named: The type it was given, in the same order.
+        groups: What each example belongs to, in the same order, mostly its image; a group is drawn as a whole.
+        resamples: Bootstrap resamples, 0 for no bounds.
+        seed: Seed of the resamples, 0 or more.
+        least: Examples that a type needs to count in macro-F1; the accuracy counts rarer ones too.
+
+    Returns:
+        Both figures, 0 to 1.
 
     Raises:
-        MetricError: where no type has as many examples.
+        MetricError: If no type has as many examples.
     """
     facts, types = _facts(truth, named, groups, least)
     once = np.ones((1, facts.truth.size))
@@ -84,7 +113,22 @@ def type_differences(
     resamples: int,
     seed: int,
 ) -> TypeIntervals:
-    """Compute how much better `named` is than `other` on the same examples; resamples are the same for both."""
+    """Compute how much better `named` is than `other` on the same examples; resamples are the same for both.
+
+    Args:
+        truth: Each example's own type.
+        named: The type it was given by the one, in the same order.
+        other: The type it was given by the other, in the same order.
+        groups: What each example belongs to, in the same order, mostly its image; a group is drawn as a whole.
+        resamples: Bootstrap resamples, 0 for no bounds.
+        seed: Seed of the resamples, 0 or more.
+
+    Returns:
+        Differences, -1 to 1, of accuracy and of macro-F1 over all types that `truth` holds.
+
+    Raises:
+        MetricError: If there is no example.
+    """
     facts, types = _facts(truth, [*named, *other], groups, 1)
     weights = np.concatenate([np.ones((1, facts.truth.size)), _draw(facts.groups, resamples, seed)])
     ours, theirs = (_figures(facts, _index(names, types), weights) for names in (named, other))
