@@ -8,7 +8,15 @@ from pathlib import Path
 
 
 def write_whole(path: Path, data: bytes | str) -> None:
-    """Write through a temporary neighbour, so that a killed process leaves the old file or the new one."""
+    """Write through a temporary neighbour, so that a killed process leaves the old file or the new one.
+
+    Args:
+        path: What is written or replaced; folders that are missing are made.
+        data: All that it is to hold; text becomes UTF-8.
+
+    Raises:
+        OSError: If the system refuses; the old file is left as it was.
+    """
     with whole_file(path) as neighbour:
         neighbour.write_bytes(data.encode() if isinstance(data, str) else data)
 

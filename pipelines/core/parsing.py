@@ -80,7 +80,20 @@ def _printable(text: str) -> str:
 
 
 def read_record(model: type[_Model], path: Path, hint: str, kind: type[KnotwatchError] = ToolError) -> _Model:
-    """Read a record that a file holds as JSON; raise `kind`, naming the file, where it holds another thing."""
+    """Read a record that a file holds as JSON.
+
+    Args:
+        model: What the file must hold.
+        path: The file; the error names it.
+        hint: What a person can do about a missing or damaged one.
+        kind: Which error it is for the caller.
+
+    Returns:
+        The record, checked.
+
+    Raises:
+        KnotwatchError: Of `kind`, if the file cannot be read or holds another thing.
+    """
     try:
         return model.model_validate_json(path.read_bytes())
     except ValidationError as error:

@@ -179,8 +179,15 @@ InsidePath = Annotated[str, AfterValidator(check_name)]
 def inside(folder: Path, name: str) -> Path:
     """Return the file of that name in a folder, which need not be there.
 
+    Args:
+        folder: Where the name comes from.
+        name: POSIX path relative to the folder, as a table, a record or a request holds it.
+
+    Returns:
+        The path below `folder`, links not resolved.
+
     Raises:
-        PathError: for a name that `check_name` refuses, or that leaves the folder by a link on its way.
+        PathError: If `check_name` refuses the name, or it leaves the folder by a link on its way.
     """
     try:
         check_name(name)

@@ -82,7 +82,19 @@ _Item = TypeVar("_Item")
 
 
 def track(items: Iterable[_Item], total: int, label: str) -> Iterator[_Item]:
-    """Yield the items, with a bar on a terminal where there are more than a few; a Ctrl-C that was lost ends it."""
+    """Yield the items, with a bar on a terminal where there are more than a few; a Ctrl-C that was lost ends it.
+
+    Args:
+        items: May be computed as they are taken.
+        total: Number of items, for the bar alone; below 20 there is none.
+        label: What stands before the bar.
+
+    Yields:
+        The items as they come.
+
+    Raises:
+        KeyboardInterrupt: Before an item, if the process was told to stop and works on.
+    """
     if total < 20 or not sys.stderr.isatty():
         yield from _heeding(items)
         return

@@ -29,7 +29,16 @@ class Renamed(BaseModel):
 
 
 def present_names(model: type[Renamed], values: Mapping[Any, Any]) -> dict[Any, Any]:
-    """Return values under their present names; of a key that stands under both the former one stays, to be refused."""
+    """Return values under their present names.
+
+    Args:
+        model: Whose keys these are.
+        values: As they were read, under former or present names; not changed. Nested ones are left as they are, but for
+            mappings by names of metrics.
+
+    Returns:
+        Values by key. Of a key that stands under both names the former one stays, to be refused.
+    """
     found = {}
     for key, value in values.items():
         name = model.former.get(key, key)
@@ -61,9 +70,12 @@ def modernise(model: type[Renamed], values: Mapping[str, Any], where: str) -> di
     """Bring a user's settings under their present names, and log one line for each former one.
 
     Args:
-        model: whose keys these are.
-        values: as they were read, not merged with others yet.
-        where: names the place they come from in the line that is logged.
+        model: Whose keys these are; nested models are followed.
+        values: As they were read, not merged with others yet; not changed.
+        where: Names the place they come from in the line that is logged, once a process for each place and name.
+
+    Returns:
+        Values by key. Of a key that stands under both names the former one stays, to be refused.
     """
     for old, new in _former_in(model, values):
         _tell(where, old, new)
@@ -76,7 +88,18 @@ def modernise(model: type[Renamed], values: Mapping[str, Any], where: str) -> di
 
 
 def present_text(model: type[Renamed], text: str) -> str:
-    """Write the keys of a YAML text by their present names; everything else, comments included, stays as it is."""
+    """Write the keys of a YAML text by their present names; everything else, comments included, stays as it is.
+
+    Args:
+        model: Whose keys these are, at the top of the text; nested models are followed.
+        text: Valid YAML.
+
+    Returns:
+        The text, equal to what it was where no former name stands in it.
+
+    Raises:
+        yaml.YAMLError: If the text is no YAML.
+    """
     edits = sorted(_edits(model, yaml.compose(text, Loader=yaml.SafeLoader)), reverse=True)
     for start, end, name in edits:
         text = text[:start] + name + text[end:]

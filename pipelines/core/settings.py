@@ -51,7 +51,19 @@ def read_yaml(path: Path) -> dict[str, Any]:
 
 
 def check_settings(model: type[_Model], values: Mapping[str, Any], where: str) -> _Model:
-    """Make settings of values that come from `where`; raise SettingsError with each key that is wrong."""
+    """Make settings of values that come from `where`.
+
+    Args:
+        model: The settings to make.
+        values: By key, under former or present names, nested as the settings are; what is left out takes its default.
+        where: File, profile or command that the error names.
+
+    Returns:
+        The settings, checked.
+
+    Raises:
+        SettingsError: If a key is unknown or missing, or its value is wrong; up to 20 such keys are named.
+    """
     try:
         return model.model_validate(values)
     except ValidationError as error:

@@ -221,7 +221,19 @@ class SurfaceSettings(Settings):
 
 
 def read_surface(project: Project, name: str) -> SurfaceSettings:
-    """Read a surface's YAML; raise SettingsError where it is missing or holds an unknown key."""
+    """Read a surface's YAML.
+
+    Args:
+        project: Where the surface is.
+        name: The surface's.
+
+    Returns:
+        The settings; a line is logged for each former name in the file.
+
+    Raises:
+        CallError: If the name cannot be a surface's.
+        SettingsError: If the file is missing, is no YAML, or holds an unknown key or a wrong value.
+    """
     path = project.surface(name).settings
     if not path.is_file():
         known = ", ".join(project.surface_names()) or "none yet"
@@ -232,7 +244,16 @@ def read_surface(project: Project, name: str) -> SurfaceSettings:
 
 
 def renew_surface(project: Project, name: str) -> None:
-    """Write the keys of a surface's YAML by their present names: DVC reads that file too, and knows no former ones."""
+    """Write the keys of a surface's YAML by their present names: DVC reads that file too, and knows no former ones.
+
+    Args:
+        project: Where the surface is.
+        name: The surface's; it has settings. The file is written only where a former name stands in it.
+
+    Raises:
+        CallError: If the name cannot be a surface's.
+        yaml.YAMLError: If the file is no YAML.
+    """
     path = project.surface(name).settings
     text = path.read_text(encoding="utf-8")
     renewed = present_text(SurfaceSettings, text)
@@ -242,7 +263,16 @@ def renew_surface(project: Project, name: str) -> None:
 
 
 def write_surface(project: Project, name: str, settings: SurfaceSettings) -> None:
-    """Write a surface's YAML with its defaults spelt out, so that a user sees what can be set."""
+    """Write a surface's YAML with its defaults spelt out, so that a user sees what can be set.
+
+    Args:
+        project: Where the surface is or will be.
+        name: The surface's; a file of that name is replaced.
+        settings: What to write; keys whose value is None are left out.
+
+    Raises:
+        CallError: If the name cannot be a surface's.
+    """
     path = project.surface(name).settings
     path.parent.mkdir(parents=True, exist_ok=True)
     text = yaml.safe_dump(settings.model_dump(mode="json", exclude_none=True), sort_keys=False)
@@ -250,7 +280,18 @@ def write_surface(project: Project, name: str, settings: SurfaceSettings) -> Non
 
 
 def read_procedural_options(size: str, **values: str | int | None) -> ProceduralSettings:
-    """Check the options of `data add --layout procedural`; `size` is WIDTHxHEIGHT in pixels."""
+    """Check the options of `data add --layout procedural`.
+
+    Args:
+        size: WIDTHxHEIGHT in pixels, such as 384x192.
+        **values: Other keys of `ProceduralSettings`; None only where the key may be absent (`look`).
+
+    Returns:
+        The settings, checked.
+
+    Raises:
+        SettingsError: If the size is not of that form, a key is unknown, or a value is out of range.
+    """
     width, _, height = size.partition("x")
     return check_settings(
         ProceduralSettings, {**values, "width": width, "height": height}, "data add --layout procedural"

@@ -32,6 +32,13 @@ def share_in_words(share: float) -> str:
 def interval_in_words(interval: Interval, digits: int = 3) -> str:
     """Write a figure with its bounds.
 
+    Args:
+        interval: The figure; one without both bounds is said to have no interval.
+        digits: Decimals of all three numbers, 0 or more.
+
+    Returns:
+        The words, without a unit.
+
     >>> interval_in_words(Interval(value=0.9512, low=0.93, high=0.968))
     '0.951 (0.930 to 0.968)'
     """
@@ -43,6 +50,13 @@ def interval_in_words(interval: Interval, digits: int = 3) -> str:
 def count_in_words(number: int, noun: str) -> str:
     """Write a count with its noun.
 
+    Args:
+        number: The count, 0 or more; thousands are set apart by commas.
+        noun: In the singular; its plural ends in s, or in ies for a final y.
+
+    Returns:
+        Count and noun, in the singular for 1 alone.
+
     >>> count_in_words(1, "image"), count_in_words(2, "image")
     ('1 image', '2 images')
     """
@@ -51,7 +65,14 @@ def count_in_words(number: int, noun: str) -> str:
 
 
 def threshold_in_words(calibrated: CalibratedThreshold, what: str) -> str:
-    """Write what stands behind a threshold; `what` names what may be flagged, for example 'normal images'.
+    """Write what stands behind a threshold.
+
+    Args:
+        calibrated: The threshold; its target rate is above 0.
+        what: What may be flagged, in the plural or as an area, for example 'normal images'.
+
+    Returns:
+        One sentence, or two where the images were too few for the target rate.
 
     >>> found = CalibratedThreshold(threshold=1.2, target_rate=0.01, achieved_rate=0.01, images=105)
     >>> threshold_in_words(found, "normal images")
@@ -119,7 +140,15 @@ def confusion_in_words(confusion: Confusion) -> str:
 
 
 def summary(model: str, evaluation: Evaluation) -> str:
-    """Write a run's first line: what the model finds, what it flags wrongly, how well it ranks."""
+    """Write a run's first line: what the model finds, what it flags wrongly, how well it ranks.
+
+    Args:
+        model: What the sentence begins with: algorithm and version as a person reads them.
+        evaluation: On the test split; may lack labels and metrics, which is said.
+
+    Returns:
+        One or two sentences.
+    """
     if evaluation.confusion is None:
         return f"{model} was trained; without labelled test images nothing is known of how well it finds defects."
     ranking = evaluation.metrics.get("image_auroc")
@@ -129,6 +158,13 @@ def summary(model: str, evaluation: Evaluation) -> str:
 
 def flatten(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
     """List nested settings as dotted keys with their values.
+
+    Args:
+        settings: By key, nested to any depth; an empty mapping is a value of its own.
+        prefix: What every key begins with, its dot included.
+
+    Yields:
+        Pairs of dotted key and value, in the order of the settings.
 
     >>> dict(flatten({"seed": 0, "padim": {"features": 100}}))
     {'seed': 0, 'padim.features': 100}

@@ -41,10 +41,15 @@ def write_checksums(folder: Path) -> str:
 
 
 def check_list(folder: Path, registered: str) -> None:
-    """See that a folder's list is the one that the registry knows; an empty `registered` says that it knows none.
+    """See that a folder's list is the one that the registry knows.
+
+    Args:
+        folder: A version's model folder.
+        registered: SHA-256 of the list in hexadecimal, as the registry keeps it. Empty: it keeps none, and nothing is
+            checked.
 
     Raises:
-        ModelError: where the list is gone or another one.
+        ModelError: If the list is gone or another one.
     """
     path = folder / FILE
     if not registered:
@@ -60,8 +65,12 @@ def check_folder(folder: Path, registered: str = "") -> None:
 
     Nothing is known of a folder without a list: of a network that was just fitted, or of a version older than lists.
 
+    Args:
+        folder: A version's model folder; every file in it is read.
+        registered: SHA-256 of the list in hexadecimal, as the registry keeps it. Empty: the list is taken as it is.
+
     Raises:
-        ModelError: naming the files that were changed, removed or added.
+        ModelError: If files were changed, removed or added; the first three are named.
     """
     check_list(folder, registered)
     known = _read_list(folder)
@@ -81,7 +90,19 @@ def check_folder(folder: Path, registered: str = "") -> None:
 
 
 def read_checked(folder: Path, name: str) -> bytes:
-    """Read one file of a model folder; raise ModelError where it is not as it was registered."""
+    """Read one file of a model folder, and see that it is as it was registered.
+
+    Args:
+        folder: A version's model folder. Where it has no list, the file is taken as it is.
+        name: POSIX path of the file in the folder.
+
+    Returns:
+        What the file holds.
+
+    Raises:
+        ModelError: If the file is not as listed, or the list cannot be read.
+        OSError: If there is no such file.
+    """
     data, known = (folder / name).read_bytes(), _read_list(folder)
     if known is not None and known.files.get(name) != Kept(sha256=hashlib.sha256(data).hexdigest(), size=len(data)):
         raise _damaged(folder, f"{name} was changed")

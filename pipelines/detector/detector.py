@@ -79,7 +79,18 @@ class Detector:
         return self._model
 
     def scan_region(self, region: NDArray[np.uint8], network: MapsTiles | None = None) -> RegionScan:
-        """Scan a prepared region; map and score are on the version's scale. `network` may stand in for its own."""
+        """Scan a prepared region.
+
+        Args:
+            region: Region of interest, RGB, uint8, shape (height, width, 3), of any size.
+            network: Gives raw maps of the version's tiles in place of its own network. None: its own.
+
+        Returns:
+            Map (height, width) and score, both on the version's scale. No verdict is given and no region left out yet.
+
+        Raises:
+            ScoreError: If score or map is not finite.
+        """
         raw = scan_region(network or self._model, self.info.plan, self.info.score_rule, region)
         scaled = raw.map / np.float32(self.info.map_divisor)
         score = raw.score / self.info.image_divisor
@@ -99,9 +110,20 @@ class Detector:
             )
 
     def scan(self, image: NDArray[np.uint8], network: MapsTiles | None = None) -> Scan:
-        """Scan an image (H, W, 3) as a person sees it; `network` may stand in for the version's own.
+        """Scan an image as a person sees it.
 
         The verdict is the image score's alone: defects say where to look, and now and then a normal image has one.
+
+        Args:
+            image: RGB, uint8, shape (height, width, 3), turned upright; the region of interest is found in it.
+            network: Gives raw maps of the version's tiles in place of its own network. None: its own.
+
+        Returns:
+            Map, score and verdict of the whole image; boxes and outlines are in pixels of `image`.
+
+        Raises:
+            ImageError: If the surface's fixed region of interest lies outside of the image.
+            ScoreError: If score or map is not finite.
         """
         box = find_region(image, self.info.region)
         region = image[box.top : box.bottom, box.left : box.right]
@@ -126,9 +148,19 @@ class Detector:
         return usual is not None and found.image_scale * float(np.median(found.map)) > _OUT_OF_DISTRIBUTION * usual
 
     def judge(self, region: NDArray[np.uint8], found: RegionScan) -> Judged:
-        """Find and name the defects of a region (H, W, 3), and give the verdict without what is normal after all.
+        """Find and name the defects of a region, and give the verdict without what is normal after all.
 
         The threshold was set with nothing left out: leaving out can only lower a score, so the guarantee holds.
+
+        Args:
+            region: Region of interest, RGB, uint8, shape (height, width, 3).
+            found: Its map and score by `scan_region`, on the version's scale; not changed.
+
+        Returns:
+            Score and verdict; defects have the highest peak first, boxes and outlines in pixels of `region`.
+
+        Raises:
+            ScoreError: If what names types gives a probability that is not finite.
         """
         anomalous = self.is_anomalous(found.score)
         defects = self._find_defects(found.map, anomalous)

@@ -29,7 +29,17 @@ class MapsTiles(Protocol):
 
 
 def scan_region(model: MapsTiles, plan: TilePlan, rule: ScoreRule, region: NDArray[np.uint8]) -> RegionScan:
-    """Scan a region of interest (H, W, 3) tile by tile; the result is raw, not on a version's scale."""
+    """Scan a region of interest tile by tile.
+
+    Args:
+        model: Gives the raw maps; it is asked for one tile at a time.
+        plan: How the region is cut; its tiles have the size that the model takes.
+        rule: How the map becomes a score.
+        region: Region of interest, RGB, uint8, shape (height, width, 3), of any size.
+
+    Returns:
+        Map (height, width) at the region's own size and its score, both raw, not on a version's scale.
+    """
     stitcher = Stitcher(plan, region.shape[0], region.shape[1])
     for tile, position in cut_tiles(region, plan):
         stitcher.add(model.infer(tile[None])[0], position)

@@ -110,6 +110,13 @@ def nearest(scaled: Floats, examples: Floats) -> Floats:
 
     Sun et al. 2022, "Out-of-distribution detection with deep nearest neighbors".
 
+    Args:
+        scaled: Standardised features (n, d), averaged over views, of any length.
+        examples: Features (k, d) treated alike; at least one.
+
+    Returns:
+        Distances, float32, shape (n,), 0 to 2.
+
     >>> nearest(np.float32([[2, 0]]), np.float32([[0, 1], [1, 0]])).tolist()
     [0.0]
     """

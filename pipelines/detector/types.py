@@ -36,7 +36,18 @@ class Namer:
         self._head = load_head(folder / TYPES / FILE)
 
     def sort(self, image: NDArray[np.uint8], defects: Sequence[Defect]) -> Sorted:
-        """Name the 50 highest defects of an image (H, W, 3), others keep no type, and separate normal regions."""
+        """Name the 50 highest defects of an image, and separate normal regions.
+
+        Args:
+            image: RGB, uint8, shape (height, width, 3): a whole image or its region of interest.
+            defects: Boxes and outlines in pixels of `image`, the highest peak first; those after the 50th keep no type.
+
+        Returns:
+            New records in the same order; both parts together are all of `defects`.
+
+        Raises:
+            ScoreError: If the head gives a probability that is not finite.
+        """
         if not defects:
             return Sorted((), ())
         crops = [cut_crop(image, Box(*defect.box)) for defect in defects[:_MOST]]
@@ -74,5 +85,13 @@ def find_namer(folder: Path) -> Namer | None:
 
 
 def blank_regions(region_map: NDArray[np.float32], normal: tuple[Defect, ...]) -> NDArray[np.float32]:
-    """Return a map (H, W) that is 0 where regions judged normal lie."""
+    """Return a map that is 0 where regions judged normal lie.
+
+    Args:
+        region_map: Map, float32, shape (height, width); not changed.
+        normal: Regions in pixels of the map; holes in them are blanked too.
+
+    Returns:
+        Map, float32, of the same shape.
+    """
     return np.where(draw_regions(normal, *region_map.shape) > 0, np.float32(0), region_map)

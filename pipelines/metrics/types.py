@@ -90,7 +90,7 @@ def type_intervals(
         least: Examples that a type needs to count in macro-F1; the accuracy counts rarer ones too.
 
     Returns:
-        Both figures, 0 to 1.
+        Both figures, 0 to 1; macro-F1 has no bounds where a resample holds none of the types that count.
 
     Raises:
         MetricError: If no type has as many examples.

@@ -16,6 +16,11 @@ def propose(tracking: Tracking, version: ModelVersion, reason: str) -> None:
     """Mark the version that a retrain proposes as challenger; the champion is no challenger of its own.
 
     The reason is kept as a tag first: it tells a proposal from an alias that was set by hand.
+
+    Args:
+        tracking: The project's MLflow store, which is written to.
+        version: Registered. Where it is champion, the surface has no challenger afterwards.
+        reason: In words, for the tag `proposed_reason`.
     """
     tracking.tag_version(version.surface, version.version, {"proposed_reason": reason})
     if "champion" in tracking.version(version.surface, version.version).aliases:
@@ -30,6 +35,10 @@ def carry_out(tracking: Tracking, record: DecisionRecord) -> None:
 
     First `previous`, then `champion`, then `challenger` goes: wherever the process ends, the surface has a champion,
     and the decision record says what is left to do.
+
+    Args:
+        tracking: The project's MLflow store, which is written to.
+        record: The surface's latest; it is noted as settled at the end.
     """
     surface, aliases = record.surface, tracking.aliases(record.surface)
     if record.moved:

@@ -26,7 +26,17 @@ _CHECKED = 3
 def check_coordinates(
     detector: Detector, paths: SurfacePaths, rule: RegionSettings, images: Sequence[PreparedImage]
 ) -> CheckResult:
-    """Scan a few of the surface's images from their files, and set maps and regions against what is prepared."""
+    """Scan a few of the surface's images from their files, and set maps and regions against what is prepared.
+
+    Args:
+        detector: The candidate.
+        paths: The surface's; images are read from its source and ledger.
+        rule: The surface's present rule for the region of interest.
+        images: All that is prepared. The first three of the test split are scanned, without any the first three of all.
+
+    Returns:
+        All problems in words; an image that cannot be read is one of them, nothing is raised.
+    """
     problems, info = [], detector.info
     if info.surface != paths.name:
         problems.append(f"it was made for the surface '{info.surface}'")
@@ -65,10 +75,22 @@ Regions = Sequence[NDArray[np.uint8]]
 
 
 def latency_ratio(candidate: Detector, champion: Detector, regions: Regions) -> Interval | None:
-    """Measure the candidate's p95 over the champion's, with its 95 % interval; None without a region (H, W, 3).
+    """Measure the candidate's p95 over the champion's, with its 95 % interval.
 
     Both take turns, so that whatever else the machine does slows them alike. It still stirs the p95 of one more than
     that of the other: the interval, a bootstrap over the turns (Efron, Tibshirani 1993), tells by how much.
+
+    Args:
+        candidate: Its time stands above the line.
+        champion: Its time stands below the line.
+        regions: Regions of interest, RGB, uint8, shape (height, width, 3), shown in turn; may be empty.
+
+    Returns:
+        The ratio over 6 to 100 turns, as many as start within 30 seconds, above 1 where the candidate is slower; None
+        without a region.
+
+    Raises:
+        ScoreError: If one of them gives a score or map that is not finite.
     """
     if not regions:
         return None
@@ -109,9 +131,15 @@ _SAID = 600  # characters
 
 
 def reproduce(folder: Path, registered: str = "", seconds: float = _LONGEST) -> CheckResult:
-    """Have a fresh process load a model folder and score its reference tiles; it is ended after `seconds`.
+    """Have a fresh process load a model folder and score its reference tiles.
 
-    `registered` is the registry's checksum of the folder's list of checksums, empty where it keeps none.
+    Args:
+        folder: A version's model folder.
+        registered: The registry's SHA-256 of the folder's list of checksums, empty where it keeps none.
+        seconds: After so many the process is ended.
+
+    Returns:
+        Whether all tiles came out as stored, and what the process said; nothing is raised for a damaged version.
     """
     command = [sys.executable, "-m", "pipelines.registry.checks", str(folder), registered]
     try:

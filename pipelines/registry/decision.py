@@ -27,7 +27,18 @@ class CheckResult(Record):
 
     @classmethod
     def of(cls, problems: Sequence[str], fine: str) -> "CheckResult":
-        """Take the problems that were found, and what to say where there are none."""
+        """Make a result of the problems that were found.
+
+        Args:
+            problems: In words, one each; none where nothing speaks against the candidate.
+            fine: What to say then.
+
+        Returns:
+            The result; its message joins the problems with semicolons.
+
+        >>> CheckResult.of(["no mask", "no image"], "fine").message, CheckResult.of([], "fine").ok
+        ('no mask; no image', True)
+        """
         return cls(ok=not problems, message="; ".join(problems) or fine)
 
 

@@ -53,7 +53,13 @@ class DecisionLog:
         )
 
     def add(self, version: ModelVersion, record: DecisionRecord, page: str) -> None:
-        """Keep a decision record and its page with the version for good."""
+        """Keep a decision record and its page with the version for good.
+
+        Args:
+            version: The record's own; one without a run gets the tags alone.
+            record: With a number from `next_number`. The tag leaves its figures out and cuts long words.
+            page: HTML, kept beside the record among the run's files.
+        """
         name = f"{FOLDER}/{record.number:04d}"
         if version.run_id:
             self._tracking.client.log_text(version.run_id, page, f"{name}.html")

@@ -103,12 +103,21 @@ def gather_evidence(
     """Score both versions on the test split, once both gave their reference tiles: the candidate in a fresh process.
 
     Test images that either of them was trained or calibrated on are left out: the splits may have been drawn anew.
-    Where there are no labelled defects, the validation split with synthetic ones is scored too. A champion that cannot
-    be loaded holds no candidate up: there is no comparison then, and `alone` says why.
+    Where labelled defects are absent or too few, the validation split with synthetic ones is scored too.
+
+    Args:
+        context: The surface's images and settings, and how much effort is spent.
+        candidate: The version to be judged.
+        champion: The version in use, None where there is none. One that cannot be loaded holds no candidate up: there
+            is no comparison then, and `alone` says why.
+        validation: What validation found of the data that the candidate was trained on.
+
+    Returns:
+        The evidence; the candidate has no figures where it does not reproduce its reference tiles.
 
     Raises:
-        ModelError: where the candidate's folder holds no readable model.json.
-        MetricError: where its scores are of no use.
+        ModelError: If the candidate's folder holds no readable model.json, or its scores or maps are not finite.
+        MetricError: If its scores are of no use.
     """
     started = time.monotonic()
     info, references = read_info(candidate.folder), reproduce(candidate.folder, candidate.registered)

@@ -20,7 +20,15 @@ _ROUNDING = 1e-9
 
 
 def decide(evidence: Evidence, policy: GateSettings) -> Decision:
-    """Accept the candidate where no check speaks against it; every check is listed, whatever its outcome."""
+    """Accept the candidate where no check speaks against it; every check is listed, whatever its outcome.
+
+    Args:
+        evidence: All that is known of the candidate, and of the champion on the same images.
+        policy: The surface's margins, floors and limits.
+
+    Returns:
+        The decision with its ten checks, always in the same order.
+    """
     checks = (
         _as_check("validation", evidence.validation, "data that validation accepted"),
         _as_check("references", evidence.references, "loads in a fresh process and reproduces its reference tiles"),
@@ -46,7 +54,14 @@ def is_worse(difference: Interval, margin: float) -> bool:
     Simulated with an AUROC of 0.93, noise correlated by 0.64 and a margin of 0.01, an equal candidate is refused in
     2 % of trials on 100 normal and 220 defective images (by the estimate alone 25 %, by proof 88 %), in 3 % on
     20 and 20 (46 %, 94 %); one that is worse by 0.05 in 86 % and in 28 %. That is the price: with few images a
-    loss can go unseen, and the check says so. Without bounds the estimate decides alone; what is not finite is worse.
+    loss can go unseen, and the check says so.
+
+    Args:
+        difference: Of a figure where higher is better. Without bounds the estimate decides alone.
+        margin: How much lower the figure may be, in its own unit, >= 0.
+
+    Returns:
+        Whether it is worse; NaN without bounds is.
 
     >>> is_worse(Interval(value=-0.05, low=-0.07, high=-0.03), 0.01)
     True

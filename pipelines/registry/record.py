@@ -59,7 +59,18 @@ class DecisionRecord(Record):
     def judged(
         cls, number: int, version: "ModelVersion", trigger: Trigger, before: int | None, found: "Decision | CheckResult"
     ) -> Self:
-        """Say what the gate found, or why it could not judge; an accepted version becomes champion."""
+        """Say what the gate found, or why it could not judge; an accepted version becomes champion.
+
+        Args:
+            number: The next in the surface's log, from 1.
+            version: The one that was judged.
+            trigger: Who asked.
+            before: The champion's version, None where there is none.
+            found: The gate's decision, or a result that says why there is none, which is a refusal.
+
+        Returns:
+            The record, accepted or refused; nothing is written yet.
+        """
         decision = found if isinstance(found, Decision) else None
         accepted = decision is not None and decision.accepted
         return cls._of(
@@ -74,7 +85,17 @@ class DecisionRecord(Record):
 
     @classmethod
     def proposed(cls, number: int, version: "ModelVersion", champion: int | None, waits: str) -> Self:
-        """Say why a retrain's proposal waits for a decision; nothing moves."""
+        """Say why a retrain's proposal waits for a decision; nothing moves.
+
+        Args:
+            number: The next in the surface's log, from 1.
+            version: The one that is proposed.
+            champion: The champion's version, None where there is none; it stays.
+            waits: Why it waits, in words that end a sentence.
+
+        Returns:
+            The record; nothing is written yet.
+        """
         message = f"version {version.version} ({version.algorithm}) is proposed and waits: {waits}"
         outcome = Outcome.PROPOSED
         return cls._of(
@@ -85,9 +106,18 @@ class DecisionRecord(Record):
     def noted(
         cls, number: int, about: "ModelVersion", champion: int | None, *, back: bool, gone: bool, message: str
     ) -> Self:
-        """Say that the champion's alias was taken away by hand: it comes `back`, or there is none from now on.
+        """Say that the champion's alias was taken away by hand.
 
-        Where the champion's version itself is `gone`, it is no version to return to either.
+        Args:
+            number: The next in the surface's log, from 1.
+            about: The version that the record is kept with: the champion's, or another where that is gone.
+            champion: The version that had the alias, None where none had.
+            back: Whether it gets the alias again; otherwise there is no champion from now on.
+            gone: Whether the champion's version itself was deleted, and is no version to return to either.
+            message: What happened, in words.
+
+        Returns:
+            The record; nothing is written yet.
         """
         return cls._of(
             *(number, about, Trigger.CHAMPION),
@@ -102,7 +132,19 @@ class DecisionRecord(Record):
     def returned(
         cls, number: int, to: "ModelVersion", before: int | None, previous: int | None, *, found: str, reason: str
     ) -> Self:
-        """Say that a person rolled back to an earlier champion, and what was `found` of it."""
+        """Say that a person rolled back to an earlier champion.
+
+        Args:
+            number: The next in the surface's log, from 1.
+            to: The version that becomes champion again.
+            before: The champion's version until now, None where there is none.
+            previous: The champion before `to`, for the next rollback; None where there is none.
+            found: What the check of `to` found, in words that follow "which".
+            reason: The person's own, empty where none was given.
+
+        Returns:
+            The record; nothing is written yet.
+        """
         return cls._of(
             *(number, to, Trigger.ROLLBACK),
             outcome=Outcome.RETURNED,
@@ -123,7 +165,16 @@ class DecisionRecord(Record):
         return self.model_copy(update={"after": self.version, "reason": reason})
 
     def moved_by_hand(self, after: int | None, what: str) -> "DecisionRecord":
-        """Say what becomes of a champion that was set by hand and is refused."""
+        """Say what becomes of a champion that was set by hand and is refused.
+
+        Args:
+            after: The version that is champion from now on: the one set by hand or the one before it.
+                None: there is no champion.
+            what: The same in words, which are added to the record's message.
+
+        Returns:
+            A changed copy of the record.
+        """
         return self.model_copy(
             update={"after": after, "message": f"{self.message}; {what} (policy.gate.on_alias_moved)"}
         )
@@ -155,7 +206,15 @@ def now() -> datetime:
 
 
 def last_of(log: Sequence[DecisionRecord], version: int) -> DecisionRecord | None:
-    """Find a version's latest decision record in a log that begins with the oldest."""
+    """Find a version's latest decision record.
+
+    Args:
+        log: Decision records, the oldest first; may be empty.
+        version: The version's number.
+
+    Returns:
+        The record; None where the log holds none of the version.
+    """
     return next((record for record in reversed(log) if record.version == version), None)
 
 

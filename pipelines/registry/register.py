@@ -25,7 +25,16 @@ log = logging.getLogger(__name__)
 def log_version(
     run: Run, trained: Trained, info: VersionInfo, selection: Selection, evaluation: Evaluation, settings: RunSettings
 ) -> None:
-    """Put parameters, figures and thresholds on a run; figures of the validation split begin with `select_`."""
+    """Put parameters, figures and thresholds on a run.
+
+    Args:
+        run: Open; it is written to.
+        trained: What was fitted, and what it cost.
+        info: The version's model.json, whose thresholds are logged and which becomes a file of the run.
+        selection: Figures of the validation split; their names begin with `validation_`.
+        evaluation: Figures of the test split, with bounds as NAME_low and NAME_high; it becomes a file of the run.
+        settings: Parameters by dotted keys; the sections of other algorithms are left out.
+    """
     others = {"adapt", *(other for other in algorithms() if other != trained.algorithm)}
     own = dict(flatten(settings.model_dump(mode="json", exclude=others)))
     run.params({**own, "tiles.count": trained.tiles, "plan": info.plan.mode})
@@ -56,7 +65,12 @@ def _word(name: str) -> str:
 
 
 def log_types(run: Run, types: TypeFigures) -> None:
-    """Put on a run how well types are named, on examples that were held out."""
+    """Put on a run how well types are named.
+
+    Args:
+        run: Open; it is written to.
+        types: Figures on examples that were held out; they become a file of the run.
+    """
     figures = {"types_accuracy": types.accuracy, "types_macro_f1": types.macro_f1}
     run.metrics({name: figure.value for name, figure in figures.items()})
     run.text(types.model_dump_json(indent=1), "types.json")
@@ -65,7 +79,19 @@ def log_types(run: Run, types: TypeFigures) -> None:
 def register(
     tracking: Tracking, run: Run, folder: Path, info: VersionInfo, tags: Mapping[str, str], card: str
 ) -> ModelVersion:
-    """Register a model folder under its surface's name."""
+    """Register a model folder under its surface's name.
+
+    Args:
+        tracking: The project's MLflow store, which is written to.
+        run: The open run that made the version.
+        folder: The model folder, complete; a list of its files' checksums is written into it.
+        info: The folder's model.json, which names surface and algorithm.
+        tags: What else the version carries, besides its algorithm.
+        card: Model card, Markdown: the version's description.
+
+    Returns:
+        The version, without an alias.
+    """
     started = time.monotonic()
     version = tracking.register(run, info.surface, folder, {"algorithm": info.algorithm, **tags}, card)
     log.info("register %s: version %d, %.1f s", info.surface, version.version, time.monotonic() - started)
@@ -75,8 +101,13 @@ def register(
 def check_reproduction(version: ModelVersion, images: Sequence[Path], expected: Sequence[float]) -> None:
     """Load a registered version as any client would, and score images again from their files.
 
+    Args:
+        version: The one to load.
+        images: Files of whole images; may be empty.
+        expected: Scores by the evaluation, one an image in the same order, on the version's scale.
+
     Raises:
-        ModelError: where a score differs from the evaluation's by more than 1e-6 of it.
+        ModelError: If a score differs by more than 1e-6 of the expected one, or 1e-6 where that is below 1.
     """
     model = load_pyfunc(version.surface, version.version)
     table = pd.DataFrame({"image": [path.read_bytes() for path in images]})
