@@ -36,10 +36,20 @@ class Rule:
 
 
 def judge(manifest: pd.DataFrame, settings: ValidationSettings, docs: Path | None = None) -> ValidationReport:
-    """Judge a manifest; `docs` is where Data Docs go.
+    """Judge a manifest.
 
-    Rows that fail are quarantined, each with all its reasons; exact copies are listed apart. Refused is a manifest
-    of which too large a share is quarantined, or that leaves nothing to train on.
+    Rows that fail are quarantined, each with all its reasons; exact copies are listed apart.
+
+    Args:
+        manifest: One row an image, as `build_manifest` returns it; not changed. It may be empty, which is refused.
+        settings: Limits: sides in pixels, brightness on 0 to 255, shares 0 to 1.
+        docs: Folder that Data Docs (HTML pages) are written to, made where it is absent. None writes none.
+
+    Returns:
+        The verdict. It is not accepted where too large a share is quarantined, or nothing is left to train on.
+
+    Raises:
+        ToolError: If Great Expectations could not evaluate one of its expectations.
     """
     copies = _copies(manifest)
     rules = _rules(settings)

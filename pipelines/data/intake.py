@@ -33,10 +33,20 @@ class Intake(Record):
 def take_in(layout: Layout, source: Path, mirror: Path, arrivals: Path, *, prune: bool = False) -> Intake:
     """Copy what is new or changed at the source, and write down which batch each image came with.
 
-    The layout is checked before anything is copied. Files that vanished at the source are kept, unless `prune`.
+    The layout is checked before anything is copied.
+
+    Args:
+        layout: How the data set lies in `source`.
+        source: The user's folder; it is only read, and neither holds `mirror` nor lies in it.
+        mirror: The project's copy of it, made where it is absent.
+        arrivals: The table of batches, arrivals.csv, in the surface's ledger; the reviews beside it are read too.
+        prune: Remove files from `mirror` that vanished at the source. By default they are kept.
+
+    Returns:
+        Counts of images; `removed` counts files, masks included.
 
     Raises:
-        SourceError: where the folder does not lie as its layout says, or holds the project's own copy.
+        SourceError: If the folder does not lie as its layout says, or holds the project's own copy.
     """
     source = source.resolve()
     if mirror.resolve().is_relative_to(source) or source.is_relative_to(mirror.resolve()):
@@ -68,8 +78,16 @@ class News(Record):
 def compare_source(layout: Layout, source: Path, mirror: Path) -> News:
     """Look what `take_in` would copy, without copying; names, sizes and times are compared, contents where in doubt.
 
+    Args:
+        layout: How the data set lies in `source`.
+        source: The user's folder; it is only read.
+        mirror: The project's copy of it, which may be absent: then every file is new.
+
+    Returns:
+        How many files differ, masks and tables included. `state` is 16 hex digits over names, sizes and times.
+
     Raises:
-        SourceError: where the folder is not there, or does not lie as its layout says.
+        SourceError: If the folder is not there, or does not lie as its layout says.
     """
     if not source.is_dir():
         raise SourceError(f"{source} is not there", hint="mount or restore it; what was taken in is safe")
@@ -84,7 +102,19 @@ def compare_source(layout: Layout, source: Path, mirror: Path) -> News:
 
 
 def note_arrivals(layout: Layout, mirror: Path, arrivals: Path) -> int:
-    """Give images that the ledger does not know the next batch number, forget those that went; return how many came."""
+    """Give images that the ledger does not know the next batch number, and forget those that went.
+
+    Args:
+        layout: How the data set lies in `mirror`.
+        mirror: The project's copy of the source; reviewed images in the ledger count as images too.
+        arrivals: The table of batches, arrivals.csv, in the ledger; written where it is absent or something changed.
+
+    Returns:
+        How many images came.
+
+    Raises:
+        SourceError: If the mirror does not lie as its layout says, or a table of the ledger is damaged.
+    """
     before = read_arrivals(arrivals)
     present = [row.path for row in read_source(layout, mirror)]
     present += [review.image for review in read_reviews(arrivals.parent)]
@@ -129,7 +159,15 @@ def _differs(source: Path, copy: Path) -> bool:
 
 
 def copy_file(source: Path, target: Path) -> None:
-    """Copy through a temporary neighbour, sharing blocks where the file system can."""
+    """Copy through a temporary neighbour, sharing blocks where the file system can.
+
+    Args:
+        source: File to copy; its times are kept, its permissions are not (0644).
+        target: Path of the copy, replaced whole where it exists; folders above it are made.
+
+    Raises:
+        OSError: If reading or writing fails, for example on a full disk; `target` is then as it was.
+    """
     target.parent.mkdir(parents=True, exist_ok=True)
     part = target.with_name(f".{hashlib.sha256(target.name.encode()).hexdigest()[:16]}.part")
     try:

@@ -46,7 +46,13 @@ def as_manifest(rows: Sequence[dict[str, Any]]) -> pd.DataFrame:
 
 
 def write_manifest(frame: pd.DataFrame, path: Path) -> None:
-    """Write CSV, whole or not at all; equal manifests give equal bytes. Figures were rounded when measured."""
+    """Write a manifest as CSV, whole or not at all; equal manifests give equal bytes.
+
+    Args:
+        frame: Has at least the columns of `COLUMNS`; others, such as `arrival`, are not written. Figures were
+            rounded when measured.
+        path: The CSV file; folders above it are made.
+    """
     write_whole(path, frame.loc[:, list(COLUMNS)].to_csv(index=False, lineterminator="\n"))
 
 
@@ -105,12 +111,20 @@ def measure_rows(
     known: pd.DataFrame | None = None,
     reviews: Mapping[str, Reviewed] | None = None,
 ) -> pd.DataFrame:
-    """Measure every image once, in the order of `rows`; grouping and splitting come after.
+    """Measure every image once; grouping and splitting come after.
 
-    `reviews` maps the SHA-256 of an image to what people said of it, which overrules its row.
+    A file that cannot be used raises nothing: the reason stands in `error` or `mask_error`.
 
-    Figures of `known` are taken over where image and mask have the same SHA-256, so that the result is the same
-    as without `known`. A file that cannot be used raises nothing: the reason stands in `error` or `mask_error`.
+    Args:
+        rows: Images of the source and of reviews; may be empty.
+        folder: The source, which paths are relative to; those of reviews lie in the folder `ledger` beside it.
+        settings: Only `max_megapixels` is used: larger images get an `error`, and are not decoded.
+        known: An earlier manifest, or None. Its figures are taken over where image and mask have the same SHA-256:
+            the result is the same as without.
+        reviews: By the SHA-256 of an image, what was said of it in review, which overrules its row. None: no reviews.
+
+    Returns:
+        A manifest in the order of `rows`; `group` is as the layout says, `split` and duplicates are still empty.
     """
     before = {} if known is None else {str(row["path"]): row for row in known.to_dict(orient="records")}
     measured = [

@@ -54,7 +54,12 @@ class PreparedImage(Record):
 
 
 def write_index(folder: Path, images: Sequence[PreparedImage]) -> None:
-    """Write index.csv, one row an image, in the order of paths."""
+    """Write index.csv, one row an image, in the order of paths.
+
+    Args:
+        folder: The prepared folder, made where it is absent; an index there is replaced whole.
+        images: All prepared images, in any order; may be empty.
+    """
     rows = [
         {
             **image.model_dump(mode="json"),
@@ -95,13 +100,35 @@ def _as_image(row: Mapping[Hashable, Any]) -> PreparedImage:
 
 
 def read_region(folder: Path, image: PreparedImage) -> NDArray[np.uint8]:
-    """Read the region of interest, (H, W, 3) RGB."""
+    """Read an image's region of interest.
+
+    Args:
+        folder: The prepared folder, which `image.file` is relative to.
+        image: A row of its index.
+
+    Returns:
+        RGB pixels, uint8, shape (height, width, 3) of `image.box`.
+
+    Raises:
+        PathError: If the file's name leads out of the folder.
+    """
     with Image.open(inside(folder, image.file)) as file:
         return np.asarray(file.convert("RGB"))
 
 
 def read_mask(folder: Path, image: PreparedImage) -> NDArray[np.uint8]:
-    """Read the mask in the image's own size, all zero where there is none."""
+    """Read the mask of a whole image, not of its region of interest alone.
+
+    Args:
+        folder: The prepared folder, which `image.mask` is relative to.
+        image: A row of its index; `defects` tells the types by the mask's values.
+
+    Returns:
+        uint8, shape (height, width) of the image; 0 is normal, and all of it where there is no mask.
+
+    Raises:
+        PathError: If the mask's name leads out of the folder.
+    """
     if image.mask is None:
         return np.zeros((image.height, image.width), np.uint8)
     with Image.open(inside(folder, image.mask)) as file:

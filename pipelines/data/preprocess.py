@@ -60,10 +60,22 @@ def preprocess(
 ) -> Preprocessed:
     """Cut, convert and write each usable image; reuse what is there, delete what the manifest no longer names.
 
-    `ledger` holds example crops of defect types, which are prepared beside the images, and what reviewers rejected.
+    Args:
+        manifest: All images of the surface, with splits.
+        verdict: Validation's word on it; what it quarantined, and copies, are left out.
+        source: The surface's raw images, which the manifest's paths are relative to.
+        region: The rule for the region of interest.
+        max_megapixels: Largest image that is decoded, in millions of pixels.
+        out: The prepared folder: images/, masks/, types/ and index.csv. Every other file in it is removed.
+        ledger: Holds example crops of defect types, which are prepared beside the images, and what reviewers rejected.
+            None: there are neither.
+
+    Returns:
+        Counts of images, and how many were prepared anew; `removed` counts files.
 
     Raises:
-        GateError: where the verdict stops the run.
+        GateError: If the verdict stops the run.
+        ImageError: If a fixed region lies outside of an image, or a file is not as it was when measured.
     """
     if not verdict.accepted:
         raise GateError(

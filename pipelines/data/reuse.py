@@ -23,14 +23,29 @@ def hash_modules(*names: str) -> str:
 
 
 def may_reuse(table: Path, note: Path, code: str) -> bool:
-    """Tell whether `table` is as `keep_for_reuse` saw it, made by the same code."""
+    """Tell whether a table is as `keep_for_reuse` saw it, made by the same code.
+
+    Args:
+        table: What a stage made; it may be absent.
+        note: The note that `keep_for_reuse` wrote of it; it may be absent.
+        code: What `hash_modules` says of the stage's code now.
+
+    Returns:
+        False too where the table or the note is absent.
+    """
     if not (table.is_file() and note.is_file()):
         return False
     return note.read_text("utf-8") == _describe(table, code)
 
 
 def keep_for_reuse(table: Path, note: Path, code: str) -> None:
-    """Write down which code made `table`, and what it holds."""
+    """Write down which code made a table, and what it holds.
+
+    Args:
+        table: What a stage has just made; it is hashed whole.
+        note: JSON file that is written, beside the stage's output and not in it.
+        code: What `hash_modules` says of the stage's code.
+    """
     write_whole(note, _describe(table, code))
 
 

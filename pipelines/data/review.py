@@ -111,10 +111,18 @@ def read_review(file: Path) -> Review:
 
 
 def find_reviewed(review: Review, root: Path, folders: Sequence[Path] = ()) -> list[Path]:
-    """Find each image of a review by its path, or below `folders`, and know it by its SHA-256.
+    """Find each image of a review by its path, or below other folders, and know it by its SHA-256.
+
+    Args:
+        review: A review as the report saved it.
+        root: Folder that the review's relative paths start from; absolute ones do not need it.
+        folders: Where images of the same file name are looked for, at any depth, if they are gone from their path.
+
+    Returns:
+        One file for each of `review.images`, in their order.
 
     Raises:
-        CallError: where one is not there any more, or was changed since.
+        CallError: If one is not there any more, or was changed since.
     """
     files = [file for folder in folders for file in sorted(folder.rglob("*")) if file.is_file()]
     named: dict[str, list[Path]] = {}
@@ -138,13 +146,23 @@ def find_reviewed(review: Review, root: Path, folders: Sequence[Path] = ()) -> l
 
 
 def take_review(review: Review, files: Sequence[Path], ledger: Path, max_megapixels: float) -> list[Reviewed]:
-    """Copy reviewed images into the ledger, draw their masks, and return what was said of them.
+    """Copy reviewed images into the ledger, draw their masks, and write down what was said of them.
 
     An image that was reviewed before has the later verdict, in the split that it is in: only a defect moves it, into
     test. The table is written last; until then the earlier reviews hold.
 
+    Args:
+        review: A review as the report saved it; outlines are in pixels of the upright image.
+        files: One image file for each of `review.images`, in their order, as `find_reviewed` returns them; only read.
+        ledger: The surface's ledger; its folder `reviews` is written to.
+        max_megapixels: Largest image that is decoded, in millions of pixels.
+
+    Returns:
+        What was taken, in the order of `review.images`; earlier reviews are not among them.
+
     Raises:
-        ImageError: where an image is not the one that the review shows.
+        ImageError: If an image cannot be decoded, or has another size than the review says.
+        SourceError: If the ledger's table of reviews is damaged.
     """
     before = {r.sha256: r for r in read_reviews(ledger)}
     pairs = list(zip(review.images, files, strict=True))

@@ -66,8 +66,18 @@ def raw_file(source: Path, name: str) -> Path:
 
     No layout names files in a folder `reviews`.
 
+    Args:
+        source: The surface's folder of raw images, whose neighbour is the folder `ledger`.
+        name: POSIX path as the manifest has it.
+
+    Returns:
+        Where the file lies; it need not be there.
+
     Raises:
-        PathError: for a name that leads out of either.
+        PathError: If the name leads out of source or ledger.
+
+    >>> raw_file(Path("wood/source"), "reviews/masks/a.png").as_posix()
+    'wood/ledger/reviews/masks/a.png'
     """
     return inside(source.with_name("ledger") if name.startswith(_PREFIX) else source, name)
 
@@ -102,7 +112,15 @@ def _read_row(row: Mapping[str, str]) -> Reviewed:
 
 
 def write_reviews(ledger: Path, reviews: Sequence[Reviewed]) -> None:
-    """Write the table of reviews, then remove images and masks that it does not name."""
+    """Write the table of reviews, then remove images and masks that it does not name.
+
+    Args:
+        ledger: The surface's ledger; reviews.csv there is replaced whole.
+        reviews: All reviews of the surface, earlier ones included, in any order. Their files are there already.
+
+    Raises:
+        PathError: If the folder of reviews is a link that leads out of the ledger.
+    """
     text = io.StringIO()
     rows = csv.DictWriter(text, list(Reviewed.model_fields), lineterminator="\n")
     rows.writeheader()

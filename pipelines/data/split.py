@@ -19,6 +19,13 @@ def assign_splits(frame: pd.DataFrame, settings: SplitSettings) -> pd.DataFrame:
     its layout calls test, one that is anomalous, or a normal without a split whose group falls into the share of test.
     Else train where one is of unknown label, because nobody vouches for it; else train, validation or calibration by a
     second hash.
+
+    Args:
+        frame: A manifest after `assign_groups`, with `arrival`; not changed.
+        settings: The seed, and shares (0 to 1) of the groups of normals.
+
+    Returns:
+        A copy with `split` filled in every row, also of files that cannot be used.
     """
     counted = frame[(frame["error"] == "") & (frame["duplicate_of"] == "")]
     first = counted.groupby("group")["arrival"].transform("min")
@@ -72,8 +79,16 @@ def assign_groups(frame: pd.DataFrame, near_duplicate_bits: int) -> pd.DataFrame
 
     Images are taken in the order of (arrival, path), and each looks only at those before it: a later arrival changes
     nothing of an earlier one, and groups that exist never merge. Of exact copies (SHA-256) the first is kept; within
-    one arrival a copy that the layout calls test goes first. A near duplicate (Hamming distance of perceptual hashes
-    <= `near_duplicate_bits`) joins the group of the nearest image before it, unless its layout names a group.
+    one arrival a copy that the layout calls test goes first. A near duplicate joins the group of the nearest image
+    before it, unless its layout names a group.
+
+    Args:
+        frame: A manifest as `measure_rows` returns it, with `arrival` and an index without repeats; not changed.
+        near_duplicate_bits: Largest Hamming distance of perceptual hashes (256 bits) of near duplicates.
+
+    Returns:
+        A copy in the order of `frame`. The first two columns name paths, and are empty where there is no duplicate;
+        `group` is never empty.
     """
     order = frame.sort_values(["arrival", "path"]).index
     kept = _kept_copies(frame)

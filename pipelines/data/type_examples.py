@@ -28,12 +28,22 @@ class TypesIntake(Record):
 
 
 def take_in_types(source: Path, kept: Path, max_megapixels: float, *, prune: bool = False) -> TypesIntake:
-    """Copy folders of crops, one a type, to `kept`; `perfect`, `good`, `normal` and `sound` hold what is no defect.
+    """Copy folders of example crops, one a type, into the ledger.
 
-    All are decoded before any is copied. Crops that vanished at the source are kept, unless `prune`.
+    All are decoded before any is copied.
+
+    Args:
+        source: The user's folder, only read; its subfolders name the types. `perfect`, `good`, `normal` and `sound`
+            hold what is no defect.
+        kept: The ledger's folder of examples, made where it is absent.
+        max_megapixels: Largest crop that is decoded, in millions of pixels.
+        prune: Remove crops from `kept` that vanished at the source. By default they are kept.
+
+    Returns:
+        Counts of all crops in `kept` by type, and how many are new or changed, or were removed.
 
     Raises:
-        SourceError: for a folder without subfolders of crops, a type of too few, or a crop that cannot be read.
+        SourceError: If the folder has no subfolders of crops, a type has fewer than three, or a crop cannot be read.
     """
     source = source.resolve()
     require_folder(source)
@@ -98,9 +108,20 @@ def _files(kept: Path) -> list[Path]:
 
 
 def prepare_types(kept: Path, out: Path, max_megapixels: float) -> set[Path]:
-    """Write each example as out/TYPE/HASH.png, upright RGB of at most 256 px, and return the files.
+    """Write each example as out/TYPE/HASH.png, upright RGB of at most 256 px.
 
     A file is named by its content: names of the user's may differ in case or ending alone.
+
+    Args:
+        kept: The ledger's folder of examples, one folder a type; it may be absent.
+        out: Where prepared crops go, made where it is absent; other files in it are left alone.
+        max_megapixels: Largest crop that is decoded, in millions of pixels.
+
+    Returns:
+        Every file of an example, below `out`.
+
+    Raises:
+        ImageError: If a crop cannot be decoded.
     """
     written = set()
     for file in _files(kept):

@@ -36,9 +36,22 @@ def build_manifest(
     known: pd.DataFrame | None,
     reviews: Sequence[Reviewed] = (),
 ) -> pd.DataFrame:
-    """Measure what is new, then group and split the images. `arrivals` maps a path to the number of its batch.
+    """Measure what is new, then group and split the images.
 
     A reviewed image that the source did not have before is an image of its own.
+
+    Args:
+        source: The surface's raw images; files of reviews lie in the folder `ledger` beside it.
+        arrivals: By path, the number of the batch it came with, from 1. What is not in it came last.
+        settings: Layout, limits and shares of the surface.
+        known: An earlier manifest whose figures are taken over where files are the same; None measures everything.
+        reviews: All reviews of the surface.
+
+    Returns:
+        The manifest, in the order of paths, with `arrival` besides its own columns.
+
+    Raises:
+        SourceError: If the source does not lie as its layout says.
     """
     rows = [*read_source(settings.source.layout, source), *(review.as_row() for review in reviews)]
     frame = measure_rows(rows, source, settings.validation, known, {review.sha256: review for review in reviews})
@@ -53,7 +66,19 @@ def build_manifest(
 
 
 def validate(manifest: pd.DataFrame, settings: SurfaceSettings, docs: Path | None) -> ValidationReport:
-    """Judge a manifest. A verdict is always left, also a bad one."""
+    """Judge a manifest. A verdict is always left, also a bad one.
+
+    Args:
+        manifest: As `build_manifest` returns it.
+        settings: The surface's; its `validation` holds the limits.
+        docs: Folder that Data Docs are written to; None writes none.
+
+    Returns:
+        What is quarantined and why, and whether the run may go on.
+
+    Raises:
+        ToolError: If Great Expectations could not evaluate one of its expectations.
+    """
     return judge(manifest, settings.validation, docs)
 
 

@@ -24,10 +24,17 @@ _TABLES = {Layout.VSB: ("labels.csv",), Layout.PROCEDURAL: ("labels.csv", "defec
 
 
 def read_source(layout: Layout, folder: Path) -> list[SourceRow]:
-    """Read a data set as its layout describes it, in the order of paths.
+    """Read a data set as its layout describes it.
+
+    Args:
+        layout: Which adapter reads the folder.
+        folder: The data set; it is only read.
+
+    Returns:
+        One row an image, at least one, in the order of paths.
 
     Raises:
-        SourceError: where the folder does not lie as the layout says, holds no image, names one twice, or names
+        SourceError: If the folder does not lie as the layout says, holds no image, names one twice, or names
             a file that is missing or lies outside.
     """
     from pipelines.data.layouts.listing import check_inside, require_folder
@@ -44,7 +51,20 @@ def read_source(layout: Layout, folder: Path) -> list[SourceRow]:
 
 
 def source_files(layout: Layout, folder: Path, rows: list[SourceRow]) -> list[str]:
-    """List every file that the data set consists of, as POSIX paths relative to `folder`, and nothing else."""
+    """List every file that the data set consists of, and nothing else.
+
+    Args:
+        layout: Tells which tables belong to it.
+        folder: The data set; tables count where they are there.
+        rows: What `read_source` returned for it.
+
+    Returns:
+        POSIX paths relative to `folder`, sorted, each once: tables, images and masks.
+
+    >>> boards = [SourceRow(path="bad/b.png", label="anomalous", mask="masks/b.png")]
+    >>> source_files(Layout.FOLDER, Path("boards"), boards)
+    ['bad/b.png', 'masks/b.png']
+    """
     tables = [name for name in _TABLES.get(layout, ()) if (folder / name).is_file()]
     return sorted({*tables, *(row.path for row in rows), *(row.mask for row in rows if row.mask)})
 

@@ -32,7 +32,18 @@ def folders(folder: Path) -> list[Path]:
 
 
 def relative(path: Path, folder: Path) -> str:
-    """Name a file of the data set, as a POSIX path relative to its folder."""
+    """Name a file of the data set.
+
+    Args:
+        path: The file, which need not be there.
+        folder: The data set; `path` begins with it, spelt alike.
+
+    Returns:
+        POSIX path relative to `folder`.
+
+    >>> relative(Path("boards/good/a.png"), Path("boards"))
+    'good/a.png'
+    """
     return path.relative_to(folder).as_posix()
 
 
@@ -46,7 +57,16 @@ def require_folder(folder: Path) -> None:
 
 
 def layout_error(folder: Path, layout: str, expected: str) -> SourceError:
-    """Say that the folder does not lie as `layout` says, what it holds, and which layout it looks like."""
+    """Say that a folder does not lie as its layout says, what it holds, and which layout it looks like.
+
+    Args:
+        folder: An existing folder; only its first level is looked at.
+        layout: Name of the layout that was tried, as --layout takes it.
+        expected: What that layout needs, in words that go on after "expects" and "add".
+
+    Returns:
+        The error, for the caller to raise.
+    """
     names = sorted(p.name + "/" * p.is_dir() for p in folder.iterdir() if not p.name.startswith("."))
     found = ", ".join(names[:6]) + (f" and {len(names) - 6} more" if len(names) > 6 else "")
     guess = guess_layout(folder)
@@ -69,7 +89,15 @@ def guess_layout(folder: Path) -> str | None:
 
 
 def check_inside(folder: Path, names: Iterable[str]) -> None:
-    """Raise SourceError for a name that is missing, or that leaves the folder: absolute, with `..`, or by a link."""
+    """See that every named file is there, inside the folder.
+
+    Args:
+        folder: The data set.
+        names: POSIX paths relative to `folder`; links on the way are followed.
+
+    Raises:
+        SourceError: If a name is missing, or leaves the folder: absolute, with `..`, or by a link.
+    """
     root = folder.resolve()
     for name in names:
         if not inside(root, name).is_file():

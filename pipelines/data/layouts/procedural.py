@@ -43,8 +43,12 @@ def write_procedural(settings: ProceduralSettings, folder: Path) -> None:
     Files that are there from an earlier call with the same look are kept, so that larger counts only add files;
     those that the settings no longer name are removed. The table is written last: a folder without one is unfinished.
 
+    Args:
+        settings: Counts of images, sizes in pixels, seed, material and look; equal ones draw equal files.
+        folder: Where the data set goes, made where it is absent; foreign files in it are left alone.
+
     Raises:
-        CallError: for a look that the material does not know.
+        CallError: If the material does not know the look.
     """
     check_look(settings.material, settings.look)
     for part in ("images", "masks"):

@@ -59,7 +59,18 @@ def read_lock(path: Path) -> dict[str, Any]:
 
 
 def read_stage(entry: object, where: str) -> DvcStage:
-    """Read one stage of a lock file; raise ToolError, which says where, for one that names files outside."""
+    """Read one stage of a lock file.
+
+    Args:
+        entry: What the lock file holds under the stage's name, as parsed YAML.
+        where: Names the file and the stage in an error.
+
+    Returns:
+        The stage's outs and deps, by paths relative to the project; both may be empty.
+
+    Raises:
+        ToolError: If the entry has another shape, or names files outside of the project.
+    """
     try:
         return DvcStage.model_validate(entry)
     except ValidationError as error:
@@ -67,7 +78,22 @@ def read_stage(entry: object, where: str) -> DvcStage:
 
 
 def read_pointer(name: str, text: str, where: str) -> tuple[DvcFile, ...]:
-    """Read the DVC file `name`; raise ToolError where it names anything but what lies beside it under its own name."""
+    """Read a DVC file that points at one folder or file.
+
+    Args:
+        name: The DVC file's own name, such as source.dvc.
+        text: Its content, YAML.
+        where: Names the file in an error.
+
+    Returns:
+        Its one out.
+
+    Raises:
+        ToolError: If it names anything but what lies beside it under its own name.
+
+    >>> read_pointer("source.dvc", "outs: [{path: source, md5: 0f.dir}]", "wood/source.dvc")[0].md5
+    '0f.dir'
+    """
     try:
         found = parse_yaml(text)
         outs = DvcStage.model_validate({"outs": found.get("outs", [])}).outs if isinstance(found, dict) else ()
@@ -79,7 +105,15 @@ def read_pointer(name: str, text: str, where: str) -> tuple[DvcFile, ...]:
 
 
 def check_listings(cache: Path, folders: Iterable[DvcFile]) -> None:
-    """Raise ToolError where DVC's cache lists a file of a folder that lies outside of it: DVC itself would write it."""
+    """Refuse folders of which DVC's cache lists a file that lies outside: DVC itself would write it.
+
+    Args:
+        cache: DVC's cache folder.
+        folders: Outs that are folders (their hash ends with `.dir`); one that the cache lacks passes.
+
+    Raises:
+        ToolError: If a listing is damaged, or names a file outside of its folder.
+    """
     for out in folders:
         name = str(out.md5)
         for place in (cache / "files/md5", cache):  # DVC's since version 3, and before

@@ -37,11 +37,20 @@ class DataVersion(Record):
 
 
 def run_dvc(project: Project, *words: str, quiet: bool = True) -> str:
-    """Run a DVC command in the project's folder and return its output.
+    """Run a DVC command in the project's folder.
+
+    Args:
+        project: Its list of surfaces is checked first.
+        *words: The command and its arguments, without `dvc`; checked names only.
+        quiet: Keep what DVC says. False lets it through to standard error, for a person to watch.
+
+    Returns:
+        DVC's standard output; empty where not `quiet`.
 
     Raises:
-        BusyError: where another DVC command holds the project.
-        ToolError: with DVC's own last words.
+        BusyError: If another DVC command holds the project; told apart only where `quiet`.
+        ToolError: If the command fails, with DVC's own last words, or the list of surfaces is damaged.
+        CallError: If that list holds a name that no surface can have.
     """
     _check_index(project)
     # dvc.yaml says `python`: it must be this one, also where the environment was not activated.
@@ -86,7 +95,19 @@ def stage_names(surface: str) -> list[str]:
 
 
 def is_current(project: Project, surface: str) -> bool:
-    """Tell whether the surface's stages are up to date with its raw files, settings and code."""
+    """Tell whether a surface's stages are up to date with its raw files, settings and code.
+
+    Args:
+        project: Its data must be locked.
+        surface: Its settings file is rewritten first where its keys have former names.
+
+    Returns:
+        False too where a stage has never run.
+
+    Raises:
+        BusyError: If another DVC command holds the project.
+        ToolError: If DVC fails, or dvc.lock is damaged.
+    """
     if data_version(project, surface) is None:
         return False
     renew_surface(project, surface)
@@ -94,13 +115,35 @@ def is_current(project: Project, surface: str) -> bool:
 
 
 def lock_entries(project: Project, surface: str) -> dict[str, Any]:
-    """Read what dvc.lock says of a surface's own stages."""
+    """Read what dvc.lock says of a surface's own stages.
+
+    Args:
+        project: Its dvc.lock may be absent.
+        surface: Name of the surface.
+
+    Returns:
+        Entries by stage name, such as `validate@wood`; without those that never ran.
+
+    Raises:
+        ToolError: If dvc.lock is damaged.
+    """
     stages = read_lock(project.dvc_lock).get("stages", {})
     return {name: stages[name] for name in stage_names(surface) if name in stages}
 
 
 def data_version(project: Project, surface: str) -> str | None:
-    """Return the hash of the surface's own stage outputs, 16 hex digits; None before all were made of the same data."""
+    """Return the hash of what a surface's own stages made.
+
+    Args:
+        project: Only its dvc.lock is read, no data.
+        surface: Name of the surface.
+
+    Returns:
+        16 hex digits; None before all stages were made of the same data.
+
+    Raises:
+        ToolError: If dvc.lock is damaged, or names files outside of the project.
+    """
     entries = lock_entries(project, surface)
     if len(entries) < len(STAGES):
         return None
@@ -115,7 +158,18 @@ def data_version(project: Project, surface: str) -> str | None:
 
 
 def capture(project: Project, surface: str) -> DataVersion:
-    """Take down what brings the current data back, and keep a copy in the project."""
+    """Take down what brings the current data back, and keep a copy in the project.
+
+    Args:
+        project: Where the copy is kept, in its own state.
+        surface: Name of the surface; its stages have run.
+
+    Returns:
+        The current data version.
+
+    Raises:
+        ToolError: If its stages have not run, or not on the same data.
+    """
     version = data_version(project, surface)
     if version is None:
         raise ToolError(f"the stages of '{surface}' have not run", hint="run `dvc repro`")
@@ -131,13 +185,33 @@ def capture(project: Project, surface: str) -> DataVersion:
 
 
 def kept_versions(project: Project, surface: str) -> list[str]:
-    """List the data versions that this project remembers, the one used last at the end."""
+    """List the data versions that this project remembers.
+
+    Args:
+        project: Whose memory is looked at, not MLflow's.
+        surface: Name of the surface.
+
+    Returns:
+        Full names, 16 hex digits each, the one captured last at the end; may be empty.
+    """
     folder = _kept(project, surface, "x").parent
     return [p.stem for p in sorted(folder.glob("*.json"), key=lambda p: p.stat().st_mtime)]
 
 
 def read_kept(project: Project, surface: str, version: str) -> DataVersion | None:
-    """Read a remembered data version by its name or an unambiguous beginning of it."""
+    """Read a data version that this project remembers.
+
+    Args:
+        project: Whose memory is looked at, not MLflow's.
+        surface: Name of the surface.
+        version: Its name, 16 hex digits, or a beginning of it.
+
+    Returns:
+        None where no version begins so, or more than one.
+
+    Raises:
+        ToolError: If what was kept is damaged.
+    """
     found = [v for v in kept_versions(project, surface) if v.startswith(version)]
     if len(found) != 1:
         return None
@@ -147,11 +221,17 @@ def read_kept(project: Project, surface: str, version: str) -> DataVersion | Non
 def restore(project: Project, surface: str, kept: DataVersion, refresh: Callable[[], None]) -> None:
     """Bring a data version back: raw files, settings, manifest and prepared images, byte for byte.
 
-    `refresh` lists the surfaces for dvc.yaml again once the settings are there. Where DVC lacks the files, all is put
-    back as it was.
+    Where DVC lacks the files, all is put back as it was.
+
+    Args:
+        project: Its data must be locked.
+        surface: Must be locked; what it has now is overwritten, and comes back only if it was captured.
+        kept: What to bring back; not trusted, for it may come from a shared server.
+        refresh: Lists the surfaces for dvc.yaml again; called once the settings are there, and again after a failure.
 
     Raises:
-        ToolError: where the version names files that are not the surface's, or DVC cannot bring its files.
+        ToolError: If the version names files that are not the surface's, or DVC cannot bring its files.
+        BusyError: If another DVC command holds the project.
     """
     paths = project.surface(surface)
     outs = _check_own(project, surface, kept)
@@ -217,14 +297,30 @@ def _check_own(project: Project, surface: str, kept: DataVersion) -> list[DvcFil
 
 
 def refuse_listings(project: Project, outs: Iterable[DvcFile]) -> None:
-    """Raise ToolError where a folder among `outs`, as DVC's cache lists it, holds a file outside of it."""
+    """Refuse folders that, as DVC's cache lists them, hold a file outside of themselves.
+
+    Args:
+        project: Whose cache is looked at.
+        outs: Files and folders that are about to be checked out; files pass.
+
+    Raises:
+        ToolError: If a listing names a file outside of its folder, or DVC fails.
+    """
     folders = [out for out in outs if str(out.md5).endswith(".dir")]
     if folders:
         check_listings(Path(run_dvc(project, "cache", "dir").strip()), folders)
 
 
 def forget_lock_entries(project: Project, surface: str) -> None:
-    """Remove a surface's entries from dvc.lock."""
+    """Remove a surface's entries from dvc.lock.
+
+    Args:
+        project: Its dvc.lock is rewritten whole, or left as it is where it has no stages.
+        surface: Name of the surface; files of its stages stay.
+
+    Raises:
+        ToolError: If dvc.lock is damaged.
+    """
     lock = read_lock(project.dvc_lock)
     if not lock.get("stages"):
         return
