@@ -11,7 +11,14 @@ log = logging.getLogger(__name__)
 
 
 def close_stopped(client: "mlflow.MlflowClient", run_id: str) -> None:
-    """Close a run as killed, within seconds or not at all: what stays open, the next change of the surface closes."""
+    """Close a run as killed, within two seconds or not at all.
+
+    What stays open, the next change of the surface closes; a warning says so. Nothing is raised.
+
+    Args:
+        client: Client of the store that the run is in.
+        run_id: MLflow's id of a run that is still open.
+    """
     closed: list[bool] = []
 
     def close() -> None:

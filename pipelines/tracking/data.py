@@ -14,7 +14,21 @@ ARTIFACT, IMAGES, VERDICT = "data_version.json", "images.json", "verdict.json"
 
 
 def find_data_version(project: Project, surface: str, version: str) -> DataVersion:
-    """Find a data version among a surface's runs; raise CallError, naming those that are known."""
+    """Find a data version among a surface's runs.
+
+    Args:
+        project: Whose MLflow store is asked.
+        surface: Name of the surface.
+        version: 1 to 16 lower-case hex digits, with which exactly one data version begins.
+
+    Returns:
+        The version as its newest finished run carries it; not checked to name only files of the surface.
+
+    Raises:
+        CallError: If no version begins so, naming those that are known, or more than one.
+        ToolError: If the run's record of it is damaged, or MLflow does not answer.
+        ModelError: If the run's record of it is gone.
+    """
     tracking = Tracking(project)
     if not re.fullmatch("[0-9a-f]{1,16}", version):
         raise CallError(f"'{version}' is no data version", hint="give the 4 to 16 hex digits that `data show` lists")

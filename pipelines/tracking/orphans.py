@@ -14,9 +14,14 @@ log = logging.getLogger(__name__)
 
 
 def end_orphans(tracking: Tracking, surface: str) -> int:
-    """End a surface's runs whose process is gone as killed, and count them. Its lock must be held.
+    """End a surface's runs whose process is gone, as killed.
 
-    In a store that other machines use too, their runs are left alone.
+    Args:
+        tracking: In a store that other machines use too, their runs are left alone.
+        surface: Name of the surface; its lock must be held.
+
+    Returns:
+        How many runs were ended.
     """
     experiment = tracking.client.get_experiment_by_name(surface)
     if experiment is None:

@@ -36,7 +36,18 @@ class Registry(Connection):
     """The registry of a project's MLflow store: one registered model a surface."""
 
     def register(self, run: Run, surface: str, folder: Path, tags: Mapping[str, str], card: str) -> ModelVersion:
-        """Store a model folder as data only and register it under the surface's name, with its files' checksums."""
+        """Store a model folder as data only, and register it under a surface's name with its files' checksums.
+
+        Args:
+            run: The open run that made the model; it stays open.
+            surface: Name of the registered model, made with its first version.
+            folder: The model folder; checksums.json is written into it, and all of it is copied.
+            tags: The version's tags, of at most 5,000 characters each; `algorithm` is one of them.
+            card: Model card, Markdown: the version's description.
+
+        Returns:
+            The new version, with the number that the registry gave it.
+        """
         registered = write_checksums(folder)
         self._forget()
         with mlflow.start_run(run_id=run.id, log_system_metrics=False), warnings.catch_warnings():
@@ -65,7 +76,18 @@ class Registry(Connection):
         return self.version(surface, int(made.version))
 
     def version(self, surface: str, version: int) -> ModelVersion:
-        """Look a version up; raise ModelError where there is none."""
+        """Look a version up.
+
+        Args:
+            surface: Name of the registered model.
+            version: Number from 1, as the registry gave it.
+
+        Returns:
+            The version, with its tags and aliases.
+
+        Raises:
+            ModelError: If there is no such version.
+        """
         from mlflow.exceptions import MlflowException
 
         if self._remembered is not None:
@@ -92,11 +114,25 @@ class Registry(Connection):
         return {a: int(number) for a, number in self._model(surface).aliases.items()}
 
     def model_tag(self, surface: str, name: str) -> str:
-        """Return a tag of a registered surface; empty where it has none."""
+        """Return a tag of a registered surface.
+
+        Args:
+            surface: Has at least one registered version.
+            name: The tag's name.
+
+        Returns:
+            The value; empty where it has no such tag.
+        """
         return str(self._model(surface).tags.get(name, ""))
 
     def tag_model(self, surface: str, name: str, value: str) -> None:
-        """Tag a registered surface; with an empty value the tag is taken away."""
+        """Tag a registered surface.
+
+        Args:
+            surface: Has at least one registered version.
+            name: The tag's name; an earlier value is replaced.
+            value: Cut at 4,000 characters. With an empty one the tag is taken away.
+        """
         self._forget()
         if value:
             self._client.set_registered_model_tag(surface, name, value[:MOST_TAG])
@@ -115,16 +151,35 @@ class Registry(Connection):
         return next((v for v in self.versions(surface) if "champion" in v.aliases), None)
 
     def set_alias(self, surface: str, alias: str, version: int) -> None:
+        """Give a version an alias, which leaves the version that had it.
+
+        Args:
+            surface: Name of the registered model.
+            alias: Such as `champion` or `challenger`.
+            version: Number of an existing version, from 1.
+        """
         self._forget()
         self._client.set_registered_model_alias(surface, alias, str(version))
 
     def drop_alias(self, surface: str, alias: str) -> None:
-        """Take an alias away, where it is given."""
+        """Take an alias away, where it is given.
+
+        Args:
+            surface: Name of the registered model; it need not have versions.
+            alias: Such as `challenger`.
+        """
         if any(alias in version.aliases for version in self.versions(surface)):
             self._forget()
             self._client.delete_registered_model_alias(surface, alias)
 
     def tag_version(self, surface: str, version: int, tags: Mapping[str, str]) -> None:
+        """Tag a version.
+
+        Args:
+            surface: Name of the registered model.
+            version: Number of an existing version, from 1.
+            tags: Values are cut at 4,000 characters; other tags of the version stay.
+        """
         self._forget()
         for name, value in tags.items():
             self._client.set_model_version_tag(surface, str(version), name, value[:MOST_TAG])
@@ -134,8 +189,15 @@ class Registry(Connection):
 
         Its list of checksums is the one that was registered; that the files are as listed is seen when they are loaded.
 
+        Args:
+            surface: Name of the registered model.
+            version: Number from 1; one that was registered without checksums is warned of once.
+
+        Returns:
+            The folder that holds model.json; only to be read.
+
         Raises:
-            ModelError: where the files are gone, or the list is not the registry's.
+            ModelError: If the files are gone, or the list is not the registry's.
         """
         from mlflow.exceptions import MlflowException
 
@@ -169,7 +231,15 @@ def _warn_unchecked(_uri: str, surface: str, version: int) -> None:
 
 
 def load_pyfunc(surface: str, version: int) -> Any:
-    """Load a registered version the way any MLflow client would."""
+    """Load a registered version the way any MLflow client would.
+
+    Args:
+        surface: Name of the registered model, in the store that MLflow's own settings name.
+        version: Number of an existing version, from 1.
+
+    Returns:
+        An `mlflow.pyfunc.PyFuncModel`: encoded images in the column `image` to the columns `score` and `anomalous`.
+    """
     return mlflow.pyfunc.load_model(f"models:/{surface}/{version}")
 
 

@@ -50,7 +50,19 @@ class Run:
             self._client.set_tag(self.id, key, value[:MOST_TAG])
 
     def text(self, text: str, name: str) -> None:
+        """Store a text as one of the run's files.
+
+        Args:
+            text: Written as UTF-8.
+            name: POSIX path among the run's artefacts; a file there is replaced.
+        """
         self._client.log_text(self.id, text, name)
 
     def files(self, folder: Path, name: str | None = None) -> None:
+        """Store all files of a folder with the run.
+
+        Args:
+            folder: Copied with its subfolders.
+            name: POSIX path among the run's artefacts to put them below; None puts them at the top.
+        """
         self._client.log_artifacts(self.id, str(folder), name)

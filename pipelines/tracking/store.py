@@ -31,7 +31,17 @@ class Tracking(Registry):
 
     @contextmanager
     def run(self, surface: str, name: str, *, parent: str | None = None, tags: Mapping[str, str]) -> Iterator[Run]:
-        """Open a run and close it as what it became: finished, failed, or killed by Ctrl-C or SIGTERM."""
+        """Open a run and close it as what it became: finished, failed, or killed by Ctrl-C or SIGTERM.
+
+        Args:
+            surface: Its experiment, made on first use.
+            name: What MLflow shows; it need not be unique.
+            parent: Id of the run that this one hangs below; None for none.
+            tags: Set when it is opened, besides the tag that says which process writes it.
+
+        Yields:
+            The open run. One whose `fail` was called ends as failed without an error.
+        """
         nested = {"mlflow.parentRunId": parent} if parent else {}
         known = {**tags, **nested, PROCESS: process_tag()}
         made = self._client.create_run(self.experiment(surface), run_name=name, tags=known)
@@ -49,7 +59,15 @@ class Tracking(Registry):
         self._client.set_terminated(run.id, "FAILED" if run.failed else "FINISHED")
 
     def log_input(self, run: Run, table: "Any", name: str, digest: str, context: str) -> None:
-        """Record a data set on a run: its table, and the data version as digest."""
+        """Record a data set on a run: its table, and the data version as digest.
+
+        Args:
+            run: The open run.
+            table: A pandas data frame; MLflow keeps its columns and a profile, not its rows.
+            name: What MLflow calls the data set, a plain name without a path.
+            digest: Cut at 36 characters, which is what MLflow's column holds.
+            context: What the data set is for, such as `training`.
+        """
         from mlflow.data.sources import LocalArtifactDatasetSource
         from mlflow.entities import DatasetInput, InputTag
 
@@ -84,7 +102,19 @@ class Tracking(Registry):
         return str(found.lifecycle_stage) == "active" and str(found.status) == "FINISHED"
 
     def tag_values(self, surface: str, tag: str, start: str) -> dict[str, str]:
-        """Map the values of a tag that begin with `start`, among a surface's finished runs, to their newest run."""
+        """Map the values of a tag to the newest run that has each, among a surface's finished runs.
+
+        Args:
+            surface: Name of the surface; one without an experiment has no runs.
+            tag: The tag's name: letters, digits and `-`, at most one `_`, before a last word of lower-case letters.
+            start: What the values begin with, not empty, of the same characters.
+
+        Returns:
+            Ids of runs by value; may be empty.
+
+        Raises:
+            ToolError: If `tag` or `start` holds other characters.
+        """
         found = self._client.get_experiment_by_name(surface)
         if found is None:
             return {}
@@ -94,7 +124,18 @@ class Tracking(Registry):
         return {run.data.tags[tag]: str(run.info.run_id) for run in reversed(runs)}
 
     def read_text(self, run_id: str, name: str) -> str:
-        """Read a run's text file; raise ModelError where the run or the file is gone."""
+        """Read a run's text file.
+
+        Args:
+            run_id: MLflow's id of the run.
+            name: POSIX path among the run's artefacts; the file is UTF-8.
+
+        Returns:
+            The whole text.
+
+        Raises:
+            ModelError: If the run or the file is gone.
+        """
         from mlflow.exceptions import MlflowException
 
         try:
