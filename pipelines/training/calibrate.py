@@ -53,11 +53,24 @@ def calibrate(
 
     Both splits hold normals only. Where one is empty (all labels unknown, or too few images), the training split stands
     in, for the scale at most 200 images spread over it: a scale needs no guarantee, but thresholds taken from it are an
-    in-sample threshold and marked as such. `score` says how the algorithm's maps become image scores. Scores and
-    measures of the calibration split are kept as calibration.json: what drift is measured against later.
+    in-sample threshold and marked as such. Scores and measures of the calibration split are kept as calibration.json:
+    what drift is measured against later.
+
+    Args:
+        trained: What `train` returned; model.json, calibration.json and reference/ are written into its folder.
+        prepared: The surface's prepared folder.
+        images: Its images of all splits; those of the test split are not looked at.
+        surface: Name that is written into model.json.
+        settings: The surface's; region, limits and policy (false-positive rate, flagged area) are used.
+        score: How the algorithm's maps become image scores.
+        data_version: Hash of the data, 16 hex digits, that is written into model.json.
+
+    Returns:
+        What model.json holds: thresholds are on the version's own scale.
 
     Raises:
-        ModelError: where the exported network does not judge as the fitted one does.
+        ModelError: If the exported network does not judge as the fitted one does.
+        MetricError: If maps of the validation split are not finite, or 0 everywhere: they give no scale.
     """
     started = time.monotonic()
     folder = Path(trained.folder)

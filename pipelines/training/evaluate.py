@@ -57,7 +57,18 @@ def score_test(
 ) -> ScoredTest:
     """Score images, and count the pixels of those with a mask or without a defect.
 
-    Region maps are left in `spool` as NAME.npy, numbered as the images.
+    Args:
+        detector: The version; scores and maps are on its scale.
+        prepared: The surface's prepared folder.
+        images: Of any split, in any order.
+        spool: Folder for region maps, made where it is absent: N.npy, float32 (H, W), N counted from 0 as in `images`.
+        label: Word before the progress bar.
+
+    Returns:
+        Scores in the order of `images`; pixels of an anomalous image without a mask are not counted.
+
+    Raises:
+        ScoreError: If a score or map is not finite.
     """
     spool.mkdir(parents=True, exist_ok=True)
     scored = tuple(_score_all(detector, prepared, images, spool, label))
@@ -128,8 +139,22 @@ def evaluate(
 ) -> Evaluation:
     """Score the test split and compute every metric that its labels allow.
 
-    Region maps are left in `spool` as NAME.npy, numbered as the result's images, for the pages that show them.
     Pixel metrics count the region of interest united with the mask (Bergmann et al. 2021 for AUPRO).
+
+    Args:
+        detector: The version; scores and maps are on its scale.
+        prepared: The surface's prepared folder.
+        images: All of the surface; those of other splits are left out.
+        settings: `bootstrap` is the number of resamples behind 95 % intervals; 0 gives none.
+        seed: Draws the resamples.
+        spool: Folder for region maps, for the pages that show them, made where it is absent: N.npy, float32 (H, W), N
+            counted from 0 as in the result's images.
+
+    Returns:
+        Metrics, images in the order of paths, and notes on what is absent; without test images a note alone.
+
+    Raises:
+        ScoreError: If a score or map is not finite.
     """
     started = time.monotonic()
     chosen = sorted((i for i in images if i.split == Split.TEST), key=lambda i: i.path)

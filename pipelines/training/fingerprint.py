@@ -19,7 +19,14 @@ _LIBRARIES = ("anomalib", "nncf", "numpy", "opencv-python-headless", "openvino",
 def fingerprint(data_version: str, settings: RunSettings, policy: PolicySettings, algorithm: str) -> str:
     """Hash all that one algorithm's result depends on; the same hash means that training again would change nothing.
 
-    Settings of the other algorithms do not count, nor which others are trained beside it.
+    Args:
+        data_version: Hash of the prepared data.
+        settings: Sections of other algorithms do not count, nor which others are trained beside it.
+        policy: The surface's; its `gate` and `watch` do not count.
+        algorithm: Name of a known algorithm.
+
+    Returns:
+        16 hex digits. This package's code and the versions of libraries count too.
     """
     others = {"algorithms", "adapt", *(other for other in algorithms() if other != algorithm)}
     parts = {
@@ -35,7 +42,16 @@ def fingerprint(data_version: str, settings: RunSettings, policy: PolicySettings
 
 
 def fingerprints(data_version: str, settings: RunSettings, policy: PolicySettings) -> dict[str, str]:
-    """Return the fingerprint of each algorithm that the settings ask for."""
+    """Return the fingerprint of each algorithm that the settings ask for.
+
+    Args:
+        data_version: Hash of the prepared data.
+        settings: `algorithms` names those that are asked for.
+        policy: The surface's; its `gate` and `watch` do not count.
+
+    Returns:
+        16 hex digits by algorithm, in the settings' order.
+    """
     return {a: fingerprint(data_version, settings, policy, a) for a in settings.algorithms}
 
 

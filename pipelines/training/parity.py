@@ -44,7 +44,15 @@ class RegionScores(NamedTuple):
 
 
 def disagreements(parity: Parity, threshold: float) -> tuple[str, ...]:
-    """Say in words where verdicts at `threshold`, a raw image score, or the ranking of regions differ too much.
+    """Say in words where verdicts or the ranking of regions differ too much between torch and the exported network.
+
+    Args:
+        parity: Raw scores of the same regions by both.
+        threshold: A raw image score; the verdict is `score > threshold`.
+
+    Returns:
+        One sentence for each fault: scores that are not finite, AUROC more than 0.005 apart, more than 1 % of the
+        verdicts. Empty where both agree.
 
     >>> disagreements(Parity(torch=(1.0, 3.0), exported=(1.1, 3.1), synthetic=(False, True)), threshold=2.0)
     ()
@@ -68,11 +76,11 @@ def check_parity(parity: Parity, raw_threshold: float) -> None:
     """Let no version pass whose exported network judges otherwise than the fitted one.
 
     Args:
-        parity: scores by both, of the version's own precision.
-        raw_threshold: the version's image threshold in raw scores.
+        parity: Raw scores by both, of the version's own precision.
+        raw_threshold: The version's image threshold in raw scores.
 
     Raises:
-        ModelError: where ranking or verdicts differ too much.
+        ModelError: If ranking or verdicts differ too much.
     """
     found = disagreements(parity, raw_threshold)
     if found:
@@ -83,7 +91,12 @@ def check_parity(parity: Parity, raw_threshold: float) -> None:
 
 
 def write_parity(folder: Path, parity: Parity) -> None:
-    """Keep with a version how it agreed with torch when it was exported."""
+    """Keep with a version how it agreed with torch when it was exported.
+
+    Args:
+        folder: The model folder; parity.json in it is replaced.
+        parity: Raw scores by both, of the version's own precision.
+    """
     write_whole(folder / _FILE, parity.model_dump_json() + "\n")
 
 
@@ -96,7 +109,14 @@ def read_parity(folder: Path) -> Parity | None:
 def draw_regions(prepared: Path, images: Sequence[PreparedImage], plan: TilePlan, seed: int) -> Iterator[ParityRegion]:
     """Yield 100 regions of one tile each: up to 50 normal ones, and those again with synthetic anomalies.
 
-    Validation normals come first, train images fill up. Where a plan cuts many tiles, a region is a crop of that size.
+    Args:
+        prepared: The surface's prepared folder.
+        images: Validation normals come first, train images fill up; anomalous ones and other splits are left out.
+        plan: Where it cuts many tiles, a region is a crop of one tile's size; else it is a whole region.
+        seed: Draws crops and anomalies; the same seed yields the same regions.
+
+    Yields:
+        The normal regions first, then the same images in turn with an anomaly; nothing where no image is left.
     """
     splits = [
         [i for i in images if i.split == split and i.label != Label.ANOMALOUS]
@@ -114,7 +134,18 @@ def draw_regions(prepared: Path, images: Sequence[PreparedImage], plan: TilePlan
 def score_regions(
     model: MapsTiles, plan: TilePlan, rule: ScoreRule, regions: Iterable[ParityRegion], label: str = "parity"
 ) -> RegionScores:
-    """Score regions by one network, torch's or exported."""
+    """Score regions by one network, torch's or exported.
+
+    Args:
+        model: The network, whose tiles have the plan's size.
+        plan: How a region is cut into tiles.
+        rule: How a map becomes a score.
+        regions: At least one, as `draw_regions` yields them; read once.
+        label: Word before the progress bar.
+
+    Returns:
+        Raw scores, in the order of `regions`.
+    """
     rows = [(scan_region(model, plan, rule, r.image).score, r.synthetic) for r in track(regions, _REGIONS, label)]
     scores, synthetic = zip(*rows, strict=True)
     return RegionScores(scores, synthetic)

@@ -40,11 +40,22 @@ class Exported(NamedTuple):
 def choose_precision(
     milliseconds: Mapping[Precision, float], disagree: Callable[[Precision], tuple[str, ...]]
 ) -> tuple[Precision, dict[Precision, str]]:
-    """Return the precision to run, f32 where none agrees with torch, and why others do not agree.
+    """Choose the precision to run a network in, and say why others do not agree with torch.
 
     It is the least rounded of those that take at most a quarter longer than the fastest, so that what else the machine
     does while they are timed hardly ever decides. Where that one disagrees, it is chosen among the others: what would
     not be run is not set against torch, which takes longer than the timing.
+
+    Args:
+        milliseconds: Time of one tile by each precision that may be chosen.
+        disagree: Says in words where a precision and torch disagree, empty where they agree; slow, so asked only where
+            the answer matters, once for each.
+
+    Returns:
+        The precision, f32 where none agrees, and in words why each one that was refused does not agree.
+
+    >>> choose_precision({Precision.F32: 9.0, Precision.BF16: 5.0, Precision.INT8: 4.5}, lambda _: ())
+    (<Precision.BF16: 'bf16'>, {})
     """
     refused: dict[Precision, str] = {}
     while left := [p for p in Precision if p in milliseconds and p not in refused]:
@@ -58,9 +69,16 @@ def choose_precision(
 
 
 def time_models(models: Mapping[Precision, MapsTiles], tile: NDArray[np.uint8]) -> dict[Precision, float]:
-    """Return each network's shortest time for one tile (h, w, 3), milliseconds, taken in turns.
+    """Time networks on one tile, in turns.
 
     Other work on the machine lengthens times and shortens none.
+
+    Args:
+        models: Networks that take tiles of the same size.
+        tile: uint8, shape (h, w, 3).
+
+    Returns:
+        Milliseconds by precision, the shortest of nine after two to warm up.
     """
     seconds: dict[Precision, list[float]] = {precision: [] for precision in models}
     for _ in range(_WARM_UP + _TIMED):
@@ -89,12 +107,22 @@ def export_agreeing(
     requested: str,
     folder: Path,
 ) -> Exported:
-    """Export a fitted torch model to `folder` at the requested precision; `auto` is the least rounded of the fast ones.
+    """Export a fitted torch model at a precision in which it agrees with torch.
 
-    `tiles` are the ones trained on; `regions` draws the same ones each time, for they may be too many to be kept.
+    Args:
+        algorithm: Name of the algorithm that fitted it.
+        model: The fitted torch module, on the CPU, in eval mode.
+        tiles: The ones trained on; at least one. They fix what int8 can express, and the first one is timed.
+        regions: Draws the same ones each time, at least one of them normal, for they may be too many to be kept.
+        rule: How a map becomes a score.
+        requested: f32, bf16, int8, or auto: the least rounded of the fast ones.
+        folder: Existing folder that model.xml and model.bin are written to.
+
+    Returns:
+        The precision that the network is to be run with; `parity` is never None.
 
     Raises:
-        ModelError: where the requested precision does not agree with torch, or this processor has none such.
+        ModelError: If the requested precision does not agree with torch, or this processor has none such.
     """
     from pipelines.models.openvino.quantize import move_ir, quantise
 
@@ -148,9 +176,18 @@ def _choose(
 
 
 def export_unchecked(algorithm: str, model: Any, plan: TilePlan, requested: str, folder: Path) -> Exported:
-    """Export a fitted torch model to `folder` without setting its scores against torch's.
+    """Export a fitted torch model without setting its scores against torch's.
 
-    `auto` is bf16 where this processor has it, which agrees with torch in all but rare cases.
+    Args:
+        algorithm: Name of the algorithm that fitted it.
+        model: The fitted torch module, on the CPU, in eval mode.
+        plan: Gives the size of a tile.
+        requested: f32, bf16, int8 or auto. `auto` is bf16 where this processor has it, which agrees with torch in all
+            but rare cases; f32 stands in for int8.
+        folder: Existing folder that model.xml and model.bin are written to.
+
+    Returns:
+        The precision that the network is to be run with; `parity` is None.
     """
     find_algorithm(algorithm).export(model, plan, folder)
     quick = Precision.BF16 if Precision.BF16 in machine_precisions() else Precision.F32

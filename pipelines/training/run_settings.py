@@ -124,8 +124,17 @@ def _parse_assignments(assignments: list[str]) -> dict[str, Any]:
 def resolve_run(project: Project, surface: SurfaceSettings, profile: str, assignments: list[str]) -> RunSettings:
     """Lay profile, surface and call on params.yaml, in this order.
 
+    Args:
+        project: Its params.yaml is read.
+        surface: The surface's settings; `train` holds what it changes.
+        profile: Name of a profile in params.yaml, such as `full`.
+        assignments: What one call changes: words `a.b=value`, the value as YAML; a later one wins.
+
+    Returns:
+        The settings, with every value in its range.
+
     Raises:
-        SettingsError: for an unknown profile or key, or a value out of range.
+        SettingsError: If a profile or key is unknown, a value is out of range, or a word is no assignment.
     """
     return lay_settings(read_yaml(project.params), project.params, surface, profile, assignments)
 
@@ -133,7 +142,21 @@ def resolve_run(project: Project, surface: SurfaceSettings, profile: str, assign
 def lay_settings(
     params: Mapping[str, Any], path: Path, surface: SurfaceSettings, profile: str, assignments: list[str]
 ) -> RunSettings:
-    """Lay profile, surface and call on what params.yaml at `path` holds, as `resolve_run` does."""
+    """Lay profile, surface and call on what params.yaml holds, as `resolve_run` does.
+
+    Args:
+        params: What params.yaml holds, profiles included; not changed. Former names of keys are understood.
+        path: Where it was read from, for messages; nothing is read here.
+        surface: The surface's settings; `train` holds what it changes.
+        profile: Name of a profile among `params`.
+        assignments: What one call changes: words `a.b=value`, the value as YAML; a later one wins.
+
+    Returns:
+        The settings, with every value in its range.
+
+    Raises:
+        SettingsError: If a profile or key is unknown, a value is out of range, or a word is no assignment.
+    """
     profiles = params.get("profiles", {})
     if profile not in profiles:
         raise SettingsError(f"no profile '{profile}' in {path}", hint=f"choose one of {', '.join(profiles)}")

@@ -44,9 +44,23 @@ def scan_synthetic(
     seed: int,
     label: str = "validation",
 ) -> Iterator[SyntheticScan]:
-    """Yield for each image the scan of its normal region, then `repeats` of the same with a synthetic anomaly.
+    """Scan each image's normal region, then the same region with synthetic anomalies.
 
     The defects follow from the seed, the image and the round alone, so that versions and algorithms meet the same ones.
+
+    Args:
+        detector: The version; maps and scores are on its scale.
+        prepared: The surface's prepared folder.
+        chosen: Images without known defects, as `validation_normals` chooses them; may be empty.
+        repeats: Synthetic anomalies for each image, one at a time; 0 scans normal regions alone.
+        seed: Draws the anomalies.
+        label: Word before the progress bar.
+
+    Yields:
+        For each image its normal scan, whose mask is empty, then `repeats` others.
+
+    Raises:
+        ScoreError: If a score or map is not finite.
     """
     for image in track(chosen, len(chosen), label):
         region, network = read_region(prepared, image), CachedNetwork(detector.network)
@@ -70,7 +84,21 @@ log = logging.getLogger(__name__)
 def score_selection(
     detector: Detector, prepared: Path, images: Sequence[PreparedImage], repeats: int, seed: int
 ) -> Selection:
-    """Add a synthetic anomaly `repeats` times into each validation normal and see what the version makes of it."""
+    """Add synthetic anomalies to the validation normals and see what the version makes of them.
+
+    Args:
+        detector: The version; scores are on its scale.
+        prepared: The surface's prepared folder.
+        images: All of the surface; those of other splits, and anomalous ones, are left out.
+        repeats: Synthetic anomalies for each image, one at a time; with 0 nothing is scored.
+        seed: Draws the anomalies.
+
+    Returns:
+        Image and pixel metrics, and every score; no metric without validation normals.
+
+    Raises:
+        ScoreError: If a score or map is not finite.
+    """
     started = time.monotonic()
     chosen = validation_normals(images) if repeats else []
     scores: list[float] = []

@@ -32,9 +32,19 @@ def hold_for_regions(
     """Raise a pixel threshold as far as its regions need, which spread below it.
 
     The area of regions falls as the threshold rises, just as that of the pixels above it does, so conformal risk
-    control holds for it too. `shares` (images, levels) are the shares of each calibration image above `levels`,
-    as `PixelTable.exceedance` gives them, `anomalous` (images,) their verdicts. `scan` gives the map of one of them
-    again, and is asked only for those that are anomalous or have a pixel above the threshold: usually none.
+    control holds for it too.
+
+    Args:
+        calibrated: The threshold for pixels alone, one of `levels`, with the share of area (0 to 1) it was set for.
+        shares: Of each calibration image above each level, shape (images, levels), as from `PixelTable.exceedance`.
+        levels: Rising, shape (levels,), on the version's scale; no pixel exceeds the last.
+        anomalous: Verdicts on the calibration images, shape (images,).
+        scan: Gives the scaled map, float32 (H, W), of the image of that number again; asked only for those that are
+            anomalous or have a pixel above the threshold: usually none.
+        settings: Which regions of a map count as defects.
+
+    Returns:
+        A threshold at least as high, for the same rate; `achieved_rate` is larger where there are too few images.
     """
     first = int(np.searchsorted(levels, calibrated.threshold))
     tried = levels[np.unique(np.linspace(first, levels.size - 1, _TRIED).astype(int))]
@@ -94,9 +104,21 @@ def set_thresholds(
     false_blocks: float | None,
     scan_again: Callable[[int], NDArray[np.float32]] | None,
 ) -> Thresholds:
-    """Set thresholds as images allow: without labels (where `false_blocks` says how), or as the policy asks.
+    """Set thresholds as images allow: calibrated, in-sample, or without any label.
 
-    `scan_again` gives the map of an image by its number; None says that they were trained on.
+    Args:
+        found: What the images came to that thresholds are set on; at least one image.
+        scales: The version's, of maps and of image scores.
+        policy: Shares of normal images, and of normal area, that may be flagged, 0 to 1.
+        false_blocks: Places of a normal image that may be flagged where none was labelled; None with labels.
+        scan_again: Gives the scaled map, float32 (H, W), of an image by its number in `found`; None says that these
+            images were trained on. Not used without labels.
+
+    Returns:
+        Thresholds on the version's scale; only calibrated ones guarantee their rates.
+
+    Raises:
+        MetricError: If there is no image.
     """
     if false_blocks is not None:
         return _in_sample_unlabelled(found, scales, false_blocks, policy)

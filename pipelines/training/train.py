@@ -43,15 +43,26 @@ def train(
     *,
     checked: bool = True,
 ) -> Trained:
-    """Fit an algorithm to the training split's tiles and export it to `folder`.
+    """Fit an algorithm to the training split's tiles and export it as a model folder without thresholds.
 
     The validation split says when to stop; where it is empty, every fifth training image stands in and is not trained
-    on. PaDiM takes no steps, and all training images. With a `start`, what another version learnt is gone on from. An
-    export that is not `checked` is not set against torch's scores, and is not to be registered.
+    on. PaDiM takes no steps, and all training images.
+
+    Args:
+        algorithm: Name of a known algorithm.
+        prepared: The surface's prepared folder.
+        images: Of all splits; those of the calibration and the test split are not looked at.
+        settings: The resolved settings of the run.
+        folder: The model folder; whatever it holds is removed first.
+        start: What another version learnt, to go on from; None trains from nothing.
+        checked: Set the export against torch's scores. One that is not, here or in `start`, is not to be registered.
+
+    Returns:
+        What was fitted and what it cost: seconds, and peak memory in MB.
 
     Raises:
-        ToolError: where the training split is empty.
-        ModelError: where a precision that the settings force does not agree with torch.
+        ToolError: If the training split is empty.
+        ModelError: If a precision that the settings force does not agree with torch, or `start` cannot be gone on from.
     """
     from pipelines.models.openvino.export import save_state
 
@@ -103,7 +114,20 @@ def train(
 def choose_tile_plan(
     algorithm: str, images: Sequence[PreparedImage], settings: RunSettings, start: Start | None = None
 ) -> TilePlan:
-    """Choose the tile plan for images; a version that is taken as it is keeps its own."""
+    """Choose the tile plan for images; a version that is taken as it is keeps its own.
+
+    Args:
+        algorithm: Name of a known algorithm, whose network's input size counts.
+        images: The training split; the median size of their regions decides.
+        settings: The run's; `tiles`, and for images without labels `unlabelled`, are used.
+        start: What is gone on from; the plan is its own where its strategy is `reuse`. None: nothing.
+
+    Returns:
+        `fit` shows a region as one tile, `grid` cuts it; sides in model pixels.
+
+    Raises:
+        ImageError: If there is no image.
+    """
     if start is not None and start.strategy == Strategy.REUSE:
         return start.plan
     sizes = [(i.box.height, i.box.width) for i in images]
@@ -117,7 +141,16 @@ def is_unlabelled(images: Sequence[PreparedImage]) -> bool:
 
 
 def tile_settings(algorithm: str, settings: RunSettings, unlabelled: bool) -> TileSettings:
-    """Return how tiles are cut: unlabelled images larger, and wider where an algorithm looks at several scales."""
+    """Return how tiles are cut: unlabelled images larger, and wider where an algorithm looks at several scales.
+
+    Args:
+        algorithm: Name of a known algorithm.
+        settings: The run's; not changed.
+        unlabelled: Whether nobody said of any training image that it is normal.
+
+    Returns:
+        The run's own `tiles` for images with labels, else a copy with sides in pixels raised.
+    """
     if not unlabelled:
         return settings.tiles
     wider = find_algorithm(algorithm).unlabelled_tile

@@ -14,7 +14,15 @@ _SHARE = 4  # every fourth is held out to choose on, every fourth to calibrate o
 
 
 def find_candidates(images: Sequence[PreparedImage], seed: int) -> list[PreparedImage]:
-    """List what may be drawn, in drawing order: no test image, none with a defect, one of each group."""
+    """List what may be drawn: no test image, none with a defect, one of each group.
+
+    Args:
+        images: All prepared images of the surface, in any order.
+        seed: Decides the drawing order, and which image stands for its group.
+
+    Returns:
+        Images in drawing order; may be empty.
+    """
     groups: dict[str, PreparedImage] = {}
     for image in sorted(images, key=lambda i: _place(seed, i.path)):
         if image.split != Split.TEST and image.label != Label.ANOMALOUS:
@@ -23,14 +31,22 @@ def find_candidates(images: Sequence[PreparedImage], seed: int) -> list[Prepared
 
 
 def draw_shots(images: Sequence[PreparedImage], shots: int, seed: int) -> dict[str, Split]:
-    """Draw `shots` images and say what each is for; images of the test split stay what they are.
+    """Draw a few images and say what each is for; images of the test split stay what they are.
 
     Every image that is used counts as a shot: half are trained on, a quarter is chosen on and a quarter calibrated
     on; below 4 all are trained on. Unlabelled ones may show defects, so that none calibrates a guarantee. Images
-    keep the split that they have in the surface where that is possible, and another seed draws others.
+    keep the split that they have in the surface where that is possible.
+
+    Args:
+        images: All prepared images of the surface, in any order.
+        shots: How many to draw, 1 to the number of candidates.
+        seed: Decides which; more shots with the same seed are the same images and others.
+
+    Returns:
+        Splits by path, of the drawn images and of every test image; all others have none.
 
     Raises:
-        CallError: where there are not as many.
+        CallError: If there are not as many.
     """
     waiting = find_candidates(images, seed)
     if not 1 <= shots <= len(waiting):
@@ -51,9 +67,17 @@ def draw_shots(images: Sequence[PreparedImage], shots: int, seed: int) -> dict[s
 
 
 def keep_tested(images: Sequence[PreparedImage], splits: Mapping[str, Split], most: int) -> dict[str, Split]:
-    """Leave at most `most` images in the test split: the same ones every time, as many of each label as there are.
+    """Leave only some images in the test split: the same ones every time, as many of each label as there are.
 
     What one label cannot fill of its share goes to the others: rare defects are kept, for figures rest on them.
+
+    Args:
+        images: All prepared images of the surface, in any order.
+        splits: Splits by path, as `draw_shots` returns them; not changed.
+        most: Largest number of test images that stay, at least 0.
+
+    Returns:
+        The splits of `splits` without those of surplus test images.
     """
     test = sorted((i for i in images if splits.get(i.path) == Split.TEST), key=lambda i: _place(0, i.path))
     by_label = sorted(([i for i in test if i.label == label] for label in Label), key=len)
@@ -70,7 +94,15 @@ def _reluctance(split: Split, image: PreparedImage) -> tuple[bool, bool, bool]:
 
 
 def relabel(images: Sequence[PreparedImage], splits: Mapping[str, Split]) -> list[PreparedImage]:
-    """Return the images that have a split, as of that split."""
+    """Return the images that have a split, as of that split.
+
+    Args:
+        images: Prepared images of the surface; not changed.
+        splits: Splits by path, as `draw_shots` returns them.
+
+    Returns:
+        Copies in the order of `images`; those whose path has no split are left out.
+    """
     return [image.model_copy(update={"split": splits[image.path]}) for image in images if image.path in splits]
 
 

@@ -60,18 +60,31 @@ def choose_strategy(
     alarming: Collection[Strategy] = (),
     likelihood_gains: Mapping[Strategy, Sequence[float]] = MappingProxyType({}),
 ) -> StrategyChoice:
-    """Choose among strategies by their scores of the same images, `anomalous` where they show a defect.
+    """Choose among strategies by their scores of the same images.
 
     Training from scratch is taken unless another shows a gain: a difference in image AUROC whose paired 95 % interval
     lies above 0. `reuse` must show it over `scratch`, `statistics` and `finetune` over what was taken before them, so
-    that a source that harms is not used ("negative transfer", Wang et al. 2019). Strategies that are `alarming` flag
-    more normal images than their guarantee allows and are passed over while another is left. Where synthetic anomalies
-    cannot tell a strategy from training from scratch, `likelihood_gains` decides: by how much each held-out image has a
-    higher log-likelihood than without the source, again with the whole interval above 0. Without images a rule decides:
-    `statistics`, which forgets most of what the source's surface looked like.
+    that a source that harms is not used ("negative transfer", Wang et al. 2019). Where synthetic anomalies cannot tell
+    a strategy from training from scratch, log-likelihood decides, again with the whole interval above 0. Without images
+    a rule decides: `statistics`, which forgets most of what the source's surface looked like.
 
-    Raises:
-        KeyError: for no strategy at all, `nearest` apart, which is for comparison alone.
+    Args:
+        scores: Image scores of each strategy that was tried, in the order of `anomalous`, each on its own scale.
+            `nearest` is for comparison alone and passed over. At least one other must be there, and one besides
+            `finetune` where the rule decides.
+        anomalous: Which images show a defect. Where one class is absent, the rule decides.
+        resamples: Of the bootstrap behind intervals. With 0 there are none, and no strategy shows a gain.
+        seed: Draws the resamples.
+        alarming: Strategies that flag more normal images than their guarantee allows; passed over if another is left.
+        likelihood_gains: By how much each held-out image has a higher log-likelihood (a dimension) than without the
+            source. One image alone shows nothing.
+
+    Returns:
+        The strategy and why; its gain in image AUROC over training from scratch, where that was tried and not taken.
+
+    >>> tried = {Strategy.SCRATCH: (), Strategy.STATISTICS: (), Strategy.FINETUNE: ()}
+    >>> choose_strategy(tried, (), resamples=100, seed=0).reason
+    'by rule: no image is held out to choose on'
     """
     order = [s for s in _CLIMB if s in scores]
     if image_auroc([float(a) for a in anomalous], anomalous) is None:

@@ -35,11 +35,19 @@ class _TypedRegion(NamedTuple):
 
 
 def read_examples(prepared: Path, images: Sequence[PreparedImage], seed: int) -> list[Example]:
-    """Read a surface's examples; empty where fewer than two types have examples of three groups.
+    """Read a surface's examples of types, and of what is normal, to tell them from.
 
     Regions of masks are named by the mask, and as much normal wood of their sizes is cut from training normals; what a
     reviewer rejected there is normal too. Without such regions rejected ones teach nothing: beside crops that a hand
-    framed, they would be told by their frame. At most 300 examples of a type are drawn with the seed.
+    framed, they would be told by their frame.
+
+    Args:
+        prepared: The surface's prepared folder; crops that a hand framed lie in its types/.
+        images: Of all splits; regions of masks mostly lie on test images.
+        seed: Draws at most 300 examples of a type, and the places on normals.
+
+    Returns:
+        Crops of types with at least three groups each; empty where fewer than two types have as many.
     """
     random = np.random.default_rng(seed)
     regions = _draw(list(_find_regions(prepared, images)), random)

@@ -38,9 +38,18 @@ class HeldOutLogits(NamedTuple):
 
 
 def hold_out(features: Floats, types: Sequence[str], groups: Sequence[str], seed: int) -> HeldOutLogits:
-    """Name each example (n, views, d) by a head that was fitted without its group.
+    """Name each example by a head that was fitted without its group.
 
     Each group is left out by itself where there are fewer than 60, else ten parts of whole groups.
+
+    Args:
+        features: Shape (n, views, d), as `embed_crops` returns them.
+        types: Each example's own type, n of them; whichever group is left out, two types must be left.
+        groups: Names of what must not be split, n of them.
+        seed: Draws the ten parts.
+
+    Returns:
+        Logits and distances (0 to 2) in the order of the examples.
     """
     names = order_types(types)
     found = HeldOutLogits(
@@ -71,7 +80,16 @@ def _words(groups: Sequence[str]) -> str:
 
 
 def fit_head(features: Floats, types: Sequence[str], held_out: HeldOutLogits) -> TypeHead:
-    """Fit the head to all examples (n, views, d); what was held out sets its temperature and where its word ends."""
+    """Fit the head to all examples; what was held out sets its temperature and where its word ends.
+
+    Args:
+        features: Shape (n, views, d), as `embed_crops` returns them.
+        types: Each example's own type, n of them; at least one is not `normal`.
+        held_out: What `hold_out` returned for the same examples.
+
+    Returns:
+        The head as a version stores it.
+    """
     head = _fit_linear(features, np.asarray(types))
     truth = np.array([held_out.types.index(name) for name in types])
     temperature = fit_temperature(held_out.logits, truth)
@@ -85,9 +103,20 @@ def fit_head(features: Floats, types: Sequence[str], held_out: HeldOutLogits) ->
 
 
 def fit_temperature(logits: Floats, truth: NDArray[np.intp]) -> float:
-    """Find what logits (n, types) are to be divided by for the likeliest probabilities of the truth (n,).
+    """Find what logits are to be divided by for the likeliest probabilities of the truth.
 
-    Guo et al. 2017, "On calibration of modern neural networks".
+    Source: Guo et al. 2017, "On calibration of modern neural networks".
+
+    Args:
+        logits: Of examples that were held out, shape (n, types); at least one.
+        truth: Column of each example's own type, shape (n,).
+
+    Returns:
+        A temperature from 0.05 to 2981; above 1 the logits were too sure.
+
+    >>> twice_too_sure = np.float32([[0, 2 * np.log(3)]] * 4)
+    >>> round(fit_temperature(twice_too_sure, np.array([0, 1, 1, 1])), 2)
+    2.0
     """
 
     def loss(log_temperature: float) -> float:

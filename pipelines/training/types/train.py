@@ -25,11 +25,24 @@ log = logging.getLogger(__name__)
 def name_types(
     prepared: Path, images: Sequence[PreparedImage], folder: Path, resamples: int, seed: int
 ) -> TypeFigures | None:
-    """Write the network and the head that name types to `folder`/types; None, and nothing, without examples.
+    """Write the network and the head that name types, and say how well they do.
 
     What lies there already is taken as it is: it depends on no algorithm, and the next one of the same run shares it.
     The figures are of heads that saw no example of the same group. Typed regions mostly lie on test images, so no
     figure of the test split may be made with the head that is written: the evaluation uses none.
+
+    Args:
+        prepared: The surface's prepared folder.
+        images: All of the surface.
+        folder: A folder of this run; its subfolder `types` is written to.
+        resamples: Of the bootstrap behind 95 % intervals; 0 gives none.
+        seed: Draws examples, parts and resamples.
+
+    Returns:
+        Figures on held-out examples; None, with nothing written, where there are too few examples.
+
+    Raises:
+        ToolError: If the figures that lie there already are damaged.
     """
     if (folder / TYPES / _FIGURES).is_file():
         return read_record(TypeFigures, folder / TYPES / _FIGURES, "retrain with --force")
