@@ -59,12 +59,27 @@ def adapt(  # noqa: PLR0913, PLR0917 - a flow is called with what its command ta
 ) -> dict[str, Any]:
     """Bring the versions of `source` to `target` by a few images, compare the strategies, register and propose one.
 
-    Of several numbers of `shots` the largest makes the version; the others show what fewer would have come to. Without,
-    all images that may be drawn are used, up to `adapt.most_shots`. Where nothing changed since the same
-    adaptation, its result is returned, without `force`.
+    Where nothing changed since the same adaptation, its result is returned, without `force`.
+
+    Args:
+        source: Surface whose versions are started from.
+        target: Surface that the new version is registered under; nothing else changes it meanwhile.
+        shots: Numbers of the target's images to use, those held out included, each 1 or more. The largest makes the
+            version, the others show what fewer come to. None or empty: all that may be drawn, up to `adapt.most_shots`.
+        strategy: `auto` compares all of them; a strategy's name compares that one with training from scratch.
+        profile: Profile of params.yaml.
+        assignments: KEY=VALUE words that change settings for this run; the later one wins.
+        force: Try again although nothing changed.
+        wait: Seconds to wait for another change of the target to end; 0 does not wait.
+
+    Returns:
+        An `AdaptResult` as JSON values; `seconds` are those of this call.
 
     Raises:
-        ModelError: where the source has no version, or no strategy came to an end.
+        ModelError: If the source has no version, or no strategy came to an end.
+        CallError: If fewer images can be drawn than requested, or no algorithm knows the strategy.
+        GateError: If validation stops the target's data.
+        BusyError: If another process still changes the target after `wait` seconds.
     """
     started = time.monotonic()
     with interrupts_first(), open_session(target, "adapt", wait=wait) as session:

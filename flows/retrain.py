@@ -38,12 +38,21 @@ def retrain(
 ) -> dict[str, Any]:
     """Train a surface's algorithms on its current data, evaluate and register them, propose one, and decide on it.
 
-    `assignments` are KEY=VALUE words that change settings for this run. A `trial` is tracked and never registered.
-    Without `force`, an algorithm whose data, settings and code are as they were is not trained again. `wait` is how
-    many seconds to wait for another change of the surface to end.
+    Args:
+        surface: Surface whose data, settings and policy are used; nothing else changes it meanwhile.
+        profile: Profile of params.yaml.
+        assignments: KEY=VALUE words that change settings for this run; the later one wins.
+        trial: Name of a run that is tracked and never registered; None registers.
+        force: Train also an algorithm whose data, settings and code are as they were.
+        wait: Seconds to wait for another change of the surface to end; 0 does not wait.
+
+    Returns:
+        A `RetrainResult` as JSON values; `seconds` are those of this call.
 
     Raises:
-        SomeFailedError: where an algorithm failed, after the others were registered.
+        SomeFailedError: If an algorithm failed, after the others were registered.
+        GateError: If validation stops the data.
+        BusyError: If another process still changes the surface after `wait` seconds.
     """
     started = time.monotonic()
     # Each line is a step: what comes out stands on the left, what goes in on the right.

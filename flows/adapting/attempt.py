@@ -60,7 +60,19 @@ class Attempt(Record):
 
 
 def attempt(session: Session, job: Job, origin: Origin, strategy: Strategy, folder: Path, parent: Run) -> Attempt:
-    """Fit one algorithm by one strategy to `folder`, calibrate it and score what is held out and the test split."""
+    """Fit one algorithm by one strategy to `folder`, calibrate it and score what is held out and the test split.
+
+    Args:
+        session: Open on the target, whose prepared images are read.
+        job: Its `splits` name the images that are used, and as what; test images that it leaves out are not scored.
+        origin: Version of the source; its algorithm is fitted and its tile plan and state are gone on from.
+        strategy: One that the algorithm knows.
+        folder: Model folder to write; what lies there is removed. Its parent must exist, and holds the maps meanwhile.
+        parent: MLflow run that the attempt's own run hangs below.
+
+    Returns:
+        The figures, and `folder`, which must be kept until the chosen attempt is made again.
+    """
     shots = job.shots
     tags = {**job.tags(origin.algorithm), "strategy": strategy, "shots": str(shots)}
     start = Start(strategy=strategy, folder=origin.folder, plan=origin.plan, checked=False)

@@ -21,7 +21,17 @@ _FILE = "adaptation.json"
 
 
 def fingerprint_adaptation(job: Job, origins: Sequence[Origin], counts: Sequence[int], strategy: str) -> str:
-    """Hash all that an adaptation's result depends on, 16 hex digits."""
+    """Hash all that an adaptation's result depends on.
+
+    Args:
+        job: Counts with its fingerprints, its settings of `adapt` and the largest image that the target takes.
+        origins: Versions that are started from, in any order.
+        counts: Numbers of images, in any order.
+        strategy: As it was requested, `auto` included.
+
+    Returns:
+        16 hex digits.
+    """
     parts = {
         "fingerprints": job.fingerprints,
         "settings": job.settings.adapt.model_dump(mode="json"),
@@ -38,14 +48,26 @@ def fingerprint_adaptation(job: Job, origins: Sequence[Origin], counts: Sequence
 
 
 def keep_result(run: Run, result: AdaptResult) -> None:
-    """Write the result down with the run that it is of."""
+    """Write the result down with the run that it is of.
+
+    Args:
+        run: Parent run of the adaptation, not ended yet, with the tag `TAG` that `find_adapted` looks for.
+        result: Kept whole, as JSON.
+    """
     run.text(result.model_dump_json(indent=1), _FILE)
 
 
 def find_adapted(tracking: Tracking, target: str, fingerprint: str) -> AdaptResult | None:
-    """Return what the newest finished adaptation of this mark came to.
+    """Return what the newest finished adaptation with this fingerprint came to.
 
-    None where its version is gone, or where a strategy failed: what made it fail may be mended.
+    Args:
+        tracking: Store of the target's runs.
+        target: Surface that was adapted to; it may have no run yet.
+        fingerprint: From `fingerprint_adaptation`.
+
+    Returns:
+        The result as it was kept. None where there is none, where its version is gone, or where a strategy failed: what
+        made it fail may be mended.
     """
     for run_id in tracking.tag_values(target, TAG, fingerprint).values():
         with suppress(ModelError, ValueError):
@@ -57,7 +79,15 @@ def find_adapted(tracking: Tracking, target: str, fingerprint: str) -> AdaptResu
 
 
 def propose_again(session: Session, known: AdaptResult) -> AdaptResult:
-    """Answer with what is known, and with what is decided and in use by now; what still waits is proposed again."""
+    """Answer with what is known, and with what is decided and in use by now; what still waits is proposed again.
+
+    Args:
+        session: Open on the target of the adaptation.
+        known: Result whose version is still registered.
+
+    Returns:
+        A copy that is `skipped`, with the present decision and champion, and without the page where that is gone.
+    """
     tracking, root = session.tracking, session.project.root
     record = decide_task(session, tracking.version(known.target, known.chosen.version), known.chosen.reason)
     champion = Champion.of(tracking.champion(known.target))

@@ -37,8 +37,16 @@ class Origin(Record):
 def find_origins(tracking: Tracking, source: str, algorithms: Sequence[str]) -> list[Origin]:
     """Find each algorithm's version of the source: the one in use, else the one proposed, else the newest.
 
+    Args:
+        tracking: Store whose registry is searched; files of a remote one are fetched.
+        source: Surface to start from.
+        algorithms: Names; one without a version is left out with a warning.
+
+    Returns:
+        At least one version, in the order of `algorithms`. The files of each were compared with their checksums.
+
     Raises:
-        ModelError: where the source has no version of any of them.
+        ModelError: If the source has no version of any of them, or a version's files are gone or were changed.
     """
     versions = sorted(tracking.versions(source), key=_preference)
     found = []

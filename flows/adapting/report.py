@@ -27,7 +27,20 @@ def describe(
     model: VersionSummary,
     used: str,
 ) -> AdaptationPage:
-    """Gather what the page of an adaptation says."""
+    """Gather what the page of an adaptation says.
+
+    Args:
+        source: Surface that was started from.
+        job: Job of the version; its `splits` say how many test images there were.
+        attempts: All of them, with fewer images too; each is a row, in this order.
+        failed: Attempts that came to no end; each is listed with its reason.
+        chosen: The attempt that the version was made from.
+        model: The registered version, evaluated on all test images.
+        used: Words for how many images were used, and for what.
+
+    Returns:
+        The page's content; nothing is written.
+    """
     method = f"{chosen.attempt.algorithm} by {chosen.attempt.strategy}"
     return AdaptationPage(
         source=source,
@@ -75,7 +88,16 @@ def _row(found: Attempt, chosen: Attempt) -> AdaptedRow:
 
 @task(name="compare", task_run_name="compare {page.target}")
 def write_task(session: Session, run: Run, page: AdaptationPage) -> Path:
-    """Write the page of an adaptation, put it on the parent run and on Prefect's page, and return it."""
+    """Write the page of an adaptation, put it on the parent run and on Prefect's page, and return it.
+
+    Args:
+        session: Open on the target, whose reports folder gets a folder named as the run.
+        run: Parent run of the adaptation, not ended yet.
+        page: From `describe`.
+
+    Returns:
+        The HTML file, inside the project.
+    """
     folder = session.paths.reports / run.id
     path = write_adaptation(page, folder)
     run.files(folder)

@@ -35,7 +35,12 @@ def print_json(value: Record | Mapping[str, object]) -> None:
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Print a table; cells are text, not markup."""
+    """Print a table; cells are text, not markup.
+
+    Args:
+        columns: Headings; no column is narrower than the longest word of its heading.
+        rows: As many cells each as there are columns; None is an empty cell.
+    """
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in columns:
         table.add_column(column, overflow="fold", min_width=max(map(len, column.split())))
@@ -45,7 +50,12 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Non
 
 
 def say(text: str, style: str = "") -> None:
-    """Print a sentence; names from outside are not read as markup."""
+    """Print a sentence; names from outside are not read as markup.
+
+    Args:
+        text: One or more lines for standard output.
+        style: A style of rich, such as `yellow`; empty for none.
+    """
     out.print(Text(text), style=style)
 
 
@@ -60,7 +70,12 @@ def print_verdict(verdict: ValidationReport) -> None:
 
 
 def print_error(error: KnotwatchError, *, as_json: bool) -> None:
-    """Print an error for people, and for machines where they asked for JSON."""
+    """Print an error for people, and for machines where they asked for JSON.
+
+    Args:
+        error: Goes to standard error, in red.
+        as_json: Also print one JSON object on standard output, with the exit code.
+    """
     err.print(Text(f"knotwatch: {error}"), style="red")
     if as_json:
         print_json({"error": error.problem, "hint": error.hint, "exit_code": error.exit_code})

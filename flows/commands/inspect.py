@@ -29,7 +29,18 @@ from pipelines.tracking.store import Tracking
 
 
 def write_report(project: Project, champion: Loaded, showcase: Showcase, counts: Counts, path: Path) -> Path:
-    """Write the page of an inspection; images inside the project are named relative to it."""
+    """Write the page of an inspection; images inside the project are named relative to it.
+
+    Args:
+        project: Its surface's images and example crops add the types that a reviewer can choose.
+        champion: Version that scored the images.
+        showcase: Images that are shown, and those that could not be read.
+        counts: Of all images that were inspected, shown or not.
+        path: HTML file to write; its folder is made where it is missing.
+
+    Returns:
+        `path`.
+    """
     detector, info = champion.detector, champion.detector.info
     shown = tuple(s.model_copy(update={"path": _relative(s.path, project)}) for s in showcase.shown())
     named = {name for s in shown for d in s.defects for name in (d.type, *d.also) if name}
@@ -80,11 +91,25 @@ def call_inspect(  # noqa: PLR0913 - one command has all of these as options
 ) -> InspectResult:
     """Inspect images with a surface's champion, and write what was seen into the surface's history.
 
-    The report also shows `review` images that are drawn at random.
+    Args:
+        surface: Surface that has a champion.
+        paths: Images, and folders that are searched with all below them; they are only read.
+        out: Folder of the annotated pictures and report.html; None is data/reports/SURFACE/inspect. Unused without
+            `pictures`.
+        maps: Folder for each anomaly map, float32 TIFF in the image's size; None writes none.
+        exports: Further files of defects; COCO and CSV do not go with a `table`.
+        table: Parquet file, one row an image; a stopped call goes on when it is repeated. None returns the images.
+        review: Number of images, drawn at random, that the report shows besides those of the highest scores; 0 or more.
+        pictures: Write annotated pictures and the report.
+
+    Returns:
+        Counts, thresholds and where results lie; `images` is empty with a `table`.
 
     Raises:
-        CallError: where results would be written over images, or a table is requested together with files that
-            would hold a resumed batch's rest alone.
+        CallError: If a path is not there or holds no image, results would be written over images, or a table is
+            requested together with files that would hold a resumed batch's rest alone.
+        ModelError: If the surface has no champion, or its files are gone or were changed.
+        BusyError: If another process works on the table.
     """
     started = time.monotonic()
     project = find_project()

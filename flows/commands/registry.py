@@ -16,14 +16,44 @@ from pipelines.tracking.store import Tracking
 
 
 def call_promote(surface: str, version: int | None, *, dry_run: bool, force_reason: str | None) -> DecisionRecord:
-    """Let the gate decide on a version, by default the challenger."""
+    """Let the gate decide on a version, by default the challenger.
+
+    Args:
+        surface: Surface of the version.
+        version: Its number; None is the challenger, else what a retrain proposed last.
+        dry_run: Decide, but keep and move nothing.
+        force_reason: Why a refused version becomes champion all the same, kept with the decision; None does not force.
+
+    Returns:
+        The decision, with all figures.
+
+    Raises:
+        BusyError: If another process changes the surface.
+        CallError: If the version is champion already, or none is proposed.
+        ModelError: If there is no such version.
+    """
     session = _look_at(surface)
     number = find_proposed(session) if version is None else version
     return decide_promotion(session, number, dry_run=dry_run, force_reason=force_reason)
 
 
 def call_rollback(surface: str, to: int | None, reason: str) -> DecisionRecord:
-    """Return to the champion before, or to version `to`."""
+    """Return to the champion before, or to version `to`.
+
+    Args:
+        surface: Surface whose champion is changed.
+        to: Number of a registered version; None is the champion before the present one.
+        reason: A person's own, kept with the decision; may be empty.
+
+    Returns:
+        The decision.
+
+    Raises:
+        BusyError: If another process changes the surface.
+        CallError: If there is no champion to return to.
+        ModelError: If there is no version `to`, or its files are gone.
+        GateError: If the version does not load or reproduce its reference tiles.
+    """
     return roll_back(_look_at(surface), to, reason)
 
 
@@ -35,7 +65,18 @@ def call_release(surface: str) -> tuple[str, int | None]:
 
 
 def call_lineage(surface: str, version: int | None) -> Lineage:
-    """Trace a version, by default the champion."""
+    """Trace a version, by default the champion.
+
+    Args:
+        surface: Surface of the version.
+        version: Its number; None is the champion.
+
+    Returns:
+        All that made the version, and the decisions about it.
+
+    Raises:
+        ModelError: If there is no such version, or no champion.
+    """
     tracking = _look_at(surface).tracking
     if version is None:
         champion = tracking.champion(surface)

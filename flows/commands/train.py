@@ -23,8 +23,22 @@ if TYPE_CHECKING:
 def call_retrain(surface: str, profile: str, assignments: list[str], trial: str | None, force: bool) -> RetrainResult:
     """Retrain a surface; decide first, and cheaply, whether anything needs training.
 
+    Args:
+        surface: Surface to train on its current data.
+        profile: Profile of params.yaml.
+        assignments: KEY=VALUE words that change settings for this run; the later one wins.
+        trial: Name of a run that is tracked and never registered; None registers.
+        force: Train although nothing changed.
+
+    Returns:
+        What the retrain came to; `skipped` where nothing needed training. `seconds` are those of the whole call.
+
     Raises:
-        SomeFailedError: with the result, where an algorithm failed; the others are registered.
+        SomeFailedError: With the result, if an algorithm failed; the others are registered.
+        SettingsError: If there is no such surface or profile, or a setting is unknown or out of range.
+        GateError: If validation stops the data.
+        DiskError: If less than 100 MB are free on the project's disk.
+        BusyError: If another process changes the surface.
     """
     started = time.monotonic()
     session = _begin(surface)
@@ -81,7 +95,12 @@ def call_watch(surface: str) -> WatchResult:
 
 
 def drop_schedule(project: Project, surface: str) -> None:
-    """Remove a surface's schedule, where Prefect was ever used here: else its runs would fail by the clock."""
+    """Remove a surface's schedule, where Prefect was ever used here: else its runs would fail by the clock.
+
+    Args:
+        project: Where Prefect has no database yet, none is made.
+        surface: May have no schedule, and no settings any more.
+    """
     if not (project.state / "prefect" / "prefect.db").is_file() and "PREFECT_API_URL" not in os.environ:
         return
     from flows.operations.deployments import remove_schedule
@@ -95,8 +114,25 @@ def call_adapt(
 ) -> "AdaptResult":
     """Bring what one surface taught to another.
 
+    Args:
+        source: Surface whose versions are started from.
+        target: Another surface, which the new version is registered under.
+        shots: Numbers of the target's images to use, each 1 or more; the largest makes the version. Empty: all that may
+            be drawn, up to `adapt.most_shots`.
+        strategy: `auto`, or a strategy's name.
+        profile: Profile of params.yaml.
+        assignments: KEY=VALUE words that change settings for this run; the later one wins.
+        force: Try again although nothing changed.
+
+    Returns:
+        What the adaptation came to; `seconds` are those of the whole call.
+
     Raises:
-        CallError: for a source that is the target, or settings that cannot be.
+        CallError: For a source that is the target, settings that cannot be, or more shots than can be drawn.
+        ModelError: If the source has no version, or no strategy came to an end.
+        GateError: If validation stops the target's data.
+        DiskError: If less than 100 MB are free on the project's disk.
+        BusyError: If another process changes the target.
     """
     started = time.monotonic()
     if source == target:

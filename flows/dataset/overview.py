@@ -26,7 +26,18 @@ class SurfaceOverview(Record):
 
 
 def describe(project: Project, name: str) -> SurfaceOverview:
-    """Describe one surface; raise SettingsError where there is none."""
+    """Describe one surface.
+
+    Args:
+        project: Paths in the answer are relative to its root.
+        name: Surface that has settings; its data may not have been prepared yet.
+
+    Returns:
+        What is known now, without measuring or preparing anything; nothing is counted before preprocessing has run.
+
+    Raises:
+        SettingsError: If there is no such surface, or its settings are wrong.
+    """
     settings = read_surface(project, name)
     paths = project.surface(name)
     images = prepared_images(project, name)

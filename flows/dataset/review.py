@@ -37,9 +37,20 @@ class ReviewChange(Record):
 def review_surface(project: Project, name: str, file: Path, folders: Sequence[Path] = ()) -> ReviewChange:
     """Take a saved review into a surface's data, then measure and prepare what changed.
 
+    Args:
+        project: Paths of the review that are relative are below its root.
+        name: Surface that the review is of.
+        file: JSON that an inspection's report saved.
+        folders: Where images that were moved since may lie, at any depth; they are known by their SHA-256.
+
+    Returns:
+        Counts of images, verdicts and splits, and the data version that they made.
+
     Raises:
-        CallError: where the file is no review of this surface, or its images are not found as they were.
-        GateError: where too many images are bad then.
+        CallError: If the file is no review of this surface, or its images are not found as they were.
+        ImageError: If an image is larger than the surface takes, or of another size than the review says.
+        GateError: If too many images are bad then.
+        BusyError: If another process changes the surface.
     """
     session = look_at(name, project=project)
     settings = session.settings

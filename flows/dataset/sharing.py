@@ -10,8 +10,16 @@ from pipelines.data.versioning.versions import lock_entries, refuse_listings, ru
 def pull(project: Project, surfaces: Sequence[str]) -> str:
     """Fetch surfaces' files from the DVC remote and bring them, once it is known that all stay inside the project.
 
+    Args:
+        project: Its DVC files say what is fetched, also where somebody else wrote them.
+        surfaces: Names, at least one: without, DVC takes all that it knows, and nothing is looked at. The caller holds
+            their locks.
+
+    Returns:
+        What DVC printed.
+
     Raises:
-        ToolError: where what was fetched, or points at it, names a file outside; nothing is brought then.
+        ToolError: If what was fetched, or points at it, names a file outside (nothing is brought then), or DVC fails.
     """
     targets, outs = _shared(project, surfaces)
     said = run_dvc(project, "fetch", *targets)
@@ -20,7 +28,18 @@ def pull(project: Project, surfaces: Sequence[str]) -> str:
 
 
 def push(project: Project, surfaces: Sequence[str]) -> str:
-    """Copy surfaces' files to the DVC remote."""
+    """Copy surfaces' files to the DVC remote.
+
+    Args:
+        project: Its DVC cache is copied from.
+        surfaces: Names; without, DVC copies all that it knows.
+
+    Returns:
+        What DVC printed.
+
+    Raises:
+        ToolError: If DVC fails, for example because it does not reach the remote.
+    """
     return run_dvc(project, "push", *_shared(project, surfaces)[0])
 
 

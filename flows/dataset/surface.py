@@ -53,10 +53,18 @@ class TypesChange(Record):
 def add_surface(project: Project, name: str, source: SourceSettings) -> DataChange:
     """Bring a data set under DVC, write the surface's YAML, then validate and prepare it.
 
+    Args:
+        project: Project that gets the surface.
+        name: New name: up to 63 of a-z, 0-9 and inner `-`.
+        source: Layout and place of the data set, which is copied and never changed.
+
+    Returns:
+        What was taken in, and the verdict on it.
+
     Raises:
-        CallError: where the surface exists.
-        SourceError: where the data set does not lie as its layout says; nothing is copied then.
-        GateError: where too many images are bad; the surface stays, so that `data update` can mend it.
+        CallError: If the surface exists, or cannot have that name.
+        SourceError: If the data set does not lie as its layout says; nothing is copied then.
+        GateError: If too many images are bad; the surface stays, so that `data update` can mend it.
     """
     paths = project.surface(name)
     settings = SurfaceSettings(source=source)
@@ -76,7 +84,21 @@ def add_surface(project: Project, name: str, source: SourceSettings) -> DataChan
 
 
 def update_surface(project: Project, name: str, *, prune: bool = False) -> DataChange:
-    """Take in what is new at the remembered source, then measure and prepare what changed."""
+    """Take in what is new at the remembered source, then measure and prepare what changed.
+
+    Args:
+        project: Project that holds the surface.
+        name: Surface that was added.
+        prune: Also remove images that vanished from a source folder; without, they are kept.
+
+    Returns:
+        What was taken in, and the verdict on all images.
+
+    Raises:
+        SourceError: If the source is gone, or does not lie as its layout says.
+        GateError: If too many images are bad; what was taken in stays.
+        BusyError: If another process changes the surface.
+    """
     paths = project.surface(name)
     with open_session(name, "data update", project=project) as session:
         settings = session.settings
@@ -88,8 +110,20 @@ def update_surface(project: Project, name: str, *, prune: bool = False) -> DataC
 def add_types(project: Project, name: str, folder: Path, *, prune: bool = False) -> TypesChange:
     """Take in example crops of defect types, one folder a type, as part of the surface's data.
 
+    Args:
+        project: Project that holds the surface.
+        name: Surface that the types are of.
+        folder: Subfolders named as their types, of at least three crops each; `perfect`, `good`, `normal` and `sound`
+            hold what is no defect. It is only read.
+        prune: Also remove crops that vanished from the folder; without, they are kept.
+
+    Returns:
+        Crops by type, and the data version that they made.
+
     Raises:
-        SourceError: where the folder does not lie so, or a crop cannot be read; nothing is copied then.
+        SourceError: If the folder does not lie so, or a crop cannot be read; nothing is copied then.
+        GateError: If validation stops the surface's images; the crops stay.
+        BusyError: If another process changes the surface.
     """
     paths = project.surface(name)
     with open_session(name, "data add-types", project=project) as session:
@@ -102,15 +136,37 @@ def add_types(project: Project, name: str, folder: Path, *, prune: bool = False)
 
 
 def remove_surface(project: Project, name: str) -> None:
-    """Remove a surface's files from the project. DVC's cache, the source and registered models stay."""
+    """Remove a surface's files from the project. DVC's cache, the source and registered models stay.
+
+    Args:
+        project: Project that holds the surface.
+        name: Surface whose raw files, prepared images, history, reports, settings and kept data versions go.
+
+    Raises:
+        SettingsError: If there is no such surface.
+        BusyError: If another process changes the surface.
+    """
     with open_session(name, "data remove", project=project):
         _forget(project, project.surface(name))
 
 
 def checkout_version(project: Project, name: str, version: str) -> str:
-    """Bring an old data version back exactly; return its full name.
+    """Bring an old data version back exactly.
 
     Looks in the project's memory first, then in the runs that MLflow keeps.
+
+    Args:
+        project: Its copy of the surface's files and settings is replaced.
+        name: Surface of the data version.
+        version: 16 hex digits, or an unambiguous beginning of them.
+
+    Returns:
+        The data version's full name.
+
+    Raises:
+        CallError: If no data version is known by that name, or several are.
+        ToolError: If DVC lacks its files, or it names files of others; all is as before then.
+        BusyError: If another process changes the surface.
     """
     kept = read_kept(project, name, version)
     if kept is None:
@@ -123,7 +179,21 @@ def checkout_version(project: Project, name: str, version: str) -> str:
 
 
 def share(project: Project, verb: str, names: list[str]) -> str:
-    """Push data to, or pull it from, the user's DVC remote: the named surfaces, or all."""
+    """Push data to, or pull it from, the user's DVC remote.
+
+    Args:
+        project: Its DVC configuration names the remote.
+        verb: `push`, or `pull`.
+        names: Surfaces, in any order; empty is all of the project. All are held until DVC has ended.
+
+    Returns:
+        What DVC printed.
+
+    Raises:
+        CallError: If no DVC remote is set, or there is no such surface.
+        ToolError: If DVC fails, or what was pulled leads out of the project.
+        BusyError: If another process changes one of the surfaces.
+    """
     if not run_dvc(project, "remote", "list").strip():
         raise CallError(
             "no DVC remote is set", hint="`dvc remote add -d NAME URL`, for example a folder or s3://bucket"
@@ -175,7 +245,16 @@ def _import_from_git(project: Project, paths: SurfacePaths, source: SourceSettin
 
 
 def track_raw(project: Project, paths: SurfacePaths, settings: SurfaceSettings) -> None:
-    """Let DVC keep a surface's raw files as they are now."""
+    """Let DVC keep a surface's raw files as they are now.
+
+    Args:
+        project: Its list of surfaces for dvc.yaml is written again, too.
+        paths: The surface's; its ledger, and its source where that was copied, must be there.
+        settings: Say whether the source was imported from git: then DVC knows it already.
+
+    Raises:
+        ToolError: If DVC fails.
+    """
     folders = [paths.ledger] if settings.source.git_url else [paths.source, paths.ledger]
     with data_lock(project):
         write_index(project)
@@ -183,7 +262,19 @@ def track_raw(project: Project, paths: SurfacePaths, settings: SurfaceSettings) 
 
 
 def reproduce(project: Project, name: str, intake: Intake) -> DataChange:
-    """Measure and prepare what changed; `intake` is handed on."""
+    """Measure and prepare what changed.
+
+    Args:
+        project: Project that holds the surface.
+        name: Surface that the caller holds, its raw files under DVC already.
+        intake: What the caller took in; handed on in the result.
+
+    Returns:
+        The verdict, and how many images were prepared that were not so before.
+
+    Raises:
+        GateError: If too many images are bad; nothing is prepared then.
+    """
     before = _keys(project, name)
     verdict = run_validate(project, name)
     run_preprocess(project, name)
@@ -197,7 +288,18 @@ def _keys(project: Project, name: str) -> set[tuple[str, str]]:
 
 
 def prepared_images(project: Project, name: str) -> list[PreparedImage]:
-    """Read a surface's prepared images; empty before preprocessing has run."""
+    """Read a surface's prepared images.
+
+    Args:
+        project: Project that holds the surface.
+        name: Surface's name; it need not exist.
+
+    Returns:
+        The images, by path; empty before preprocessing has run.
+
+    Raises:
+        ToolError: If their table is damaged.
+    """
     folder = project.surface(name).prepared
     return read_index(folder) if (folder / "index.csv").is_file() else []
 

@@ -33,7 +33,15 @@ _PAGE_HEADERS = {
 
 
 def make_door(secret: str, code: str) -> Route:
-    """Make the page that exchanges a code, once, for the secret, and opens Prefect's pages with it."""
+    """Make the page that exchanges a code, once, for the secret, and opens Prefect's pages with it.
+
+    Args:
+        secret: Project's secret, sent in base64 to the first who gives the code.
+        code: Not empty, which would let everybody in. It stands in the link's fragment, which no request carries.
+
+    Returns:
+        The route of `DOOR`. A wrong or used code is answered with status 403.
+    """
     codes = [code]
 
     async def door(request: Request) -> Response:

@@ -15,7 +15,17 @@ _LAST = 3  # seconds that requests under way may take at the end
 
 
 def make_app(port: int, code: str) -> Guard:
-    """Make Prefect's application behind the guard; with a code, with its pages and services."""
+    """Make Prefect's application behind the guard; with a code, with its pages and services.
+
+    Environment variables of this process are set, which Prefect reads.
+
+    Args:
+        port: Of 127.0.0.1, that the server listens on; pages of no other origin may ask it.
+        code: Opens the pages, once. Empty: a flow's temporary server, without pages and services.
+
+    Returns:
+        The application, not serving yet.
+    """
     os.environ["PREFECT_SERVER_CORS_ALLOWED_ORIGINS"] = f"http://127.0.0.1:{port}"
     # Under whichever of its names the page was opened.
     os.environ.setdefault("PREFECT_UI_API_URL", "/api")

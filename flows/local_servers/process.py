@@ -23,7 +23,18 @@ Process = subprocess.Popen[bytes]
 
 
 def bind_port(name: str, port: int) -> socket.socket:
-    """Return a socket bound to a port of 127.0.0.1, 0: any that is free; raise BusyError where it is taken."""
+    """Return a socket bound to a port of 127.0.0.1.
+
+    Args:
+        name: Server that wants it; the error's hint names the option `--NAME-port`.
+        port: 0 to 65535; 0 takes any that is free.
+
+    Returns:
+        The socket, not listening yet; the caller closes it.
+
+    Raises:
+        BusyError: If the port is taken.
+    """
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
@@ -38,10 +49,20 @@ def bind_port(name: str, port: int) -> socket.socket:
 
 @contextmanager
 def prefect_server(project: Project, listener: socket.socket, code: str = "") -> Iterator[tuple[Process, str]]:
-    """Run this project's Prefect server on a bound socket; yield it and the address of its API.
+    """Run this project's Prefect server on a bound socket.
 
-    With a `code` it has its pages, which the code opens once, and its services; without, it is a flow's temporary one.
     It asks everybody for the project's secret, and ends when this process ends, however that is.
+
+    Args:
+        project: Its state folder holds the server's database, secret and log.
+        listener: From `bind_port`; closed here once the server has it.
+        code: Opens the server's pages, once, and brings its services. Empty: a flow's temporary server, without both.
+
+    Yields:
+        The server's process, and the address of its API, which answers already.
+
+    Raises:
+        ToolError: If it ends at its start, or does not answer within 120 seconds.
     """
     url = f"http://{HOST}:{listener.getsockname()[1]}/api"
     command = [sys.executable, "-m", "flows.local_servers.prefect_app", str(listener.fileno())]
@@ -59,9 +80,23 @@ def run_server(
     settings: Mapping[str, str] | None = None,
     listener: socket.socket | None = None,
 ) -> Iterator[Process]:
-    """Run a server with its output in a log file, until the block ends; wait until `health` answers.
+    """Run a server with its output in a log file, until the block ends.
 
     One that is given a bound socket listens on it, and can tell by its standard input that this process has ended.
+
+    Args:
+        project: The server's working folder; logs are in its state folder.
+        name: Of the server in errors, and of its log file, which is added to.
+        command: Program and words, as a list for the system and not for a shell.
+        health: URL that is asked until it answers, for 120 seconds at most; None does not wait.
+        settings: Environment variables besides those of this process, which they replace.
+        listener: Bound socket to hand over, closed here once it is; None where the server binds its own.
+
+    Yields:
+        The process. It is ended with all that it started, by force after ten seconds.
+
+    Raises:
+        ToolError: If it ends at its start, or does not answer in time.
     """
     logs = project.state / "logs"
     logs.mkdir(parents=True, exist_ok=True)

@@ -13,12 +13,19 @@ def automation_name(surface: str) -> str:
 
 
 def set_automation(project: Project, surface: str) -> str | None:
-    """Have the server notify the blocks of a surface's policy of its crashed runs; return the automation's name.
+    """Have the server notify the blocks of a surface's policy of its crashed runs.
 
-    Without blocks there is none. A server that runs is needed for it to act, `knotwatch ui` or the user's own.
+    What there was before is replaced. A server that runs is needed for it to act, `knotwatch ui` or the user's own.
+
+    Args:
+        project: Project whose Prefect server keeps the automation.
+        surface: Surface whose `policy.watch.notify` names the blocks.
+
+    Returns:
+        The automation's name; None where the policy names no block, and there is no automation then.
 
     Raises:
-        ToolError: where Prefect has no block of that name.
+        ToolError: If Prefect has no block of that name.
     """
     ensure_server(project)
     from prefect.events.actions import SendNotification
@@ -52,7 +59,12 @@ def set_automation(project: Project, surface: str) -> str | None:
 
 
 def remove_automation(project: Project, surface: str) -> None:
-    """Remove a surface's automation, where it has one."""
+    """Remove a surface's automation, where it has one.
+
+    Args:
+        project: Project whose Prefect server keeps the automation.
+        surface: May have no settings any more.
+    """
     ensure_server(project)
     with _client() as client:
         for found in client.read_automations_by_name(automation_name(surface)):

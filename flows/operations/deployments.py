@@ -31,8 +31,19 @@ class Schedule(Record):
 def set_schedule(project: Project, surface: str, cron: str, timezone: str, profile: str) -> Schedule:
     """Deploy `retrain` for a surface so that the worker runs it by the clock, one at a time.
 
+    Args:
+        project: Folder that the runs start in.
+        surface: Surface to retrain; a schedule that it has is replaced.
+        cron: Five fields, for example `0 2 * * 1`: Mondays at two.
+        timezone: IANA name, for example Europe/Berlin.
+        profile: Profile of params.yaml, looked up when a run begins.
+
+    Returns:
+        The schedule as it was deployed.
+
     Raises:
-        CallError: for a cron line or a time zone that does not exist.
+        CallError: For a cron line or a time zone that does not exist.
+        ToolError: If the surface's policy names a notification block that Prefect does not have.
     """
     _deploy(project, surface, RETRAIN, _parse_schedule(project, cron, timezone), {"profile": profile})
     return Schedule(surface=surface, flow=RETRAIN, cron=cron, timezone=timezone, active=True, profile=profile)
@@ -42,6 +53,16 @@ def set_watch(project: Project, surface: str) -> Schedule:
     """Deploy `watch` for a surface so that the worker checks each minute; one that is there stays, paused or not.
 
     Who is told of crashed runs is taken from the policy anew.
+
+    Args:
+        project: Folder that the runs start in.
+        surface: Surface to check.
+
+    Returns:
+        The schedule that there is now.
+
+    Raises:
+        ToolError: If the surface's policy names a notification block that Prefect does not have.
     """
     found = next((s for s in list_schedules(project) if (s.surface, s.flow) == (surface, WATCH)), None)
     if found is None:
@@ -89,7 +110,21 @@ def job_variables(project: Project) -> dict[str, Any]:
 
 
 def change_schedule(project: Project, surface: str, cron: str, timezone: str | None, profile: str | None) -> Schedule:
-    """Set a surface's schedule; what is not said stays as it was."""
+    """Set a surface's schedule; what is not said stays as it was.
+
+    Args:
+        project: Folder that the runs start in.
+        surface: Surface to retrain; it may have no schedule yet.
+        cron: Five fields.
+        timezone: IANA name; None is as before, or UTC.
+        profile: Profile of params.yaml; None is as before, or `full`.
+
+    Returns:
+        The schedule as it was deployed.
+
+    Raises:
+        CallError: For a cron line or a time zone that does not exist.
+    """
     before = next((s for s in list_schedules(project) if (s.surface, s.flow) == (surface, RETRAIN)), None)
     zone = timezone or (before.timezone if before else "UTC")
     return set_schedule(project, surface, cron, zone, profile or (before.profile if before else None) or "full")
@@ -147,9 +182,18 @@ def refresh_after_move(project: Project) -> list[str]:
 
 
 def set_active(project: Project, surface: str, *, active: bool, flow_name: str | None = None) -> None:
-    """Pause or resume a surface's schedules, or one flow's alone; raise CallError where it has none.
+    """Pause or resume a surface's schedules, or one flow's alone.
 
     A deployment that was paused as a whole on Prefect's page is resumed too.
+
+    Args:
+        project: Project whose Prefect server keeps the schedules.
+        surface: Surface that has a schedule.
+        active: True resumes, False pauses.
+        flow_name: `retrain` or `watch`; None is both.
+
+    Raises:
+        CallError: If the surface has no such schedule.
     """
     ensure_server(project)
     from prefect.client.orchestration import get_client
@@ -163,7 +207,16 @@ def set_active(project: Project, surface: str, *, active: bool, flow_name: str |
 
 
 def remove_schedule(project: Project, surface: str, flow_name: str | None = None) -> None:
-    """Remove a surface's deployments, or one flow's alone; raise CallError where it has none."""
+    """Remove a surface's deployments, or one flow's alone; with the last one its automation goes.
+
+    Args:
+        project: Project whose Prefect server keeps the deployments.
+        surface: May have no settings any more.
+        flow_name: `retrain` or `watch`; None is both.
+
+    Raises:
+        CallError: If the surface has no such schedule.
+    """
     ensure_server(project)
     from prefect.client.orchestration import get_client
 

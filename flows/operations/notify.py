@@ -13,9 +13,21 @@ log = logging.getLogger(__name__)
 
 
 def notify(project: Project, surface: str, subject: str, body: str) -> tuple[str, ...]:
-    """Send a message through each block of the surface's policy; return the blocks that took it.
+    """Send a message through each block of the surface's policy.
 
     One that fails is logged and stops neither the others nor the run: a model is worth more than the news of it.
+
+    Args:
+        project: Project that holds the surface.
+        surface: Surface whose `policy.watch.notify` names the blocks; named in the subject, too.
+        subject: A few words.
+        body: Plain text, of any number of lines.
+
+    Returns:
+        The blocks that took it, in the policy's order.
+
+    Raises:
+        SettingsError: If there is no such surface, or its settings are wrong.
     """
     took = []
     for name in look_at(surface, project=project).settings.policy.watch.notify:
@@ -30,10 +42,15 @@ def notify(project: Project, surface: str, subject: str, body: str) -> tuple[str
 
 
 def send(block: str, subject: str, body: str) -> None:
-    """Send a message through one block, named KIND/NAME as on Prefect's page.
+    """Send a message through one block.
+
+    Args:
+        block: KIND/NAME as on Prefect's page, for example `custom-webhook/factory`.
+        subject: Handed on as it is.
+        body: Handed on as it is.
 
     Raises:
-        ToolError: where the block is not there, or is none that notifies.
+        ToolError: If the block is not there, or is none that notifies.
     """
     from prefect.blocks.abstract import NotificationBlock
 
@@ -59,7 +76,13 @@ def _load(block: str) -> Any:
 
 
 def tell_failure(flow: Any, flow_run: Any, state: Any) -> None:
-    """Tell people that a flow failed: a hook for `on_failure`. It never fails itself."""
+    """Tell people that a flow failed: a hook for `on_failure`. It never fails itself.
+
+    Args:
+        flow: Prefect's flow, whose name is told.
+        flow_run: Its parameter `surface`, else `target`, says whose policy names the people.
+        state: The failed state; its result is the error that is told.
+    """
     try:
         words = flow_run.parameters
         surface = str(words["surface"] if "surface" in words else words["target"])
@@ -73,6 +96,14 @@ def tell_failure(flow: Any, flow_run: Any, state: Any) -> None:
 
 
 def list_files(files: Sequence[Any], most: int = 20) -> str:
-    """Write quarantined files with their reasons, one a line."""
+    """Write quarantined files with their reasons, one a line.
+
+    Args:
+        files: Each has a `path` and a `reason`.
+        most: Files that are listed, from the first; the others are counted in a last line.
+
+    Returns:
+        The lines; empty for no files.
+    """
     lines = [f"{file.path}: {file.reason}" for file in files[:most]]
     return "\n".join(lines + ([f"and {len(files) - most} more"] if len(files) > most else []))

@@ -29,11 +29,17 @@ log = logging.getLogger(__name__)
 
 
 def run_ui(project: Project, prefect_port: int, mlflow_port: int | None, ready: Callable[[str, str], None]) -> None:
-    """Run both servers and a worker until Ctrl-C or SIGTERM; `ready` is told the addresses.
+    """Run both servers and a worker until Ctrl-C or SIGTERM.
+
+    Args:
+        project: One that no other process does this for; schedules of before it was moved are deployed again.
+        prefect_port: 1 to 65535.
+        mlflow_port: 1 to 65535; None is the port of mlflow/server.yaml.
+        ready: Called when both servers answer, with the link that opens Prefect's pages once and MLflow's address.
 
     Raises:
-        BusyError: where a port is taken, or this project's servers run already.
-        ToolError: where a server does not start or dies; its log is named.
+        BusyError: If a port is taken, or this project's servers run already.
+        ToolError: If a server does not start or dies; its log is named.
     """
     port = mlflow_port or int(yaml.safe_load((project.root / "mlflow/server.yaml").read_text("utf-8"))["port"])
     if running_servers(project):

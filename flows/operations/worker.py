@@ -31,7 +31,19 @@ class OwnWorker(ProcessWorker):
         return "knotwatch"
 
     async def run(self, flow_run: Any, configuration: Any, task_status: Any = None) -> Any:
-        """Start a run, or raise ForeignRunError, which crashes it with these words."""
+        """Start a run, unless it is foreign.
+
+        Args:
+            flow_run: Run that Prefect's server has scheduled.
+            configuration: What is to be started, made of the deployment, the run's own variables and the work pool.
+            task_status: Is told the process's number once it runs; None where nobody waits for that.
+
+        Returns:
+            Prefect's result, when the process has ended.
+
+        Raises:
+            ForeignRunError: If anything is not as this project deploys it; the run crashes with these words.
+        """
         project = find_project()
         deployment = flow_run.deployment_id and await self.client.read_deployment(flow_run.deployment_id)
         foreign = find_foreign(project, deployment) if deployment else ["the run has no deployment"]
@@ -50,7 +62,15 @@ class OwnWorker(ProcessWorker):
 
 
 def find_foreign(project: Project, deployment: Any) -> list[str]:
-    """Name what in a deployment is not as this project's own are."""
+    """Name what in a deployment is not as this project's own are.
+
+    Args:
+        project: Project that the worker works for.
+        deployment: As Prefect's server gives it.
+
+    Returns:
+        Words for an error; empty for a deployment of this project.
+    """
     steps = [{"prefect.deployments.steps.set_working_directory": {"directory": str(project.root)}}]
     own = {
         "pull steps": deployment.pull_steps == steps,

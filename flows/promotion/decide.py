@@ -32,8 +32,18 @@ _PROFILE = "full"
 def judge(session: Session, version: ModelVersion, champion: ModelVersion | None, trigger: Trigger) -> DecisionRecord:
     """Decide on a version; nothing is written. One that cannot be judged is refused, with the reason.
 
+    Args:
+        session: Open on the version's surface, whose present images, settings and policy decide.
+        version: Candidate.
+        champion: Version to compare with; None where there is none. One whose files are lost does not keep others out.
+        trigger: Who asked, for the record.
+
+    Returns:
+        The decision with all figures, numbered next in the surface's log and not kept yet.
+
     Raises:
-        SettingsError, ToolError: where the surface's settings or prepared images cannot be read.
+        SettingsError: If the surface's settings cannot be read.
+        ToolError: If the prepared images cannot be read.
     """
     context, tracking = _context(session), session.tracking
     found: Decision | CheckResult
@@ -51,7 +61,15 @@ def judge(session: Session, version: ModelVersion, champion: ModelVersion | None
 
 
 def keep(session: Session, record: DecisionRecord) -> DecisionRecord:
-    """Keep a decision record with its version and as a page, then move the aliases; people are told of a refusal."""
+    """Keep a decision record with its version and as a page, then move the aliases; people are told of a refusal.
+
+    Args:
+        session: Open on the record's surface, and held.
+        record: The next one of the surface's log; its version is registered.
+
+    Returns:
+        `record`, as it is.
+    """
     page, tracking = render_decision(record), session.tracking
     version = tracking.version(record.surface, record.version)
     DecisionLog(tracking, record.surface).add(version, record, page)

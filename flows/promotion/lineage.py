@@ -66,7 +66,19 @@ class DataUser(Record):
 
 
 def trace(tracking: Tracking, surface: str, number: int) -> Lineage:
-    """Trace a version back to what it was made from; decisions come with all their figures."""
+    """Trace a version back to what it was made from; decisions come with all their figures.
+
+    Args:
+        tracking: Store that knows the version.
+        surface: Surface of the version; its files may be gone from the project.
+        number: Version's number.
+
+    Returns:
+        The lineage; what was not kept, or can no longer be read, is empty in it.
+
+    Raises:
+        ModelError: If there is no such version.
+    """
     version = next((v for v in tracking.versions(surface) if v.version == number), None)
     if version is None:
         raise ModelError(f"'{surface}' has no version {number}", hint=f"knotwatch models {surface} lists what there is")
@@ -92,10 +104,19 @@ def trace(tracking: Tracking, surface: str, number: int) -> Lineage:
 
 
 def find_data_users(project: Project, tracking: Tracking, data: str) -> list[DataUser]:
-    """Find all models of all surfaces that saw a data version, or one that begins so; the newest first.
+    """Find all models of all surfaces that saw a data version.
+
+    Args:
+        project: Its surfaces are searched, besides all that have models.
+        tracking: Store whose registry is searched.
+        data: Data version, or a beginning of one.
+
+    Returns:
+        The versions that were trained on it, by surface and then the newest first; after them those adapted from one of
+        these, at any remove.
 
     Raises:
-        CallError: where no model saw such data.
+        CallError: If no model saw such data.
     """
     known = [v for surface in _surfaces(project, tracking) for v in tracking.versions(surface)]
     found = [v for v in known if data and v.tags.get("data_version", "").startswith(data)]
@@ -135,7 +156,15 @@ def _whole(tracking: Tracking, record: DecisionRecord) -> DecisionRecord:
 
 
 def why(tracking: Tracking, version: ModelVersion) -> str:
-    """Say in one line why a version is in use or not: its last decision, or how its run ended."""
+    """Say in one line why a version is in use or not: its last decision, or how its run ended.
+
+    Args:
+        tracking: Store that knows the version's run.
+        version: With its tags, which hold the decisions.
+
+    Returns:
+        The line; empty where a finished version was never decided on.
+    """
     records = records_of(version)
     if records:
         return records[-1].summary

@@ -19,13 +19,19 @@ def decide_promotion(
 ) -> DecisionRecord:
     """Let the gate decide on a version, keep the decision, and move the aliases as it says.
 
-    A `dry_run` writes nothing. With `force_reason` a refused version becomes champion all the same, and the reason is
-    kept.
+    Args:
+        session: Open on the surface, which is held meanwhile.
+        number: Version's number.
+        dry_run: Write nothing and move nothing.
+        force_reason: With one, a refused version becomes champion all the same, and the reason is kept.
+
+    Returns:
+        The decision with all figures.
 
     Raises:
-        BusyError: where another process changes the surface.
-        CallError: where the version is champion already.
-        ModelError: where there is no such version.
+        BusyError: If another process changes the surface.
+        CallError: If the version is champion already.
+        ModelError: If there is no such version.
     """
     surface, tracking = session.surface, session.tracking
     with hold(session, "promote"):
@@ -63,7 +69,16 @@ def settle_requests(session: Session) -> list[DecisionRecord]:
 def decide_proposal(session: Session, version: ModelVersion, reason: str) -> DecisionRecord | None:
     """Make a retrain's proposal challenger and decide on it, where promotion is automatic and not held.
 
-    What was decided before is not decided again; None where the proposed version is champion already.
+    Args:
+        session: Open on the version's surface, which is held meanwhile.
+        version: What was decided on it before is not decided again.
+        reason: In words, why it is proposed; kept with the version.
+
+    Returns:
+        What was decided now or before, or that it waits and for what; None where the version is champion already.
+
+    Raises:
+        BusyError: If another process changes the surface.
     """
     with hold(session, "promote"):
         known = last_of(DecisionLog(session.tracking, session.surface).read(), version.version)

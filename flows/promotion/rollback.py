@@ -13,13 +13,22 @@ from pipelines.registry.record import DecisionRecord, champions
 def roll_back(session: Session, to: int | None = None, reason: str = "") -> DecisionRecord:
     """Return to the champion before, or to version `to`; repeated, further back along the decisions.
 
-    The version must load and give its reference tiles' scores again. Retrains only propose from then on, until
-    `release_hold`. What was moved by hand since is not gated first: a person who rolls back is in a hurry.
+    Retrains only propose from then on, until `release_hold`. What was moved by hand since is not gated first: a person
+    who rolls back is in a hurry.
+
+    Args:
+        session: Open on the surface, which is held meanwhile.
+        to: Number of a registered version that is not champion; None is the champion before the present one.
+        reason: A person's own, kept with the decision; may be empty.
+
+    Returns:
+        The decision, which was kept and carried out.
 
     Raises:
-        BusyError: where another process changes the surface.
-        CallError: where there is no champion to return to.
-        GateError: where the version does not load or reproduce its reference tiles.
+        BusyError: If another process changes the surface.
+        CallError: If there is no champion to return to.
+        ModelError: If there is no version `to`, or its files are gone.
+        GateError: If the version does not load, or does not give its reference tiles' scores again.
     """
     surface, tracking = session.surface, session.tracking
     with hold(session, "rollback"):

@@ -9,7 +9,13 @@ log = logging.getLogger(__name__)
 
 
 def mark_cancelled(flow: Any, flow_run: Any, state: Any) -> None:  # noqa: ARG001 - Prefect calls hooks by name
-    """Change a crash into a cancellation where Ctrl-C or SIGTERM made it: a hook for `on_crashed`. It never fails."""
+    """Change a crash into a cancellation where Ctrl-C or SIGTERM made it: a hook for `on_crashed`. It never fails.
+
+    Args:
+        flow: Not looked at.
+        flow_run: Run whose state is set on Prefect's server.
+        state: The crash, whose message is kept.
+    """
     if not is_interrupted():
         return
     try:

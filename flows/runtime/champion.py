@@ -21,7 +21,20 @@ class Loaded:
 
 
 def find_champion(project: Project, tracking: Tracking, surface: str) -> ModelVersion:
-    """Return a surface's champion; raise ModelError where it has none, SettingsError where there is no such surface."""
+    """Return a surface's champion.
+
+    Args:
+        project: Says whether there is such a surface, where the registry knows of no champion.
+        tracking: Store whose registry is asked.
+        surface: May have been removed from the project while its models stay.
+
+    Returns:
+        The version with the alias `champion`, not loaded.
+
+    Raises:
+        ModelError: If the surface has no champion.
+        SettingsError: If there is no such surface.
+    """
     champion = tracking.champion(surface)
     if champion is None:
         read_surface(project, surface)
@@ -33,6 +46,16 @@ def load_version(tracking: Tracking, version: ModelVersion) -> Loaded:
     """Load a registered version for the device that is named; its name says surface, number and algorithm.
 
     Training, calibration and the gate keep to the processor, which the thresholds are guaranteed for.
+
+    Args:
+        tracking: Store that holds the version's files; those of a remote one are fetched.
+        version: As the registry lists it.
+
+    Returns:
+        The version, ready to inspect images.
+
+    Raises:
+        ModelError: If its files are gone or were changed, or it scores otherwise on that device.
     """
     return Loaded(
         version=version.version,

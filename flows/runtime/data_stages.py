@@ -15,7 +15,21 @@ log = logging.getLogger(__name__)
 
 
 def run_validate(project: Project, surface: str) -> ValidationReport:
-    """Reproduce the surface's `validate` stage and return its verdict, good or bad."""
+    """Reproduce the surface's `validate` stage.
+
+    The surface's YAML is given its present keys first.
+
+    Args:
+        project: Project whose DVC runs the stage; another DVC command is waited for, an hour at most.
+        surface: Surface that the caller holds, with its raw files in place.
+
+    Returns:
+        The verdict, good or bad.
+
+    Raises:
+        ToolError: If the stage fails.
+        BusyError: If the other DVC command does not end.
+    """
     renew_surface(project, surface)
     with data_lock(project):
         run_dvc(project, "repro", "--quiet", f"validate@{surface}", quiet=not sys.stderr.isatty())
@@ -28,10 +42,19 @@ def run_validate(project: Project, surface: str) -> ValidationReport:
 
 
 def run_preprocess(project: Project, surface: str) -> DataVersion:
-    """Reproduce the surface's `preprocess` stage and return the data version that it made.
+    """Reproduce the surface's `preprocess` stage.
+
+    Args:
+        project: Project whose DVC runs the stage; another DVC command is waited for, an hour at most.
+        surface: Surface that the caller holds, validated already.
+
+    Returns:
+        The data version that it made, of which the project keeps a copy.
 
     Raises:
-        GateError: where the verdict stops the run.
+        GateError: If the verdict stops the run.
+        ToolError: If the stage fails.
+        BusyError: If the other DVC command does not end.
     """
     refuse_bad(read_verdict(project, surface), surface)
     with data_lock(project):
@@ -42,11 +65,31 @@ def run_preprocess(project: Project, surface: str) -> DataVersion:
 
 
 def read_verdict(project: Project, surface: str) -> ValidationReport:
+    """Read what the surface's last validation found.
+
+    Args:
+        project: Project that holds the surface.
+        surface: Surface that was validated.
+
+    Returns:
+        The verdict, which may be of older data than the present.
+
+    Raises:
+        ToolError: If there is none, or its file is damaged.
+    """
     return read_record(ValidationReport, project.surface(surface).verdict, f"run `knotwatch data update {surface}`")
 
 
 def refuse_bad(verdict: ValidationReport, surface: str) -> None:
-    """Raise GateError, with the list of files, for a verdict that stops the run."""
+    """Stop where a verdict stops the run.
+
+    Args:
+        verdict: One that is accepted passes.
+        surface: Named in the error and its hint.
+
+    Raises:
+        GateError: With the reasons and the list of files, if the verdict is not accepted.
+    """
     if verdict.accepted:
         return
     listed = "\n".join(f"  {q.path}: {q.reason}" for q in verdict.quarantined)

@@ -16,7 +16,15 @@ log = logging.getLogger(__name__)
 
 
 def scratch_folder(project: Project, surface: str) -> Path:
-    """Return the surface's folder for half-made models and maps, made on first use."""
+    """Return the surface's folder for half-made models and maps, made on first use.
+
+    Args:
+        project: Its state folder, which git ignores, holds the folder.
+        surface: The next change of it clears the folder, where a killed process left something.
+
+    Returns:
+        A folder that exists.
+    """
     folder = project.state / "scratch" / surface
     folder.mkdir(parents=True, exist_ok=True)
     return folder

@@ -20,7 +20,19 @@ LONGEST_WAIT = 3600.0
 
 @contextmanager
 def surface_lock(project: Project, surface: str, verb: str, *, wait: float = 0) -> Iterator[None]:
-    """Hold a surface while it is changed; raise BusyError, naming the holder, after `wait` seconds."""
+    """Hold a surface while it is changed.
+
+    The thread that holds it may take it again.
+
+    Args:
+        project: Its state folder has the lock's file.
+        surface: Name; the surface need not exist yet.
+        verb: What is done with it, told to whoever finds it held: `VERB SURFACE`.
+        wait: Seconds to wait for another holder; 0 does not wait.
+
+    Raises:
+        BusyError: Naming the holder, if it still holds the surface then.
+    """
     with _hold(project, surface, f"{verb} {surface}", wait):
         yield
 
@@ -34,7 +46,15 @@ def data_lock(project: Project) -> Iterator[None]:
 
 @contextmanager
 def watch_lock(project: Project, surface: str) -> Iterator[None]:
-    """Hold a surface's looks, which count: two at once would tell the same drift twice. Others may change it."""
+    """Hold a surface's looks, which count: two at once would tell the same drift twice. Others may change it.
+
+    Args:
+        project: Its state folder has the lock's file.
+        surface: Surface that is checked.
+
+    Raises:
+        BusyError: At once, if another check of the surface is going on.
+    """
     with _hold(project, f"_watch-{surface}", f"watch {surface}", wait=0):
         yield
 

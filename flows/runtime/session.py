@@ -40,8 +40,15 @@ class Session:
     def run_settings(self, profile: str, assignments: list[str]) -> "RunSettings":
         """Resolve the settings of a run, from params.yaml as it was when it was first asked for.
 
+        Args:
+            profile: Profile of params.yaml.
+            assignments: KEY=VALUE words, which win over the surface's own settings; of two of the same key the later.
+
+        Returns:
+            Common settings, and a section for each algorithm.
+
         Raises:
-            SettingsError: for an unknown profile or key, or a value out of range.
+            SettingsError: For an unknown profile or key, or a value out of range.
         """
         from pipelines.training.run_settings import lay_settings
 
@@ -49,7 +56,15 @@ class Session:
         return lay_settings(params, self.project.params, self.settings, profile, assignments)
 
     def once(self, what: Hashable, act: Callable[[], Found]) -> Found:
-        """Do something the first time it is requested, and return what came of it from then on."""
+        """Do something the first time it is requested, and return what came of it from then on.
+
+        Args:
+            what: Key within this session; everything that the result depends on belongs into it.
+            act: Not called again for this key, unless it raised.
+
+        Returns:
+            What `act` returned, the same object each time.
+        """
         if what not in self._done:
             self._done[what] = act()
         found: Found = self._done[what]
@@ -64,8 +79,15 @@ _held: ContextVar[tuple[Session, ...]] = ContextVar("_held", default=())
 def look_at(surface: str, *, project: Project | None = None) -> Session:
     """Open a surface to read it, without its lock; where this command or flow run has it open, return that session.
 
+    Args:
+        surface: Name.
+        project: Project that holds the surface; None is the one around the current folder.
+
+    Returns:
+        A session whose settings are as when it was opened.
+
     Raises:
-        SettingsError: where there is no such surface, or its settings are wrong.
+        SettingsError: If there is no such surface, or its settings are wrong.
     """
     project = project or find_project()
     # Again where one is open: Prefect, imported since, has reset what its own logs let through.
@@ -86,8 +108,15 @@ def keep_open(session: Session) -> Iterator[Session]:
 def hold(session: Session, verb: str) -> Iterator[Session]:
     """Take the lock of a surface that was looked at, or go on with the one that is held already.
 
+    Args:
+        session: From `look_at`; within the block it is what is open of its surface.
+        verb: What is done, told to whoever finds the surface held.
+
+    Yields:
+        `session`.
+
     Raises:
-        BusyError: where another process changes the surface.
+        BusyError: At once, if another process changes the surface.
     """
     if session in _held.get():
         yield session
@@ -100,9 +129,18 @@ def hold(session: Session, verb: str) -> Iterator[Session]:
 def open_session(surface: str, verb: str, *, wait: float = 0.0, project: Project | None = None) -> Iterator[Session]:
     """Look at a surface and hold it while it is changed; within the same command or flow run, yield what is open.
 
+    Args:
+        surface: Name.
+        verb: What is done, told to whoever finds the surface held.
+        wait: Seconds to wait for another change to end; settings are read after that. 0 does not wait.
+        project: Project that holds the surface; None is the one around the current folder.
+
+    Yields:
+        A session that holds the surface's lock until the block ends.
+
     Raises:
-        BusyError: where another process still changes the surface after `wait` seconds.
-        SettingsError: where there is no such surface, or its settings are wrong.
+        BusyError: If another process still changes the surface after `wait` seconds.
+        SettingsError: If there is no such surface, or its settings are wrong.
     """
     session = look_at(surface, project=project)
     if session in _held.get() or not wait:
