@@ -31,10 +31,15 @@ log = logging.getLogger(__name__)
 def watch(surface: str, at_once: bool = False) -> dict[str, Any]:
     """Check a surface once.
 
-    With `at_once` the source is checked also where the policy's interval has not passed.
+    Args:
+        surface: Surface whose requests, source and history are checked.
+        at_once: Check the source also where the policy's interval has not passed.
+
+    Returns:
+        A `WatchResult` as JSON values.
 
     Raises:
-        BusyError: where another check of this surface is going on.
+        BusyError: If another check of this surface is going on.
     """
     project = find_project()
     prepare_environment(project)
@@ -55,6 +60,13 @@ def check(session: Session, *, at_once: bool = False) -> WatchResult:
     """Check a surface's requests, source and history, and retrain it once where there is a reason.
 
     What another process holds just now is left for the next check.
+
+    Args:
+        session: Open on the surface, which is held only while something changes.
+        at_once: Check the source also where the policy's interval has not passed.
+
+    Returns:
+        What was found and done; a retrain that failed is told in it, not raised.
     """
     project, surface = session.project, session.surface
     state = read_state(project, surface)

@@ -19,7 +19,17 @@ from pipelines.core.errors import KnotwatchError
 
 
 def make_app(holder: Holder, scorer: Scorer, line: Line, limits: Limits) -> FastAPI:
-    """Make the application that answers MLflow's scoring protocol with the holder's champion."""
+    """Make the application that answers MLflow's scoring protocol with the holder's champion.
+
+    Args:
+        holder: What `/health` and `/version` tell of.
+        scorer: Scores with the same holder's champion.
+        line: Where requests wait, of the event loop that will serve; with as many places as `limits` allow.
+        limits: What one request may bring and take.
+
+    Returns:
+        The application, which answers under the names 127.0.0.1 and localhost only.
+    """
     # Their pages of documentation would ask for scripts from outside.
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
     # A page in the user's browser must not reach the server under a name of its own (DNS rebinding).

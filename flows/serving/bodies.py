@@ -13,10 +13,20 @@ _WINDOW = 10.0
 
 
 async def read_body(request: Request, most: int, seconds: float, grow: Callable[[int], None]) -> bytes:
-    """Read a body of at most `most` bytes; a longer one is read to its end all the same, so that the answer arrives.
+    """Read a body; a longer one is read to its end all the same, so that the answer arrives.
+
+    Args:
+        request: Whose body nobody has read from.
+        most: Bytes that are kept, at most.
+        seconds: Until all of it must have arrived; of a body that goes on, also 100,000 bytes every ten seconds.
+        grow: Told the bytes of each chunk before it is kept; what it raises ends the reading.
+
+    Returns:
+        The body, of at most `most` bytes.
 
     Raises:
-        RequestError: for one that is too long, too slow or not there after `seconds`.
+        RequestError: For a body that is too long (status 413), or too slow (408).
+        ClientDisconnect: Starlette's, if the client is gone.
     """
     chunks: list[bytes] = []
     size = 0
@@ -35,7 +45,16 @@ async def read_body(request: Request, most: int, seconds: float, grow: Callable[
 
 
 async def drain(request: Request, seconds: float) -> None:
-    """Read what is left of a body and forget it, so that the answer arrives; raise RequestError as `read_body`."""
+    """Read what is left of a body and forget it, so that the answer arrives.
+
+    Args:
+        request: It may have been read from already.
+        seconds: From now until the rest must have arrived.
+
+    Raises:
+        RequestError: For one that is too slow (status 408).
+        ClientDisconnect: Starlette's, if the client is gone.
+    """
     await _receive(request, seconds, lambda _: None)
 
 

@@ -91,10 +91,18 @@ class Line:
     async def work(
         self, act: Callable[[], _Result], patience: Patience, leaves: Callable[[], Awaitable[object]]
     ) -> _Result:
-        """Run a request's work in a thread, when its turn comes; end it where its time is over or its client `leaves`.
+        """Run a request's work in a thread, when its turn comes; end it where its time is over or its client leaves.
+
+        Args:
+            act: The work. It must heed `patience`: a thread cannot be ended from outside.
+            patience: The request's time, which is ended here as soon as nobody waits for the answer.
+            leaves: Returns when the client is gone; cancelled afterwards.
+
+        Returns:
+            What `act` returned.
 
         Raises:
-            RequestError: where it was ended, whether it had begun or not.
+            RequestError: If the work was ended, whether it had begun or not. Errors of `act` come as they are.
         """
         if self._stops:
             raise stopping()

@@ -13,9 +13,18 @@ _REQUEST = 4  # times the largest image: 64 of the usual ones
 def check_pixels(images: Sequence[bytes], usual_pixels: int | None, limits: Limits) -> Iterator[int]:
     """Yield each image's pixels, read from its head and not decoded.
 
+    Args:
+        images: Encoded, as files are.
+        usual_pixels: Of the largest image that was trained on; None where the version does not say.
+        limits: `megapixels` of one image, by default 16 times the usual ones and at most 50; `request_megapixels` of
+            all together, by default four times that.
+
+    Yields:
+        Pixels of each image, in order; images after the first that is refused are not looked at.
+
     Raises:
-        ImageError: for one that is no image.
-        RequestError: for one that is too large, and where they are too large together.
+        ImageError: For one that is no image.
+        RequestError: For one that is too large, and where they are too large together (status 413).
     """
     most = limits.megapixels or min(_MOST, _TIMES * (usual_pixels or float("inf")) / 1e6)
     most_together = limits.request_megapixels or _REQUEST * most

@@ -59,8 +59,16 @@ class RequestError(KnotwatchError):
 def read_request(body: bytes, limits: Limits) -> ScoringRequest:
     """Read the images out of a request's body.
 
+    Args:
+        body: JSON with either `dataframe_split` or `dataframe_records`, and `params` where maps are wanted.
+        limits: `images` is how many the request may bring.
+
+    Returns:
+        At least one image, not decoded yet, in the order of the rows.
+
     Raises:
-        RequestError: for what is no JSON, has no column `image`, holds no base64, or more images than allowed.
+        RequestError: For what is no JSON, has no column `image`, holds no image or no base64 (status 400), or holds
+            more images than allowed (413).
     """
     try:
         content = json.loads(body)

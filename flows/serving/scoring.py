@@ -35,9 +35,20 @@ class Scorer:
     def score(self, request: ScoringRequest, limits: Limits, patience: Patience) -> list[dict[str, Any]]:
         """Return a prediction for each image, all by one version.
 
+        What was seen goes into the surface's history, also where the request is refused.
+
+        Args:
+            request: Its images are decoded one by one; maps make the answer many times larger.
+            limits: How large images may be.
+            patience: Heeded before each image and each tile, and while another request has its turn.
+
+        Returns:
+            In the order of the images: score, verdict, defects and the version; with maps also `map`, a float32 TIFF in
+            base64, (height, width) of the image.
+
         Raises:
-            RequestError: naming the row, where one cannot be read, is too large or gets no finite score, and where the
-                request's time is over; nothing is answered then.
+            RequestError: Naming the row, if one cannot be read (status 400), is too large (413) or gets no finite score
+                (500); and if the request's time is over (504). No prediction is answered then.
         """
         used, seen = self._holder.current, list[Observation]()
         request_id = secrets.token_hex(4)

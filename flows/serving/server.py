@@ -38,11 +38,16 @@ log = logging.getLogger(__name__)
 def serve(project: Project, surface: str, port: int, limits: Limits, ready: Callable[[str, str], None]) -> None:
     """Serve a surface's champion until Ctrl-C or SIGTERM, which end it within ten seconds, whatever is worked on.
 
-    `ready` is told the address and the model's name.
+    Args:
+        project: Project whose registry is looked at every two seconds for another champion.
+        surface: Surface that has a champion.
+        port: Of 127.0.0.1, 0 to 65535; 0 takes any that is free.
+        limits: Of requests, connections and who may wait.
+        ready: Called once requests are taken in, with the server's address and the model's name.
 
     Raises:
-        BusyError: where the port is taken.
-        ModelError: where the surface has no champion, or it does not load and reproduce its reference tiles.
+        BusyError: If the port is taken.
+        ModelError: If the surface has no champion, or it does not load and reproduce its reference tiles.
     """
     prepare_environment(project)
     # Where the registry is a server that went away, MLflow would wait for minutes and miss its return.

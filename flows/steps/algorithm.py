@@ -40,7 +40,18 @@ class Shared(NamedTuple):
 def parent_run(
     session: Session, job: Job, verdict: ValidationReport, name: str, tags: Mapping[str, str]
 ) -> Iterator[Shared]:
-    """Open the MLflow run that all of one flow run hangs below, and a folder that goes with it."""
+    """Open the MLflow run that all of one flow run hangs below, and a folder that goes with it.
+
+    Args:
+        session: Open on the job's surface, and held.
+        job: What the flow run is about.
+        verdict: Of the job's data; handed on to all steps.
+        name: Of the MLflow run, as its page shows it.
+        tags: Of the MLflow run.
+
+    Yields:
+        What all steps have in common. The run ends with the block, as failed where an error leaves it.
+    """
     with (
         tempfile.TemporaryDirectory(dir=scratch_folder(session.project, job.surface)) as scratch,
         session.tracking.run(job.surface, name, tags=tags) as parent,
@@ -49,7 +60,13 @@ def parent_run(
 
 
 def log_data(shared: Shared, run: Run, job: Job) -> None:
-    """Put on a run what brings its data back, which images it saw, by split and label, and the verdict on them."""
+    """Put on a run what brings its data back, which images it saw, by split and label, and the verdict on them.
+
+    Args:
+        shared: Of the flow run; its verdict is put on the run.
+        run: The parent run, or one algorithm's own.
+        job: Says which images, and in which splits; need not be the one of `shared`.
+    """
     run.text(job.data.model_dump_json(indent=1), ARTIFACT)
     images = read_images(shared.session, job)
     table = pd.DataFrame([{"path": i.path, "split": i.split.value, "label": i.label.value} for i in images])
@@ -59,7 +76,18 @@ def log_data(shared: Shared, run: Run, job: Job) -> None:
 
 
 def train_each(shared: Shared, known: Mapping[str, VersionSummary]) -> tuple[list[VersionSummary], list[Failure]]:
-    """Train the job's algorithms, but those that are `known`; one that fails loses the others nothing."""
+    """Train the job's algorithms; one that fails loses the others nothing.
+
+    Args:
+        shared: Of the flow run.
+        known: By algorithm, versions that are as wanted: these are not trained again.
+
+    Returns:
+        The versions, known ones among them, and the failures; both in the order of the settings.
+
+    Raises:
+        KeyboardInterrupt: For Ctrl-C and SIGTERM, which are no failures.
+    """
     job = shared.job
     models: list[VersionSummary] = []
     failed: list[Failure] = []
@@ -79,6 +107,19 @@ def train_algorithm(shared: Shared, algorithm: str, start: Start | None = None) 
     """Train, evaluate and register one algorithm and write its page; a trial is not registered.
 
     Nothing but the run's and the version's own files is left, also where it fails or is stopped.
+
+    Args:
+        shared: Of the flow run; the job's splits and settings are used.
+        algorithm: One of the job's settings, with a fingerprint in the job.
+        start: Version to go on from; None trains from the images alone.
+
+    Returns:
+        The figures, which are kept with the run too; a trial has no version.
+
+    Raises:
+        ToolError: If the training split is empty.
+        ModelError: If a precision that the settings force does not agree with torch, or the registered version does not
+            give its scores again.
     """
     session, job, verdict, parent, shared_files = shared
     tags = job.tags(algorithm)
@@ -113,7 +154,15 @@ def train_algorithm(shared: Shared, algorithm: str, start: Start | None = None) 
 def describe_failure(algorithm: str, error: Exception) -> Failure:
     """Log a failure at once, since the others take their time; where it is no refusal of ours, with its traceback.
 
-    Raises KeyboardInterrupt where it was Ctrl-C: Prefect's engine, stopped while it sets up a task, raises ValueError.
+    Args:
+        algorithm: Whose training or attempt failed.
+        error: Explained by the disk where that is behind it.
+
+    Returns:
+        The problem in words, and what to do.
+
+    Raises:
+        KeyboardInterrupt: If it was Ctrl-C: Prefect's engine, stopped while it sets up a task, raises ValueError.
     """
     heed_interrupt()
     if not isinstance(error, KnotwatchError):

@@ -13,7 +13,12 @@ _SHOWN = 50
 
 
 def publish_verdict(surface: str, verdict: ValidationReport) -> None:
-    """Show what validation found, with the reason for each file that was left out."""
+    """Show what validation found, with the reason for each file that was left out.
+
+    Args:
+        surface: Names the artefact, of which Prefect keeps all versions.
+        verdict: At most 50 quarantined files and 50 duplicates are listed. Names are escaped.
+    """
     state = "accepted" if verdict.accepted else "**refused**: " + _plain("; ".join(verdict.reasons))
     lines = [
         f"# Validation of {surface}: {state}",
@@ -27,7 +32,12 @@ def publish_verdict(surface: str, verdict: ValidationReport) -> None:
 
 
 def publish_result(session: Session, result: RetrainResult) -> None:
-    """Show the algorithms side by side, the proposal, and the way to their MLflow pages."""
+    """Show the algorithms side by side, the proposal, and the way to their MLflow pages.
+
+    Args:
+        session: Of the retrain; there are links only where a server shows MLflow's pages.
+        result: One row a version or failure.
+    """
     rows = [
         {
             "algorithm": m.algorithm,

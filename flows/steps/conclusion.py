@@ -24,7 +24,15 @@ class Outcome(NamedTuple):
 
 
 def decide_on(shared: Shared, proposed: Proposed | None) -> DecisionRecord | None:
-    """Note what is proposed on the parent run, and let the gate decide; a trial has no version to decide on."""
+    """Note what is proposed on the parent run, and let the gate decide; a trial has no version to decide on.
+
+    Args:
+        shared: Of the flow run.
+        proposed: None where there is no version to propose.
+
+    Returns:
+        What was decided; None where nothing is proposed, in a trial, and where the version is champion already.
+    """
     if proposed is None:
         return None
     shared.parent.tags({"proposed": proposed.algorithm, "proposed_reason": proposed.reason})
@@ -36,7 +44,15 @@ def decide_on(shared: Shared, proposed: Proposed | None) -> DecisionRecord | Non
 
 
 def compare_models(shared: Shared, outcome: Outcome) -> Path:
-    """Compare all models on one page, put it on the parent run, and return it."""
+    """Compare all models on one page, put it on the parent run, and return it.
+
+    Args:
+        shared: Of the flow run, whose parent run is not ended yet.
+        outcome: May be of failures alone.
+
+    Returns:
+        The HTML file, in a folder of the surface's reports that is named as the run.
+    """
     job, proposed = shared.job, outcome.proposed
     page = ComparisonPage(
         surface=job.surface,
@@ -55,7 +71,16 @@ def compare_models(shared: Shared, outcome: Outcome) -> Path:
 
 
 def answer(shared: Shared, outcome: Outcome, report: Path) -> RetrainResult:
-    """Note the decision on the parent run, which fails where an algorithm did, and say what the retrain came to."""
+    """Note the decision on the parent run, which fails where an algorithm did, and say what the retrain came to.
+
+    Args:
+        shared: Of the flow run, whose parent run is not ended yet.
+        outcome: As it was put on the page.
+        report: Page inside the project, named relative to its root in the answer.
+
+    Returns:
+        The answer, with the champion as it is now and without the seconds.
+    """
     session, job, verdict, parent, _ = shared
     if outcome.record:
         parent.tags({"decision": outcome.record.summary})

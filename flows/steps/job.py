@@ -55,7 +55,18 @@ class Job(Record):
 
 
 def read_images(session: Session, job: Job) -> list[PreparedImage]:
-    """Read the surface's prepared images, those that the job uses, each as of the split that it has in the job."""
+    """Read the surface's prepared images, those that the job uses, each as of the split that it has in the job.
+
+    Args:
+        session: Open on the job's surface.
+        job: Without `splits` all images are used, as the surface splits them.
+
+    Returns:
+        The images, by path.
+
+    Raises:
+        ToolError: If preprocessing has not run, or the table of images is damaged.
+    """
     images = read_index(session.paths.prepared)
     return images if job.splits is None else relabel(images, job.splits)
 
@@ -71,7 +82,21 @@ class EvaluatedVersion(Record):
 
 
 def resolve_job(session: Session, profile: str, assignments: list[str], trial: str | None, data: DataVersion) -> Job:
-    """Resolve settings and fingerprint for the data that is there."""
+    """Resolve settings and fingerprints for the data that is there.
+
+    Args:
+        session: Open on the surface.
+        profile: Profile of params.yaml.
+        assignments: KEY=VALUE words that change settings; the later one wins.
+        trial: Name of a run that is never registered; None registers.
+        data: Present data version of the surface.
+
+    Returns:
+        The job, on all images as the surface splits them.
+
+    Raises:
+        SettingsError: For an unknown profile or key, or a value out of range.
+    """
     settings = session.run_settings(profile, assignments)
     return Job(
         surface=session.surface,

@@ -34,6 +34,15 @@ class ModelResult(Record):
 
     @classmethod
     def of(cls, compared: VersionSummary, *, reused: bool) -> "ModelResult":
+        """Take what an answer tells of a version from its summary.
+
+        Args:
+            compared: Figures of its validation split get names that begin with `validation_`.
+            reused: Whether an earlier retrain had trained it.
+
+        Returns:
+            The version in an answer; without a number in a trial.
+        """
         same = {"algorithm", "version", "run_id", "seconds", "peak_rss_mb", "precision", "folder_mb"}
         return cls(**compared.model_dump(include=same), metrics=compared.figures(), reused=reused)
 

@@ -69,7 +69,22 @@ def preprocess_task(session: Session) -> DataVersion:
 
 @task(name="train", task_run_name="train {algorithm}")
 def train_task(session: Session, job: Job, algorithm: str, folder: Path, start: Start | None = None) -> Trained:
-    """Fit one algorithm; the peak memory that is measured is of this fit alone, where the system counts it anew."""
+    """Fit one algorithm; the peak memory that is measured is of this fit alone, where the system counts it anew.
+
+    Args:
+        session: Open on the surface.
+        job: Says which images are trained on, and by which settings.
+        algorithm: One of the job's settings.
+        folder: Model folder to write; what lies there is removed.
+        start: Version to go on from; None trains from the images alone.
+
+    Returns:
+        The fit, in `folder`, without thresholds yet.
+
+    Raises:
+        ToolError: If the training split is empty.
+        ModelError: If a precision that the settings force does not agree with torch.
+    """
     images = read_images(session, job)
     if start is None or start.checked:
         _log_cost(algorithm, images, job.settings, start)
@@ -94,9 +109,21 @@ def _log_cost(algorithm: str, images: list[PreparedImage], settings: RunSettings
 def evaluate_task(
     session: Session, job: Job, trained: Trained, maps: Path, types: Path | None = None
 ) -> EvaluatedVersion:
-    """Calibrate a fitted network, score the validation and the test split; the test's region maps stay in `maps`.
+    """Calibrate a fitted network, score the validation and the test split.
 
-    What may be registered also names types of defects, by what is learnt in `types` once for all of a run's algorithms.
+    Args:
+        session: Open on the surface.
+        job: The one that the network was trained by.
+        trained: Its folder gets thresholds, reference tiles and, with `types`, what names defects.
+        maps: Folder that the test images' region maps stay in, numbered as the evaluation's images.
+        types: Folder where what names defects is learnt once for all of a run's algorithms; None for what is not to be
+            registered.
+
+    Returns:
+        What may be registered; without figures of types where the surface has too few examples.
+
+    Raises:
+        ModelError: If the exported network does not judge as the fitted one does.
     """
     prepared = session.paths.prepared
     images = read_images(session, job)
@@ -122,7 +149,20 @@ def report_task(
     maps: Path,
     version: int | None,
 ) -> Path:
-    """Write the pages of a run, put them on its MLflow run, and return the page."""
+    """Write the pages of a run, put them on its MLflow run, and return the page.
+
+    Args:
+        session: Open on the surface, whose reports folder gets a folder named as the run.
+        job: The one that the candidate was trained by.
+        run: The candidate's own, not ended yet.
+        verdict: Of the job's data.
+        candidate: Its evaluation says which images are shown.
+        maps: Folder of region maps, as `evaluate_task` left it.
+        version: Number in the registry; None in a trial.
+
+    Returns:
+        The HTML file, inside the project.
+    """
     info = candidate.info
     page = describe_run(
         surface=job.surface,
@@ -152,7 +192,20 @@ def report_task(
 
 @task(name="register", task_run_name="register {candidate.info.algorithm}", **_RETRY)
 def register_task(session: Session, job: Job, run: Run, candidate: EvaluatedVersion) -> ModelVersion:
-    """Register a candidate, and see that the registered version gives its scores again."""
+    """Register a candidate, and see that the registered version gives its scores again.
+
+    Args:
+        session: Open on the surface; its project has the template of the model card.
+        job: The one that the candidate was trained by; its tags become the version's.
+        run: The candidate's own, not ended yet.
+        candidate: Its folder is copied into the registry, with checksums.
+
+    Returns:
+        The registered version, without an alias.
+
+    Raises:
+        ModelError: If the score of one of the first eight images differs by more than 1e-6 of it. It stays registered.
+    """
     template = session.project.root / "mlflow/model_card.md.j2"
     trained, info = candidate.trained, candidate.info
     said = (candidate.selection, candidate.evaluation, job.profile, job.commit, candidate.types)
@@ -169,7 +222,16 @@ def register_task(session: Session, job: Job, run: Run, candidate: EvaluatedVers
 
 @task(name="compare", task_run_name="compare {page.surface}")
 def compare_task(session: Session, run: Run, page: ComparisonPage) -> Path:
-    """Write the page of a retrain, put it on the parent run, and return it."""
+    """Write the page of a retrain, put it on the parent run, and return it.
+
+    Args:
+        session: Open on the surface, whose reports folder gets a folder named as the run.
+        run: Parent run of the retrain, not ended yet.
+        page: What it says.
+
+    Returns:
+        The HTML file, inside the project.
+    """
     folder = session.paths.reports / run.id
     path = write_comparison(page, folder / "index.html")
     run.files(folder)
@@ -178,5 +240,17 @@ def compare_task(session: Session, run: Run, page: ComparisonPage) -> Path:
 
 @task(name="decide", task_run_name="decide {version.surface}", **_RETRY)
 def decide_task(session: Session, version: ModelVersion, reason: str) -> DecisionRecord | None:
-    """Propose a version, and let the gate decide on it where that is automatic."""
+    """Propose a version, and let the gate decide on it where that is automatic.
+
+    Args:
+        session: Open on the version's surface.
+        version: Registered version; what was decided on it before stands.
+        reason: In words, why it is proposed.
+
+    Returns:
+        What was decided, or that it waits; None where the version is champion already.
+
+    Raises:
+        BusyError: If another process changes the surface.
+    """
     return decide_proposal(session, version, reason)

@@ -29,6 +29,14 @@ def find_known(session: Session, data_version: str, fingerprints: Mapping[str, s
     """Find what is registered with these fingerprints already; a command and its flow ask the registry once.
 
     Where nothing was decided on the proposed version there is something left to do: the retrain ended before.
+
+    Args:
+        session: Open on the surface; the answer holds for all of it, whatever is registered meanwhile.
+        data_version: Present one, for the answer.
+        fingerprints: Of each algorithm that is wanted.
+
+    Returns:
+        Versions of finished runs, by algorithm; with the whole result where nothing is left to do.
     """
 
     def find() -> Known:

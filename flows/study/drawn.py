@@ -50,7 +50,12 @@ class DrawnSize(Record):
 
 
 def write_drawn_study(folder: Path, size: DrawnSize) -> None:
-    """Draw slices, the outlines of every second one, and crops of other wood; always the same ones."""
+    """Draw slices, the outlines of every second one, and crops of other wood; always the same ones.
+
+    Args:
+        folder: Gets raw/, annotations.json and crops/; files of the same names are replaced.
+        size: Of at most six slices; crops come from drawings of their own, 320 pixels each side.
+    """
     outlines = {}
     for number, slice_ in enumerate(track(_SLICES[: size.slices], size.slices, "draw slices")):
         drawn = draw("wood", _SEED + number, size.height, size.width, slice_.defects, look=slice_.look)

@@ -78,7 +78,15 @@ def tabulate_defects(scanned: Sequence[Scanned]) -> Table:
 
 
 def compare(scanned: Sequence[Scanned], outlines: Outlines) -> list[VersionSummary]:
-    """Set each image that a person outlined against the outlines."""
+    """Set each image that a person outlined against the outlines.
+
+    Args:
+        scanned: Images without an entry in `outlines` are passed over.
+        outlines: By image name, in pixels of the image.
+
+    Returns:
+        Figures of each outlined image, in the order of `scanned`.
+    """
     return [
         VersionSummary(
             one.name,
@@ -93,7 +101,15 @@ def compare(scanned: Sequence[Scanned], outlines: Outlines) -> list[VersionSumma
 
 
 def tabulate_figures(compared: Sequence[VersionSummary], words: str = "") -> Table:
-    """List the figures of outlined images, and of all their pixels together."""
+    """List the figures of outlined images, and of all their pixels together.
+
+    Args:
+        compared: At least one image.
+        words: Sentence below the table; may be empty.
+
+    Returns:
+        A row for each image, and one for all.
+    """
     figures = [one.figures for one in compared]
     rates = [in_words([f.strict for f in figures]), in_words([f.even for f in figures])]
     found = f"{sum(f.found for f in figures)} of {sum(f.outlined for f in figures)}"
@@ -121,7 +137,15 @@ def in_words(pixels: Sequence[Pixels]) -> str:
 
 
 def show_figures(study: Study, scanned: Sequence[Scanned]) -> Table | Words:
-    """Set what was found against the outlines, where the study has some."""
+    """Set what was found against the outlines, where the study has some.
+
+    Args:
+        study: Whose outlines are compared with.
+        scanned: By a model that was trained on these images.
+
+    Returns:
+        The figures; a sentence where none of the images is outlined.
+    """
     compared = compare(scanned, study.outlines)
     if not compared:
         return NO_OUTLINES
@@ -129,7 +153,16 @@ def show_figures(study: Study, scanned: Sequence[Scanned]) -> Table | Words:
 
 
 def leave_one_out(study: Study, prepared: Prepared, scanned: Sequence[Scanned]) -> Table | Words:
-    """Train again without each outlined image, and set both networks' figures of it beside each other."""
+    """Train again without each outlined image, and set both networks' figures of it beside each other.
+
+    Args:
+        study: Its profile `quick` leaves this out.
+        prepared: All images, two or more.
+        scanned: By a model that was trained on all of them.
+
+    Returns:
+        Two rows for each outlined image; a sentence where nothing was measured.
+    """
     names = [one.name for one in scanned if one.name in study.outlines]
     if not names:
         return NO_OUTLINES

@@ -70,8 +70,17 @@ class Study:
 def open_study(folder: Path, scratch: Path, profile: Profile = Profile.FULL, *, drawn: bool = False) -> Study:
     """Open a folder with images in raw/, and annotations.json and crops/ where they are.
 
+    Args:
+        folder: Only read.
+        scratch: Folder for what is made on the way; the caller removes it.
+        profile: `quick` trains once.
+        drawn: Whether the images are drawn, and so shown smaller.
+
+    Returns:
+        The study; its images are not decoded yet.
+
     Raises:
-        SourceError: where there is no such folder, no image in raw/, or the outlines are damaged.
+        SourceError: If there is no such folder, no image in raw/, or the outlines are damaged.
     """
     if not image_files(folder / "raw"):
         what = "holds no images in raw/" if folder.is_dir() else "is not a folder"

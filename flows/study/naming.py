@@ -48,7 +48,16 @@ def hold_out_crops(prepared: Prepared) -> NamedCrops:
 
 
 def name_held_out(examples: Sequence[Example], network: Path) -> NamedCrops:
-    """Name examples by heads that saw none of their group; the network that sees them is written to a folder."""
+    """Name examples by heads that saw none of their group.
+
+    Args:
+        examples: Of two types or more, each of three groups or more; or none.
+        network: Folder that the network which sees the crops is written to.
+
+    Returns:
+        The examples with the types that they were given, in their order; empty without examples, and then nothing is
+        written.
+    """
     if not examples:
         return NamedCrops((), ())
     export_embedding(network)
@@ -84,7 +93,17 @@ def tabulate_types(crops: NamedCrops) -> Table | Words:
 
 
 def name_defects(study: Study, prepared: Prepared, model: Model, scanned: Sequence[Scanned]) -> tuple[Scanned, ...]:
-    """Learn types from all crops and name the regions that were found; as they were where there are no crops."""
+    """Learn types from all crops and name the regions that were found.
+
+    Args:
+        study: Without crops nothing is learnt.
+        prepared: Holds the crops, prepared.
+        model: Its folder gets what names types; what lies there already is taken as it is.
+        scanned: By this model.
+
+    Returns:
+        The images with named regions, those called normal left out; as they were where no types are known.
+    """
     folder = Path(model.trained.folder)
     if study.crops is not None:
         name_types(prepared.folder, prepared.images, folder, 0, _SEED)

@@ -44,11 +44,21 @@ def _jupyter(name: str) -> Any:
 
 
 def execute(notebook: Any, project: Project, folder: Path | None, profile: Profile, scratch: Path) -> Any:
-    """Run all cells in a fresh kernel on a study's folder, or on drawn slices; what it leaves lies in `scratch`.
+    """Run all cells in a fresh kernel on a study's folder, or on drawn slices.
+
+    Args:
+        notebook: Jupyter's object, from `read_notebook`; its outputs are replaced in place.
+        project: Its root is the cells' working folder.
+        folder: Study's folder; None draws slices.
+        profile: `quick` trains once.
+        scratch: Folder for the kernel's sockets and all that the cells leave.
+
+    Returns:
+        `notebook`, with outputs.
 
     Raises:
-        KnotwatchError: as a cell raised it.
-        ToolError: for any other error of a cell.
+        KnotwatchError: As a cell raised it.
+        ToolError: For any other error of a cell, and where Jupyter's libraries are missing.
     """
     said = _jupyter("nbclient.exceptions")
     client = _jupyter("nbclient").NotebookClient(

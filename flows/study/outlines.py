@@ -34,10 +34,17 @@ class _File(BaseModel):
 
 
 def read_outlines(file: Path, images: Path) -> Outlines:
-    """Read the outlines of images, by their file names; empty without a file. None of an image is no entry.
+    """Read the outlines of images, by their file names.
+
+    Args:
+        file: JSON as `write_outlines` writes it; keys beside `images` are ignored. It need not be there.
+        images: Folder that the names are relative to.
+
+    Returns:
+        Outlines in pixels of the images, by name; no entry for an image without any, and empty without a file.
 
     Raises:
-        SourceError: where the file is damaged, or names an image that is not in the folder `images`.
+        SourceError: If the file is damaged, or names an image that is not in the folder.
     """
     if not file.is_file():
         return {}
@@ -58,6 +65,11 @@ def read_outlines(file: Path, images: Path) -> Outlines:
 
 
 def write_outlines(file: Path, outlines: Mapping[str, Sequence[Outline]]) -> None:
-    """Write what `read_outlines` reads."""
+    """Write what `read_outlines` reads.
+
+    Args:
+        file: Replaced whole, or left as it is.
+        outlines: By image name, in pixels of the image.
+    """
     images = {name: [outline.model_dump(mode="json") for outline in found] for name, found in outlines.items()}
     write_whole(file, json.dumps({"images": images}, indent=1) + "\n")

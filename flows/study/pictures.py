@@ -26,7 +26,17 @@ _QUALITY = 80
 
 
 def lay_out(panels: Sequence[tuple[str, NDArray[np.uint8]]], columns: int, side: int, words: str) -> Picture:
-    """Set panels (caption, (H, W, 3)) in rows, each at most `side` pixels long; a row is as high as its highest."""
+    """Set panels in rows; a row is as high as its highest.
+
+    Args:
+        panels: At least one: a caption, shortened where it is too wide, and RGB pixels, uint8, (height, width, 3).
+        columns: Panels in a row, at most.
+        side: Longer side of a panel, pixels; larger ones are reduced, smaller ones stay.
+        words: Say what the picture shows, for those who cannot see it.
+
+    Returns:
+        One JPEG on white.
+    """
     small = [(caption, shrink(pixels, side)) for caption, pixels in panels]
     rows = [small[start : start + columns] for start in range(0, len(small), columns)]
     width = max(pixels.shape[1] for _, pixels in small)
@@ -58,13 +68,30 @@ _NEAR_SIDE = 150
 
 
 def show_images(study: Study, prepared: Prepared) -> Picture:
-    """Show all usable images, small."""
+    """Show all usable images, small.
+
+    Args:
+        study: Says how large images are shown.
+        prepared: At least one image, read from its file.
+
+    Returns:
+        Three images in a row, with their paths.
+    """
     panels = [(i.path, shrink(read_image(inside(prepared.raw, i.path)), study.panel)) for i in prepared.images]
     return lay_out(panels, 3, study.panel * 2 // 3, f"{count_in_words(len(panels), 'image')}, side by side")
 
 
 def show_tiles(study: Study, prepared: Prepared, model: Model) -> Picture:
-    """Show how the first image is cut into tiles that overlap, the first of them in red."""
+    """Show how the first image is cut into tiles that overlap, the first of them in red.
+
+    Args:
+        study: Says how large images are shown.
+        prepared: At least one image; tiles are drawn on it in its own pixels.
+        model: Its tile plan is shown.
+
+    Returns:
+        The image with its tiles, and their number.
+    """
     image, plan = prepared.images[0], model.trained.plan
     box, canvas = image.box, plan_canvas(plan, image.box.height, image.box.width)
     across, down = box.width / canvas.width, box.height / canvas.height
@@ -82,7 +109,16 @@ def show_tiles(study: Study, prepared: Prepared, model: Model) -> Picture:
 
 
 def show_maps(study: Study, scanned: Sequence[Scanned], model: Model) -> Picture:
-    """Lay each anomaly map over its image: dark where all is usual, bright where it is not."""
+    """Lay each anomaly map over its image: dark where all is usual, bright where it is not.
+
+    Args:
+        study: Says how large images are shown.
+        scanned: At least one image.
+        model: The one that scanned them; its pixel threshold sets the brightness.
+
+    Returns:
+        Two images in a row, with their names.
+    """
     level = model.detector.info.pixel_threshold.threshold
     panels = [(s.name, _heat(s, level, study.panel)) for s in scanned]
     return lay_out(panels, 2, study.panel, "anomaly maps over the images; the brighter, the more unusual")
@@ -93,7 +129,15 @@ def _heat(scanned: Scanned, level: float, side: int) -> NDArray[np.uint8]:
 
 
 def show_outlines(study: Study, scanned: Sequence[Scanned]) -> Picture:
-    """Draw what was found in red, over what a person outlined in blue where somebody did."""
+    """Draw what was found in red, over what a person outlined in blue where somebody did.
+
+    Args:
+        study: Its outlines are drawn, and it says how large images are shown.
+        scanned: At least one image.
+
+    Returns:
+        Two images in a row, with the number of regions on each.
+    """
     panels = [(f"{s.name}: {count_in_words(len(s.scan.defects), 'region')}", _outline(study, s)) for s in scanned]
     return lay_out(panels, 2, study.panel, "outlines on the images: found in red, drawn by a person in blue")
 

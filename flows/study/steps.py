@@ -68,9 +68,18 @@ def prepare(study: Study) -> Prepared:
 def prepare_folder(raw: Path, out: Path, crops: Path | None = None, surface: SurfaceSettings = SURFACE) -> Prepared:
     """Run the stages `validate` and `preprocess` on a folder of images, which by default nobody labelled.
 
+    Args:
+        raw: Images, which are only read.
+        out: Folder to write; beside it `ledger` gets copies of the crops.
+        crops: One subfolder a type; None where there are none.
+        surface: Says the layout of `raw`, what makes an image bad, and the region of interest.
+
+    Returns:
+        What was measured and prepared.
+
     Raises:
-        GateError: where too many images are bad.
-        SourceError: where the crops do not lie in folders of at least three.
+        GateError: If too many images are bad.
+        SourceError: If the crops do not lie in folders of at least three, or the images not as the layout says.
     """
     megapixels = surface.validation.max_megapixels
     manifest = build_manifest(raw, {}, surface, None)
@@ -83,7 +92,15 @@ def prepare_folder(raw: Path, out: Path, crops: Path | None = None, surface: Sur
 
 
 def train_without_labels(prepared: Prepared, leave_out: str | None = None) -> Model:
-    """Train PaDiM on all images, or on all but one, and set its thresholds; no outline is seen."""
+    """Train PaDiM on all images, or on all but one, and set its thresholds; no outline is seen.
+
+    Args:
+        prepared: The model is written beside its folder, over the last one of the same kind.
+        leave_out: Path of the image that is not trained on; None trains on all.
+
+    Returns:
+        The model; its folder holds until the next call of the same kind.
+    """
     images = [image for image in prepared.images if image.path != leave_out]
     folder = prepared.folder.with_name("model" if leave_out is None else "model-left-out")
     return train_model(prepared, images, folder, "padim", SETTINGS)
@@ -95,6 +112,19 @@ def train_model(
     """Run the stages `train` and `calibrate` on some of the prepared images.
 
     Nothing is registered, so that the export is not set against torch, which takes longer than the fit.
+
+    Args:
+        prepared: Its folder holds the images' files.
+        images: Some of `prepared`, with at least one of the training split.
+        folder: Model folder to write; what lies there is removed.
+        algorithm: Name of a known algorithm.
+        settings: Of this fit; params.yaml is not read.
+
+    Returns:
+        The model, with its thresholds.
+
+    Raises:
+        ToolError: If the training split is empty.
     """
     reset_peak()
     started = time.monotonic()
@@ -104,7 +134,16 @@ def train_model(
 
 
 def scan(model: Model, prepared: Prepared, names: Sequence[str] | None = None) -> tuple[Scanned, ...]:
-    """Scan the images, or those that are named, as `knotwatch inspect` does."""
+    """Scan the images, or those that are named, as `knotwatch inspect` does.
+
+    Args:
+        model: Need not have been trained on these images.
+        prepared: Images are read from its raw files, whole.
+        names: Paths of images; None scans all, and names that there are not are passed over.
+
+    Returns:
+        The images with maps, verdicts and defects, in the order of `prepared`.
+    """
     chosen = [image.path for image in prepared.images if names is None or image.path in names]
     return tuple(_scan(model, prepared.raw, name) for name in track(chosen, len(chosen), "scan"))
 

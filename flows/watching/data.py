@@ -16,13 +16,22 @@ from pipelines.data.intake import compare_source
 
 
 def take_in_news(session: Session, state: WatchState, *, at_once: bool) -> tuple[WatchState, SourceCheck | None]:
-    """Take in what is new at the source, when it is time to check there; None where it is not.
+    """Take in what is new at the source, when it is time to check there.
 
     What was seen there before is left alone, so that an old data version that was checked out stays.
     Images that are put into quarantine are told to people, and a source that cannot be read.
 
+    Args:
+        session: Open on the surface.
+        state: From the last check.
+        at_once: Whether the policy's interval counts as passed.
+
+    Returns:
+        What is to be remembered (not written yet), and what came of the source; None where it was not checked: it is
+        not time, or the surface is drawn and has none.
+
     Raises:
-        BusyError: where another process changes the surface; the next check sees the same again.
+        BusyError: If another process changes the surface; the next check sees the same again.
     """
     project, surface, own = session.project, session.surface, session.settings
     now = time.time()

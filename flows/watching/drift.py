@@ -24,10 +24,19 @@ _RECENT = 200  # images that show a change which is too small for one batch
 def check_drift(
     session: Session, champion: ModelVersion, state: WatchState
 ) -> tuple[WatchState, list[Drift], list[Path]]:
-    """Check the batches that came since the last check; return what is remembered, each check, and what to review.
+    """Check the batches that came since the last check.
 
     Each batch is checked once, also where a check is killed: what was seen is written down after it was told.
     Drift that goes on is neither told again nor sampled for review again until it ends or changes.
+
+    Args:
+        session: Open on the surface, of which no other check may be going on.
+        champion: Its calibration is compared with; batches of other versions do not count.
+        state: From the last check; of another champion, the counts begin anew.
+
+    Returns:
+        What is remembered, each check, and the folders of images to review. No check where nothing came, or the
+        champion keeps no measures to compare with.
     """
     paths, settings = session.paths, session.settings.policy.watch
     if state.version != champion.version:

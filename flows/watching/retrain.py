@@ -23,7 +23,15 @@ def retrain_once(session: Session, state: WatchState, train: Train) -> tuple[Ret
     """Retrain by `train` where there is new data and the policy allows it; else say what is missing.
 
     Each data version is trained on once, however many reasons there are: a retrain that failed was told, and would
-    fail again. One that was killed begins again.
+    fail again. One that was killed begins again, three times at most.
+
+    Args:
+        session: Open on the surface, which `train` holds.
+        state: As written down last; what is tried is written down here, before and after.
+        train: Called at most once.
+
+    Returns:
+        What came of the retrain, also where it failed, or None; and in words why there was none, where that is news.
     """
     project, surface, settings = session.project, session.surface, session.settings.policy.watch
     version = data_version(project, surface)

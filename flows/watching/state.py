@@ -38,7 +38,15 @@ class WatchState(Record):
 
 
 def read_state(project: Project, surface: str) -> WatchState:
-    """Read what is remembered; a damaged file is as good as none, the checks begin anew."""
+    """Read what is remembered; a damaged file is as good as none, the checks begin anew.
+
+    Args:
+        project: Project that holds the surface.
+        surface: Surface; it need not have been checked before.
+
+    Returns:
+        What the last check wrote, else an empty state.
+    """
     path = project.surface(surface).watch
     try:
         return WatchState.model_validate_json(path.read_bytes())
@@ -47,4 +55,11 @@ def read_state(project: Project, surface: str) -> WatchState:
 
 
 def write_state(project: Project, surface: str, state: WatchState) -> None:
+    """Remember what a check saw.
+
+    Args:
+        project: Project that holds the surface.
+        surface: Surface that was checked, by this process alone.
+        state: Replaces what was remembered, whole or not at all.
+    """
     write_whole(project.surface(surface).watch, state.model_dump_json() + "\n")
