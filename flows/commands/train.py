@@ -41,6 +41,7 @@ def call_retrain(surface: str, profile: str, assignments: list[str], trial: str 
         BusyError: If another process changes the surface.
     """
     started = time.monotonic()
+    trial = trial or None  # a name without a letter names no trial
     session = _begin(surface)
     # Wrong settings stop here, before a server or a library is started.
     session.run_settings(profile, assignments)

@@ -199,6 +199,9 @@ def share(project: Project, verb: str, names: list[str]) -> str:
             "no DVC remote is set", hint="`dvc remote add -d NAME URL`, for example a folder or s3://bucket"
         )
     surfaces = sorted(set(names or project.surface_names()))
+    if not surfaces:
+        # DVC without a target would take whatever it tracks, unchecked.
+        raise CallError("there is no surface here", hint="knotwatch data add NAME PATH --layout LAYOUT")
     for name in surfaces:
         read_surface(project, name)
     with ExitStack() as locks:

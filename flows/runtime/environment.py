@@ -30,7 +30,7 @@ def prepare_environment(project: Project) -> None:
         "PREFECT_SERVER_LOGGING_LEVEL": "ERROR",
         "PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW": "ignore",
         "PREFECT_CLI_PROMPT": "false",
-        # The one that Prefect starts by itself asks nobody for a secret: see temporary_server.py.
+        # The one that Prefect starts by itself asks nobody for a secret: see local_servers/temporary.py.
         "PREFECT_SERVER_ALLOW_EPHEMERAL_MODE": "false",
     }
     for name, value in defaults.items():

@@ -40,6 +40,6 @@ def whole_file(path: Path) -> Iterator[Path]:
         if neighbour is not None:
             neighbour.unlink(missing_ok=True)
         # The system names none where a write fails, or the neighbour, which nobody knows.
-        if isinstance(error, OSError) and error.filename in (None, str(neighbour)):
+        if isinstance(error, OSError) and (neighbour is None or error.filename in (None, str(neighbour))):
             error.filename, error.filename2 = str(path), None
         raise

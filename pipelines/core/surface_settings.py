@@ -89,7 +89,7 @@ class SplitSettings(Settings):
     @model_validator(mode="after")
     def _something_is_left(self) -> "SplitSettings":
         if self.train + self.validation > 1:
-            raise ValueError("train and select together exceed 1; what they leave is calibrated on")
+            raise ValueError("train and validation together exceed 1; what they leave is calibrated on")
         return self
 
 
@@ -274,9 +274,8 @@ def write_surface(project: Project, name: str, settings: SurfaceSettings) -> Non
         CallError: If the name cannot be a surface's.
     """
     path = project.surface(name).settings
-    path.parent.mkdir(parents=True, exist_ok=True)
     text = yaml.safe_dump(settings.model_dump(mode="json", exclude_none=True), sort_keys=False)
-    path.write_text(text, encoding="utf-8")
+    write_whole(path, text)
 
 
 def read_procedural_options(size: str, **values: str | int | None) -> ProceduralSettings:

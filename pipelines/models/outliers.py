@@ -189,7 +189,7 @@ def take_sample(views: Sequence[View], tiles: TileSet, settings: UnlabelledSetti
     checks = [(view, compile_frozen(view, tiles, precision=view.precision)) for view in views]
     kept: list[list[NDArray[np.float16]]] = [[] for _ in views]
     pooled = []
-    for number in track(range(len(tiles)), len(tiles), "kinds"):
+    for number in track(range(len(tiles)), len(tiles), "clusters"):
         pixels = as_tensor(tiles[number])
         for place, (view, compiled) in enumerate(checks):
             embedding = compiled(pixels)[0] if compiled else view(pixels)

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pipelines.core import wording
+from pipelines.core.files import write_whole
 from pipelines.core.records import Interval, Record
 from pipelines.core.results import CalibratedThreshold, Evaluation, Failure, Selection, Trained, VersionSummary
 from pipelines.reports.pages import page_environment
@@ -103,6 +104,5 @@ def write_comparison(page: ComparisonPage, path: Path) -> Path:
     Returns:
         `path`.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(render_comparison(page), encoding="utf-8")
+    write_whole(path, render_comparison(page))
     return path

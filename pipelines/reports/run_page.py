@@ -10,6 +10,7 @@ import numpy as np
 from pydantic import Field
 
 from pipelines.core import wording
+from pipelines.core.files import write_whole
 from pipelines.core.paths import SurfacePaths
 from pipelines.core.records import Interval, Label, Record
 from pipelines.core.results import (
@@ -125,8 +126,7 @@ def write_run_page(page: RunPage, path: Path) -> Path:
     Returns:
         `path`.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(render_run_page(page), encoding="utf-8")
+    write_whole(path, render_run_page(page))
     return path
 
 

@@ -56,7 +56,10 @@ def _start(plan: TilePlan, settings: FastflowSettings, seed: int, state: State) 
     if wrong:
         raise ModelError(
             f"the source's state does not fit to these settings of FastFlow: {len(wrong)} tensors, e.g. {min(wrong)}",
-            hint="leave FastFlow's backbone, layers, beside, flow_steps, hidden_ratio, conv3x3_only as in the source",
+            hint=(
+                "leave FastFlow's backbone, layers, auxiliary, flow_steps, hidden_ratio, conv3x3_only and border "
+                "as in the source"
+            ),
         )
     model.load_state_dict(dict(state), strict=False)
     return model

@@ -153,8 +153,10 @@ def test_wrong_calls_name_the_hint_and_copy_nothing(knotwatch: Knotwatch, tmp_pa
 def test_push_and_pull_bring_the_files_back(
     knotwatch: Knotwatch, boards: Path, project: Project, tmp_path: Path
 ) -> None:
-    knotwatch("data", "add", "oak", str(boards), "--layout", "folder")
     dvc(project, "remote", "add", "-d", "store", str(tmp_path / "store"))
+    # Without a surface DVC would be asked for whatever it tracks, unchecked.
+    assert "there is no surface here" in knotwatch("data", "pull", expect=2).err
+    knotwatch("data", "add", "oak", str(boards), "--layout", "folder")
     knotwatch("data", "push", "oak")
     paths = project.surface("oak")
     wanted = tree(paths.source), tree(paths.prepared)
