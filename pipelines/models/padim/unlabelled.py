@@ -10,6 +10,7 @@ from pipelines.core.errors import ModelError
 from pipelines.imaging.tiling import TileSet
 from pipelines.models.efficientad.teacher import load_teacher
 from pipelines.models.engine.anomalib import InferenceBatch
+from pipelines.models.engine.enlarge import enlarge
 from pipelines.models.fitted import Fitted
 from pipelines.models.outliers import View, make_views, take_sample
 from pipelines.models.padim.model import DistanceMap, TilePadimModel, choose_gaussian, gather
@@ -62,7 +63,7 @@ class ClusteredPadimModel(nn.Module):
     def __init__(self, views: Sequence[View], gaussians: list[list[RobustGaussian]]) -> None:
         super().__init__()
         self.views = nn.ModuleList(views)
-        self._enlarge = DistanceMap()
+        self._smoothing = DistanceMap().blur
         for place, clusters in enumerate(gaussians):
             for name in ("mean", "whitening"):
                 stacked = torch.stack([torch.from_numpy(getattr(g, name)) for g in clusters])
@@ -100,4 +101,4 @@ class ClusteredPadimModel(nn.Module):
     def _map(self, squares: torch.Tensor, place: int, likely: torch.Tensor | None, size: torch.Size) -> torch.Tensor:
         scaled = squares.sqrt() / getattr(self, f"level_{place}")[:, None, None]
         own = scaled if likely is None else (scaled * likely).sum(1, keepdim=True)
-        return self._enlarge.enlarge(own, size)
+        return enlarge(own, size, self._smoothing)

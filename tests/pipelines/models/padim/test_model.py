@@ -8,8 +8,7 @@ from PIL import Image
 from pipelines.core.errors import ModelError
 from pipelines.core.geometry import TilePlan
 from pipelines.imaging.tiling import TileSet
-from pipelines.models.engine.anomalib import AnomalyMapGenerator
-from pipelines.models.padim.model import DistanceMap, draw_channels, fit_padim
+from pipelines.models.padim.model import draw_channels, fit_padim
 from pipelines.models.padim.settings import PadimSettings
 
 PLAN = TilePlan(mode="fit", tile_height=64, tile_width=96)
@@ -105,12 +104,3 @@ def test_every_layer_gives_as_many_channels_as_it_has_to_give(
     assert torch.histogram(drawn.float(), edges.float() - 0.5).hist.tolist() == expected
     assert torch.equal(drawn, draw_channels(layers, count, 3))
     assert count == sum(layers) or not torch.equal(drawn, draw_channels(layers, count, 4))
-
-
-@pytest.mark.parametrize(("cells", "size"), [((8, 12), (64, 96)), ((16, 9), (64, 72)), ((5, 5), (33, 40))])
-def test_enlarging_is_anomalibs_bilinear_and_gaussian(cells: tuple[int, int], size: tuple[int, int]) -> None:
-    ours = DistanceMap()
-    theirs = AnomalyMapGenerator()
-    on_grid = torch.rand(2, 1, *cells, generator=torch.Generator().manual_seed(0))
-    wanted = theirs.smooth_anomaly_map(theirs.up_sample(on_grid, torch.Size(size)))
-    torch.testing.assert_close(ours.enlarge(on_grid, size), wanted, rtol=1e-4, atol=1e-5)
