@@ -38,6 +38,8 @@ class InputSize(NamedTuple):
 
 
 USUAL_INPUT_SIZE = InputSize()
+# A transformer sees nothing finer than 16 pixels, and was taught on pictures of 518 x 518.
+TRANSFORMER_INPUT_SIZE = InputSize(area=448 * 448, growth=1.5)
 
 
 class Position(NamedTuple):

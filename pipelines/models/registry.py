@@ -10,13 +10,14 @@ from importlib.metadata import EntryPoint, entry_points
 
 from pipelines.core.errors import SettingsError
 from pipelines.models.algorithm import Algorithm
+from pipelines.models.anomalydino.algorithm import ANOMALYDINO
 from pipelines.models.efficientad.algorithm import EFFICIENTAD
 from pipelines.models.fastflow.algorithm import FASTFLOW, FASTFLOW_DINOV2
 from pipelines.models.padim.algorithm import PADIM
 from pipelines.models.settings import AlgorithmSettings
 
 GROUP = "knotwatch.algorithms"
-BUILT_IN: tuple[Algorithm, ...] = (PADIM, FASTFLOW, EFFICIENTAD, FASTFLOW_DINOV2)
+BUILT_IN: tuple[Algorithm, ...] = (PADIM, FASTFLOW, EFFICIENTAD, FASTFLOW_DINOV2, ANOMALYDINO)
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 
 log = logging.getLogger(__name__)

@@ -13,6 +13,7 @@ with warnings.catch_warnings():
     from anomalib.engine import Engine
     from anomalib.models import EfficientAd, Fastflow, Padim
     from anomalib.models.components import MultiVariateGaussian
+    from anomalib.models.image.anomaly_dino.torch_model import AnomalyDINOModel
     from anomalib.models.image.efficient_ad.torch_model import EfficientAdModel, SmallPatchDescriptionNetwork
     from anomalib.models.image.fastflow.loss import FastflowLoss
     from anomalib.models.image.fastflow.torch_model import FastflowModel, create_fast_flow_block
@@ -20,6 +21,7 @@ with warnings.catch_warnings():
     from anomalib.models.image.padim.torch_model import PadimModel
 
 __all__ = [
+    "AnomalyDINOModel",
     "AnomalyMapGenerator",
     "EfficientAd",
     "EfficientAdModel",

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from pipelines.core.records import Strategy
-from pipelines.imaging.tile_plan import USUAL_INPUT_SIZE, InputSize
+from pipelines.imaging.tile_plan import TRANSFORMER_INPUT_SIZE, USUAL_INPUT_SIZE, InputSize
 from pipelines.models.algorithm import BaseAlgorithm
 from pipelines.models.fastflow.settings import WITH_DINOV2, FastflowSettings
 
@@ -74,7 +74,6 @@ FASTFLOW_DINOV2 = Fastflow(
     "FastFlow (Yu et al. 2021): a normalising flow over ImageNet features and over those of DINOv2 "
     "(Oquab et al. 2024), and their likelihood",
     WITH_DINOV2,
-    preference=4,
-    # A transformer sees nothing finer than 16 pixels, and was taught on pictures of 518 x 518.
-    input_size=InputSize(area=448 * 448, growth=1.5),
+    preference=5,
+    input_size=TRANSFORMER_INPUT_SIZE,
 )
