@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from pipelines.core.errors import ModelError
 from pipelines.core.geometry import TilePlan
-from pipelines.core.records import Record, Strategy
+from pipelines.core.records import Precision, Record, Strategy
 from pipelines.imaging.tile_plan import USUAL_INPUT_SIZE, InputSize
 from pipelines.models.settings import AlgorithmSettings, UnlabelledSettings
 
@@ -51,6 +51,10 @@ class Algorithm(Protocol):
     @property
     def unlabelled_tile(self) -> int:
         """How many times wider a grid's tiles are where images have no labels."""
+
+    @property
+    def precisions(self) -> tuple[Precision, ...]:
+        """What an export is worth trying in where `export.precision` is `auto`."""
 
     @property
     def strategies(self) -> tuple[Strategy, ...]:
@@ -166,6 +170,7 @@ class BaseAlgorithm:
     preference: int = 100
     input_size: InputSize = USUAL_INPUT_SIZE
     unlabelled_tile: int = 1
+    precisions: tuple[Precision, ...] = tuple(Precision)
     strategies: tuple[Strategy, ...] = (Strategy.SCRATCH,)
     # Settings that a state's tensors are tied to, below the algorithm's own section.
     structural: Sequence[str] = ()

@@ -126,7 +126,8 @@ def export_agreeing(
     """
     from pipelines.models.openvino.quantize import move_ir, quantise
 
-    wanted = machine_precisions() if requested == "auto" else (Precision(requested),)
+    possible = tuple(p for p in machine_precisions() if p in find_algorithm(algorithm).precisions)
+    wanted = possible if requested == "auto" else (Precision(requested),)
     if not set(wanted) <= set(machine_precisions()):
         raise ModelError(f"this processor does not compute in {requested}", hint="set export.precision to auto")
     find_algorithm(algorithm).export(model, tiles.plan, folder)

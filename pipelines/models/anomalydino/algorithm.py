@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from pipelines.core.geometry import TilePlan
-from pipelines.core.records import Strategy
+from pipelines.core.records import Precision, Strategy
 from pipelines.imaging.tile_plan import TRANSFORMER_INPUT_SIZE
 from pipelines.models.algorithm import BaseAlgorithm, Cost
 from pipelines.models.anomalydino.settings import AnomalydinoSettings
@@ -28,6 +28,8 @@ class AnomalyDino(BaseAlgorithm):
     settings = AnomalydinoSettings()
     preference = 4
     input_size = TRANSFORMER_INPUT_SIZE
+    # In int8 only convolutions are computed, of which a transformer has one.
+    precisions = (Precision.F32, Precision.BF16)
     strategies = (Strategy.REUSE, Strategy.STATISTICS, Strategy.SCRATCH)
     structural = ("backbone", "layers", "scales")
 
