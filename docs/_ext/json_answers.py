@@ -43,8 +43,9 @@ def _schema(record: type[BaseModel]) -> dict[str, Any]:
 
 
 def _record(name: str, schema: dict[str, Any]) -> str:
-    values = ", ".join(code(str(value)) for value in schema.get("enum", ()))
-    return f"### {name}\n\n{_said(schema)} {values}\n" + (_fields(schema) if "properties" in schema else "\n")
+    if "properties" in schema:
+        return f"### {name}\n\n{_said(schema)}\n{_fields(schema)}"
+    return f"### {name}\n\n{_said(schema)} {_type(schema)}\n\n"
 
 
 def _find(modules: str, names: str) -> type[BaseModel]:
@@ -71,7 +72,8 @@ def _type(field: dict[str, Any]) -> str:  # noqa: PLR0911 - one line a form that
     if field.get("type") == "array":
         items = field.get("items") or field.get("prefixItems")
         if isinstance(items, list):
-            return f"list of {len(items)}: {_type(items[0])}"
+            places = [str(item["title"]).lower() for item in items if "title" in item]
+            return f"list of {len(items)}: {_type(items[0])}" + (f" ({', '.join(places)})" if places else "")
         return f"list of {_type(items)}" if isinstance(items, dict) and items else "list"
     if field.get("type") == "object":
         values = field.get("additionalProperties")

@@ -95,12 +95,23 @@ def _section_of(field: FieldInfo) -> type[BaseModel] | None:
 
 def _values(field: FieldInfo) -> str:
     bounds = [
-        f"{sign} {value}"
+        f"{sign}\N{NO-BREAK SPACE}{_number(value)}"
         for item in field.metadata
         for name, sign in _BOUNDS.items()
         if isinstance(item, annotated_types.BaseMetadata) and (value := getattr(item, name, None)) is not None
     ]
     return ", ".join([_type(field.annotation), *bounds])
+
+
+def _number(value: float) -> str:
+    """Write a bound; the ends of 64-bit integers are known by their power.
+
+    >>> [_number(value) for value in (0.4, 1e9, -(2**63), 2**63)]
+    ['0.4', '1000000000', '-2^63', '2^63']
+    """
+    if abs(value) == 2**63:
+        return "-2^63" if value < 0 else "2^63"
+    return f"{value:g}" if isinstance(value, float) and value < 1e6 else f"{value:.0f}"
 
 
 def _type(kind: Any) -> str:  # noqa: PLR0911 - one line a kind of type
