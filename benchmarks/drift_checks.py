@@ -1,4 +1,4 @@
-"""How often quiet months raise a false alarm, with and without each correction: `python -m benchmarks.drift_looks`."""
+"""How often quiet months raise a false alarm, with and without each correction: `python -m benchmarks.drift_checks`."""
 
 from collections import Counter
 

@@ -49,7 +49,7 @@ def _usage(command: Any, context: Any) -> list[str]:
 
 def _named(name: str, kind: str) -> str:
     """Name a parameter; typer's `<str>` says less than the word that such places have on a command line."""
-    plain = {"str": "TEXT", "path": "PATH", "int": "N", "int range": "N", "float range": "SECONDS"}
+    plain = {"str": "TEXT", "path": "PATH", "int": "N", "int range": "N", "float range": "N"}
     own = name.partition(" <")[0].upper() if kind == "argument" else name
     return code(re.sub(r"<([\w ]+)>", lambda found: plain.get(found[1], found[1].upper()), own))
 
