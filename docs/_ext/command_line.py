@@ -31,7 +31,7 @@ def _command(full: str, command: Any) -> str:
     # Parsed without its arguments, a command knows its context, in which its parameters describe themselves.
     context = command.make_context(full, [], resilient_parsing=True)
     called = " ".join([full, *(piece.replace("{", "").replace("}", "") for piece in _usage(command, context))])
-    made = f"## {full}\n\n{_paragraphs(command.help)}\n\n```text\n{called}\n```\n"
+    made = f"## {full}\n\n{_paragraphs(command.help)}\n\n```sh\n{called}\n```\n"
     for kind in ("argument", "option"):
         described = [p.get_help_record(context) for p in command.params if p.param_type_name == kind and not p.hidden]
         if described:
@@ -86,4 +86,4 @@ def _examples(epilog: str) -> str:
     _, _, said = epilog.partition(": ")
     # What stands between two examples ("later:", "then set ...") becomes a remark.
     lines = [re.sub(r"^(?!knotwatch )", "# ", line.strip()) for line in said.split("; ")]
-    return f"**{'Examples' if len(lines) > 1 else 'Example'}**\n\n```text\n" + "\n".join(lines) + "\n```\n"
+    return f"**{'Examples' if len(lines) > 1 else 'Example'}**\n\n```sh\n" + "\n".join(lines) + "\n```\n"
