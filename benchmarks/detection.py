@@ -87,7 +87,10 @@ def _find_versions(project: Project, surface: str, algorithms: list[str]) -> Ite
             raise ModelError(f"no version of {algorithm} of the current data", hint=f"knotwatch retrain {surface}")
         newest = max(fitting, key=lambda v: v.version)
         params = tracking.params(newest.run_id)
-        if f"{algorithm}.auxiliary.backbone" in params or params.get(f"{algorithm}.backbone", "lite0") not in BACKBONES:
+        if f"{algorithm}.auxiliary.backbone" in params or params.get(f"{algorithm}.backbone", "lite0") not in (
+            *BACKBONES,
+            "dinov2",
+        ):
             raise ToolError(
                 f"version {newest.version} sees features that anomalib's {algorithm} cannot be given here",
                 hint=f"retrain '{surface}' on {', '.join(BACKBONES)} alone, or name another --algorithm",

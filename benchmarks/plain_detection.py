@@ -11,9 +11,11 @@ import torch
 from benchmarks.fastflow_plain import make_module
 from benchmarks.plain_anomalib import fit_plain, hushed, to_float, train_plainly
 from pipelines.imaging.tiling import TileSet
+from pipelines.models.anomalydino.settings import AnomalydinoSettings
 from pipelines.models.efficientad.penalty import EverydayCrops
 from pipelines.models.efficientad.settings import EfficientAdSettings
 from pipelines.models.fastflow.settings import FastflowSettings
+from pipelines.models.features.tokens import STRIDE
 from pipelines.training.run_settings import RunSettings
 
 
@@ -27,6 +29,8 @@ def fit_plain_algorithm(algorithm: str, tiles: TileSet, validation: TileSet, set
         return fit_plain(tiles, settings.padim)
     if algorithm == "fastflow":
         return _fit_fastflow(tiles, settings.fastflow)
+    if algorithm == "anomalydino":
+        return _fit_anomalydino(tiles, settings.anomalydino)
     return _fit_efficientad(tiles, validation, settings.efficientad, settings.seed)
 
 
@@ -41,6 +45,36 @@ def _fit_fastflow(tiles: TileSet, ours: FastflowSettings) -> Any:
     with patch.object(torch_model.timm, "create_model", lambda *_, **__: features):
         module = make_module(ours, (tiles.plan.tile_height, tiles.plan.tile_width))
     return train_plainly(module, tiles, ours.batch, ours.max_steps)
+
+
+@torch.no_grad()
+def _fit_anomalydino(tiles: TileSet, ours: AnomalydinoSettings) -> Any:
+    """Keep every token of every tile, as anomalib does where no coreset is asked for."""
+    from anomalib.models.image.anomaly_dino.torch_model import AnomalyDINOModel
+    from anomalib.models.image.patchcore.anomaly_map import AnomalyMapGenerator
+
+    from pipelines.models.features.backbone import make_features
+
+    class Offline(AnomalyDINOModel):
+        """anomalib's model around our network, whose weights it would download."""
+
+        def __init__(self) -> None:
+            torch.nn.Module.__init__(self)
+            self.network = make_features(ours.backbone, ours.layers)
+            self.patch_size, self.masking, self.coreset_subsampling = STRIDE, False, False
+            self.num_neighbours = ours.neighbours
+            self.register_buffer("memory_bank", torch.empty(0))
+            self.embedding_store: list[torch.Tensor] = []
+            self.anomaly_map_generator = AnomalyMapGenerator()
+
+        def extract_features(self, image_tensor: torch.Tensor) -> torch.Tensor:
+            return torch.cat(self.network(image_tensor), 1).flatten(2).transpose(1, 2)
+
+    model = Offline().train()
+    for number in range(len(tiles)):
+        model(to_float(tiles[number])[None])
+    model.fit()
+    return model.eval()
 
 
 def _fit_efficientad(tiles: TileSet, validation: TileSet, ours: EfficientAdSettings, seed: int) -> Any:
