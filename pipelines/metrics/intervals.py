@@ -1,6 +1,6 @@
 """95 % intervals: how far a figure could lie from what other test images of the same kind would give."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -100,6 +100,26 @@ def image_intervals(
     counts = image.confusion(found, labels, threshold)
     alarms = wilson_interval(counts.false_positive, counts.false_positive + counts.true_negative)
     return intervals if alarms is None else {**intervals, "false_positive_rate": alarms}
+
+
+def recall_intervals(scores: ArrayLike, anomalous: ArrayLike, levels: Mapping[str, float]) -> dict[str, Interval]:
+    """Compute which share of the anomalous images lies above each of several levels.
+
+    Args:
+        scores: One score an image (images,), higher is worse; may be empty.
+        anomalous: Labels (images,) in the same order, true for anomalous.
+        levels: Levels on the scale of `scores`, by the name that the result is to have.
+
+    Returns:
+        Recall 0 to 1 with Wilson bounds by name; empty without an anomalous image.
+
+    >>> recall_intervals([0.2, 0.5, 0.9], [False, True, True], {"recall": 0.6})["recall"].value
+    0.5
+    """
+    found = check_scores(scores)
+    defective = found[check_labels(anomalous, found.size)]
+    rates = {name: wilson_interval(int((defective > level).sum()), defective.size) for name, level in levels.items()}
+    return {name: rate for name, rate in rates.items() if rate is not None}
 
 
 def pixel_intervals(

@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,12 +14,16 @@ from pipelines.core.records import Interval, Label, Split
 from pipelines.core.results import Evaluation, ScoredImage
 from pipelines.data.prepared import PreparedImage, read_mask, read_region
 from pipelines.detector.detector import Detector
+from pipelines.detector.version import read_drift_reference
+from pipelines.metrics.conformal import conformal_threshold
 from pipelines.metrics.curves import confusion
 from pipelines.metrics.histograms import choose_edges
-from pipelines.metrics.intervals import image_intervals, pixel_intervals
+from pipelines.metrics.intervals import image_intervals, pixel_intervals, recall_intervals
 from pipelines.metrics.pixels import PixelHistograms, PixelTable
 from pipelines.training.run_settings import EvaluationSettings
 
+# False-positive rates that recall is told at, beside that of the version's own threshold.
+_RATES = (0.01, 0.02, 0.05)
 _SAMPLE = 2000  # pixels of each class and image that choose the histograms' bins
 
 
@@ -164,7 +168,7 @@ def evaluate(
     scored = found.images
     conditions = np.array([i.condition or "" for i in chosen])
     threshold = detector.info.image_threshold.threshold
-    report = _Reporter(found, threshold, settings.bootstrap, seed)
+    report = _Reporter(found, threshold, _recall_levels(detector), settings.bootstrap, seed)
     groups = sorted(set(conditions)) if len(set(conditions)) > 1 else []
     result = Evaluation(
         metrics=report.overall(np.ones(len(chosen), dtype=bool)),
@@ -177,6 +181,16 @@ def evaluate(
     )
     log.info("evaluate %s: %d images, %.1f s", detector.info.algorithm, len(chosen), result.seconds)
     return result
+
+
+def _recall_levels(detector: Detector) -> dict[str, float]:
+    """Return the version's threshold, and those that its calibration split gives for other rates, if it has one."""
+    levels = {"image_recall": detector.info.image_threshold.threshold}
+    reference = read_drift_reference(detector.folder)
+    if reference is not None and reference.scores:
+        found = {rate: conformal_threshold(reference.scores, rate).threshold for rate in _RATES}
+        levels |= {f"image_recall_{round(100 * rate)}": level for rate, level in found.items()}
+    return levels
 
 
 def _has_labels(scored: Sequence[ScoredImage]) -> bool:
@@ -196,16 +210,20 @@ def _notes(images: Sequence[PreparedImage]) -> tuple[str, ...]:
 class _Reporter:
     """Metrics of any subset of the scored images."""
 
-    def __init__(self, found: ScoredTest, threshold: float, resamples: int, seed: int) -> None:
+    def __init__(
+        self, found: ScoredTest, threshold: float, levels: Mapping[str, float], resamples: int, seed: int
+    ) -> None:
         self.anomalous, self._scores = found.anomalous, found.scores
         self._scored, self._table, self._rows = found.images, found.table, found.rows
-        self._threshold, self._resamples, self._seed = threshold, resamples, seed
+        self._threshold, self._levels, self._resamples, self._seed = threshold, levels, resamples, seed
 
     def overall(self, chosen: NDArray[np.bool_]) -> dict[str, Interval]:
         image = image_intervals(
             self._scores[chosen], self.anomalous[chosen], self._threshold, self._resamples, self._seed
         )
-        return {**image, **pixel_intervals(self._table, self._resamples, self._seed, images=chosen[self._rows])}
+        recall = recall_intervals(self._scores[chosen], self.anomalous[chosen], self._levels)
+        pixel = pixel_intervals(self._table, self._resamples, self._seed, images=chosen[self._rows])
+        return {**image, **recall, **pixel}
 
     def for_defect(self, name: str, number: int) -> dict[str, Interval]:
         """Set images that hold the defect against all normals."""
@@ -215,4 +233,5 @@ class _Reporter:
         )
         # Normals are the same for every type, so their figures would only be repeated.
         shown = {k: v for k, v in image.items() if k in ("image_auroc", "image_ap")}
-        return {**shown, **pixel_intervals(self._table, self._resamples, self._seed, defect=number)}
+        recall = recall_intervals(self._scores[chosen], self.anomalous[chosen], self._levels)
+        return {**shown, **recall, **pixel_intervals(self._table, self._resamples, self._seed, defect=number)}

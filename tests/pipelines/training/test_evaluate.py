@@ -15,6 +15,7 @@ from pipelines.core.records import Label, Split
 from pipelines.core.results import Evaluation
 from pipelines.data.prepared import PreparedImage
 from pipelines.detector.scan import RegionScan
+from pipelines.detector.version import DriftReference
 from pipelines.training.evaluate import evaluate
 from pipelines.training.run_settings import EvaluationSettings
 
@@ -28,7 +29,8 @@ PIXEL = ("pixel_auroc", "pixel_ap", "aupro")
 class Fake:
     """A detector whose map is the board's brightness in sixteen levels, and whose score is its mean."""
 
-    def __init__(self, threshold: float = 1.0) -> None:
+    def __init__(self, threshold: float = 1.0, folder: Path = Path("nowhere")) -> None:
+        self.folder = folder
         self.info: Any = SimpleNamespace(image_threshold=SimpleNamespace(threshold=threshold), algorithm="fake")
 
     def scan_region(self, region: NDArray[np.uint8]) -> RegionScan:
@@ -150,6 +152,24 @@ def test_metrics_equal_scikit_learn_on_whole_images(boards: Boards, tmp_path: Pa
     wanted = [roc_auc_score(target, pixels), average_precision_score(target, pixels)]
     assert values(found.metrics, "pixel_auroc", "pixel_ap") == pytest.approx(wanted, abs=1e-6)
     assert 0 < found.metrics["aupro"].value < 1
+
+
+def test_recall_is_told_at_the_threshold_and_at_those_of_other_rates(boards: Boards, tmp_path: Path) -> None:
+    """The calibration split's scores give the thresholds: of 200 images, that of 1 % leaves one above it."""
+    defective = boards.scores(*range(4, 9))
+    calibration = np.append(np.zeros(190), np.linspace(defective.min() * 0.99, defective.max() * 1.01, 10))
+    (tmp_path / "calibration.json").write_text(DriftReference(scores=tuple(calibration)).model_dump_json())
+    threshold = float(np.median(defective))
+    found = boards.evaluate(tmp_path, Fake(threshold, tmp_path))
+    levels = {"image_recall": threshold} | {
+        f"image_recall_{r}": calibration[n] for r, n in ((1, 198), (2, 196), (5, 190))
+    }
+    for name, level in levels.items():
+        assert found.metrics[name].value == np.mean(defective > level), name
+    assert found.metrics["image_recall_5"].value == 1 > found.metrics["image_recall_1"].value
+    assert found.per_defect["knot"]["image_recall"].value == np.mean(boards.scores(5, 6) > threshold)
+    alone = boards.evaluate(tmp_path, Fake(threshold))
+    assert {n for n in alone.metrics if "recall" in n} == {"image_recall"}, "without a calibration split there is one"
 
 
 def test_a_type_is_told_by_its_name_where_images_number_it_differently(boards: Boards, tmp_path: Path) -> None:
