@@ -148,7 +148,8 @@ def _adapt_all(adapting: _Adapting, origins: Sequence[Origin], counts: Sequence[
         dict(flatten(job.settings.model_dump(mode="json"))) | {"shots": max(counts), "source": adapting.source}
     )
     attempts, failed = _attempt_all(adapting, origins, reported)
-    chosen = choose_attempt([a for a in attempts if a.shots == max(counts)], adapting.requested, job.settings.seed)
+    most = [a for a in attempts if a.shots == max(counts)]
+    chosen = choose_attempt(most, adapting.requested, job.settings.seed, job.own.policy.propose)
     origin = next(o for o in origins if o.algorithm == chosen.attempt.algorithm)
     model = _finish(adapting, final, origin, chosen)
     return _conclude(adapting, final, attempts, failed, chosen, model)

@@ -81,7 +81,7 @@ def _train(session: Session, job: Job, verdict: ValidationReport, known: Mapping
         log_data(shared, shared.parent, job)
         shared.parent.params(dict(flatten(job.settings.model_dump(mode="json"))))
         models, failed = train_each(shared, known)
-        proposed = propose_among(models)
+        proposed = propose_among(session, models)
         record = decide_on(shared, proposed)
         outcome = Outcome(models, failed, known, proposed, record)
         report = compare_models(shared, outcome)

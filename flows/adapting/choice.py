@@ -8,7 +8,7 @@ from pipelines.core.records import Interval, Record, Strategy
 from pipelines.metrics.curves import image_auroc
 from pipelines.metrics.paired import image_auroc_difference
 from pipelines.models.registry import by_preference
-from pipelines.training.propose import choose_proposal
+from pipelines.training.propose import AUTO, choose_proposal
 from pipelines.training.transfer.strategy import StrategyChoice, choose_strategy, find_likelihood_gains
 
 _RESAMPLES = 1000  # resamples of the choice: cheap, and a profile of less effort must not choose worse
@@ -28,13 +28,14 @@ class Chosen(Record):
     with_labels: str | None
 
 
-def choose_attempt(attempts: Sequence[Attempt], requested: Strategy | None, seed: int) -> Chosen:
+def choose_attempt(attempts: Sequence[Attempt], requested: Strategy | None, seed: int, wanted: str = AUTO) -> Chosen:
     """Choose among attempts with the same images: a strategy for each algorithm, then the algorithm.
 
     Args:
         attempts: At most one for each algorithm and strategy; those by `nearest` are for comparison and never chosen.
         requested: Strategy to take of every algorithm that was tried by it; None lets the figures choose.
         seed: Of the bootstrap: the same attempts and seed give the same choice.
+        wanted: `policy.propose` of the target: the algorithm to take where it was tried, or `auto`.
 
     Returns:
         The attempt that becomes a version, why, and its gain in image AUROC over training from scratch.
@@ -50,7 +51,8 @@ def choose_attempt(attempts: Sequence[Attempt], requested: Strategy | None, seed
         for algorithm, found in by_algorithm.items()
         if _has(found, requested)
     }
-    proposal = choose_proposal({a: by_algorithm[a][c.strategy].selection.metrics for a, c in choices.items()})
+    figures = {a: by_algorithm[a][c.strategy].selection.metrics for a, c in choices.items()}
+    proposal = choose_proposal(figures, wanted)
     if proposal is None:
         raise ModelError("no strategy came to an end", hint="read the failures above; retrain the source")
     algorithm = proposal.algorithm

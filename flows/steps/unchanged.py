@@ -71,7 +71,7 @@ def _find_unchanged(
     if len(found) < len(fingerprints):
         return None
     models = [found[algorithm] for algorithm in fingerprints]
-    proposed, champion = propose_among(models), session.tracking.champion(session.surface)
+    proposed, champion = propose_among(session, models), session.tracking.champion(session.surface)
     number = proposed.version if proposed else None
     record = last_of(DecisionLog(session.tracking, session.surface).read(), number) if number else None
     if record is None and (champion is None or champion.version != number):
@@ -90,9 +90,18 @@ def _find_unchanged(
     )
 
 
-def propose_among(models: list[VersionSummary]) -> Proposed | None:
-    """Choose the version to propose from the figures of the validation split."""
-    chosen = choose_proposal({model.algorithm: model.validation for model in models})
+def propose_among(session: Session, models: list[VersionSummary]) -> Proposed | None:
+    """Choose the version to propose: as the surface's policy names it, or from the figures of the validation split.
+
+    Args:
+        session: Open on the surface, for its policy.
+        models: At most one of each algorithm.
+
+    Returns:
+        The proposal; None where there is no version.
+    """
+    figures = {model.algorithm: model.validation for model in models}
+    chosen = choose_proposal(figures, session.settings.policy.propose)
     if chosen is None:
         return None
     version = next(model.version for model in models if model.algorithm == chosen.algorithm)

@@ -193,7 +193,10 @@ class WatchSettings(Settings):
 
 
 class PolicySettings(Settings):
-    """What the surface guarantees: shares of normal images, and of normal area, that may be flagged."""
+    """What the surface guarantees: shares of normal images, and of normal area, that may be flagged.
+
+    Of a retrain's algorithms the figures of the validation split choose one (`propose: auto`), or the user by its name.
+    """
 
     former: ClassVar[Mapping[str, str]] = {
         "false_alarm_rate": "false_positive_rate",
@@ -202,6 +205,7 @@ class PolicySettings(Settings):
 
     false_positive_rate: float = Field(default=0.01, gt=0, lt=1)
     flagged_area_rate: float = Field(default=0.01, gt=0, lt=1)
+    propose: str = "auto"
     defects: DefectSettings = DefectSettings()
     gate: GateSettings = GateSettings()
     watch: WatchSettings = WatchSettings()

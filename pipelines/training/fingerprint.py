@@ -22,7 +22,7 @@ def fingerprint(data_version: str, settings: RunSettings, policy: PolicySettings
     Args:
         data_version: Hash of the prepared data.
         settings: Sections of other algorithms do not count, nor which others are trained beside it.
-        policy: The surface's; its `gate` and `watch` do not count.
+        policy: The surface's; its `gate`, `propose` and `watch` do not count.
         algorithm: Name of a known algorithm.
 
     Returns:
@@ -33,7 +33,7 @@ def fingerprint(data_version: str, settings: RunSettings, policy: PolicySettings
         "data": data_version,
         "algorithm": algorithm,
         "settings": settings.model_dump(mode="json", exclude=others),
-        "policy": policy.model_dump(mode="json", exclude={"gate", "watch"}),
+        "policy": policy.model_dump(mode="json", exclude={"gate", "propose", "watch"}),
         "code": code_hash(Path(__file__).parents[1]),
         "libraries": {name: version(name) for name in _LIBRARIES},
         "brought by": package_of(algorithm),
@@ -47,7 +47,7 @@ def fingerprints(data_version: str, settings: RunSettings, policy: PolicySetting
     Args:
         data_version: Hash of the prepared data.
         settings: `algorithms` names those that are asked for.
-        policy: The surface's; its `gate` and `watch` do not count.
+        policy: The surface's; its `gate`, `propose` and `watch` do not count.
 
     Returns:
         16 hex digits by algorithm, in the settings' order.

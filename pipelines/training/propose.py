@@ -7,6 +7,7 @@ from pipelines.models.registry import by_preference
 
 # Closer than this, two algorithms are alike: with some tens of validation normals, AUROC's standard error is as large.
 NEAR = 0.01
+AUTO = "auto"
 
 Figures = Mapping[str, float]
 
@@ -18,8 +19,8 @@ class Proposal(Record):
     reason: str
 
 
-def choose_proposal(candidates: Mapping[str, Figures]) -> Proposal | None:
-    """Choose among algorithms by their validation figures alone; None where there is no candidate.
+def choose_proposal(candidates: Mapping[str, Figures], wanted: str = AUTO) -> Proposal | None:
+    """Choose among algorithms by their validation figures alone, or as the user wants.
 
     The image AUROC decides, because the guarantee is about images and the threshold can only be as good as the ranking.
     Within 0.01 of the best it tells nothing on so few normals; there the AUPRO decides, because it counts every defect
@@ -27,9 +28,32 @@ def choose_proposal(candidates: Mapping[str, Figures]) -> Proposal | None:
     where the validation split is empty, a fixed order decides. The test split is never asked: a choice made on it would
     make its figures too good.
 
-    >>> choose_proposal({"padim": {"image_auroc": 0.9}, "fastflow": {"image_auroc": 0.95}}).reason
+    Args:
+        candidates: Figures of the validation split by algorithm, each 0 to 1; empty ones where the split is empty.
+        wanted: `policy.propose` of the surface: the algorithm to propose whatever the figures say, or `auto`. Where it
+            is none of the candidates, figures decide, and the reason says so.
+
+    Returns:
+        The algorithm and why; None where there is no candidate.
+
+    >>> found = {"padim": {"image_auroc": 0.9}, "fastflow": {"image_auroc": 0.95}}
+    >>> choose_proposal(found).reason
     'image AUROC 0.950 on the validation split, against 0.900 (padim)'
+    >>> choose_proposal(found, "padim").reason
+    'policy.propose names it; the validation split would have taken fastflow'
     """
+    chosen = _choose_by_figures(candidates)
+    if chosen is None or wanted in (AUTO, chosen.algorithm):
+        return chosen
+    if wanted not in candidates:
+        return Proposal(
+            algorithm=chosen.algorithm, reason=f"{wanted}, which policy.propose names, has no version; {chosen.reason}"
+        )
+    reason = f"policy.propose names it; the validation split would have taken {chosen.algorithm}"
+    return Proposal(algorithm=wanted, reason=reason)
+
+
+def _choose_by_figures(candidates: Mapping[str, Figures]) -> Proposal | None:
     if not candidates:
         return None
     ordered = by_preference(list(candidates))

@@ -13,8 +13,9 @@ from pipelines.core.renamed import modernise
 from pipelines.core.settings import Seed, Settings, check_settings, read_yaml
 from pipelines.core.surface_settings import SurfaceSettings
 from pipelines.imaging.tile_plan import TileSettings
-from pipelines.models.registry import BUILT_IN, algorithms
+from pipelines.models.registry import BUILT_IN, algorithms, find_algorithm
 from pipelines.models.settings import MOST, AlgorithmSettings, UnlabelledSettings
+from pipelines.training.propose import AUTO
 
 
 class ExportSettings(Settings):
@@ -155,8 +156,11 @@ def lay_settings(
         The settings, with every value in its range.
 
     Raises:
-        SettingsError: If a profile or key is unknown, a value is out of range, or a word is no assignment.
+        SettingsError: If a profile or key is unknown, a value is out of range, a word is no assignment, or the policy
+            proposes an algorithm that there is not.
     """
+    if surface.policy.propose != AUTO:
+        find_algorithm(surface.policy.propose)
     profiles = params.get("profiles", {})
     if profile not in profiles:
         raise SettingsError(f"no profile '{profile}' in {path}", hint=f"choose one of {', '.join(profiles)}")

@@ -9,6 +9,7 @@ from pipelines.core.errors import SettingsError
 from pipelines.core.paths import Project
 from pipelines.core.records import Layout
 from pipelines.core.surface_settings import (
+    PolicySettings,
     RegionSettings,
     SourceSettings,
     SurfaceSettings,
@@ -74,6 +75,12 @@ def test_the_shipped_profiles_resolve_and_differ(project: Project) -> None:
 def test_a_wrong_assignment_is_refused_and_named(bare: Project, word: str, said: str) -> None:
     with pytest.raises(SettingsError, match=said):
         resolve_run(bare, surface(), "full", [word])
+
+
+def test_a_policy_that_proposes_an_unknown_algorithm_is_refused(bare: Project) -> None:
+    wanted = surface().model_copy(update={"policy": PolicySettings(propose="padi")})
+    with pytest.raises(SettingsError, match="padim"):
+        resolve_run(bare, wanted, "full", [])
 
 
 def test_an_unknown_profile_names_those_there_are(bare: Project) -> None:

@@ -35,6 +35,7 @@ def test_data_and_every_setting_count() -> None:
         fingerprint("0" * 16, RunSettings(), PolicySettings(false_positive_rate=0.02), "padim"),
     ]
     assert len({plain, *changed}) == 6
+    assert plain == fingerprint("0" * 16, RunSettings(), PolicySettings(propose="efficientad"), "padim"), "no training"
 
 
 def test_only_an_algorithms_own_settings_count_for_it() -> None:

@@ -39,6 +39,20 @@ def test_the_validation_split_decides_and_the_reason_says_how(
 
 def test_nothing_is_proposed_of_nothing() -> None:
     assert choose_proposal({}) is None
+    assert choose_proposal({}, PADIM) is None
+
+
+def test_the_users_choice_wins_and_the_reason_names_what_figures_would_have_taken() -> None:
+    candidates = {PADIM: figures(0.5, 0.5), FASTFLOW: figures(0.9, 0.6), EFFICIENTAD: figures(0.7, 0.7)}
+    found = choose_proposal(candidates, PADIM)
+    assert found is not None
+    assert (found.algorithm, FASTFLOW in found.reason) == (PADIM, True)
+    assert choose_proposal(candidates, FASTFLOW) == choose_proposal(candidates)
+    # One that failed or was not asked for has no version: figures decide, and say so.
+    del candidates[PADIM]
+    found = choose_proposal(candidates, PADIM)
+    assert found is not None
+    assert (found.algorithm, PADIM in found.reason) == (FASTFLOW, True)
 
 
 def test_every_algorithm_has_a_place_of_its_own() -> None:
