@@ -155,9 +155,11 @@ class Finished:
 Knotwatch = Callable[..., Finished]
 
 
-def run_knotwatch(root: Path, *words: str, expect: int = 0, env: dict[str, str] | None = None) -> Finished:
-    """Run the real command in a project, as a user would."""
-    command = [sys.executable, "-c", "from flows.cli import main; main()", *words]
+def run_knotwatch(
+    root: Path, *words: str, expect: int = 0, env: dict[str, str] | None = None, before: str = ""
+) -> Finished:
+    """Run the real command in a project, as a user would; `before` is Python that its process runs first."""
+    command = [sys.executable, "-c", f"{before}\nfrom flows.cli import main; main()", *words]
     done = subprocess.run(
         command, cwd=root, env={**os.environ, **(env or {})}, capture_output=True, text=True, timeout=600, check=False
     )

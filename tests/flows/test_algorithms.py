@@ -6,13 +6,14 @@ import subprocess
 import sys
 import time
 from contextlib import closing
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import pytest
 import yaml
 
 from pipelines.core.paths import Project
-from tests.conftest import run_knotwatch, set_training
+from tests.conftest import Finished, run_knotwatch, set_training
 from tests.flows.projects import copy_project, lean_on
 
 pytestmark = pytest.mark.slow
@@ -24,19 +25,42 @@ BUDGETS: dict[str, Any] = {
     "export": {"precision": "f32"},
     "evaluation": {"bootstrap": 20, "pictures": 1, "synthetic": 2},
 }
+RETRAIN = ("retrain", "drawn", "--profile", "quick")
+# What torch and the export say of a hundred regions takes EfficientAD minutes, and is tested for itself.
+FEW_REGIONS = "from pipelines.training import parity; parity._REGIONS, parity._NORMAL = 8, 4"
 VALIDATION_FIGURES = {"validation_image_auroc", "validation_aupro", "validation_pixel_auroc"}
 
 
+class Begun(NamedTuple):
+    """A project whose first retrain had one algorithm that cannot work, and whose other one was then promoted."""
+
+    project: Project
+    failed: Finished
+    promoted: Any
+
+
 @pytest.fixture(scope="module")
-def project(added_once: Project, prefect: str, tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """A project with a small drawn surface and tiny budgets; its first retrain has one algorithm that cannot work."""
+def begun(added_once: Project, prefect: str, tmp_path_factory: pytest.TempPathFactory) -> Begun:
+    """A small drawn surface, tiny budgets, and PaDiM as champion. Tests change copies of it only."""
     made = lean_on(copy_project(added_once, tmp_path_factory.mktemp("algorithms") / "project"), prefect)
     set_training(made.root, "drawn", **BUDGETS)
     # What these few images and steps come to would be chance; the gate has tests of its own.
     settings = made.surface("drawn").settings
     policy = {"gate": {"automatic": False, "floors": {"image_auroc": 0, "aupro": 0}}}
     settings.write_text(yaml.safe_dump({**yaml.safe_load(settings.read_text()), "policy": policy}))
-    return made
+    words = ("--set", "algorithms=[efficientad, padim]", "--set", "efficientad.teacher=/nowhere", "--json")
+    failed = retrain(made, *words, expect=1)
+    return Begun(made, failed, run_knotwatch(made.root, "promote", "drawn", "--json").json)
+
+
+@pytest.fixture
+def project(begun: Begun, tmp_path: Path) -> Project:
+    """A copy of what was begun: the first version, by PaDiM, is champion."""
+    return copy_project(begun.project, tmp_path / "project")
+
+
+def retrain(project: Project, *words: str, expect: int = 0) -> Finished:
+    return run_knotwatch(project.root, *RETRAIN, *words, expect=expect, before=FEW_REGIONS)
 
 
 def query(project: Project, text: str, *values: str) -> list[tuple[Any, ...]]:
@@ -57,18 +81,16 @@ def versions(project: Project) -> dict[int, tuple[str, list[str]]]:
     return {m["version"]: (m["algorithm"], m["aliases"]) for m in listed}
 
 
-def test_one_that_fails_does_not_lose_the_other(project: Project) -> None:
-    words = ("--set", "algorithms=[efficientad, padim]", "--set", "efficientad.teacher=/nowhere", "--json")
-    done = run_knotwatch(project.root, "retrain", "drawn", "--profile", "quick", *words, expect=1)
-    found = done.json
+def test_one_that_fails_does_not_lose_the_other(begun: Begun) -> None:
+    project, found = begun.project, begun.failed.json
     assert [(m["algorithm"], m["version"]) for m in found["models"]] == [("padim", 1)]
     assert [f["algorithm"] for f in found["failed"]] == ["efficientad"]
     assert "/nowhere" in found["failed"][0]["problem"]
     assert (found["champion"], found["decision"]["outcome"]) == (None, "proposed")
-    assert run_knotwatch(project.root, "promote", "drawn", "--json").json["after"] == 1
+    assert begun.promoted["after"] == 1
     assert versions(project) == {1: ("padim", ["champion"])}
     assert (found["exit_code"], "/nowhere" in found["error"], bool(found["hint"])) == (1, True, True)
-    assert "Traceback" not in done.err
+    assert "Traceback" not in begun.failed.err
     assert "efficientad failed" in (project.root / found["report"]).read_text()
     assert (statuses(project, "efficientad"), statuses(project, "padim")) == (["FAILED"], ["FINISHED"])
     assert statuses(project, "retrain quick") == ["FAILED"]
@@ -76,25 +98,16 @@ def test_one_that_fails_does_not_lose_the_other(project: Project) -> None:
 
 
 def test_what_is_registered_is_not_trained_again(project: Project) -> None:
-    words = ("--profile", "quick", "--set", "algorithms=[padim]", "--json")
-    again = run_knotwatch(project.root, "retrain", "drawn", *words).json
+    words = ("--set", "algorithms=[padim]", "--json")
+    again = retrain(project, *words).json
     assert again["skipped"]
     assert [(m["version"], m["reused"]) for m in again["models"]] == [(1, True)]
 
 
-def test_a_later_proposal_that_may_not_be_promoted_becomes_challenger(project: Project) -> None:
-    words = ("--profile", "quick", "--set", "algorithms=[padim]", "--set", "padim.features=10", "--json")
-    found = run_knotwatch(project.root, "retrain", "drawn", *words).json
-    assert (found["proposed"]["version"], found["champion"]["version"]) == (2, 1)
-    assert (found["decision"]["version"], found["decision"]["outcome"]) == (2, "proposed")
-    assert versions(project) == {1: ("padim", ["champion"]), 2: ("padim", ["challenger"])}
-    page = (project.root / found["report"]).read_text()
-    assert "policy.gate.automatic is false" in page
-
-
-def test_all_three_are_trained_and_compared(project: Project) -> None:
+def test_a_later_proposal_waits_as_challenger_and_all_three_are_trained_and_compared(project: Project) -> None:
     """The first version of PaDiM is as wanted still, and is compared without being trained again."""
-    found = run_knotwatch(project.root, "retrain", "drawn", "--profile", "quick", "--json").json
+    propose_another(project)
+    found = retrain(project, "--json").json
     assert [m["algorithm"] for m in found["models"]] == ["padim", "fastflow", "efficientad"]
     assert [m["reused"] for m in found["models"]] == [True, False, False]
     assert [m["version"] for m in found["models"]] == [1, 3, 4]
@@ -114,15 +127,26 @@ def test_all_three_are_trained_and_compared(project: Project) -> None:
         assert f"../{model['run_id']}/index.html" in page.read_text()
         assert (page.parent / ".." / model["run_id"] / "index.html").is_file()
     assert query(project, "select 1 from tags where key = 'proposed_reason' and run_uuid = ?", page.parent.name)
-    assert proposed["reason"] in run_knotwatch(project.root, "retrain", "drawn", "--profile", "quick").out
+    assert proposed["reason"] in retrain(project).out
+
+
+def propose_another(project: Project) -> None:
+    """Train PaDiM with fewer features: it is proposed, and may not be promoted."""
+    words = ("--set", "algorithms=[padim]", "--set", "padim.features=10", "--json")
+    found = retrain(project, *words).json
+    assert (found["proposed"]["version"], found["champion"]["version"]) == (2, 1)
+    assert (found["decision"]["version"], found["decision"]["outcome"]) == (2, "proposed")
+    assert versions(project) == {1: ("padim", ["champion"]), 2: ("padim", ["challenger"])}
+    page = (project.root / found["report"]).read_text()
+    assert "policy.gate.automatic is false" in page
 
 
 def test_ctrl_c_in_the_second_keeps_the_first(project: Project, request: pytest.FixtureRequest) -> None:
-    words = ("retrain", "drawn", "--profile", "quick", "--set", "algorithms=[padim, fastflow]", "--set", "seed=7")
+    words = ("--set", "algorithms=[padim, fastflow]", "--set", "seed=7")
     endless = ("--set", "fastflow.max_steps=100000", "--set", "fastflow.patience=100000")
     before = statuses(project, "fastflow")
     process = subprocess.Popen(
-        [sys.executable, "-c", "from flows.cli import main; main()", *words, *endless],
+        [sys.executable, "-c", "from flows.cli import main; main()", *RETRAIN, *words, *endless],
         cwd=project.root,
         stderr=subprocess.PIPE,
         text=True,
@@ -139,7 +163,7 @@ def test_ctrl_c_in_the_second_keeps_the_first(project: Project, request: pytest.
     assert statuses(project, "padim")[-1] == "FINISHED"
     assert not list((project.state / "scratch" / "drawn").iterdir()), "a half-made model was left"
     only = ("--set", "algorithms=[padim]", "--json")
-    again = run_knotwatch(project.root, *words[:4], *only, "--set", "seed=7").json
+    again = retrain(project, *only, "--set", "seed=7").json
     assert [model["reused"] for model in again["models"]] == [True], "what the stopped run registered was trained again"
 
 
