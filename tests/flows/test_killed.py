@@ -6,7 +6,8 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
@@ -99,21 +100,63 @@ def added(added_once: Project, tmp_path_factory: pytest.TempPathFactory) -> Proj
     return project
 
 
+class Whole(NamedTuple):
+    """A project that a retrain was not killed in, and what that answered."""
+
+    project: Project
+    answer: Any
+
+
 @pytest.fixture(scope="module")
-def reference(added: Project, tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """What a retrain that nobody killed comes to."""
+def reference(added: Project, tmp_path_factory: pytest.TempPathFactory) -> Whole:
+    """What a retrain that nobody killed comes to. Tests change copies of it only."""
     other = copy_project(added, tmp_path_factory.mktemp("reference") / "project")
-    return run_knotwatch(other.root, *RETRAIN, "--json").json
+    return Whole(other, run_knotwatch(other.root, *RETRAIN, "--json").json)
 
 
-@pytest.fixture(scope="module")
-def killed(added: Project, reference: Any) -> Iterator[Killed]:
-    yield Killed(added)
-    for server in find_lost_servers(added):
-        server.terminate()
+@contextmanager
+def killing_in(project: Project) -> Iterator[Killed]:
+    """End what outlives the processes that are killed in a project."""
+    try:
+        yield Killed(project)
+    finally:
+        for server in find_lost_servers(project):
+            server.terminate()
 
 
-def test_while_one_retrains_others_are_refused_by_its_name_and_a_killed_one_blocks_nobody(killed: Killed) -> None:
+@pytest.fixture
+def killed(added: Project, tmp_path: Path) -> Iterator[Killed]:
+    with killing_in(copy_project(added, tmp_path / "project")) as found:
+        yield found
+
+
+@pytest.fixture
+def killed_later(reference: Whole, tmp_path: Path) -> Iterator[Killed]:
+    """A project that has a champion already."""
+    with killing_in(copy_project(reference.project, tmp_path / "project")) as found:
+        yield found
+
+
+def test_killed_at_each_stage_it_blocks_nobody_and_comes_to_the_same_end(killed: Killed, reference: Whole) -> None:
+    """In training, once registered, between register and promote, and between the decision and its alias."""
+    kill_in_training(killed)
+    killed.kill_in("flows.steps.tasks:check_reproduction")
+    assert list((killed.project.state / "scratch" / "drawn").iterdir()), "nothing was left to be cleared up"
+    killed.kill_in("flows.promotion.requests:propose")
+    assert killed.aliases() == {}
+    killed.kill_in("pipelines.registry.aliases:_point", "champion")
+    assert killed.aliases() == {"challenger": 2}, "the version whose run was killed counts, or was trained again"
+    end = run_knotwatch(killed.project.root, *RETRAIN, "--json").json
+    assert end["champion"] == {"algorithm": "padim", "version": 2}
+    assert end["models"][0]["metrics"] == reference.answer["models"][0]["metrics"]
+    assert end["decision"]["message"].replace("version 2", "version 1") == reference.answer["decision"]["message"]
+    assert killed.aliases() == {"champion": 2}
+    assert killed.statuses() == {"KILLED", "FINISHED"}
+    assert not list((killed.project.state / "scratch" / "drawn").glob("*"))
+
+
+def kill_in_training(killed: Killed) -> None:
+    """While one retrains, others are refused by its name; what it leaves is a run without an end."""
     process = killed.hang_in("flows.steps.tasks:train", *RETRAIN)
     try:
         for words in (RETRAIN, ("promote", "drawn", "--version", "1"), ("rollback", "drawn")):
@@ -125,32 +168,15 @@ def test_while_one_retrains_others_are_refused_by_its_name_and_a_killed_one_bloc
     assert killed.statuses() == {"RUNNING"}
 
 
-def test_killed_at_each_stage_it_comes_to_the_same_end(killed: Killed, reference: Any) -> None:
-    """In training (above), once registered, between register and promote, and between the decision and its alias."""
-    killed.kill_in("flows.steps.tasks:check_reproduction")
-    assert list((killed.project.state / "scratch" / "drawn").iterdir()), "nothing was left to be cleared up"
-    killed.kill_in("flows.promotion.requests:propose")
-    assert killed.aliases() == {}
-    killed.kill_in("pipelines.registry.aliases:_point", "champion")
-    assert killed.aliases() == {"challenger": 2}, "the version whose run was killed counts, or was trained again"
-    end = run_knotwatch(killed.project.root, *RETRAIN, "--json").json
-    assert end["champion"] == {"algorithm": "padim", "version": 2}
-    assert end["models"][0]["metrics"] == reference["models"][0]["metrics"]
-    assert end["decision"]["message"].replace("version 2", "version 1") == reference["decision"]["message"]
-    assert killed.aliases() == {"champion": 2}
-    assert killed.statuses() == {"KILLED", "FINISHED"}
-    assert not list((killed.project.state / "scratch" / "drawn").glob("*"))
-
-
-def test_killed_between_aliases_there_is_a_champion_and_the_next_call_ends_the_move(killed: Killed) -> None:
-    before = killed.aliases()["champion"]
+def test_killed_between_aliases_there_is_a_champion_and_the_next_call_ends_the_move(killed_later: Killed) -> None:
+    before = killed_later.aliases()["champion"]
     retrain = (*RETRAIN, "--set", "padim.features=19")
-    killed.kill_in("pipelines.registry.aliases:_point", "champion", *retrain)
-    assert killed.aliases() == {"champion": before, "previous": before, "challenger": before + 1}
-    end = run_knotwatch(killed.project.root, *retrain, "--json").json
+    killed_later.kill_in("pipelines.registry.aliases:_point", "champion", *retrain)
+    assert killed_later.aliases() == {"champion": before, "previous": before, "challenger": before + 1}
+    end = run_knotwatch(killed_later.project.root, *retrain, "--json").json
     assert end["skipped"], "it was trained again"
-    assert killed.aliases() == {"champion": before + 1, "previous": before}
-    assert "RUNNING" not in killed.statuses()
-    assert find_lost_servers(killed.project) == []
-    pages = sorted(p.name for p in (killed.project.surface("drawn").reports / "decisions").iterdir())
+    assert killed_later.aliases() == {"champion": before + 1, "previous": before}
+    assert "RUNNING" not in killed_later.statuses()
+    assert find_lost_servers(killed_later.project) == []
+    pages = sorted(p.name for p in (killed_later.project.surface("drawn").reports / "decisions").iterdir())
     assert len(pages) == end["decision"]["number"], "something was decided twice"

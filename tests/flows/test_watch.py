@@ -1,9 +1,10 @@
 """`watch` end to end: drift is told and sampled for review, new images are trained on once, failures reach people."""
 
 import json
+import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,18 +18,26 @@ from pipelines.core.paths import Project
 from pipelines.imaging.procedural import draw
 from pipelines.tracking.store import Tracking
 from tests.conftest import make_project, run_knotwatch, set_training
+from tests.flows.projects import copy_project, lean_on
 from tests.flows.web_hook import Receiver, make_block, web_hook
 
 pytestmark = pytest.mark.slow
 
 HEIGHT, WIDTH = 96, 128
-BLOCK = "custom-webhook/factory"
+BLOCK = "custom-webhook/watch-factory"
 
 
 @pytest.fixture(scope="module")
-def receiver() -> Iterator[Receiver]:
+def hook() -> Iterator[Receiver]:
     with web_hook() as server:
         yield server
+
+
+@pytest.fixture
+def receiver(hook: Receiver) -> Receiver:
+    """The web hook, which was told nothing yet."""
+    hook.told.clear()
+    return hook
 
 
 class Watched(NamedTuple):
@@ -41,9 +50,13 @@ class Watched(NamedTuple):
         return run_knotwatch(self.project.root, "watch", "boards", "--once", "--json", *words, expect=expect).json
 
     def policy(self, **settings: object) -> None:
+        self.change(lambda values: values["policy"]["watch"].update(settings))
+
+    def change(self, change: Callable[[Any], object]) -> None:
+        """Change the surface's YAML."""
         path = self.project.surface("boards").settings
         values = yaml.safe_load(path.read_text())
-        values["policy"]["watch"].update(settings)
+        change(values)
         path.write_text(yaml.safe_dump(values))
 
 
@@ -61,24 +74,36 @@ def try_knotwatch(root: Path, *words: str) -> Any:
 
 
 @pytest.fixture(scope="module")
-def watched(tmp_path_factory: pytest.TempPathFactory, receiver: Receiver) -> Watched:
+def watched_once(prefect: str, hook: Receiver, tmp_path_factory: pytest.TempPathFactory) -> Watched:
+    """A trained surface, in one folder with its camera's images. Tests change copies of it only."""
     base = tmp_path_factory.mktemp("watch")
-    project = make_project(base / "project")
-    source = base / "camera"
-    draw_boards(source / "good", 0, 60)
-    run_knotwatch(project.root, "data", "add", "boards", str(source))
-    set_training(project.root, "boards", algorithms=["padim"], export={"precision": "f32"})
-    found = Watched(project, source)
-    make_block(project.root, "factory", receiver.url)
-    make_block(project.root, "silent", "http://127.0.0.1:9/nobody")
-    found.policy(profile="quick", settle_seconds=0, notify=["custom-webhook/silent", BLOCK])
-    run_knotwatch(project.root, "retrain", "boards", "--profile", "quick")
+    found = Watched(lean_on(make_project(base / "project"), prefect), base / "camera")
+    root = found.project.root
+    draw_boards(found.source / "good", 0, 60)
+    run_knotwatch(root, "data", "add", "boards", str(found.source))
+    set_training(root, "boards", algorithms=["padim"], export={"precision": "f32"})
+    make_block(root, "watch-factory", hook.url)
+    make_block(root, "watch-silent", "http://127.0.0.1:9/nobody")
+    found.policy(profile="quick", settle_seconds=0, notify=["custom-webhook/watch-silent", BLOCK])
+    run_knotwatch(root, "retrain", "boards", "--profile", "quick")
     return found
 
 
-def test_dim_light_is_told_once_sampled_for_review_and_trained_on_by_nobody(
-    watched: Watched, receiver: Receiver
-) -> None:
+@pytest.fixture
+def watched(watched_once: Watched, tmp_path: Path) -> Watched:
+    source = shutil.copytree(watched_once.source, tmp_path / "camera")
+    copy = Watched(copy_project(watched_once.project, tmp_path / "project"), source)
+    copy.change(lambda values: values["source"].update(path=str(source)))
+    return copy
+
+
+def test_drift_is_told_once_and_trained_on_together_with_new_images(watched: Watched, receiver: Receiver) -> None:
+    look_at_dim_light(watched, receiver)
+    look_twice_at_new_images(watched, receiver)
+
+
+def look_at_dim_light(watched: Watched, receiver: Receiver) -> None:
+    """Drift is told once, sampled for review, and trained on by nobody: there is no new image."""
     watched.policy(retrain_on_new_data=False, retrain_on_drift=True)
     camera = watched.source.parent / "line"
     for name, first, gain in (("monday", 1000, 1.0), ("tuesday", 2000, 0.7)):
@@ -99,7 +124,8 @@ def test_dim_light_is_told_once_sampled_for_review_and_trained_on_by_nobody(
     assert folder in told["text"]
 
 
-def test_drift_and_new_images_are_one_retrain_also_by_two_looks_at_once(watched: Watched, receiver: Receiver) -> None:
+def look_twice_at_new_images(watched: Watched, receiver: Receiver) -> None:
+    """Drift and new images are one retrain, also by two looks at once."""
     draw_boards(watched.source / "good", 100, 8)
     (watched.source / "good" / "broken.png").write_bytes(b"no picture")
     command = ("watch", "boards", "--once", "--json")
@@ -116,18 +142,15 @@ def test_drift_and_new_images_are_one_retrain_also_by_two_looks_at_once(watched:
 
 def test_an_alias_set_by_hand_is_decided_and_a_refusal_is_told(watched: Watched, receiver: Receiver) -> None:
     tracking = Tracking(watched.project)
-    champion = tracking.champion("boards")
-    assert champion is not None
-    other = 3 - champion.version
-    path = watched.project.surface("boards").settings
-    values = yaml.safe_load(path.read_text())
-    values["policy"]["gate"]["max_latency_ratio"] = 0.01
-    path.write_text(yaml.safe_dump(values))
-    tracking.set_alias("boards", "challenger", other)
+    first = tracking.client.get_model_version("boards", "1")
+    tags = {name: value for name, value in first.tags.items() if not name.startswith("decision")}
+    made = tracking.client.create_model_version("boards", first.source, first.run_id, tags=tags)
+    watched.change(lambda values: values["policy"]["gate"].update(max_latency_ratio=0.01))
+    tracking.set_alias("boards", "challenger", int(made.version))
     (decided,) = watched.watch()["requests"]
-    assert f"version {other}" in decided
+    assert f"version {made.version}" in decided
     assert "refused" in decided
-    assert receiver.subjects()[-1] == f"knotwatch, boards: version {other} was refused"
+    assert receiver.subjects()[-1] == f"knotwatch, boards: version {made.version} was refused"
     assert receiver.told[-1]["text"] == decided
 
 

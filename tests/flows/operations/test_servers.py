@@ -1,6 +1,7 @@
 """`ui`, `schedule` and the user's own servers: real ones on loopback, stopped by process id."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,7 @@ DRAWN = ("--layout", "procedural", "--normal", "24", "--defective", "3", "--size
 
 @pytest.fixture(scope="module")
 def ui(added_once: Project, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ui]:
-    """A project whose servers and worker run, with a small surface."""
+    """A project whose servers and worker run, with a small surface; what it has trained depends on who came before."""
     with start_ui(copy_project(added_once, tmp_path_factory.mktemp("ui") / "project")) as started:
         yield started
 
@@ -41,7 +42,13 @@ def test_a_busy_port_is_reported_by_name(ui: Ui, tmp_path: Path) -> None:
     assert "run already" in run_knotwatch(ui.project.root, "ui", expect=1).err
 
 
-def test_the_worker_runs_what_is_scheduled_and_shows_it(ui: Ui) -> None:
+def test_the_worker_retrains_as_scheduled_and_then_looks_for_drift(ui: Ui) -> None:
+    retrain_as_scheduled(ui)
+    look_as_scheduled(ui)
+
+
+def retrain_as_scheduled(ui: Ui) -> None:
+    """The worker runs what is scheduled and shows it."""
     words = ("schedule", "drawn", "--cron", "0 2 * * 1", "--timezone", "Europe/Berlin", "--profile", "quick", "--json")
     (made,) = run_knotwatch(ui.project.root, *words).json["schedules"]
     assert (made["cron"], made["timezone"], made["active"]) == ("0 2 * * 1", "Europe/Berlin", True)
@@ -81,7 +88,8 @@ def dim_batch(project: Project) -> None:
     assert write_batch(project.surface("drawn").history, rows)
 
 
-def test_looks_are_scheduled_and_paused_from_both_sides_and_drift_is_an_event(ui: Ui) -> None:
+def look_as_scheduled(ui: Ui) -> None:
+    """Looks are scheduled and paused from both sides, and drift is an event."""
     root = ui.project.root
     run_knotwatch(root, "schedule", "--all")
     run_knotwatch(root, "schedule", "drawn", "--pause", "--watch")
@@ -105,14 +113,24 @@ def events(ui: Ui, prefix: str) -> list[Any]:
     return ui.api("events/filter", {"filter": {"event": {"prefix": [prefix]}}})["events"]
 
 
+@contextmanager
+def telling(project: Project, block: str) -> Iterator[None]:
+    """Let a surface tell people, until the block ends."""
+    path = project.surface("drawn").settings
+    before = path.read_text()
+    settings = yaml.safe_load(before)
+    settings["policy"]["watch"]["notify"] = [block]
+    path.write_text(yaml.safe_dump(settings))
+    try:
+        yield
+    finally:
+        path.write_text(before)
+
+
 def test_people_are_told_of_a_run_that_was_killed(ui: Ui) -> None:
     root = ui.project.root
-    with web_hook() as hook:
+    with web_hook() as hook, telling(ui.project, "custom-webhook/factory"):
         make_block(root, "factory", hook.url)
-        path = ui.project.surface("drawn").settings
-        settings = yaml.safe_load(path.read_text())
-        settings["policy"]["watch"]["notify"] = ["custom-webhook/factory"]
-        path.write_text(yaml.safe_dump(settings))
         run_knotwatch(root, "schedule", "drawn", "--cron", "0 3 * * 1")
         deployment = ui.api("deployments/name/retrain/drawn")
         parameters = {"surface": "drawn", "profile": "quick", "force": True}

@@ -14,6 +14,7 @@ import urllib.request
 import warnings
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from threading import Event
 from typing import Any, NamedTuple
@@ -30,6 +31,7 @@ from pipelines.core.paths import Project
 from pipelines.inspection.history import read_history
 from tests.conftest import run_knotwatch
 from tests.flows.processes import free_port, stop, until
+from tests.flows.projects import copy_project
 
 SURFACE = "drawn"
 
@@ -54,14 +56,15 @@ class Served(NamedTuple):
             return json.load(answer)["predictions"]
 
 
-@pytest.fixture(scope="module")
-def served(in_use: Project, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    said, port = tmp_path_factory.mktemp("serve") / "said", free_port()
+@contextmanager
+def serving(project: Project, said: Path) -> Iterator[Served]:
+    """Run the server until the block ends."""
+    port = free_port()
     words = ("serve", SURFACE, "--port", str(port))
     with said.open("wb") as output:
         process = subprocess.Popen(
             [sys.executable, "-c", "from flows.cli import main; main()", *words],
-            cwd=in_use.root,
+            cwd=project.root,
             stdout=output,
             stderr=subprocess.STDOUT,
             # A shell starts background commands deaf to Ctrl-C, and pytest may be one of them.
@@ -69,20 +72,31 @@ def served(in_use: Project, tmp_path_factory: pytest.TempPathFactory) -> Iterato
         )
     try:
         until(lambda: "Ctrl-C" in said.read_text(), "the server", process)
-        yield Served(in_use, process, port, said)
+        yield Served(project, process, port, said)
     finally:
         stop(process)
 
 
+@pytest.fixture(scope="module")
+def served(in_use: Project, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """A server for tests that leave it, and its champion, as they were."""
+    with serving(in_use, tmp_path_factory.mktemp("serve") / "said") as found:
+        yield found
+
+
 @pytest.fixture
-def registry(in_use: Project) -> Iterator[mlflow.MlflowClient]:
-    """MLflow's client on the project's registry; the first version is champion again afterwards."""
-    uri = f"sqlite:///{in_use.state}/mlflow/mlflow.db"
+def own(trained_once: Project, tmp_path: Path) -> Iterator[Served]:
+    """A server of the test's own, with a project of its own."""
+    with serving(copy_project(trained_once, tmp_path / "project"), tmp_path / "said") as found:
+        yield found
+
+
+def registry_of(project: Project) -> mlflow.MlflowClient:
+    """MLflow's client on a project's registry."""
+    uri = f"sqlite:///{project.state}/mlflow/mlflow.db"
     # Where it looks a version's source up, the client follows this and not its own arguments.
     mlflow.set_tracking_uri(uri)
-    client = mlflow.MlflowClient(uri, uri)
-    yield client
-    client.set_registered_model_alias(SURFACE, "champion", "1")
+    return mlflow.MlflowClient(uri, uri)
 
 
 def mlflow_client(port: int) -> Any:
@@ -140,6 +154,11 @@ def test_mlflows_client_gets_what_inspect_says(served: Served, boards: Path, tmp
 
 
 def test_what_cannot_be_read_is_named_and_the_server_goes_on(served: Served, boards: Path) -> None:
+    ask_for_what_is_torn(served, boards)
+
+
+def ask_for_what_is_torn(served: Served, boards: Path) -> None:
+    """What cannot be read is named by its row, and the server goes on."""
     whole = encode(sorted(boards.iterdir())[0])
     torn = base64.b64encode(base64.b64decode(whole)[:200]).decode()
     with pytest.raises(urllib.error.HTTPError) as refused:
@@ -162,9 +181,39 @@ def test_an_image_far_larger_than_those_trained_on_is_refused(served: Served) ->
     assert answers == {700: 1, 800: 413}
 
 
-def test_a_champion_changes_under_load_without_a_failed_request(
-    served: Served, boards: Path, registry: mlflow.MlflowClient
+def test_a_registry_without_a_champion_leaves_the_old_one_serving(served: Served, boards: Path) -> None:
+    registry = registry_of(served.project)
+    registry.delete_registered_model_alias(SURFACE, "champion")
+    try:
+        until(lambda: served.get("health")["status"] == "degraded", "the look at the registry", seconds=30)
+        assert "no champion" in served.get("health")["problem"]
+        assert served.ask({"dataframe_records": [{"image": encode(next(boards.iterdir()))}]})[0]["score"] > 0
+    finally:
+        registry.set_registered_model_alias(SURFACE, "champion", "1")
+
+
+def test_a_champion_changes_under_load_and_ctrl_c_ends_it_with_all_that_was_asked_in_the_history(
+    own: Served, boards: Path
 ) -> None:
+    ask_for_what_is_torn(own, boards)
+    change_champion_under_load(own, boards)
+    before = read_history(own.project.surface(SURFACE).history)
+    assert not before["path"].str.startswith("rest:").any()
+    own.process.send_signal(signal.SIGINT)
+    assert own.process.wait(timeout=60) == 0, own.said.read_text()
+    assert "takes over from drawn/1" in own.said.read_text()
+    assert "Traceback" not in own.said.read_text()
+    found = read_history(own.project.surface(SURFACE).history)
+    requested = found[found["path"].str.startswith("rest:")]
+    assert set(requested["version"]) == {1, 2}
+    assert (requested["error"] == "file is truncated").sum() == 1
+    assert requested["brightness_mean"].notna().sum() == len(requested) - 1
+    assert requested["path"].is_unique
+
+
+def change_champion_under_load(served: Served, boards: Path) -> None:
+    """No request fails, none goes back to the old champion, and the new one is in use soon."""
+    registry = registry_of(served.project)
     first = registry.get_model_version(SURFACE, "1")
     made = registry.create_model_version(SURFACE, first.source, first.run_id, tags=first.tags)
     bodies = [{"dataframe_records": [{"image": encode(board)}]} for board in sorted(boards.iterdir())[:4]]
@@ -194,27 +243,3 @@ def test_a_champion_changes_under_load_without_a_failed_request(
             taken = next(when for answer, when in answers if answer["version"] != 1)
             assert taken - moved < 10
     assert served.get("health")["status"] == "ok"
-
-
-def test_a_registry_without_a_champion_leaves_the_old_one_serving(
-    served: Served, boards: Path, registry: mlflow.MlflowClient
-) -> None:
-    registry.delete_registered_model_alias(SURFACE, "champion")
-    until(lambda: served.get("health")["status"] == "degraded", "the look at the registry", seconds=30)
-    assert "no champion" in served.get("health")["problem"]
-    assert served.ask({"dataframe_records": [{"image": encode(next(boards.iterdir()))}]})[0]["score"] > 0
-
-
-def test_ctrl_c_ends_it_and_what_was_asked_is_in_the_history(served: Served) -> None:
-    before = read_history(served.project.surface(SURFACE).history)
-    assert not before["path"].str.startswith("rest:").any()
-    served.process.send_signal(signal.SIGINT)
-    assert served.process.wait(timeout=60) == 0, served.said.read_text()
-    assert "takes over from drawn/1" in served.said.read_text()
-    assert "Traceback" not in served.said.read_text()
-    found = read_history(served.project.surface(SURFACE).history)
-    requested = found[found["path"].str.startswith("rest:")]
-    assert set(requested["version"]) == {1, 2}
-    assert (requested["error"] == "file is truncated").sum() == 1
-    assert requested["brightness_mean"].notna().sum() == len(requested) - 1
-    assert requested["path"].is_unique
