@@ -8,7 +8,8 @@ from pipelines.core.errors import GateError
 from pipelines.core.parsing import read_record
 from pipelines.core.paths import Project
 from pipelines.core.results import ValidationReport
-from pipelines.core.surface_settings import renew_surface
+from pipelines.core.surface_settings import read_surface, renew_surface
+from pipelines.data.split_warnings import warn_of_small_splits
 from pipelines.data.versioning.versions import DataVersion, capture, run_dvc
 
 log = logging.getLogger(__name__)
@@ -65,7 +66,7 @@ def run_preprocess(project: Project, surface: str) -> DataVersion:
 
 
 def read_verdict(project: Project, surface: str) -> ValidationReport:
-    """Read what the surface's last validation found.
+    """Read what the surface's last validation found, with warnings of splits that are small for its policy.
 
     Args:
         project: Project that holds the surface.
@@ -76,8 +77,14 @@ def read_verdict(project: Project, surface: str) -> ValidationReport:
 
     Raises:
         ToolError: If there is none, or its file is damaged.
+        SettingsError: If the surface's settings are missing or wrong.
     """
-    return read_record(ValidationReport, project.surface(surface).verdict, f"run `knotwatch data update {surface}`")
+    hint = f"run `knotwatch data update {surface}`"
+    verdict, settings = (
+        read_record(ValidationReport, project.surface(surface).verdict, hint),
+        read_surface(project, surface),
+    )
+    return warn_of_small_splits(verdict, settings.policy.false_positive_rate, settings.split)
 
 
 def refuse_bad(verdict: ValidationReport, surface: str) -> None:

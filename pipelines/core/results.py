@@ -6,7 +6,7 @@ from typing import ClassVar
 from pydantic import Field
 
 from pipelines.core.geometry import Defect, TilePlan
-from pipelines.core.records import FiniteRecord, Interval, Label, Precision, Record, Strategy
+from pipelines.core.records import FiniteRecord, Interval, Label, Precision, Record, Split, Strategy
 
 
 class Quarantined(Record):
@@ -14,8 +14,18 @@ class Quarantined(Record):
     reason: str
 
 
+class SplitSize(Record):
+    """How many normal images a split has, and the share of further ones that it would get."""
+
+    images: int = Field(ge=0)
+    share: float = Field(gt=0, le=1)
+
+
 class ValidationReport(Record):
-    """What validation found. `accepted` false stops a run before training."""
+    """What validation found. `accepted` false stops a run before training.
+
+    `splits` has the sizes that `warn_of_small_splits` judges when the verdict is read.
+    """
 
     accepted: bool
     images: int
@@ -24,6 +34,7 @@ class ValidationReport(Record):
     duplicates: tuple[Quarantined, ...] = ()
     warnings: tuple[str, ...] = ()
     reasons: tuple[str, ...] = ()
+    splits: dict[Split, SplitSize] = Field(default_factory=dict)
 
 
 class CalibratedThreshold(FiniteRecord):

@@ -77,7 +77,12 @@ class RegionSettings(Settings):
 
 
 class SplitSettings(Settings):
-    """Shares of the normals. `test` counts all of them (where the layout brings no split), the rest what is left."""
+    """Shares of the normals. `test` counts all of them (where the layout brings no split), the rest what is left.
+
+    A set of fewer than `small` groups of normals is divided so that no split gets less than it needs, see
+    pipelines/data/split_needs.py; 0: by the shares alone. So is one whose YAML has no `small`: its splits are older
+    than the setting, and stay.
+    """
 
     former: ClassVar[Mapping[str, str]] = {"select": "validation"}
 
@@ -85,6 +90,7 @@ class SplitSettings(Settings):
     test: float = Field(default=0.30, ge=0, lt=1)
     train: float = Field(default=0.55, gt=0, le=1)
     validation: float = Field(default=0.10, ge=0, lt=1)
+    small: int = Field(default=300, ge=0, le=1_000_000)
 
     @model_validator(mode="after")
     def _something_is_left(self) -> "SplitSettings":
@@ -244,7 +250,18 @@ def read_surface(project: Project, name: str) -> SurfaceSettings:
         raise SettingsError(
             f"no surface '{name}' here ({known})", hint=f"knotwatch data add {name} PATH --layout LAYOUT"
         )
-    return check_settings(SurfaceSettings, modernise(SurfaceSettings, read_yaml(path), path.name), str(path))
+    values = modernise(SurfaceSettings, read_yaml(path), path.name)
+    return check_settings(SurfaceSettings, _keep_splits(values), str(path))
+
+
+def _keep_splits(values: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Leave a small set's splits as they are where its YAML is older than the setting `small`.
+
+    Versions of before would otherwise be compared on images that they were trained on, and a data version that is
+    brought back would be another.
+    """
+    split = values.get("split", {})
+    return {**values, "split": {"small": 0, **split}} if isinstance(split, Mapping) else values
 
 
 def renew_surface(project: Project, name: str) -> None:

@@ -1,8 +1,9 @@
 """Which images are trained on, chosen on, calibrated on and tested on."""
 
 import hashlib
-from collections import defaultdict
-from collections.abc import Set
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Set
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 
 from pipelines.core.records import Label, Split
 from pipelines.core.surface_settings import SplitSettings
+from pipelines.data.split_needs import Drawn, find_needs, mend
 
 
 def assign_splits(frame: pd.DataFrame, settings: SplitSettings) -> pd.DataFrame:
@@ -18,43 +20,72 @@ def assign_splits(frame: pd.DataFrame, settings: SplitSettings) -> pd.DataFrame:
     A review names the split of an image that came with it. The images of a group's first arrival decide. Test: one that
     its layout calls test, one that is anomalous, or a normal without a split whose group falls into the share of test.
     Else train where one is of unknown label, because nobody vouches for it; else train, validation or calibration by a
-    second hash.
+    second hash. While there are fewer than `small` groups of normals, an arrival's groups are mended by `mend`.
 
     Args:
         frame: A manifest after `assign_groups`, with `arrival`; not changed.
-        settings: The seed, and shares (0 to 1) of the groups of normals.
+        settings: The seed, shares (0 to 1) of the groups of normals, and which sets are small.
 
     Returns:
         A copy with `split` filled in every row, also of files that cannot be used.
     """
-    counted = frame[(frame["error"] == "") & (frame["duplicate_of"] == "")]
-    first = counted.groupby("group")["arrival"].transform("min")
-    deciding = counted[counted["arrival"] == first]
-    members: dict[str, set[tuple[str, str]]] = defaultdict(set)
-    for group, label, split in zip(deciding["group"], deciding["label"], deciding["declared_split"], strict=True):
-        members[group].add((label, split))
+    decided = _decide(_arrivals(frame), settings)
     # A file that cannot be used has a split all the same: no column is ever half filled.
     splits = [
         # Also where it came later, as a near copy of something that is trained on: nothing anomalous ever is.
-        Split.TEST if label == Label.ANOMALOUS else _decide(group, members.get(group, set()), settings)
+        Split.TEST if label == Label.ANOMALOUS else decided.get(group) or _draw(group, set(), settings).split
         for group, label in zip(frame["group"], frame["label"], strict=True)
     ]
     return frame.assign(split=pd.Series([chosen_split.value for chosen_split in splits], frame.index, "str"))
 
 
-def _decide(group: str, members: Set[tuple[str, str]], settings: SplitSettings) -> Split:
-    """Decide by the (label, split) of a group's first arrival."""
+def _arrivals(frame: pd.DataFrame) -> list[dict[str, set[tuple[str, str]]]]:
+    """List the arrivals, in their order: by the groups that began with each, the (label, split) of their images."""
+    counted = frame[(frame["error"] == "") & (frame["duplicate_of"] == "")]
+    first = counted.groupby("group")["arrival"].transform("min")
+    deciding = counted[counted["arrival"] == first]
+    members: dict[int, dict[str, set[tuple[str, str]]]] = defaultdict(lambda: defaultdict(set))
+    columns = (deciding[name] for name in ("arrival", "group", "label", "declared_split"))
+    for arrival, group, label, split in zip(*columns, strict=True):
+        members[arrival][group].add((label, split))
+    return [members[arrival] for arrival in sorted(members)]
+
+
+def _decide(arrivals: Iterable[Mapping[str, Set[tuple[str, str]]]], settings: SplitSettings) -> dict[str, Split]:
+    """Decide arrival by arrival, so that none changes what was decided before it."""
+    decided: dict[str, Split] = {}
+    free, settled = 0, Counter[Split]()
+    for members in arrivals:
+        drawn = {group: _draw(group, members[group], settings) for group in members}
+        # Those with a defect are no normals: they meet no need of the test split.
+        normals = {g: one for g, one in drawn.items() if Label.ANOMALOUS not in {label for label, _ in members[g]}}
+        free += sum(bool(one.others) for one in normals.values())
+        found = {group: one.split for group, one in drawn.items()}
+        if free < settings.small:
+            found |= mend(normals, settled, find_needs(settings), partial(_uniform, settings.seed, "mend"))
+        settled.update(found[group] for group in normals)
+        decided |= found
+    return decided
+
+
+_NOT_TESTED = frozenset({Split.TRAIN, Split.VALIDATION, Split.CALIBRATION})
+
+
+def _draw(group: str, members: Set[tuple[str, str]], settings: SplitSettings) -> Drawn:
+    """Draw by the (label, split) of a group's first arrival."""
     labels = {label for label, _ in members}
     if Label.ANOMALOUS in labels or any(split == "test" for _, split in members):
-        return Split.TEST
+        return Drawn(Split.TEST)
     splits = {split for _, split in members}
     if "only train" in splits:
-        return Split.TRAIN
+        return Drawn(Split.TRAIN)
     if "only calibration" in splits:
-        return Split.CALIBRATION
-    if (Label.NORMAL, "") in members and _uniform(settings.seed, "test", group) < settings.test:
-        return Split.TEST
-    return Split.TRAIN if Label.UNKNOWN in labels else _by_hash(group, settings)
+        return Drawn(Split.CALIBRATION)
+    undeclared = (Label.NORMAL, "") in members
+    others = frozenset() if labels - {Label.NORMAL} else frozenset(Split) if undeclared else _NOT_TESTED
+    if undeclared and _uniform(settings.seed, "test", group) < settings.test:
+        return Drawn(Split.TEST, others)
+    return Drawn(Split.TRAIN if Label.UNKNOWN in labels else _by_hash(group, settings), others)
 
 
 def _by_hash(group: str, settings: SplitSettings) -> Split:

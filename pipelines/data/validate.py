@@ -19,6 +19,7 @@ from pipelines.data.layouts import read_source
 from pipelines.data.manifest import assign_groups, assign_splits, measure_rows, read_manifest, write_manifest
 from pipelines.data.reuse import hash_modules, keep_for_reuse, may_reuse
 from pipelines.data.review_ledger import Reviewed, read_reviews
+from pipelines.data.split_warnings import measure_splits
 
 _CODE = hash_modules(
     "pipelines.data.manifest",
@@ -70,16 +71,19 @@ def validate(manifest: pd.DataFrame, settings: SurfaceSettings, docs: Path | Non
 
     Args:
         manifest: As `build_manifest` returns it.
-        settings: The surface's; its `validation` holds the limits.
+        settings: The surface's; `validation` holds the limits, `split` the shares.
         docs: Folder that Data Docs are written to; None writes none.
 
     Returns:
-        What is quarantined and why, and whether the run may go on.
+        What is quarantined and why, how large the splits are, and whether the run may go on.
 
     Raises:
         ToolError: If Great Expectations could not evaluate one of its expectations.
     """
-    return judge(manifest, settings.validation, docs)
+    verdict = judge(manifest, settings.validation, docs)
+    left_out = {file.path for file in (*verdict.quarantined, *verdict.duplicates)}
+    usable = manifest[~manifest["path"].isin(left_out)]
+    return verdict.model_copy(update={"splits": measure_splits(usable, settings.split)})
 
 
 def read_arrivals(path: Path) -> dict[str, int]:

@@ -136,6 +136,14 @@ def test_a_surface_comes_back_as_it_was_written(bare: Project) -> None:
         read_surface(bare, "elm")
 
 
+def test_a_surface_that_is_older_than_small_sets_keeps_its_splits(bare: Project) -> None:
+    for split in ({}, {"split": {"seed": 4}}):
+        bare.surface("oak").settings.write_text(yaml.safe_dump({"source": {"layout": "folder"}, **split}))
+        assert read_surface(bare, "oak").split.small == 0
+    write_surface(bare, "elm", surface())
+    assert read_surface(bare, "elm").split.small == 300
+
+
 @pytest.mark.parametrize("region", [{"rule": "box"}, {"rule": "auto", "box": [0, 0, 9, 9]}, {"box": [0, 0, 9, 9]}])
 def test_a_box_and_its_rule_go_together(bare: Project, region: dict[str, object]) -> None:
     values = {"source": {"layout": "folder"}, "region": region}
