@@ -116,6 +116,7 @@ def see(tab: Tab, words: str) -> None:
 
 def test_the_owner_sees_both_pages_and_pauses_a_schedule_on_one(target: Target, tab: Tab) -> None:
     origin = target.ui.prefect.removesuffix("/api")
+    log_in(tab, target.ui.link)
     tab.visit(target.ui.link.split("#")[0])
     see(tab, "Flow Runs")
     tab.visit(f"{origin}/v2/runs")
@@ -123,7 +124,10 @@ def test_the_owner_sees_both_pages_and_pauses_a_schedule_on_one(target: Target, 
     deployment = target.ui.api(f"deployments/name/retrain/{SURFACE}")["id"]
     tab.visit(f"{origin}/v2/deployments/deployment/{deployment}")
     see(tab, "02:00 AM")
+    shown = "document.querySelector('[role=switch]')?.getAttribute('aria-checked')"
     for active in (False, True):
+        # A click before the page knows of the one before would ask for the same once more.
+        until(lambda wanted=active: tab.evaluate(shown) == str(not wanted).lower(), "the switch as it is", seconds=60)
         tab.evaluate("document.querySelector('[role=switch]').click()")
         words = ("schedule", SURFACE, "--json")
         until(
