@@ -4,6 +4,7 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
+from pipelines.core.closest import offer_closest
 from pipelines.core.errors import ModelError
 from pipelines.core.geometry import TilePlan
 from pipelines.core.records import Record
@@ -57,9 +58,8 @@ def find_origins(tracking: Tracking, source: str, algorithms: Sequence[str]) -> 
             continue
         found.append(_open(tracking, version))
     if not found:
-        raise ModelError(
-            f"'{source}' has no version of {', '.join(algorithms)} to start from", hint=f"knotwatch retrain {source}"
-        )
+        hint = offer_closest(f"knotwatch retrain {source}", source, tracking.model_names())
+        raise ModelError(f"'{source}' has no version of {', '.join(algorithms)} to start from", hint=hint)
     return found
 
 

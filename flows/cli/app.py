@@ -1,13 +1,16 @@
 """`knotwatch` and its commands."""
 
+import re
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.text import Text
 
 from flows.cli import adapting, data, promotion, serving, watching
 from flows.cli.printing import err, print_error, print_json, print_retrain
 from flows.runtime.disk import explain_by_disk
+from pipelines.core.closest import find_closest
 from pipelines.core.errors import CallError, KnotwatchError
 from pipelines.core.progress import exit_code_of_stop, interrupts_first, remember_interrupts
 
@@ -42,6 +45,7 @@ def run(words: list[str]) -> int:
         return error.exit_code
     except _UsageError as error:
         error.show()
+        _offer_choice(str(error))
         return 2
     except (KeyboardInterrupt, typer.Abort):
         code = _STOPPED
@@ -54,6 +58,14 @@ def run(words: list[str]) -> int:
         err.print("knotwatch: stopped; nothing is left half written")
         return exit_code_of_stop()
     return code
+
+
+def _offer_choice(said: str) -> None:
+    """Offer the closest of an option's words; typer itself offers commands and options alone."""
+    refused = re.search(r"'([^']*)' is not one of ('.+')", said)
+    closest = refused and find_closest(refused[1], re.findall(r"'([^']*)'", refused[2]))
+    if closest:
+        err.print(Text(f"  What to do: did you mean '{closest}'?"))
 
 
 def _check_words(words: list[str]) -> None:

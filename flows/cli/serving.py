@@ -52,6 +52,8 @@ def schedule(
         if watch or every:
             deployments.set_watch(project, name)
     found = [s for s in deployments.list_schedules(project) if surface in (None, s.surface)]
+    if surface and not found:
+        read_surface(project, surface)
     if as_json:
         print_json({"schedules": [s.model_dump(mode="json") for s in found]})
         return

@@ -9,9 +9,11 @@ from flows.local_servers.temporary import ensure_server
 from flows.operations.automations import remove_automation, set_automation
 from flows.operations.pool import POOL, ensure_pool
 from flows.runtime.environment import prepare_environment
+from pipelines.core.closest import offer_closest
 from pipelines.core.errors import CallError
 from pipelines.core.paths import Project
 from pipelines.core.records import Record
+from pipelines.core.surface_settings import read_surface
 
 RETRAIN, WATCH = "retrain", "watch"
 _EACH_MINUTE = "* * * * *"
@@ -199,7 +201,7 @@ def set_active(project: Project, surface: str, *, active: bool, flow_name: str |
     from prefect.client.orchestration import get_client
 
     with get_client(sync_client=True) as client:
-        for deployment in _own(surface, flow_name):
+        for deployment in _own(project, surface, flow_name):
             if active:
                 client.resume_deployment(deployment.id)
             for schedule in deployment.schedules:
@@ -221,15 +223,17 @@ def remove_schedule(project: Project, surface: str, flow_name: str | None = None
     from prefect.client.orchestration import get_client
 
     with get_client(sync_client=True) as client:
-        for deployment in _own(surface, flow_name):
+        for deployment in _own(project, surface, flow_name):
             client.delete_deployment(deployment.id)
     if not _deployments(surface):
         remove_automation(project, surface)
 
 
-def _own(surface: str, flow_name: str | None) -> list[Any]:
+def _own(project: Project, surface: str, flow_name: str | None) -> list[Any]:
     found = [deployment for deployment, name in _deployments(surface) if flow_name in {None, name}]
     if not found:
+        # A misspelt name is told as such.
+        read_surface(project, surface)
         raise CallError(
             f"'{surface}' has no schedule", hint=f'knotwatch schedule {surface} --cron "0 2 * * 1", or --watch'
         )
@@ -242,7 +246,10 @@ def _parse_schedule(project: Project, cron: str, timezone: str) -> Any:
     from pydantic import ValidationError
 
     if timezone not in available_timezones():
-        raise CallError(f"no time zone '{timezone}'", hint="name one such as Europe/Berlin")
+        raise CallError(
+            f"no time zone '{timezone}'",
+            hint=offer_closest("name one such as Europe/Berlin", timezone, available_timezones()),
+        )
     try:
         return Cron(cron, timezone=timezone)
     except (ValidationError, ValueError) as error:

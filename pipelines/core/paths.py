@@ -8,6 +8,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator
 
+from pipelines.core.closest import offer_closest
 from pipelines.core.errors import CallError, PathError
 
 _NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
@@ -116,14 +117,16 @@ class Project:
         if not _NAME.fullmatch(name) or name == "index":
             raise CallError(
                 f"{name[:80]!r} cannot name a surface: expected up to 63 of a-z, 0-9 and inner '-', not 'index'",
-                hint="choose a name such as wood-boards",
+                hint=offer_closest("choose a name such as wood-boards", name, self._files()),
             )
         return SurfacePaths(self.root, name)
 
     def surface_names(self) -> list[str]:
         """Name the surfaces that have settings; raise CallError for a file there that cannot be a surface's."""
-        found = sorted(p.stem for p in self.surfaces_dir.glob("*.yaml") if p.name != "index.yaml")
-        return [self.surface(name).name for name in found]
+        return [self.surface(name).name for name in self._files()]
+
+    def _files(self) -> list[str]:
+        return sorted(p.stem for p in self.surfaces_dir.glob("*.yaml") if p.name != "index.yaml")
 
 
 def find_project(start: Path | None = None) -> Project:

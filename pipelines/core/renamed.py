@@ -81,7 +81,7 @@ def modernise(model: type[Renamed], values: Mapping[str, Any], where: str) -> di
         _tell(where, old, new)
     found = present_names(model, values)
     for name, value in found.items():
-        inner = _section(model, name)
+        inner = section(model, name)
         if inner is not None and isinstance(value, Mapping):
             found[name] = modernise(inner, value, f"{where}, {name}")
     return found
@@ -120,7 +120,16 @@ def _tell(where: str, old: str, new: str) -> None:
     log.warning("%s: `%s` is now called `%s`; the former name is still read", where, old, new)
 
 
-def _section(model: type[Renamed], name: str) -> type[Renamed] | None:
+def section(model: type[Renamed], name: str) -> type[Renamed] | None:
+    """Find the model of a nested section.
+
+    Args:
+        model: Whose field the section is.
+        name: The field's present name.
+
+    Returns:
+        The model; None where there is no such field, or it holds no section.
+    """
     field = model.model_fields.get(name)
     kinds = () if field is None else (field.annotation, *get_args(field.annotation))
     return next((kind for kind in kinds if isinstance(kind, type) and issubclass(kind, Renamed)), None)
@@ -136,6 +145,6 @@ def _edits(model: type[Renamed], node: yaml.Node | None) -> Iterator[tuple[int, 
         words = model.former_values.get(name, {})
         if isinstance(value, yaml.ScalarNode) and value.value in words:
             yield value.start_mark.index, value.end_mark.index, words[value.value]
-        inner = _section(model, name)
+        inner = section(model, name)
         if inner is not None:
             yield from _edits(inner, value)

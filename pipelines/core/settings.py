@@ -1,14 +1,16 @@
 """What all settings have in common: frozen, no unknown keys, read from YAML with errors that name file and key."""
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, get_args
 
 from pydantic import ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
+from pipelines.core.closest import UnknownNameError, find_closest, offer
 from pipelines.core.errors import SettingsError
 from pipelines.core.parsing import MalformedError, parse_yaml
-from pipelines.core.renamed import Renamed
+from pipelines.core.renamed import Renamed, section
 
 # What torch and numpy both take as a seed.
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
@@ -62,10 +64,38 @@ def check_settings(model: type[_Model], values: Mapping[str, Any], where: str) -
         The settings, checked.
 
     Raises:
-        SettingsError: If a key is unknown or missing, or its value is wrong; up to 20 such keys are named.
+        SettingsError: If a key is unknown or missing, or its value is wrong; up to 20 such keys are named, and
+            for a key or word that is close to a known one the hint offers that.
     """
     try:
         return model.model_validate(values)
     except ValidationError as error:
         lines = [f"{'.'.join(str(k) for k in e['loc']) or '(top)'}: {e['msg']}" for e in error.errors()[:_MOST_FAULTS]]
-        raise SettingsError(f"{where}: " + "; ".join(lines), hint="correct or remove these keys") from error
+        raise SettingsError(f"{where}: " + "; ".join(lines), hint=_hint(model, error)) from error
+
+
+def _hint(model: type[Settings], error: ValidationError) -> str:
+    faults = error.errors()[:_MOST_FAULTS]
+    return offer("correct or remove these keys", (name for fault in faults for name in _meant(model, fault)))
+
+
+def _meant(model: type[Settings], fault: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what an unknown key, by its full name, or an unknown word was probably meant to be."""
+    *above, last = (str(part) for part in (fault["loc"] or ("",)))
+    context = fault.get("ctx", {})
+    if fault["type"] == "extra_forbidden":
+        names = find_closest(last, _keys(model, above))
+        yield from filter(None, [names and ".".join([*above, names])])
+    elif fault["type"] in {"enum", "literal_error"}:
+        yield from filter(None, [find_closest(str(fault["input"]), re.findall(r"'([^']*)'", context["expected"]))])
+    elif isinstance(wrong := context.get("error"), UnknownNameError):
+        yield from filter(None, [find_closest(wrong.found, wrong.known)])
+
+
+def _keys(model: type[Renamed], above: list[str]) -> list[str]:
+    for name in above:
+        inner = section(model, name)
+        if inner is None:
+            return []
+        model = inner
+    return list(model.model_fields)

@@ -8,6 +8,7 @@ from typing import Annotated, Any, ClassVar, Literal
 import yaml
 from pydantic import Field, model_validator
 
+from pipelines.core.closest import offer_closest
 from pipelines.core.errors import SettingsError
 from pipelines.core.files import write_whole
 from pipelines.core.paths import Project, check_name
@@ -246,9 +247,10 @@ def read_surface(project: Project, name: str) -> SurfaceSettings:
     """
     path = project.surface(name).settings
     if not path.is_file():
-        known = ", ".join(project.surface_names()) or "none yet"
+        known = project.surface_names()
         raise SettingsError(
-            f"no surface '{name}' here ({known})", hint=f"knotwatch data add {name} PATH --layout LAYOUT"
+            f"no surface '{name}' here ({', '.join(known) or 'none yet'})",
+            hint=offer_closest(f"knotwatch data add {name} PATH --layout LAYOUT", name, known),
         )
     values = modernise(SurfaceSettings, read_yaml(path), path.name)
     return check_settings(SurfaceSettings, _keep_splits(values), str(path))

@@ -8,6 +8,7 @@ import re
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 
+from pipelines.core.closest import offer_closest
 from pipelines.core.errors import SettingsError
 from pipelines.models.algorithm import Algorithm
 from pipelines.models.anomalydino.algorithm import ANOMALYDINO
@@ -45,9 +46,8 @@ def find_algorithm(name: str) -> Algorithm:
     """Return an algorithm by its name; raise SettingsError where there is none such."""
     known = algorithms()
     if name not in known:
-        raise SettingsError(
-            f"no algorithm '{name}'", hint=f"choose among {', '.join(known)}, or install the package that brings it"
-        )
+        hint = f"choose among {', '.join(known)}, or install the package that brings it"
+        raise SettingsError(f"no algorithm '{name}'", hint=offer_closest(hint, name, known))
     return known[name]
 
 

@@ -4,6 +4,7 @@ import re
 
 from pydantic import ValidationError
 
+from pipelines.core.closest import offer_closest
 from pipelines.core.errors import CallError, ToolError
 from pipelines.core.parsing import first_fault
 from pipelines.core.paths import Project
@@ -40,7 +41,9 @@ def find_data_version(project: Project, surface: str, version: str) -> DataVersi
         known = ", ".join(kept_versions(project, surface)) or "none"
         raise CallError(
             f"no data version '{version}' of '{surface}' is known here or in MLflow (here: {known})",
-            hint=f"`knotwatch data show {surface}` and MLflow's runs name the versions",
+            hint=offer_closest(
+                f"`knotwatch data show {surface}` and MLflow's runs name the versions", surface, project.surface_names()
+            ),
         )
     try:
         return DataVersion.model_validate_json(tracking.read_text(run_id, ARTIFACT))

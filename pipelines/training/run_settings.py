@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field, create_model, model_validator
 
+from pipelines.core.closest import UnknownNameError, offer_closest
 from pipelines.core.errors import SettingsError
 from pipelines.core.parsing import MalformedError, parse_yaml
 from pipelines.core.paths import Project
@@ -64,7 +65,9 @@ class CommonSettings(Settings):
     def _some_algorithm(self) -> "CommonSettings":
         known = algorithms()
         if not self.algorithms or len(set(self.algorithms)) < len(self.algorithms) or set(self.algorithms) - set(known):
-            raise ValueError(f"algorithms: name one or more of {', '.join(known)}, each once")
+            problem = f"algorithms: name one or more of {', '.join(known)}, each once"
+            unknown = next((name for name in self.algorithms if name not in known), "")
+            raise UnknownNameError(problem, unknown, known)
         return self
 
 
@@ -163,7 +166,8 @@ def lay_settings(
         find_algorithm(surface.policy.propose)
     profiles = params.get("profiles", {})
     if profile not in profiles:
-        raise SettingsError(f"no profile '{profile}' in {path}", hint=f"choose one of {', '.join(profiles)}")
+        hint = offer_closest(f"choose one of {', '.join(profiles)}", profile, profiles)
+        raise SettingsError(f"no profile '{profile}' in {path}", hint=hint)
     layers = {
         path.name: {name: value for name, value in params.items() if name != "profiles"},
         f"{path.name}, profile {profile}": profiles[profile] or {},

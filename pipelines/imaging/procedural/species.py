@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from pipelines.core.closest import offer_closest
 from pipelines.core.errors import CallError
 
 Colour = tuple[float, float, float]
@@ -36,5 +37,8 @@ SPECIES = {
 def find_species(name: str) -> Species:
     """Look a species up by its name."""
     if name not in SPECIES:
-        raise CallError(f"no species '{name}' can be drawn", hint=f"choose one of {', '.join(SPECIES)}")
+        raise CallError(
+            f"no species '{name}' can be drawn",
+            hint=offer_closest(f"choose one of {', '.join(SPECIES)}", name, SPECIES),
+        )
     return SPECIES[name]

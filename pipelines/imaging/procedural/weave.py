@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from pipelines.core.closest import offer_closest
 from pipelines.core.errors import CallError
 from pipelines.imaging.procedural.noise import Floats, fractal_noise, noise_line, smoothstep, value_noise
 
@@ -31,7 +32,9 @@ CLOTHS = {
 def find_cloth(name: str) -> Cloth:
     """Look a cloth up by its name."""
     if name not in CLOTHS:
-        raise CallError(f"no cloth '{name}' can be drawn", hint=f"choose one of {', '.join(CLOTHS)}")
+        raise CallError(
+            f"no cloth '{name}' can be drawn", hint=offer_closest(f"choose one of {', '.join(CLOTHS)}", name, CLOTHS)
+        )
     return CLOTHS[name]
 
 

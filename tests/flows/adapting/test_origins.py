@@ -1,5 +1,10 @@
+from types import SimpleNamespace
+from typing import Any
+
 import pytest
 
+from flows.adapting.origins import find_origins
+from pipelines.core.errors import ModelError
 from pipelines.core.paths import Project
 from pipelines.core.records import Layout
 from pipelines.core.surface_settings import SourceSettings, SurfaceSettings
@@ -27,3 +32,9 @@ def test_the_target_s_network_is_made_like_the_source_s(
     assert isinstance(found, FastflowSettings)
     assert (found.backbone, found.auxiliary) == ("lite1", of_source)
     assert found.max_steps == 200, "how long was trained is no part of the network"
+
+
+def test_a_source_without_versions_is_refused_and_the_one_that_was_meant_is_offered() -> None:
+    registry: Any = SimpleNamespace(versions=lambda _: [], model_names=lambda: ["fabric", "wood-boards"])
+    with pytest.raises(ModelError, match="did you mean 'wood-boards'"):
+        find_origins(registry, "wod-boards", ["padim"])

@@ -91,6 +91,11 @@ def test_looks_are_paused_and_removed_by_themselves(served: Project, oak: str) -
         remove_schedule(served, oak)
 
 
+def test_a_misspelt_surface_has_no_schedule_and_the_right_one_is_offered(served: Project, oak: str) -> None:
+    with pytest.raises(CallError, match="did you mean 'oak'"):
+        remove_schedule(served, "oakk")
+
+
 def test_what_was_deployed_from_another_folder_is_deployed_anew_and_stays_paused(served: Project, oak: str) -> None:
     set_schedule(served, oak, NIGHTLY, "UTC", "quick")
     set_active(served, oak, active=False)
