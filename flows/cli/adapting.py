@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from flows.cli.parameters import Json, complete_surface
 from flows.cli.printing import print_json, print_outcome, print_table, say
 
 if TYPE_CHECKING:
@@ -24,8 +25,12 @@ class StrategyOption(StrEnum):
 
 
 def adapt(
-    source: Annotated[str, typer.Argument(help="The surface whose versions are started from.")],
-    target: Annotated[str, typer.Argument(help="The surface that they are brought to.")],
+    source: Annotated[
+        str, typer.Argument(help="The surface whose versions are started from.", autocompletion=complete_surface)
+    ],
+    target: Annotated[
+        str, typer.Argument(help="The surface that they are brought to.", autocompletion=complete_surface)
+    ],
     shots: Annotated[
         list[int] | None,
         typer.Option(
@@ -41,7 +46,7 @@ def adapt(
     profile: Annotated[str, typer.Option(help="quick or full: how much effort to spend.")] = "full",
     assign: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a setting.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Try again although nothing changed.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Bring what SOURCE taught to TARGET by a few normal images, and say whether it beat training from scratch.
 

@@ -1,6 +1,7 @@
 """`knotwatch` and its commands."""
 
 import re
+from importlib.metadata import version as installed_version
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -8,7 +9,8 @@ import typer
 from rich.text import Text
 
 from flows.cli import adapting, data, promotion, serving, watching
-from flows.cli.printing import err, print_error, print_json, print_retrain
+from flows.cli.parameters import Json, Surface
+from flows.cli.printing import err, print_error, print_json, print_retrain, say
 from flows.runtime.disk import explain_by_disk
 from pipelines.core.closest import find_closest
 from pipelines.core.errors import CallError, KnotwatchError
@@ -16,7 +18,6 @@ from pipelines.core.progress import exit_code_of_stop, interrupts_first, remembe
 
 app = typer.Typer(
     name="knotwatch",
-    help="Keep anomaly detectors for a surface trained, compared, promoted and in use.",
     epilog="Start with: knotwatch data add boards ~/photographs --layout unlabelled, then: knotwatch retrain boards",
     no_args_is_help=True,
     rich_markup_mode=None,
@@ -24,13 +25,26 @@ app = typer.Typer(
 )
 app.add_typer(data.app, name="data")
 
-Surface = Annotated[str, typer.Argument(help="The surface's name, as `knotwatch data list` shows it.")]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
-
-
 _STOPPED = 130  # what typer, too, answers to Ctrl-C
+
+
+def _show_version(requested: bool) -> None:
+    if requested:
+        say(f"knotwatch {installed_version('knotwatch')}")
+        raise typer.Exit
+
+
 # typer carries its own copy of click; this is the public way to the root of its errors about a wrong call.
 _UsageError: Any = typer.BadParameter.__bases__[0]
+
+
+@app.callback()
+def _options(
+    _version: Annotated[
+        bool, typer.Option("--version", help="Show the version and exit.", is_eager=True, callback=_show_version)
+    ] = False,
+) -> None:
+    """Keep anomaly detectors for a surface trained, compared, promoted and in use."""
 
 
 def run(words: list[str]) -> int:
@@ -75,7 +89,10 @@ def _check_words(words: list[str]) -> None:
         raise CallError(f"{wrong!r} holds a NUL character", hint="leave it out")
 
 
-@app.command(epilog="Example: knotwatch retrain wood-boards --profile quick --set padim.features=64 --json")
+@app.command(
+    short_help="Train on a surface's data; the gate decides on the best version.",
+    epilog="Example: knotwatch retrain wood-boards --profile quick --set padim.features=64 --json",
+)
 def retrain(
     surface: Surface,
     profile: Annotated[str, typer.Option(help="quick or full: how much effort to spend.")] = "full",
@@ -109,6 +126,7 @@ def retrain(
 
 @app.command(
     "inspect",
+    short_help="Score new images with the champion; outline what is unusual.",
     epilog="Examples: knotwatch inspect wood-boards new/ --out annotated --maps maps --json; "
     "knotwatch inspect wood-boards month/ --no-pictures --table month.parquet",
 )
@@ -155,20 +173,33 @@ def inspect_command(
         raise typer.Exit(1)
 
 
-app.command(epilog="Example: knotwatch adapt wood-boards tiles --shots 16 --profile quick --json")(adapting.adapt)
-app.command(epilog='Example: knotwatch promote wood-boards --version 4 --force --reason "fewer misses on pine"')(
-    promotion.promote
-)
-app.command(epilog="Example: knotwatch rollback wood-boards; later: knotwatch rollback wood-boards --release")(
-    promotion.rollback
-)
-app.command(epilog="Examples: knotwatch models wood-boards --lineage; knotwatch models wood-boards --data 35e3")(
-    promotion.models
-)
-app.command(epilog="Example: knotwatch watch wood-boards --once --json")(watching.watch)
-app.command(epilog='Example: knotwatch schedule wood-boards --cron "0 2 * * 1" --watch; knotwatch schedule --all')(
-    serving.schedule
-)
-app.command(epilog="Example: knotwatch serve wood-boards --port 8400")(serving.serve)
+app.command(
+    short_help="Bring what SOURCE taught to TARGET by a few normal images.",
+    epilog="Example: knotwatch adapt wood-boards tiles --shots 16 --profile quick --json",
+)(adapting.adapt)
+app.command(
+    short_help="Let the gate decide on a version, and put it in use.",
+    epilog='Example: knotwatch promote wood-boards --version 4 --force --reason "fewer misses on pine"',
+)(promotion.promote)
+app.command(
+    short_help="Return to the champion before.",
+    epilog="Example: knotwatch rollback wood-boards; later: knotwatch rollback wood-boards --release",
+)(promotion.rollback)
+app.command(
+    short_help="List a surface's versions, and why each is in use or not.",
+    epilog="Examples: knotwatch models wood-boards --lineage; knotwatch models wood-boards --data 35e3",
+)(promotion.models)
+app.command(
+    short_help="Check for new images and drift; retrain as the policy says.",
+    epilog="Example: knotwatch watch wood-boards --once --json",
+)(watching.watch)
+app.command(
+    short_help="Retrain and check surfaces by the clock.",
+    epilog='Example: knotwatch schedule wood-boards --cron "0 2 * * 1" --watch; knotwatch schedule --all',
+)(serving.schedule)
+app.command(
+    short_help="Answer MLflow's scoring protocol with the champion.",
+    epilog="Example: knotwatch serve wood-boards --port 8400",
+)(serving.serve)
 app.command(epilog="Example: knotwatch ui --prefect-port 4201 --mlflow-port 5001")(serving.ui)
-app.command(epilog="Example: knotwatch doctor")(serving.doctor)
+app.command(short_help="Check this machine and this project.", epilog="Example: knotwatch doctor")(serving.doctor)

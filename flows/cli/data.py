@@ -6,7 +6,8 @@ from typing import Annotated
 
 import typer
 
-from flows.cli.printing import print_json, print_table, print_verdict, say
+from flows.cli.parameters import Json, Surface, complete_surface
+from flows.cli.printing import print_change, print_json, print_table, print_verdict, say
 from flows.runtime.environment import log_to_terminal
 from pipelines.core.errors import CallError
 from pipelines.core.paths import find_project
@@ -14,16 +15,14 @@ from pipelines.core.records import Layout
 
 app = typer.Typer(help="Add, update, show, share and bring back a surface's images.", no_args_is_help=True)
 
-Surface = Annotated[str, typer.Argument(help="The surface's name.")]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
-
 
 @app.command(
+    short_help="Bring a data set under DVC, validate and prepare it.",
     epilog="Examples: knotwatch data add boards ~/photographs --layout unlabelled; "
-    "knotwatch data add demo --layout procedural --seed 1 --normal 90 --defective 30"
+    "knotwatch data add demo --layout procedural --seed 1 --normal 90 --defective 30",
 )
 def add(
-    surface: Surface,
+    surface: Annotated[str, typer.Argument(help="The surface's name.")],
     path: Annotated[str | None, typer.Argument(help="The folder; with --from-git, the path inside it.")] = None,
     layout: Annotated[Layout, typer.Option(help="How the data set lies on disk.")] = Layout.FOLDER,
     from_git: Annotated[
@@ -57,12 +56,12 @@ def add(
         source = check_settings(SourceSettings, {"layout": layout, "path": path, "git_url": from_git}, "data add")
     else:
         source = SourceSettings(layout=layout, path=str(check_source(Path(path))))
-    _show_change(add_surface(project, surface, source), as_json)
+    print_change(add_surface(project, surface, source), as_json=as_json)
     if not as_json:
         say(f"settings: data/surfaces/{surface}.yaml; next: knotwatch retrain {surface}")
 
 
-@app.command(epilog="Example: knotwatch data update boards")
+@app.command(short_help="Take in what is new at the remembered source.", epilog="Example: knotwatch data update boards")
 def update(
     surface: Surface,
     prune: Annotated[bool, typer.Option("--prune", help="Also drop what vanished at the source.")] = False,
@@ -72,11 +71,13 @@ def update(
     from flows.dataset.surface import update_surface
 
     log_to_terminal()
-    _show_change(update_surface(find_project(), surface, prune=prune), as_json)
+    print_change(update_surface(find_project(), surface, prune=prune), as_json=as_json)
 
 
 @app.command(
-    "add-types", epilog="Example: knotwatch data add-types boards ~/crops, where crops/ holds crack/, knot/, normal/"
+    "add-types",
+    short_help="Take in example crops of defect types.",
+    epilog="Example: knotwatch data add-types boards ~/crops, where crops/ holds crack/, knot/, normal/",
 )
 def add_types_command(
     surface: Surface,
@@ -131,22 +132,6 @@ def review(
     say(f"data version {change.data_version}; next: knotwatch retrain {surface}")
 
 
-def _show_change(change: "object", as_json: bool) -> None:
-    from flows.dataset.surface import DataChange
-
-    if not isinstance(change, DataChange):
-        raise TypeError(type(change))
-    if as_json:
-        print_json(change)
-        return
-    taken = change.intake
-    say(
-        f"{change.surface}: {taken.images} images, {taken.new} new, {taken.changed} changed, {change.prepared} prepared"
-    )
-    print_verdict(change.verdict)
-    say(f"data version {change.data_version}")
-
-
 @app.command("list", epilog="Example: knotwatch data list")
 def list_command(as_json: Json = False) -> None:
     """List the surfaces."""
@@ -184,7 +169,9 @@ def show(surface: Surface, as_json: Json = False) -> None:
     say(f"settings: data/surfaces/{surface}.yaml; validation pages: {found.docs or 'not made yet'}")
 
 
-@app.command(epilog="Example: knotwatch data remove boards --yes")
+@app.command(
+    short_help="Remove a surface's files from the project.", epilog="Example: knotwatch data remove boards --yes"
+)
 def remove(surface: Surface, yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False) -> None:
     """Remove a surface's files from the project. The source and registered models stay."""
     from flows.commands.train import drop_schedule
@@ -199,7 +186,11 @@ def remove(surface: Surface, yes: Annotated[bool, typer.Option("--yes", help="Do
 
 
 @app.command(epilog="Example: knotwatch data push boards")
-def push(surfaces: Annotated[list[str] | None, typer.Argument(help="Surfaces; default: all.")] = None) -> None:
+def push(
+    surfaces: Annotated[
+        list[str] | None, typer.Argument(help="Surfaces; default: all.", autocompletion=complete_surface)
+    ] = None,
+) -> None:
     """Copy data to the DVC remote."""
     from flows.dataset.surface import share
 
@@ -207,14 +198,20 @@ def push(surfaces: Annotated[list[str] | None, typer.Argument(help="Surfaces; de
 
 
 @app.command(epilog="Example: knotwatch data pull boards")
-def pull(surfaces: Annotated[list[str] | None, typer.Argument(help="Surfaces; default: all.")] = None) -> None:
+def pull(
+    surfaces: Annotated[
+        list[str] | None, typer.Argument(help="Surfaces; default: all.", autocompletion=complete_surface)
+    ] = None,
+) -> None:
     """Fetch data from the DVC remote."""
     from flows.dataset.surface import share
 
     say(share(find_project(), "pull", surfaces or []).strip() or "pulled")
 
 
-@app.command(epilog="Example: knotwatch data checkout boards 3f2a")
+@app.command(
+    short_help="Bring an old data version back exactly.", epilog="Example: knotwatch data checkout boards 3f2a"
+)
 def checkout(
     surface: Surface, version: Annotated[str, typer.Argument(help="A data version, or an unambiguous start of it.")]
 ) -> None:
@@ -230,7 +227,10 @@ class Download(StrEnum):
     EFFICIENTAD_TEACHER = "efficientad-teacher"
 
 
-@app.command(epilog="Example: knotwatch data fetch efficientad-teacher; then set efficientad.teacher: official")
+@app.command(
+    short_help="Download what knotwatch does without.",
+    epilog="Example: knotwatch data fetch efficientad-teacher; then set efficientad.teacher: official",
+)
 def fetch(
     what: Annotated[Download, typer.Argument(help="anomalib's teacher for EfficientAD, instead of the bundled one.")],
     url: Annotated[str | None, typer.Option(help="Another place of the same file.")] = None,

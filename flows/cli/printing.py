@@ -14,11 +14,10 @@ from pipelines.core.records import Record
 from pipelines.core.results import ValidationReport
 
 if TYPE_CHECKING:
-    from flows.steps.results import InspectResult
-    from pipelines.core.results import Inspected
-if TYPE_CHECKING:
     from flows.adapting.results import AdaptResult
-    from flows.steps.results import ModelResult, RetrainResult
+    from flows.dataset.surface import DataChange
+    from flows.steps.results import InspectResult, ModelResult, RetrainResult
+    from pipelines.core.results import Inspected
 
 
 # In a pipe or a file there is no width to keep to: a cut-off path would be of no use to anyone.
@@ -67,6 +66,22 @@ def print_verdict(verdict: ValidationReport) -> None:
             say(f"  {title}: {file.path}: {file.reason}", "yellow")
     for warning in verdict.warnings:
         say(f"  warning: {warning}", "yellow")
+
+
+def print_change(change: "DataChange", *, as_json: bool) -> None:
+    """Print what adding or updating data came to.
+
+    Args:
+        change: Of one surface.
+        as_json: Print one JSON object instead of text.
+    """
+    if as_json:
+        print_json(change)
+        return
+    taken, prepared = change.intake, change.prepared
+    say(f"{change.surface}: {taken.images} images, {taken.new} new, {taken.changed} changed, {prepared} prepared")
+    print_verdict(change.verdict)
+    say(f"data version {change.data_version}")
 
 
 def print_error(error: KnotwatchError, *, as_json: bool) -> None:

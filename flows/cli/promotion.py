@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from flows.cli.parameters import Json, Surface
 from flows.cli.printing import print_json, print_table, say
 from pipelines.core.errors import CallError
 
@@ -11,8 +12,6 @@ if TYPE_CHECKING:
     from flows.promotion.lineage import Lineage
     from pipelines.registry.record import DecisionRecord
 
-Surface = Annotated[str, typer.Argument(help="The surface's name, as `knotwatch data list` shows it.")]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
 _REFUSED = 3
 _FIGURES = ("image_auroc", "pixel_auroc", "aupro")
 

@@ -5,13 +5,17 @@ from typing import Annotated
 
 import typer
 
+from flows.cli.parameters import Json, Surface, complete_surface
 from flows.cli.printing import print_json, print_table, say
 from pipelines.core.errors import CallError
 from pipelines.core.paths import Project, find_project
 
 
 def schedule(
-    surface: Annotated[str | None, typer.Argument(help="The surface; without one, all schedules are listed.")] = None,
+    surface: Annotated[
+        str | None,
+        typer.Argument(help="The surface; without one, all schedules are listed.", autocompletion=complete_surface),
+    ] = None,
     every: Annotated[bool, typer.Option("--all", help="All surfaces; alone: --watch for each.")] = False,
     cron: Annotated[str | None, typer.Option(help='Retrain when, for example "0 2 * * 1": Mondays at two.')] = None,
     timezone: Annotated[str | None, typer.Option(help="The time zone of --cron; default: as before, or UTC.")] = None,
@@ -20,7 +24,7 @@ def schedule(
     pause: Annotated[bool, typer.Option("--pause", help="Keep the schedules, run nothing.")] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Run again by the clock.")] = False,
     remove: Annotated[bool, typer.Option("--remove", help="Remove the schedules.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Retrain surfaces by the clock and check them each minute; list, pause, resume or remove schedules.
 
@@ -83,7 +87,7 @@ def _is_served() -> bool:
 
 
 def serve(
-    surface: Annotated[str, typer.Argument(help="The surface's name, as `knotwatch data list` shows it.")],
+    surface: Surface,
     port: Annotated[int, typer.Option(min=0, max=65535, help="The port on 127.0.0.1; 0 takes a free one.")] = 8400,
     most_images: Annotated[int, typer.Option(min=1, help="Images that one request may bring.")] = 64,
     most_mb: Annotated[int, typer.Option(min=1, help="Megabytes that one request may have.")] = 100,
@@ -143,7 +147,7 @@ def ui(
 
 
 def doctor(
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Check this machine and this project; exit with 1 where something must be mended."""
     from flows.operations.doctor import examine

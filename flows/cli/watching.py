@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from flows.cli.parameters import Surface
 from flows.cli.printing import print_json, say
 from pipelines.core.errors import CallError
 
@@ -13,7 +14,7 @@ _LONGEST = 31_536_000.0  # a year
 
 
 def watch(
-    surface: Annotated[str, typer.Argument(help="The surface's name, as `knotwatch data list` shows it.")],
+    surface: Surface,
     once: Annotated[bool, typer.Option("--once", help="Check once, then end.")] = False,
     every: Annotated[float, typer.Option(min=1, max=_LONGEST, help="Seconds between two checks.")] = 60.0,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object a check instead of text.")] = False,
