@@ -7,7 +7,7 @@ from flows.runtime.data_stages import read_verdict
 from pipelines.core.paths import Project
 from pipelines.core.records import Record, Split
 from pipelines.core.results import ValidationReport
-from pipelines.core.surface_settings import read_surface
+from pipelines.core.surface_settings import SourceSettings, read_surface
 from pipelines.data.versioning.versions import data_version, kept_versions
 
 
@@ -43,12 +43,11 @@ def describe(project: Project, name: str) -> SurfaceOverview:
     images = prepared_images(project, name)
     counts = Counter((image.split.value, image.label.value) for image in images)
     splits = {p.value: {label: n for (split, label), n in sorted(counts.items()) if split == p.value} for p in Split}
-    origin = settings.source.git_url or settings.source.path or "drawn from a seed"
     docs = paths.reports / "validation" / "index.html"
     return SurfaceOverview(
         surface=name,
         layout=settings.source.layout.value,
-        source=origin,
+        source=_origin(settings.source),
         images=len(images),
         data_version=data_version(project, name),
         versions=tuple(kept_versions(project, name)),
@@ -56,6 +55,11 @@ def describe(project: Project, name: str) -> SurfaceOverview:
         verdict=read_verdict(project, name) if paths.verdict.is_file() else None,
         docs=str(docs.relative_to(project.root)) if docs.is_file() else None,
     )
+
+
+def _origin(source: SourceSettings) -> str:
+    drawn = f"seed {source.procedural.seed}" if source.procedural else "a seed"
+    return source.git_url or source.path or drawn
 
 
 def describe_all(project: Project) -> list[SurfaceOverview]:
