@@ -20,7 +20,7 @@ _ANSWERS = (
     ("data add-types", "flows.dataset.surface", "TypesChange"),
     ("data review", "flows.dataset.review", "ReviewChange"),
     ("data show", "flows.dataset.overview", "SurfaceOverview"),
-    ("schedule (each of `schedules`)", "flows.operations.deployments", "Schedule"),
+    ("schedule (each of `schedules`)", "flows.operations.upcoming", "ListedSchedule"),
     ("doctor (each of `checks`)", "flows.operations.doctor", "Check"),
 )
 

@@ -1,6 +1,7 @@
 """`schedule`, `serve`, `ui` and `doctor`."""
 
 from contextlib import nullcontext, suppress
+from datetime import UTC, datetime
 from typing import Annotated
 
 import typer
@@ -32,6 +33,7 @@ def schedule(
     --remove mean both of a surface's schedules, with --watch the checks alone.
     """
     from flows.operations import deployments
+    from flows.operations.upcoming import add_runs
     from pipelines.core.surface_settings import read_surface
     from pipelines.training.run_settings import resolve_run
 
@@ -55,7 +57,9 @@ def schedule(
             deployments.change_schedule(project, name, cron, timezone, profile)
         if watch or every:
             deployments.set_watch(project, name)
-    found = [s for s in deployments.list_schedules(project) if surface in (None, s.surface)]
+    now = datetime.now(UTC)
+    listed = deployments.list_schedules(project)
+    found = [add_runs(s, now) for s in listed if surface in (None, s.surface)]
     if surface and not found:
         read_surface(project, surface)
     if as_json:
@@ -63,6 +67,8 @@ def schedule(
         return
     rows = [(s.surface, s.flow, s.cron, s.timezone, s.profile, "active" if s.active else "paused") for s in found]
     print_table(["surface", "flow", "cron", "time zone", "profile", "state"], rows)
+    for run in (run for s in found if surface and s.flow == deployments.RETRAIN for run in s.next_runs):
+        say(f"next {deployments.RETRAIN}: {run:%a %d %B %Y, %H:%M %Z}")
     if found and not _is_served():
         say("These run while a worker runs: start `knotwatch ui` (docs/guides/operations.md: how to start it at boot).")
 

@@ -3,19 +3,18 @@
 import io
 from contextlib import redirect_stdout
 from typing import Any
-from zoneinfo import available_timezones
 
 from flows.local_servers.temporary import ensure_server
 from flows.operations.automations import remove_automation, set_automation
+from flows.operations.clock import parse_schedule
 from flows.operations.pool import POOL, ensure_pool
-from flows.runtime.environment import prepare_environment
-from pipelines.core.closest import offer_closest
 from pipelines.core.errors import CallError
 from pipelines.core.paths import Project
 from pipelines.core.records import Record
 from pipelines.core.surface_settings import read_surface
 
 RETRAIN, WATCH = "retrain", "watch"
+NO_CRON = "?"  # of a schedule that was made on Prefect's page
 _EACH_MINUTE = "* * * * *"
 
 
@@ -47,7 +46,7 @@ def set_schedule(project: Project, surface: str, cron: str, timezone: str, profi
         CallError: For a cron line or a time zone that does not exist.
         ToolError: If the surface's policy names a notification block that Prefect does not have.
     """
-    _deploy(project, surface, RETRAIN, _parse_schedule(project, cron, timezone), {"profile": profile})
+    _deploy(project, surface, RETRAIN, parse_schedule(project, cron, timezone), {"profile": profile})
     return Schedule(surface=surface, flow=RETRAIN, cron=cron, timezone=timezone, active=True, profile=profile)
 
 
@@ -68,7 +67,7 @@ def set_watch(project: Project, surface: str) -> Schedule:
     """
     found = next((s for s in list_schedules(project) if (s.surface, s.flow) == (surface, WATCH)), None)
     if found is None:
-        _deploy(project, surface, WATCH, _parse_schedule(project, _EACH_MINUTE, "UTC"), {})
+        _deploy(project, surface, WATCH, parse_schedule(project, _EACH_MINUTE, "UTC"), {})
         return Schedule(surface=surface, flow=WATCH, cron=_EACH_MINUTE, timezone="UTC", active=True)
     set_automation(project, surface)
     return found
@@ -156,7 +155,7 @@ def _as_schedules(deployment: Any, flow_name: str) -> list[Schedule]:
         Schedule(
             surface=deployment.name,
             flow=flow_name,
-            cron=getattr(schedule.schedule, "cron", "?"),
+            cron=getattr(schedule.schedule, "cron", NO_CRON),
             timezone=getattr(schedule.schedule, "timezone", None) or "UTC",
             active=schedule.active and not deployment.paused,
             profile=deployment.parameters.get("profile"),
@@ -175,7 +174,7 @@ def refresh_after_move(project: Project) -> list[str]:
         if (deployment.job_variables or {}).get("working_dir") == str(project.root):
             continue
         for found in _as_schedules(deployment, flow_name):
-            when = _parse_schedule(project, found.cron, found.timezone)
+            when = parse_schedule(project, found.cron, found.timezone)
             _deploy(project, found.surface, flow_name, when, {"profile": found.profile} if found.profile else {})
             if not found.active:
                 set_active(project, found.surface, active=False, flow_name=flow_name)
@@ -238,19 +237,3 @@ def _own(project: Project, surface: str, flow_name: str | None) -> list[Any]:
             f"'{surface}' has no schedule", hint=f'knotwatch schedule {surface} --cron "0 2 * * 1", or --watch'
         )
     return found
-
-
-def _parse_schedule(project: Project, cron: str, timezone: str) -> Any:
-    prepare_environment(project)
-    from prefect.schedules import Cron
-    from pydantic import ValidationError
-
-    if timezone not in available_timezones():
-        raise CallError(
-            f"no time zone '{timezone}'",
-            hint=offer_closest("name one such as Europe/Berlin", timezone, available_timezones()),
-        )
-    try:
-        return Cron(cron, timezone=timezone)
-    except (ValidationError, ValueError) as error:
-        raise CallError(f"'{cron}' is not a cron line", hint='write for example --cron "0 2 * * 1"') from error

@@ -1,0 +1,44 @@
+"""When the next runs of a schedule are."""
+
+import asyncio
+from datetime import datetime
+
+from flows.operations.deployments import NO_CRON, Schedule
+
+
+class ListedSchedule(Schedule):
+    """A schedule with the times of its next three runs, in this machine's zone; none while it is paused."""
+
+    next_runs: tuple[datetime, ...] = ()
+
+
+def add_runs(schedule: Schedule, start: datetime) -> ListedSchedule:
+    """Add the next runs to a schedule.
+
+    Args:
+        schedule: As Prefect keeps it; one that was made on Prefect's page may follow no cron line, and gets no runs.
+        start: With a zone; runs are at it or later.
+
+    Returns:
+        The schedule with its next three runs, or with none while it is paused.
+    """
+    runs = find_runs(schedule.cron, schedule.timezone, start) if schedule.active and schedule.cron != NO_CRON else ()
+    return ListedSchedule(**schedule.model_dump(), next_runs=runs)
+
+
+def find_runs(cron: str, timezone: str, start: datetime, count: int = 3) -> tuple[datetime, ...]:
+    """Find the next runs of a schedule, as Prefect's own scheduler does: it knows what becomes of a skipped hour.
+
+    Args:
+        cron: Five fields.
+        timezone: IANA name of the zone that `cron` is meant in.
+        start: With a zone; runs are at it or later.
+        count: How many runs.
+
+    Returns:
+        Times in this machine's zone, the next one first.
+    """
+    from prefect.server.schemas.schedules import CronSchedule
+
+    found = asyncio.run(CronSchedule(cron=cron, timezone=timezone).get_dates(n=count, start=start))
+    return tuple(datetime.fromtimestamp(run.timestamp()).astimezone() for run in found)
