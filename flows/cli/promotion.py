@@ -100,7 +100,7 @@ def models(
         else:
             _print_lineage(found)
         return
-    lines, hold = list_models(surface)
+    lines, hold, problem = list_models(surface)
     if as_json:
         print_json({"surface": surface, "hold": hold, "models": [m.model_dump(mode="json") for m in lines]})
         return
@@ -115,6 +115,8 @@ def models(
     for line in lines:
         if line.why:
             say(line.why)
+    if problem:
+        say(problem, "yellow")
     if hold:
         say(f"promotion is {hold}; `knotwatch rollback {surface} --release` ends that", "yellow")
 

@@ -1,12 +1,14 @@
 """What `promote`, `rollback` and `models` call: each sets the stage and hands over."""
 
+from typing import NamedTuple
+
 from flows.promotion.lineage import DataUser, Lineage, find_data_users, trace, why
 from flows.promotion.requests import decide_promotion, find_proposed
 from flows.promotion.rollback import release_hold, roll_back
+from flows.runtime.champion import explain_no_champion
 from flows.runtime.environment import log_to_terminal, prepare_environment
 from flows.runtime.session import Session, look_at
 from flows.steps.results import ModelLine
-from pipelines.core.errors import ModelError
 from pipelines.core.paths import find_project
 from pipelines.core.surface_settings import read_surface
 from pipelines.registry.decision_log import DecisionLog
@@ -81,7 +83,7 @@ def call_lineage(surface: str, version: int | None) -> Lineage:
     if version is None:
         champion = tracking.champion(surface)
         if champion is None:
-            raise ModelError(f"'{surface}' has no champion", hint="name a version with --version")
+            raise explain_no_champion(surface, tracking.versions(surface))
         version = champion.version
     return trace(tracking, surface, version)
 
@@ -93,8 +95,16 @@ def call_data_users(data: str) -> list[DataUser]:
     return find_data_users(project, Tracking(project), data)
 
 
-def list_models(surface: str) -> tuple[list[ModelLine], str]:
-    """List a surface's registered versions, newest first, and what holds promotion."""
+class ModelList(NamedTuple):
+    """A surface's versions, newest first; what holds promotion, and what to do where none is in use, or empty."""
+
+    lines: list[ModelLine]
+    hold: str
+    problem: str
+
+
+def list_models(surface: str) -> ModelList:
+    """List a surface's registered versions."""
     project = find_project()
     prepare_environment(project)
     tracking = Tracking(project)
@@ -103,7 +113,9 @@ def list_models(surface: str) -> tuple[list[ModelLine], str]:
         read_surface(project, surface)
     with tracking.remembering():
         lines = [_line(tracking, version) for version in found]
-        return lines, DecisionLog(tracking, surface).hold() if found else ""
+        hold = DecisionLog(tracking, surface).hold() if found else ""
+    in_use = any("champion" in version.aliases for version in found)
+    return ModelList(lines, hold, "" if in_use or not found else str(explain_no_champion(surface, found)))
 
 
 def _line(tracking: Tracking, version: ModelVersion) -> ModelLine:

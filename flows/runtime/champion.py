@@ -1,5 +1,6 @@
 """A surface's champion, loaded: what `inspect` and the REST server look at images with."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pipelines.core.errors import ModelError
@@ -9,6 +10,8 @@ from pipelines.detector.detector import Detector
 from pipelines.models.openvino.runtime import named_device
 from pipelines.tracking.registry import ModelVersion
 from pipelines.tracking.store import Tracking
+
+_MOST = 10  # versions that are named
 
 
 @dataclass(frozen=True)
@@ -32,14 +35,37 @@ def find_champion(project: Project, tracking: Tracking, surface: str) -> ModelVe
         The version with the alias `champion`, not loaded.
 
     Raises:
-        ModelError: If the surface has no champion.
+        ModelError: If the surface has no champion; the versions that it has are offered.
         SettingsError: If there is no such surface.
     """
     champion = tracking.champion(surface)
     if champion is None:
-        read_surface(project, surface)
-        raise ModelError(f"'{surface}' has no champion", hint=f"knotwatch retrain {surface}")
+        versions = tracking.versions(surface)
+        if not versions:
+            read_surface(project, surface)
+        raise explain_no_champion(surface, versions)
     return champion
+
+
+def explain_no_champion(surface: str, versions: Sequence[ModelVersion]) -> ModelError:
+    """Say that a surface has no champion, and offer the versions that it has.
+
+    Args:
+        surface: One whose champion was asked for.
+        versions: Those registered, newest first; there may be none.
+
+    Returns:
+        The error, to be raised or shown.
+    """
+    if not versions:
+        return ModelError(f"'{surface}' has no champion", hint=f"knotwatch retrain {surface}")
+    numbers = [version.version for version in versions]
+    more = ", …" if numbers[_MOST:] else ""
+    return ModelError(
+        f"'{surface}' has no champion: none was accepted yet, or its version was deleted",
+        hint=f"knotwatch promote {surface} --version {numbers[0]} "
+        f"(there are: {', '.join(map(str, numbers[:_MOST]))}{more})",
+    )
 
 
 def load_version(tracking: Tracking, version: ModelVersion) -> Loaded:
