@@ -111,8 +111,8 @@ def serve(
     """Answer MLflow's scoring protocol with the surface's champion, until Ctrl-C; a new champion takes over by itself.
 
     POST /invocations takes {"dataframe_split": {"columns": ["image"], "data": [["BASE64"]]}, "params": {"maps": true}}.
-    /ping, /health and /version say how it is. Ctrl-C and SIGTERM answer what is under way for four seconds, give up
-    the rest and end within ten; a second one ends at once.
+    GET / tells what there is; /ping, /health and /version say how it is. Ctrl-C and SIGTERM answer what is under way
+    for four seconds, give up the rest and end within ten; a second one ends at once.
     """
     from flows.runtime.environment import log_to_terminal
     from flows.serving.protocol import Limits

@@ -1,4 +1,4 @@
-"""The server's addresses: /ping, /health, /version and /invocations."""
+"""The server's addresses: /, /ping, /health, /version and /invocations."""
 
 import json
 from functools import partial
@@ -17,6 +17,14 @@ from flows.serving.protocol import Limits, RequestError, read_request
 from flows.serving.scoring import Scorer
 from pipelines.core.errors import KnotwatchError
 
+ENDPOINTS = {
+    "GET /": "Tells what there is.",
+    "POST /invocations": "Scores images: MLflow's scoring protocol, with base64 in the column `image`.",
+    "GET /ping": "Answers 200 while the server lives.",
+    "GET /health": "Tells the champion in use, and the problem where there is one.",
+    "GET /version": "Tells the versions of knotwatch, MLflow and the model.",
+}
+
 
 def make_app(holder: Holder, scorer: Scorer, line: Line, limits: Limits) -> FastAPI:
     """Make the application that answers MLflow's scoring protocol with the holder's champion.
@@ -34,6 +42,19 @@ def make_app(holder: Holder, scorer: Scorer, line: Line, limits: Limits) -> Fast
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
     # A page in the user's browser must not reach the server under a name of its own (DNS rebinding).
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=["127.0.0.1", "localhost"])
+
+    @app.get("/")
+    async def overview() -> Response:
+        used = holder.current
+        return _answer(
+            {
+                "surface": holder.surface,
+                "model": used.name,
+                "version": used.version,
+                "knotwatch": installed_version("knotwatch"),
+                "endpoints": ENDPOINTS,
+            }
+        )
 
     @app.get("/ping")
     async def ping() -> Response:

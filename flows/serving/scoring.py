@@ -43,8 +43,8 @@ class Scorer:
             patience: Heeded before each image and each tile, and while another request has its turn.
 
         Returns:
-            In the order of the images: score, verdict, defects and the version; with maps also `map`, a float32 TIFF in
-            base64, (height, width) of the image.
+            In the order of the images: score, the threshold that it is compared with, verdict, defects and the version;
+            with maps also `map`, a float32 TIFF in base64, (height, width) of the image.
 
         Raises:
             RequestError: Naming the row, if one cannot be read (status 400), is too large (413) or gets no finite score
@@ -97,6 +97,7 @@ class Scorer:
         patience.heed()
         prediction = {
             "score": scan.score,
+            "image_threshold": used.detector.info.image_threshold.threshold,
             "anomalous": scan.anomalous,
             "defects": [defect.model_dump(mode="json") for defect in scan.defects],
             "normal_regions": scan.normal_regions,

@@ -100,3 +100,12 @@ def test_the_model_is_named_and_trouble_is_told(client: TestClient) -> None:
     assert client.get("/version").json()["version"] == 1
     assert client.get("/health").json()["status"] == "ok"
     assert client.get("/docs").status_code == 404
+
+
+def test_the_root_tells_of_every_address_and_of_no_other(client: TestClient) -> None:
+    told = client.get("/").json()
+    assert (told["surface"], told["model"], told["version"]) == ("oak", "oak/1 (padim)", 1)
+    app: Any = client.app
+    there = {f"{method} {route.path}" for route in app.routes for method in route.methods}
+    assert set(told["endpoints"]) == there
+    assert all(said.endswith(".") and said.count(".") == 1 for said in told["endpoints"].values())

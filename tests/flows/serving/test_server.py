@@ -135,7 +135,8 @@ def test_mlflows_client_gets_what_inspect_says(served: Served, boards: Path, tmp
     # All defective ones among them, and no more than one request may bring.
     files = sorted(boards.iterdir())[-50:]
     words = ("inspect", SURFACE, *map(str, files), "--no-pictures", "--maps", str(tmp_path), "--json")
-    inspected = run_knotwatch(served.project.root, *words).json["images"]
+    found = run_knotwatch(served.project.root, *words).json
+    inspected = found["images"]
     client = mlflow_client(served.port)
     client.ping()
     table = pd.DataFrame({"image": [encode(file) for file in files]})
@@ -145,6 +146,7 @@ def test_mlflows_client_gets_what_inspect_says(served: Served, boards: Path, tmp
     assert any(prediction["defects"] for prediction in answered)
     for prediction, image in zip(answered, inspected, strict=True):
         assert prediction["score"] == pytest.approx(image["score"], rel=1e-6)
+        assert prediction["image_threshold"] == found["image_threshold"]
         for name in ("anomalous", "defects", "normal_regions", "out_of_distribution"):
             assert prediction[name] == image[name]
         assert (prediction["version"], prediction["model"]) == (1, "drawn/1 (padim)")
