@@ -1,4 +1,4 @@
-"""Nothing is reported to anybody, and the folder mlflow/ does not stand in for the library."""
+"""Nothing is reported to anybody, waiting threads do not spin, and mlflow/ does not stand in for the library."""
 
 import json
 import os
@@ -39,6 +39,15 @@ def test_importing_any_room_switches_reporting_off() -> None:
 def test_what_the_user_set_stays() -> None:
     code = "import pipelines; print(json.dumps(os.environ['HF_HUB_OFFLINE']))"
     assert ask(code, HF_HUB_OFFLINE="0") == "0"
+
+
+def test_threads_that_wait_do_not_spin_unless_the_user_wants_them_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    names = ("OMP_WAIT_POLICY", "KMP_BLOCKTIME", "OPENBLAS_THREAD_TIMEOUT")
+    for name in names:
+        monkeypatch.delenv(name)
+    code = f"import pipelines; print(json.dumps([os.environ[name] for name in {names}]))"
+    assert ask(code) == ["PASSIVE", "0", "4"]
+    assert ask(code, OMP_WAIT_POLICY="ACTIVE") == ["ACTIVE", "0", "4"]
 
 
 @pytest.mark.services

@@ -4,8 +4,7 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
-from pipelines.core.closest import offer_closest
-from pipelines.core.errors import ModelError
+from pipelines.core.errors import ModelError, offer_closest
 from pipelines.core.geometry import TilePlan
 from pipelines.core.records import Record
 from pipelines.detector.checksums import check_folder

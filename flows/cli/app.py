@@ -12,8 +12,7 @@ from flows.cli import adapting, data, promotion, serving, watching
 from flows.cli.parameters import Json, Surface
 from flows.cli.printing import err, print_error, print_json, print_retrain, say
 from flows.runtime.disk import explain_by_disk
-from pipelines.core.closest import find_closest
-from pipelines.core.errors import CallError, KnotwatchError
+from pipelines.core.errors import CallError, KnotwatchError, find_closest
 from pipelines.core.progress import exit_code_of_stop, interrupts_first, remember_interrupts
 
 app = typer.Typer(

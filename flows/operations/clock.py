@@ -4,8 +4,7 @@ from typing import Any
 from zoneinfo import available_timezones
 
 from flows.runtime.environment import prepare_environment
-from pipelines.core.closest import offer_closest
-from pipelines.core.errors import CallError
+from pipelines.core.errors import CallError, offer_closest
 from pipelines.core.paths import Project
 
 

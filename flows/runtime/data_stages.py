@@ -9,7 +9,7 @@ from pipelines.core.parsing import read_record
 from pipelines.core.paths import Project
 from pipelines.core.results import ValidationReport
 from pipelines.core.surface_settings import read_surface, renew_surface
-from pipelines.data.split_warnings import warn_of_small_splits
+from pipelines.data.splits.warnings import warn_of_small_splits
 from pipelines.data.versioning.versions import DataVersion, capture, run_dvc
 
 log = logging.getLogger(__name__)

@@ -8,8 +8,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator
 
-from pipelines.core.closest import offer_closest
-from pipelines.core.errors import CallError, PathError
+from pipelines.core.errors import CallError, PathError, offer_closest
 
 _NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 

@@ -7,8 +7,7 @@ from typing import Annotated, Any, TypeVar, get_args
 
 from pydantic import ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
-from pipelines.core.closest import UnknownNameError, find_closest, offer
-from pipelines.core.errors import SettingsError
+from pipelines.core.errors import SettingsError, UnknownNameError, find_closest, offer
 from pipelines.core.parsing import MalformedError, parse_yaml
 from pipelines.core.renamed import Renamed, section
 

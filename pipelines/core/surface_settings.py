@@ -8,8 +8,7 @@ from typing import Annotated, Any, ClassVar, Literal
 import yaml
 from pydantic import Field, model_validator
 
-from pipelines.core.closest import offer_closest
-from pipelines.core.errors import SettingsError
+from pipelines.core.errors import SettingsError, offer_closest
 from pipelines.core.files import write_whole
 from pipelines.core.paths import Project, check_name
 from pipelines.core.records import Layout
@@ -81,7 +80,7 @@ class SplitSettings(Settings):
     """Shares of the normals. `test` counts all of them (where the layout brings no split), the rest what is left.
 
     A set of fewer than `small` groups of normals is divided so that no split gets less than it needs, see
-    pipelines/data/split_needs.py; 0: by the shares alone. So is one whose YAML has no `small`: its splits are older
+    pipelines/data/splits/needs.py; 0: by the shares alone. So is one whose YAML has no `small`: its splits are older
     than the setting, and stay.
     """
 

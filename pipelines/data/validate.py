@@ -19,7 +19,7 @@ from pipelines.data.layouts import read_source
 from pipelines.data.manifest import assign_groups, assign_splits, measure_rows, read_manifest, write_manifest
 from pipelines.data.reuse import hash_modules, keep_for_reuse, may_reuse
 from pipelines.data.review_ledger import Reviewed, read_reviews
-from pipelines.data.split_warnings import measure_splits
+from pipelines.data.splits.warnings import measure_splits
 
 _CODE = hash_modules(
     "pipelines.data.manifest",

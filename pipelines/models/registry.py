@@ -8,8 +8,7 @@ import re
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 
-from pipelines.core.closest import offer_closest
-from pipelines.core.errors import SettingsError
+from pipelines.core.errors import SettingsError, offer_closest
 from pipelines.models.algorithm import Algorithm
 from pipelines.models.anomalydino.algorithm import ANOMALYDINO
 from pipelines.models.efficientad.algorithm import EFFICIENTAD

@@ -4,8 +4,7 @@ import re
 
 from pydantic import ValidationError
 
-from pipelines.core.closest import offer_closest
-from pipelines.core.errors import CallError, ToolError
+from pipelines.core.errors import CallError, ToolError, offer_closest
 from pipelines.core.parsing import first_fault
 from pipelines.core.paths import Project
 from pipelines.data.versioning.versions import DataVersion, kept_versions

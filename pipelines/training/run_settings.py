@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field, create_model, model_validator
 
-from pipelines.core.closest import UnknownNameError, offer_closest
-from pipelines.core.errors import SettingsError
+from pipelines.core.errors import SettingsError, UnknownNameError, offer_closest
 from pipelines.core.parsing import MalformedError, parse_yaml
 from pipelines.core.paths import Project
 from pipelines.core.renamed import modernise

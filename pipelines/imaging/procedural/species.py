@@ -2,8 +2,7 @@
 
 from dataclasses import dataclass
 
-from pipelines.core.closest import offer_closest
-from pipelines.core.errors import CallError
+from pipelines.core.errors import CallError, offer_closest
 
 Colour = tuple[float, float, float]
 

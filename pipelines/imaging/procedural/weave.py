@@ -5,8 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.core.closest import offer_closest
-from pipelines.core.errors import CallError
+from pipelines.core.errors import CallError, offer_closest
 from pipelines.imaging.procedural.noise import Floats, fractal_noise, noise_line, smoothstep, value_noise
 
 Colour = tuple[float, float, float]

@@ -5,8 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.core.closest import find_closest
-from pipelines.core.errors import CallError
+from pipelines.core.errors import CallError, find_closest
 from pipelines.core.paths import Project
 from pipelines.core.records import Layout
 from pipelines.core.surface_settings import SourceSettings, SurfaceSettings, write_surface

@@ -10,7 +10,7 @@ from pipelines.core.records import Label, Layout, SourceRow, Split
 from pipelines.core.results import SplitSize, ValidationReport
 from pipelines.core.surface_settings import SourceSettings, SplitSettings, SurfaceSettings
 from pipelines.data.manifest import assign_groups, assign_splits, measure_rows
-from pipelines.data.split_warnings import warn_of_small_splits
+from pipelines.data.splits.warnings import warn_of_small_splits
 from pipelines.data.validate import validate
 
 # Raised while great_expectations is imported, by modules of the standard library that it uses.

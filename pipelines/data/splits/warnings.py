@@ -8,7 +8,7 @@ import pandas as pd
 from pipelines.core.records import Label, Split
 from pipelines.core.results import SplitSize, ValidationReport
 from pipelines.core.surface_settings import SplitSettings
-from pipelines.data.split_needs import NEEDS, find_needs
+from pipelines.data.splits.needs import NEEDS, find_needs
 
 
 def measure_splits(usable: pd.DataFrame, settings: SplitSettings) -> dict[Split, SplitSize]:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from pipelines.core.records import Label, Split
 from pipelines.core.surface_settings import SplitSettings
-from pipelines.data.split_needs import Drawn, find_needs, mend
+from pipelines.data.splits.needs import Drawn, find_needs, mend
 
 
 def assign_splits(frame: pd.DataFrame, settings: SplitSettings) -> pd.DataFrame:

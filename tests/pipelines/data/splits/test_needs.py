@@ -8,8 +8,8 @@ import pytest
 
 from pipelines.core.records import Split
 from pipelines.core.surface_settings import SplitSettings
-from pipelines.data.split import assign_splits
-from pipelines.data.split_needs import NEEDS
+from pipelines.data.splits.assign import assign_splits
+from pipelines.data.splits.needs import NEEDS
 
 SEEDS = range(6)
 TOTAL = sum(NEEDS.values())
