@@ -30,12 +30,13 @@ def test_the_tutorial_runs_as_it_stands(tmp_path: Path) -> None:
         done = subprocess.run(
             ["sh", "-c", command], cwd=project.root, env=env, capture_output=True, text=True, timeout=600, check=False
         )
-        # The gate may refuse the version that the last command asks about; the page says so.
+        # The gate may refuse the version that the last command asks about, or it is in use already; the page says so.
         wanted = (0, 3) if " promote " in f" {command} " else (0,)
-        assert done.returncode in wanted, f"{command}\n{done.stdout}\n{done.stderr[-4000:]}"
+        in_use = " promote " in command and "is champion already" in done.stderr
+        assert in_use or done.returncode in wanted, f"{command}\n{done.stdout}\n{done.stderr[-4000:]}"
         said[command] = done.stdout
     added = next(out for command, out in said.items() if " data add " in command)
-    assert "76 images" in added
+    assert "136 images" in added
     assert "20 new" in next(out for command, out in said.items() if " data update " in command)
     assert "3" in {
         str(model["version"]) for model in run_knotwatch(project.root, "models", "boards", "--json").json["models"]
