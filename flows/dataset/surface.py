@@ -130,7 +130,7 @@ def add_types(project: Project, name: str, folder: Path, *, prune: bool = False)
         settings = session.settings
         taken = take_in_types(folder, paths.types, settings.validation.max_megapixels, prune=prune)
         track_raw(project, paths, settings)
-        run_validate(project, name)
+        run_validate(project, name, settings)
         run_preprocess(project, name)
         return TypesChange(surface=name, data_version=data_version(project, name), types=taken)
 
@@ -279,7 +279,7 @@ def reproduce(project: Project, name: str, intake: Intake) -> DataChange:
         GateError: If too many images are bad; nothing is prepared then.
     """
     before = _keys(project, name)
-    verdict = run_validate(project, name)
+    verdict = run_validate(project, name, read_surface(project, name))
     run_preprocess(project, name)
     made = _keys(project, name) - before
     version = data_version(project, name)

@@ -8,14 +8,14 @@ from pipelines.core.errors import GateError
 from pipelines.core.parsing import read_record
 from pipelines.core.paths import Project
 from pipelines.core.results import ValidationReport
-from pipelines.core.surface_settings import read_surface, renew_surface
+from pipelines.core.surface_settings import SurfaceSettings, renew_surface
 from pipelines.data.splits.warnings import warn_of_small_splits
 from pipelines.data.versioning.versions import DataVersion, capture, run_dvc
 
 log = logging.getLogger(__name__)
 
 
-def run_validate(project: Project, surface: str) -> ValidationReport:
+def run_validate(project: Project, surface: str, settings: SurfaceSettings) -> ValidationReport:
     """Reproduce the surface's `validate` stage.
 
     The surface's YAML is given its present keys first.
@@ -23,9 +23,10 @@ def run_validate(project: Project, surface: str) -> ValidationReport:
     Args:
         project: Project whose DVC runs the stage; another DVC command is waited for, an hour at most.
         surface: Surface that the caller holds, with its raw files in place.
+        settings: The surface's, for what its splits must be large enough for.
 
     Returns:
-        The verdict, good or bad.
+        The verdict, good or bad, with warnings of splits that are small for the surface's policy.
 
     Raises:
         ToolError: If the stage fails.
@@ -34,7 +35,7 @@ def run_validate(project: Project, surface: str) -> ValidationReport:
     renew_surface(project, surface)
     with data_lock(project):
         run_dvc(project, "repro", "--quiet", f"validate@{surface}", quiet=not sys.stderr.isatty())
-    verdict = read_verdict(project, surface)
+    verdict = warn_of_small_splits(read_verdict(project, surface), settings.policy.false_positive_rate, settings.split)
     log.info(
         "validate %s: %d images, %d quarantined, %d duplicates, %d warnings",
         *(surface, verdict.images, len(verdict.quarantined), len(verdict.duplicates), len(verdict.warnings)),
@@ -66,25 +67,20 @@ def run_preprocess(project: Project, surface: str) -> DataVersion:
 
 
 def read_verdict(project: Project, surface: str) -> ValidationReport:
-    """Read what the surface's last validation found, with warnings of splits that are small for its policy.
+    """Read what the surface's last validation found.
 
     Args:
         project: Project that holds the surface.
         surface: Surface that was validated.
 
     Returns:
-        The verdict, which may be of older data than the present.
+        The verdict as the stage wrote it, which may be of older data than the present.
 
     Raises:
         ToolError: If there is none, or its file is damaged.
-        SettingsError: If the surface's settings are missing or wrong.
     """
     hint = f"run `knotwatch data update {surface}`"
-    verdict, settings = (
-        read_record(ValidationReport, project.surface(surface).verdict, hint),
-        read_surface(project, surface),
-    )
-    return warn_of_small_splits(verdict, settings.policy.false_positive_rate, settings.split)
+    return read_record(ValidationReport, project.surface(surface).verdict, hint)
 
 
 def refuse_bad(verdict: ValidationReport, surface: str) -> None:

@@ -57,7 +57,7 @@ _RETRY: Any = {"retries": 1, "retry_delay_seconds": 5, "retry_condition_fn": _ma
 
 @task(name="validate", task_run_name="validate {session.surface}", **_RETRY)
 def validate_task(session: Session) -> ValidationReport:
-    verdict = run_validate(session.project, session.surface)
+    verdict = run_validate(session.project, session.surface, session.settings)
     artifacts.publish_verdict(session.surface, verdict)
     return verdict
 

@@ -3,7 +3,7 @@
 import pytest
 
 from flows.cli.app import run
-from flows.runtime.data_stages import read_verdict
+from flows.dataset.overview import describe
 from pipelines.core.paths import Project
 from pipelines.core.records import Layout, Split
 from pipelines.core.results import SplitSize, ValidationReport
@@ -38,4 +38,6 @@ def test_a_surface_that_keeps_its_splits_is_told_the_setting(oak: Project) -> No
     text = path.read_text()
     assert "  small: 300\n" in text
     path.write_text(text.replace("  small: 300\n", ""))
-    assert "`small: 300` under `split`" in read_verdict(oak, "oak").warnings[-1]
+    verdict = describe(oak, "oak").verdict
+    assert verdict is not None
+    assert "`small: 300` under `split`" in verdict.warnings[-1]
