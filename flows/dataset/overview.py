@@ -3,12 +3,11 @@
 from collections import Counter
 
 from flows.dataset.surface import prepared_images
-from flows.runtime.data_stages import read_verdict
+from flows.runtime.data_stages import read_warned_verdict
 from pipelines.core.paths import Project
 from pipelines.core.records import Record, Split
 from pipelines.core.results import ValidationReport
-from pipelines.core.surface_settings import SourceSettings, SurfaceSettings, read_surface
-from pipelines.data.splits.warnings import warn_of_small_splits
+from pipelines.core.surface_settings import SourceSettings, read_surface
 from pipelines.data.versioning.versions import data_version, kept_versions
 
 
@@ -53,14 +52,9 @@ def describe(project: Project, name: str) -> SurfaceOverview:
         data_version=data_version(project, name),
         versions=tuple(kept_versions(project, name)),
         splits=splits,
-        verdict=_read_verdict(project, name, settings) if paths.verdict.is_file() else None,
+        verdict=read_warned_verdict(project, name, settings) if paths.verdict.is_file() else None,
         docs=str(docs.relative_to(project.root)) if docs.is_file() else None,
     )
-
-
-def _read_verdict(project: Project, name: str, settings: SurfaceSettings) -> ValidationReport:
-    rate = settings.policy.false_positive_rate
-    return warn_of_small_splits(read_verdict(project, name), rate, settings.split)
 
 
 def _origin(source: SourceSettings) -> str:

@@ -64,7 +64,8 @@ def review_surface(project: Project, name: str, file: Path, folders: Sequence[Pa
         taken = take_review(review, files, paths.ledger, settings.validation.max_megapixels)
         note_arrivals(settings.source.layout, paths.source, paths.arrivals)
         track_raw(project, paths, settings)
-        change = reproduce(project, name, Intake(images=len(taken), new=len(taken), changed=0, removed=0))
+        intake = Intake(images=len(taken), new=len(taken), changed=0, removed=0)
+        change = reproduce(project, name, settings, intake)
     shown = {r.sha256 for r in taken}
     manifest = read_manifest(paths.manifest)
     told = manifest[manifest["sha256"].isin(shown) & (manifest["duplicate_of"] == "")]

@@ -80,7 +80,7 @@ def add_surface(project: Project, name: str, source: SourceSettings) -> DataChan
         except BaseException:
             _forget(project, paths)
             raise
-        return reproduce(project, name, intake)
+        return reproduce(project, name, settings, intake)
 
 
 def update_surface(project: Project, name: str, *, prune: bool = False) -> DataChange:
@@ -104,7 +104,7 @@ def update_surface(project: Project, name: str, *, prune: bool = False) -> DataC
         settings = session.settings
         intake = _bring(project, paths, settings, prune=prune)
         track_raw(project, paths, settings)
-        return reproduce(project, name, intake)
+        return reproduce(project, name, settings, intake)
 
 
 def add_types(project: Project, name: str, folder: Path, *, prune: bool = False) -> TypesChange:
@@ -264,12 +264,13 @@ def track_raw(project: Project, paths: SurfacePaths, settings: SurfaceSettings) 
         run_dvc(project, "add", *(str(p.relative_to(project.root)) for p in folders))
 
 
-def reproduce(project: Project, name: str, intake: Intake) -> DataChange:
+def reproduce(project: Project, name: str, settings: SurfaceSettings, intake: Intake) -> DataChange:
     """Measure and prepare what changed.
 
     Args:
         project: Project that holds the surface.
         name: Surface that the caller holds, its raw files under DVC already.
+        settings: The surface's.
         intake: What the caller took in; handed on in the result.
 
     Returns:
@@ -279,7 +280,7 @@ def reproduce(project: Project, name: str, intake: Intake) -> DataChange:
         GateError: If too many images are bad; nothing is prepared then.
     """
     before = _keys(project, name)
-    verdict = run_validate(project, name, read_surface(project, name))
+    verdict = run_validate(project, name, settings)
     run_preprocess(project, name)
     made = _keys(project, name) - before
     version = data_version(project, name)

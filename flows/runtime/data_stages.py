@@ -35,7 +35,7 @@ def run_validate(project: Project, surface: str, settings: SurfaceSettings) -> V
     renew_surface(project, surface)
     with data_lock(project):
         run_dvc(project, "repro", "--quiet", f"validate@{surface}", quiet=not sys.stderr.isatty())
-    verdict = warn_of_small_splits(read_verdict(project, surface), settings.policy.false_positive_rate, settings.split)
+    verdict = read_warned_verdict(project, surface, settings)
     log.info(
         "validate %s: %d images, %d quarantined, %d duplicates, %d warnings",
         *(surface, verdict.images, len(verdict.quarantined), len(verdict.duplicates), len(verdict.warnings)),
@@ -81,6 +81,23 @@ def read_verdict(project: Project, surface: str) -> ValidationReport:
     """
     hint = f"run `knotwatch data update {surface}`"
     return read_record(ValidationReport, project.surface(surface).verdict, hint)
+
+
+def read_warned_verdict(project: Project, surface: str, settings: SurfaceSettings) -> ValidationReport:
+    """Read the same with warnings of splits that are small for the surface's policy.
+
+    Args:
+        project: Project that holds the surface.
+        surface: Surface that was validated.
+        settings: The surface's.
+
+    Returns:
+        The verdict, for people to see.
+
+    Raises:
+        ToolError: If there is none, or its file is damaged.
+    """
+    return warn_of_small_splits(read_verdict(project, surface), settings.policy.false_positive_rate, settings.split)
 
 
 def refuse_bad(verdict: ValidationReport, surface: str) -> None:

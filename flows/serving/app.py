@@ -45,16 +45,7 @@ def make_app(holder: Holder, scorer: Scorer, line: Line, limits: Limits) -> Fast
 
     @app.get("/")
     async def overview() -> Response:
-        used = holder.current
-        return _answer(
-            {
-                "surface": holder.surface,
-                "model": used.name,
-                "version": used.version,
-                "knotwatch": installed_version("knotwatch"),
-                "endpoints": ENDPOINTS,
-            }
-        )
+        return _answer(_overview(holder))
 
     @app.get("/ping")
     async def ping() -> Response:
@@ -62,17 +53,7 @@ def make_app(holder: Holder, scorer: Scorer, line: Line, limits: Limits) -> Fast
 
     @app.get("/health")
     async def health() -> Response:
-        used, problem = holder.current, holder.problem
-        return _answer(
-            {
-                "status": "degraded" if problem else "ok",
-                "problem": problem,
-                "surface": holder.surface,
-                "model": used.name,
-                "version": used.version,
-                "requests_under_way": line.inside,
-            }
-        )
+        return _answer(_health(holder, line))
 
     @app.get("/version")
     async def version() -> Response:
@@ -100,6 +81,21 @@ def make_app(holder: Holder, scorer: Scorer, line: Line, limits: Limits) -> Fast
             return Response(status_code=400)  # nobody reads it
 
     return app
+
+
+def _overview(holder: Holder) -> dict[str, Any]:
+    return {**_model(holder), "knotwatch": installed_version("knotwatch"), "endpoints": ENDPOINTS}
+
+
+def _health(holder: Holder, line: Line) -> dict[str, Any]:
+    problem = holder.problem
+    status = {"status": "degraded" if problem else "ok", "problem": problem}
+    return {**status, **_model(holder), "requests_under_way": line.inside}
+
+
+def _model(holder: Holder) -> dict[str, Any]:
+    used = holder.current
+    return {"surface": holder.surface, "model": used.name, "version": used.version}
 
 
 def _score(scorer: Scorer, body: bytes, limits: Limits, patience: Patience) -> bytes:

@@ -28,6 +28,14 @@ def _cut_at(field: Floats, share: float, softness: float) -> Floats:
     return smoothstep(level - 0.35 * softness, level + 0.65 * softness, field)
 
 
+def _roundish(
+    rng: np.random.Generator, height: int, width: int, radius: float, *, octaves: int, longest: float, bumps: float
+) -> Floats:
+    """Draw a field that falls with the distance from one place, in radii, with an uneven outline."""
+    noise = np.clip(fractal_noise(rng, height, width, (radius, radius), octaves), -1.5, 1.5)
+    return (-_distance(rng, height, width, longest) / np.float32(radius) + bumps * noise).astype(np.float32)
+
+
 def blob(rng: np.random.Generator, height: int, width: int, share: float) -> Floats:
     """Draw a smooth roundish blob.
 
@@ -41,9 +49,8 @@ def blob(rng: np.random.Generator, height: int, width: int, share: float) -> Flo
         How much of the defect shows, 0 to 1, float32, shape (height, width).
     """
     radius = math.sqrt(share * height * width / math.pi)
-    bumps = np.clip(fractal_noise(rng, height, width, (radius, radius), 2), -1.5, 1.5)
-    field = -_distance(rng, height, width, 2.5) / np.float32(radius) + 0.2 * bumps
-    return _cut_at(field.astype(np.float32), share, rng.uniform(1.0, 3.0) / max(radius, 2.0))
+    field = _roundish(rng, height, width, radius, octaves=2, longest=2.5, bumps=0.2)
+    return _cut_at(field, share, rng.uniform(1.0, 3.0) / max(radius, 2.0))
 
 
 def patch(rng: np.random.Generator, height: int, width: int, share: float) -> Floats:
@@ -79,9 +86,8 @@ def stain(rng: np.random.Generator, height: int, width: int, share: float) -> Fl
         How much of the defect shows, 0 to 1, float32, shape (height, width).
     """
     radius = math.sqrt(share * height * width / math.pi)
-    bumps = np.clip(fractal_noise(rng, height, width, (radius, radius), 3), -1.5, 1.5)
-    field = -_distance(rng, height, width, 4.0) / np.float32(radius) + 0.3 * bumps
-    return _cut_at(field.astype(np.float32), share, rng.uniform(0.5, 0.9))
+    field = _roundish(rng, height, width, radius, octaves=3, longest=4.0, bumps=0.3)
+    return _cut_at(field, share, rng.uniform(0.5, 0.9))
 
 
 def scratch(rng: np.random.Generator, height: int, width: int, share: float) -> Floats:

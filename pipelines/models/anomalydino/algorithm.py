@@ -7,7 +7,7 @@ from pipelines.core.geometry import TilePlan
 from pipelines.core.records import Precision, Strategy
 from pipelines.imaging.tile_plan import TRANSFORMER_INPUT_SIZE
 from pipelines.models.algorithm import BaseAlgorithm, Cost
-from pipelines.models.anomalydino.settings import AnomalydinoSettings
+from pipelines.models.anomalydino.settings import BLOCK, AnomalydinoSettings
 from pipelines.models.settings import UnlabelledSettings
 
 if TYPE_CHECKING:
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 _MB = 1e6
 _CHANNELS = {"dinov2": 384}
 _WIDEST = 1024  # of the transformers that one would run without a graphics card
-_BLOCK = 1024
 
 
 class AnomalyDino(BaseAlgorithm):
@@ -69,7 +68,7 @@ class AnomalyDino(BaseAlgorithm):
         channels = _CHANNELS.get(settings.backbone, _WIDEST) * len(settings.layers)
         tokens = settings.bank * len(settings.scales)
         # While a bank is thinned out it is there twice, and one tile's tokens beside it.
-        compared = _BLOCK * settings.bank
+        compared = BLOCK * settings.bank
         one_tile = (plan.tile_height // 16) * (plan.tile_width // 16) * max(settings.scales) ** 2
         return Cost(
             what=f"{tokens:,} tokens of {channels} channels",

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 import torch
 
 from pipelines.core.errors import ModelError
+from pipelines.models.anomalydino.settings import BLOCK
 
-_BLOCK = 1024  # tokens compared at once, so that no matrix outgrows the bank
 _SAMPLE = 1000
 _FIRST, _GROWTH = 0.2, 1.1
 
@@ -83,7 +83,7 @@ class Bank:
 def _spread(tokens: torch.Tensor, kept: torch.Tensor, radius: float) -> torch.Tensor:
     """Return the tokens, in order, that are farther than `radius` from those kept and from those returned before."""
     found: list[torch.Tensor] = []
-    for block in tokens.split(_BLOCK):
+    for block in tokens.split(BLOCK):
         for others in (kept, *found):
             if len(others) and len(block):
                 block = block[(1 - block @ others.T).amin(1) > radius]  # noqa: PLW2901 - what is left of it

@@ -1,6 +1,7 @@
 """Fitting AnomalyDINO: one pass over normal tiles, whose tokens fill the banks."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from types import MappingProxyType
 
 import torch
 
@@ -35,7 +36,7 @@ def fit_bank(tiles: TileSet, settings: AnomalydinoSettings) -> Fitted:
         ModelError: If there is no tile, or the settings do not fit the backbone.
     """
     tokens = Tokens(settings)
-    return _finish(tokens, _fill(_empty(tokens, settings), tokens, tiles, settings), settings)
+    return finish(tokens, _fill(_empty(tokens, settings), tokens, tiles, settings), settings)
 
 
 def extend_bank(tiles: TileSet, settings: AnomalydinoSettings, state: State) -> Fitted:
@@ -53,7 +54,7 @@ def extend_bank(tiles: TileSet, settings: AnomalydinoSettings, state: State) -> 
         ModelError: If there is no tile, or the state is none of this algorithm's or of other features.
     """
     tokens = Tokens(settings)
-    return _finish(tokens, _fill(_take(tokens, settings, state), tokens, tiles, settings), settings)
+    return finish(tokens, _fill(_take(tokens, settings, state), tokens, tiles, settings), settings)
 
 
 def reuse_bank(settings: AnomalydinoSettings, state: State) -> Fitted:
@@ -70,7 +71,7 @@ def reuse_bank(settings: AnomalydinoSettings, state: State) -> Fitted:
         ModelError: If the state is none of this algorithm's or of other features.
     """
     tokens = Tokens(settings)
-    return _finish(tokens, _take(tokens, settings, state), settings)
+    return finish(tokens, _take(tokens, settings, state), settings)
 
 
 def _empty(tokens: Tokens, settings: AnomalydinoSettings) -> list[Bank]:
@@ -133,12 +134,27 @@ def turn(picture: torch.Tensor, free: bool) -> Iterator[torch.Tensor]:
         yield torch.rot90(picture, quarters, (2, 3))
 
 
-def _finish(tokens: Tokens, banks: list[Bank], settings: AnomalydinoSettings) -> Fitted:
+def finish(
+    tokens: Tokens,
+    banks: Sequence[Bank],
+    settings: AnomalydinoSettings,
+    notes: Mapping[str, str] = MappingProxyType({}),
+) -> Fitted:
+    """Make what a fit gives of full banks.
+
+    Args:
+        tokens: Frozen, of the same settings.
+        banks: One a scale, none of them empty.
+        settings: Say how many neighbours count.
+        notes: For the model card, beside what the banks hold.
+
+    Returns:
+        The network in eval mode, and the banks as its state.
+    """
     model = TokenBankModel(tokens, [bank.tokens for bank in banks], settings.neighbours)
     state = {name: tensor for n, bank in enumerate(banks) for name, tensor in bank.state(f"bank_{n}").items()}
-    return Fitted(model.eval(), state, {"bank": "; ".join(map(in_words, banks))})
+    return Fitted(model.eval(), state, {"bank": "; ".join(map(_in_words, banks)), **notes})
 
 
-def in_words(bank: Bank) -> str:
-    """Say what a bank holds, for the model card."""
+def _in_words(bank: Bank) -> str:
     return f"{len(bank.tokens):,} of {bank.seen:,} tokens, no two closer than {bank.radius:.3g}"

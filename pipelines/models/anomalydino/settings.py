@@ -6,6 +6,8 @@ from pydantic import Field
 
 from pipelines.models.settings import AlgorithmSettings, Layer, ScoreSettings
 
+BLOCK = 1024  # tokens compared at once, so that no matrix outgrows the bank
+
 
 class AnomalydinoSettings(AlgorithmSettings):
     """Whose tokens are compared, at which scales, and how many are kept; see params.yaml."""

@@ -8,15 +8,14 @@ from pipelines.core.errors import ModelError
 from pipelines.core.progress import track
 from pipelines.imaging.tiling import TileSet
 from pipelines.models.anomalydino.bank import Bank
-from pipelines.models.anomalydino.fit import embedder, in_words
-from pipelines.models.anomalydino.model import TokenBankModel, Tokens
-from pipelines.models.anomalydino.settings import AnomalydinoSettings
+from pipelines.models.anomalydino.fit import embedder, finish
+from pipelines.models.anomalydino.model import Tokens
+from pipelines.models.anomalydino.settings import BLOCK, AnomalydinoSettings
 from pipelines.models.engine.augment import as_tensor
 from pipelines.models.fitted import Fitted
 from pipelines.models.settings import UnlabelledSettings
 
 _MOST_TOKENS = 20_000  # of a scale, compared each with all others: 15 s on two cores
-_BLOCK = 1024
 
 
 def fit_unlabelled_bank(
@@ -47,13 +46,11 @@ def fit_unlabelled_bank(
     for sample in samples:
         kept = keep_common(sample, owners, unlabelled.contamination)
         bank = Bank(settings.bank, tokens.channels)
-        for block in sample[kept].split(_BLOCK):
+        for block in sample[kept].split(BLOCK):
             bank.add(block)
         banks.append(bank)
-    model = TokenBankModel(tokens, [bank.tokens for bank in banks], settings.neighbours)
-    state = {name: tensor for n, bank in enumerate(banks) for name, tensor in bank.state(f"bank_{n}").items()}
     share = f"{100 * unlabelled.contamination:g} % of each image's tokens left out, the farthest from other images"
-    return Fitted(model.eval(), state, {"bank": "; ".join(map(in_words, banks)), "unlabelled": share})
+    return finish(tokens, banks, settings, {"unlabelled": share})
 
 
 def keep_common(tokens: torch.Tensor, owners: NDArray[np.intp], share: float) -> torch.Tensor:
@@ -73,7 +70,7 @@ def keep_common(tokens: torch.Tensor, owners: NDArray[np.intp], share: float) ->
     kept = []
     for image in images:
         own, others = np.flatnonzero(owners == image), tokens[owners != image]
-        nearest = torch.cat([(block @ others.T).amax(1) for block in tokens[own].split(_BLOCK)])
+        nearest = torch.cat([(block @ others.T).amax(1) for block in tokens[own].split(BLOCK)])
         count = max(1, round((1 - share) * len(own)))
         kept.append(own[np.argsort(-nearest.numpy(), kind="stable")[:count]])
     return torch.from_numpy(np.sort(np.concatenate(kept)))

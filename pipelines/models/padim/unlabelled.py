@@ -9,11 +9,11 @@ from torch import nn
 from pipelines.core.errors import ModelError
 from pipelines.imaging.tiling import TileSet
 from pipelines.models.efficientad.teacher import load_teacher
-from pipelines.models.engine.anomalib import InferenceBatch
+from pipelines.models.engine.anomalib import AnomalyMapGenerator, InferenceBatch
 from pipelines.models.engine.enlarge import enlarge
 from pipelines.models.fitted import Fitted
 from pipelines.models.outliers import View, make_views, take_sample
-from pipelines.models.padim.model import DistanceMap, TilePadimModel, choose_gaussian, gather
+from pipelines.models.padim.model import TilePadimModel, choose_gaussian, gather
 from pipelines.models.padim.robust import RobustGaussian
 from pipelines.models.padim.settings import PadimSettings
 from pipelines.models.settings import UnlabelledSettings
@@ -63,7 +63,7 @@ class ClusteredPadimModel(nn.Module):
     def __init__(self, views: Sequence[View], gaussians: list[list[RobustGaussian]]) -> None:
         super().__init__()
         self.views = nn.ModuleList(views)
-        self._smoothing = DistanceMap().blur
+        self._smoothing = AnomalyMapGenerator().blur
         for place, clusters in enumerate(gaussians):
             for name in ("mean", "whitening"):
                 stacked = torch.stack([torch.from_numpy(getattr(g, name)) for g in clusters])

@@ -5,7 +5,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 from torch import nn
 
 from pipelines.core.errors import ModelError
@@ -22,15 +21,14 @@ from pipelines.models.openvino.runtime import TileModel
 from pipelines.models.settings import UnlabelledSettings
 from pipelines.training.fitting import adapt, fit, fit_unlabelled
 from pipelines.training.run_settings import RunSettings
+from tests.pipelines.models.boards import draw_board, write_tiles
 
 PLAN = TilePlan(mode="fit", tile_height=96, tile_width=128)
 SETTINGS = AnomalydinoSettings(bank=150)
 
 
 def board(seed: int) -> np.ndarray:
-    noise = np.random.default_rng(seed).normal(0, 6, (96, 128, 3))
-    grain = 150 + 20 * np.sin(np.arange(128) / 4 + seed)[None, :, None]
-    return np.clip(grain + noise, 0, 255).astype(np.uint8)
+    return draw_board(seed, 96, 128)
 
 
 def dented(seed: int) -> np.ndarray:
@@ -40,11 +38,7 @@ def dented(seed: int) -> np.ndarray:
 
 
 def tiles_of(folder: Path, boards: list[np.ndarray], plan: TilePlan = PLAN) -> TileSet:
-    folder.mkdir(exist_ok=True)
-    files = [folder / f"{i}.png" for i in range(len(boards))]
-    for file, picture in zip(files, boards, strict=True):
-        Image.fromarray(picture).save(file)
-    return TileSet(files, plan)
+    return write_tiles(folder, boards, plan)
 
 
 def map_of(model: nn.Module, picture: np.ndarray) -> np.ndarray:

@@ -5,7 +5,6 @@ import numpy as np
 import openvino
 import pytest
 import torch
-from PIL import Image
 from safetensors.torch import load_file
 
 from pipelines.core.errors import ModelError
@@ -24,15 +23,14 @@ from pipelines.models.openvino.export import STATE, export_openvino, save_state
 from pipelines.models.openvino.runtime import TileModel
 from pipelines.training.fitting import adapt, fit
 from pipelines.training.run_settings import RunSettings
+from tests.pipelines.models.boards import draw_board, write_tiles
 
 PLAN = TilePlan(mode="fit", tile_height=96, tile_width=128)
 SETTINGS = FastflowSettings(flow_steps=2, batch=4, max_steps=30, check_every=10)
 
 
 def _board(seed: int) -> np.ndarray:
-    noise = np.random.default_rng(seed).normal(0, 6, (96, 128, 3))
-    grain = 150 + 20 * np.sin(np.arange(128) / 4 + seed)[None, :, None]
-    return np.clip(grain + noise, 0, 255).astype(np.uint8)
+    return draw_board(seed, 96, 128)
 
 
 def _blob(seed: int) -> np.ndarray:
@@ -42,11 +40,7 @@ def _blob(seed: int) -> np.ndarray:
 
 
 def _tiles(folder: Path, boards: list[np.ndarray]) -> TileSet:
-    folder.mkdir(parents=True, exist_ok=True)
-    files = [folder / f"{i}.png" for i in range(len(boards))]
-    for file, board in zip(files, boards, strict=True):
-        Image.fromarray(board).save(file)
-    return TileSet(files, PLAN)
+    return write_tiles(folder, boards, PLAN)
 
 
 def _map(model: torch.nn.Module, board: np.ndarray) -> np.ndarray:

@@ -3,29 +3,24 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 
 from pipelines.core.errors import ModelError
 from pipelines.core.geometry import TilePlan
 from pipelines.imaging.tiling import TileSet
 from pipelines.models.padim.model import draw_channels, fit_padim
 from pipelines.models.padim.settings import PadimSettings
+from tests.pipelines.models.boards import draw_board, write_tiles
 
 PLAN = TilePlan(mode="fit", tile_height=64, tile_width=96)
 SETTINGS = PadimSettings(features=40)
 
 
 def _board(seed: int) -> np.ndarray:
-    noise = np.random.default_rng(seed).normal(0, 6, (64, 96, 3))
-    grain = 150 + 20 * np.sin(np.arange(96) / 4 + seed)[None, :, None]
-    return np.clip(grain + noise, 0, 255).astype(np.uint8)
+    return draw_board(seed, 64, 96)
 
 
 def _tiles(folder: Path, boards: list[np.ndarray]) -> TileSet:
-    files = [folder / f"{i}.png" for i in range(len(boards))]
-    for file, board in zip(files, boards, strict=True):
-        Image.fromarray(board).save(file)
-    return TileSet(files, PLAN)
+    return write_tiles(folder, boards, PLAN)
 
 
 def _map(model: torch.nn.Module, board: np.ndarray) -> np.ndarray:
