@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from pydantic import ValidationError
 from torch import nn
 
 from pipelines.core.errors import ModelError
@@ -136,6 +137,12 @@ def test_what_does_not_fit_is_refused(tmp_path: Path) -> None:
     other = RunSettings(anomalydino=AnomalydinoSettings(layers=(8,)))
     with pytest.raises(ModelError, match="384"):
         adapt("anomalydino", Strategy.STATISTICS, tiles, tiles, other, source.state)
+
+
+@pytest.mark.parametrize("scale", [-1.0, 0.0001, 1000.0, float("nan")])
+def test_a_scale_that_no_machine_or_tile_has_room_for_is_refused(scale: float) -> None:
+    with pytest.raises(ValidationError, match=r"scales\.1"):
+        AnomalydinoSettings(scales=(1.0, scale))
 
 
 def test_the_cost_is_that_of_the_bank() -> None:
