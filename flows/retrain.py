@@ -15,6 +15,7 @@ from flows.runtime.session import Session, open_session
 from flows.steps.algorithm import log_data, parent_run, train_each
 from flows.steps.artifacts import publish_result
 from flows.steps.conclusion import Outcome, answer, compare_models, decide_on
+from flows.steps.ensemble import add_ensemble
 from flows.steps.job import Job, resolve_job
 from flows.steps.opening import answer_requests, end_leftovers
 from flows.steps.results import RetrainResult, SomeFailedError
@@ -81,6 +82,7 @@ def _train(session: Session, job: Job, verdict: ValidationReport, known: Mapping
         log_data(shared, shared.parent, job)
         shared.parent.params(dict(flatten(job.settings.model_dump(mode="json"))))
         models, failed = train_each(shared, known)
+        add_ensemble(shared, models, failed, known)
         proposed = propose_among(session, models)
         record = decide_on(shared, proposed)
         outcome = Outcome(models, failed, known, proposed, record)

@@ -93,7 +93,7 @@ class Scorer:
         # How large it may be was looked at before, with the server's own limits.
         image = decode_image(data, float("inf")).image
         with self._taking_turns(patience):
-            scan = used.detector.scan(image, HeedingNetwork(used.detector.network, patience))
+            scan = used.detector.scan(image, lambda network: HeedingNetwork(network, patience))
         patience.heed()
         prediction = {
             "score": scan.score,

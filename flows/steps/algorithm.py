@@ -2,7 +2,7 @@
 
 import logging
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
@@ -17,7 +17,7 @@ from flows.steps.tasks import evaluate_task, register_task, report_task, train_t
 from flows.steps.unchanged import SUMMARY
 from pipelines.core.errors import KnotwatchError
 from pipelines.core.progress import heed_interrupt
-from pipelines.core.results import Failure, Start, ValidationReport, VersionSummary
+from pipelines.core.results import Failure, Start, Trained, ValidationReport, VersionSummary
 from pipelines.registry.register import log_types, log_version
 from pipelines.reports.comparison import folder_size_mb, summarise
 from pipelines.tracking.data import ARTIFACT, IMAGES, VERDICT
@@ -121,15 +121,35 @@ def train_algorithm(shared: Shared, algorithm: str, start: Start | None = None) 
         ModelError: If a precision that the settings force does not agree with torch, or the registered version does not
             give its scores again.
     """
+
+    def fit(folder: Path) -> Trained:
+        return train_task(shared.session, shared.job, algorithm, folder, start)
+
+    return make_version(shared, algorithm, fit)
+
+
+def make_version(shared: Shared, name: str, fit: Callable[[Path], Trained]) -> VersionSummary:
+    """Fit, evaluate and register one version under an MLflow run of its own, and write its page.
+
+    Args:
+        shared: Of the flow run; the job's splits and settings are used.
+        name: Of the run: an algorithm, or the ensemble. The job has its fingerprint.
+        fit: Writes a model folder, without thresholds yet.
+
+    Returns:
+        The figures, which are kept with the run too; a trial has no version.
+
+    Raises:
+        ModelError: If the registered version does not give its scores again.
+    """
     session, job, verdict, parent, shared_files = shared
-    tags = job.tags(algorithm)
     with (
         tempfile.TemporaryDirectory(dir=scratch_folder(session.project, job.surface)) as scratch,
-        session.tracking.run(job.surface, algorithm, parent=parent.id, tags=tags) as run,
+        session.tracking.run(job.surface, name, parent=parent.id, tags=job.tags(name)) as run,
     ):
         maps = Path(scratch) / "maps"
         log_data(shared, run, job)
-        trained = train_task(session, job, algorithm, Path(scratch) / "model", start)
+        trained = fit(Path(scratch) / "model")
         candidate = evaluate_task(session, job, trained, maps, shared_files)
         log_version(run, candidate.trained, candidate.info, candidate.selection, candidate.evaluation, job.settings)
         if candidate.types:
@@ -145,8 +165,11 @@ def train_algorithm(shared: Shared, algorithm: str, start: Start | None = None) 
             evaluation=candidate.evaluation,
             image_threshold=candidate.info.image_threshold,
             folder_mb=folder_size_mb(Path(trained.folder)),
+            latency_ms=candidate.latency_ms,
         )
         run.metrics({"folder_mb": found.folder_mb})
+        if found.latency_ms is not None:
+            run.metrics({"latency_ms": found.latency_ms})
         run.text(found.model_dump_json(indent=1), SUMMARY)
     return found
 

@@ -72,13 +72,17 @@ def read_images(session: Session, job: Job) -> list[PreparedImage]:
 
 
 class EvaluatedVersion(Record):
-    """A version on its way into the registry: what was trained, its calibration, what the splits say."""
+    """A version on its way into the registry: what was trained, its calibration, what the splits say.
+
+    `latency_ms` is how many milliseconds a megapixel takes at best.
+    """
 
     trained: Trained
     info: VersionInfo
     selection: Selection
     evaluation: Evaluation
     types: TypeFigures | None = None
+    latency_ms: float | None = None
 
 
 def resolve_job(session: Session, profile: str, assignments: list[str], trial: str | None, data: DataVersion) -> Job:

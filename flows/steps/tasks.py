@@ -2,6 +2,7 @@
 
 import logging
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,9 @@ from pipelines.reports.run_page import describe_run, write_pages
 from pipelines.tracking.registry import ModelVersion
 from pipelines.tracking.runs import Run
 from pipelines.training.calibrate import calibrate
+from pipelines.training.ensemble.assemble import assemble
+from pipelines.training.ensemble.choose import MemberChoice
+from pipelines.training.ensemble.latency import measure_latency
 from pipelines.training.evaluate import evaluate
 from pipelines.training.memory import reset_peak
 from pipelines.training.run_settings import RunSettings
@@ -127,7 +131,7 @@ def evaluate_task(
     """
     prepared = session.paths.prepared
     images = read_images(session, job)
-    score = job.settings.of(trained.algorithm).score
+    score = job.settings.score_of(trained.algorithm)
     info = calibrate(trained, prepared, images, job.surface, job.own, score, job.data.version)
     detector = Detector(Path(trained.folder))
     settings, seed = job.settings.evaluation, job.settings.seed
@@ -136,7 +140,34 @@ def evaluate_task(
         shutil.copytree(types / TYPES, Path(trained.folder) / TYPES)
     selection = score_selection(detector, prepared, images, settings.synthetic, seed)
     found = evaluate(detector, prepared, images, settings, seed, maps)
-    return EvaluatedVersion(trained=trained, info=info, selection=selection, evaluation=found, types=figures)
+    return EvaluatedVersion(
+        trained=trained,
+        info=info,
+        selection=selection,
+        evaluation=found,
+        types=figures,
+        latency_ms=measure_latency(detector, prepared, images),
+    )
+
+
+@task(name="assemble", task_run_name="assemble {session.surface}")
+def assemble_task(session: Session, choice: MemberChoice, versions: Mapping[str, int], folder: Path) -> Trained:
+    """Make the model folder of an ensemble out of registered versions.
+
+    Args:
+        session: Open on the surface.
+        choice: The members, and why others stay out.
+        versions: Numbers of the members' versions, by name.
+        folder: Model folder to write; what lies there is removed.
+
+    Returns:
+        The ensemble as a fit, in `folder`, without thresholds yet.
+
+    Raises:
+        ModelError: If a member's files are gone or were changed.
+    """
+    places = {name: session.tracking.folder(session.surface, versions[name]) for name in choice.members}
+    return assemble(places, folder, choice.notes(versions))
 
 
 @task(name="report", task_run_name="report {candidate.info.algorithm}")

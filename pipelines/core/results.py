@@ -54,7 +54,10 @@ class CalibratedThreshold(FiniteRecord):
 
 
 class ScoredImage(Record):
-    """One image's verdict in an evaluation; `score` is on the version's own scale."""
+    """One image's verdict in an evaluation; `score` is on the version's own scale.
+
+    Of an ensemble, `without` has the score that the others would give without each member, in the members' order.
+    """
 
     path: str
     label: Label
@@ -62,6 +65,7 @@ class ScoredImage(Record):
     anomalous: bool
     condition: str | None = None
     defects: tuple[str, ...] = ()
+    without: tuple[float, ...] = ()
 
 
 class Confusion(Record):
@@ -79,7 +83,8 @@ class Evaluation(Record):
     `metrics` has image_auroc, image_ap, image_f1 (at the threshold), image_f1_max, pixel_auroc, pixel_ap, aupro,
     false_positive_rate, image_recall (at the threshold), and image_recall_1, _2 and _5 (at the thresholds that the
     calibration split gives for 1, 2 and 5 % false positives). `per_defect` and `per_condition` hold the same names for
-    a subset: each defect type against all normals, each condition by itself.
+    a subset: each defect type against all normals, each condition by itself. Of an ensemble, `member_gains` says by how
+    much each member raises the image AUROC: with it minus without.
     """
 
     metric_fields: ClassVar[tuple[str, ...]] = ("metrics",)
@@ -87,6 +92,7 @@ class Evaluation(Record):
     metrics: dict[str, Interval] = Field(default_factory=dict)
     per_defect: dict[str, dict[str, Interval]] = Field(default_factory=dict)
     per_condition: dict[str, dict[str, Interval]] = Field(default_factory=dict)
+    member_gains: dict[str, Interval] = Field(default_factory=dict)
     confusion: Confusion | None = None
     images: tuple[ScoredImage, ...] = ()
     notes: tuple[str, ...] = ()
@@ -131,7 +137,7 @@ class Trained(Record):
     words what belongs on the model card: the teacher, where training stopped. `false_blocks` is how many places of a
     normal image may be flagged where it was trained without labels. `likelihood_gains` is by how much held-out images
     have a higher log-likelihood (log-density a dimension) than they would be without the surface that was started from,
-    `densities` how likely they are, comparable among fits to the same tiles.
+    `densities` how likely they are, comparable among fits to the same tiles. An ensemble has `members`.
     """
 
     former: ClassVar[Mapping[str, str]] = {"likelier": "likelihood_gains"}
@@ -148,6 +154,7 @@ class Trained(Record):
     false_blocks: float | None = None
     likelihood_gains: tuple[float, ...] = ()
     densities: tuple[float, ...] = ()
+    members: tuple[str, ...] = ()
 
 
 class Parity(Record):
@@ -205,7 +212,8 @@ class VersionSummary(Record):
     """One algorithm's version in figures: what a comparison shows, and what is left of a version for a later one.
 
     `metrics` are the test split's, `validation` those of the validation split. `peak_rss_mb` is the process's while it
-    trained, `folder_mb` the size of all that a version stores.
+    trained, `folder_mb` the size of all that a version stores, `latency_ms` the milliseconds that a megapixel takes at
+    best (older versions have none).
     """
 
     former: ClassVar[Mapping[str, str]] = {"select": "validation", "promise": "image_threshold"}
@@ -222,6 +230,7 @@ class VersionSummary(Record):
     peak_rss_mb: float
     precision: Precision = Precision.F32
     folder_mb: float
+    latency_ms: float | None = None
     notes: dict[str, str] = Field(default_factory=dict)
 
     def figures(self) -> dict[str, float]:

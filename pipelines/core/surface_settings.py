@@ -201,7 +201,8 @@ class WatchSettings(Settings):
 class PolicySettings(Settings):
     """What the surface guarantees: shares of normal images, and of normal area, that may be flagged.
 
-    Of a retrain's algorithms the figures of the validation split choose one (`propose: auto`), or the user by its name.
+    What a retrain proposes is chosen (`propose: auto`), or named by the user: an algorithm, or `ensemble`. An ensemble
+    takes members until they need `latency_ms` milliseconds for a megapixel.
     """
 
     former: ClassVar[Mapping[str, str]] = {
@@ -212,6 +213,7 @@ class PolicySettings(Settings):
     false_positive_rate: float = Field(default=0.01, gt=0, lt=1)
     flagged_area_rate: float = Field(default=0.01, gt=0, lt=1)
     propose: str = "auto"
+    latency_ms: float = Field(default=2000.0, gt=0, le=1e9)
     defects: DefectSettings = DefectSettings()
     gate: GateSettings = GateSettings()
     watch: WatchSettings = WatchSettings()

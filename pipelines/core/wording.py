@@ -111,6 +111,8 @@ def parity_in_words(parity: Parity) -> str:
 def training_in_words(trained: Trained) -> tuple[str, ...]:
     """Write what a fit says of itself, and what its exported network computes in."""
     notes = tuple(f"{name}: {text}" for name, text in trained.notes.items())
+    if trained.members:
+        return (*notes, f"The exported networks compute in {trained.precision} or more exactly.")
     agreement = f": {parity_in_words(trained.parity)}" if trained.parity else ""
     return (*notes, f"The exported network computes in {trained.precision}{agreement}.")
 

@@ -5,20 +5,19 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from pipelines.core.errors import ModelError, ScoreError
 from pipelines.core.geometry import Box, Defect
-from pipelines.core.paths import inside
 from pipelines.detector.checksums import check_folder
-from pipelines.detector.scan import MapsTiles, RegionScan, scan_region
+from pipelines.detector.members import check_references, count_references, open_parts
+from pipelines.detector.scan import RegionScan, Wrap, scan_parts
 from pipelines.detector.types import blank_regions, find_namer
-from pipelines.detector.version import TOLERANCES, read_info
+from pipelines.detector.version import read_info
 from pipelines.imaging.components import find_defects, pixel_level
 from pipelines.imaging.image_score import border_width, image_score, inner_part, score_level
 from pipelines.imaging.roi import find_region
 from pipelines.metrics.normalization import block_peaks, per_image_scale
-from pipelines.models.openvino.runtime import DEVICE, PROCESSOR, TileModel
+from pipelines.models.openvino.runtime import DEVICE, PROCESSOR
 
 # How much higher than usual the median of a map is where another species is photographed: planed oak against walnut and
 # alder, of features that know neither, 1.16 and more; images of one species differ by some per cent.
@@ -68,22 +67,25 @@ class Detector:
         # Before anything is made of them: a damaged network can end the process that loads it.
         check_folder(folder, registered)
         self.info = read_info(folder)
-        self._model = TileModel(folder, self.info.precision, device)
+        self._parts = open_parts(folder, self.info.members, self.info.plan, self.info.precision, device)
         self._namer = find_namer(folder)
         if device != PROCESSOR:
             self._check_device(device)
 
     @property
-    def network(self) -> MapsTiles:
-        """The exported network by itself, whose maps are raw."""
-        return self._model
+    def references(self) -> int:
+        """Number of reference tiles that the version can check itself by."""
+        return count_references(self.folder, self.info)
 
-    def scan_region(self, region: NDArray[np.uint8], network: MapsTiles | None = None) -> RegionScan:
+    def scan_region(
+        self, region: NDArray[np.uint8], wrap: Wrap | None = None, *, leave_out: bool = False
+    ) -> RegionScan:
         """Scan a prepared region.
 
         Args:
             region: Region of interest, RGB, uint8, shape (height, width, 3), of any size.
-            network: Gives raw maps of the version's tiles in place of its own network. None: its own.
+            wrap: Puts a network before each of the version's, such as one that remembers tiles. None: none.
+            leave_out: Of an ensemble, also give the scores without each member.
 
         Returns:
             Map (height, width) and score, both on the version's scale. No verdict is given and no region left out yet.
@@ -91,7 +93,7 @@ class Detector:
         Raises:
             ScoreError: If score or map is not finite.
         """
-        raw = scan_region(network or self._model, self.info.plan, self.info.score_rule, region)
+        raw = scan_parts(self._parts, self.info.score_rule, region, wrap, leave_out=leave_out)
         scaled = raw.map / np.float32(self.info.map_divisor)
         score = raw.score / self.info.image_divisor
         self._check_finite(scaled, score)
@@ -99,7 +101,8 @@ class Detector:
         image_scale = 1.0 if usual is None else per_image_scale(block_peaks(scaled), usual)
         if image_scale > 1:
             scaled /= np.float32(image_scale)
-        return RegionScan(scaled, score / image_scale, image_scale)
+        without = tuple(one / self.info.image_divisor / image_scale for one in raw.without)
+        return RegionScan(scaled, score / image_scale, image_scale, without)
 
     def _check_finite(self, region_map: NDArray[np.float32], score: float) -> None:
         """Raise ScoreError for what is above no threshold and below none: every verdict on it would be "good"."""
@@ -109,14 +112,14 @@ class Detector:
                 hint="its files are damaged or it was badly fitted: return to another version, or retrain",
             )
 
-    def scan(self, image: NDArray[np.uint8], network: MapsTiles | None = None) -> Scan:
+    def scan(self, image: NDArray[np.uint8], wrap: Wrap | None = None) -> Scan:
         """Scan an image as a person sees it.
 
         The verdict is the image score's alone: defects say where to look, and now and then a normal image has one.
 
         Args:
             image: RGB, uint8, shape (height, width, 3), turned upright; the region of interest is found in it.
-            network: Gives raw maps of the version's tiles in place of its own network. None: its own.
+            wrap: Puts a network before each of the version's, such as one that remembers tiles. None: none.
 
         Returns:
             Map, score and verdict of the whole image; boxes and outlines are in pixels of `image`.
@@ -127,7 +130,7 @@ class Detector:
         """
         box = find_region(image, self.info.region)
         region = image[box.top : box.bottom, box.left : box.right]
-        found = self.scan_region(region, network)
+        found = self.scan_region(region, wrap)
         judged = self.judge(region, found)
         whole = np.zeros(image.shape[:2], np.float32)
         whole[box.top : box.bottom, box.left : box.right] = found.map
@@ -194,7 +197,7 @@ class Detector:
         return score > self.info.image_threshold.threshold
 
     def _check_device(self, device: str) -> None:
-        if not self.info.references:
+        if not self.references:
             raise ModelError(
                 f"{self.folder} has no reference tiles, so that nothing tells whether {device} scores as it should",
                 hint=f"unset {DEVICE}, or retrain",
@@ -205,25 +208,12 @@ class Detector:
             raise ModelError(f"on {device}, {error.problem}", hint=f"unset {DEVICE}") from error
 
     def check_references(self, tolerance: float | None = None) -> None:
-        """Score the stored reference tiles again; the relative tolerance is that of the version's precision.
+        """Score the stored reference tiles again; the relative tolerance is that of each network's precision.
 
         Raises:
             ModelError: where a tile's raw map does not come out as it did when the version was made.
         """
-        allowed = TOLERANCES[self.info.precision] if tolerance is None else tolerance
-        for reference in self.info.references:
-            with Image.open(inside(self.folder / "reference", reference.file)) as file:
-                tile = np.asarray(file.convert("RGB"))
-            found = self._model.infer(tile[None])[0]
-            for name, value, stored in (
-                ("mean", float(found.mean()), reference.mean),
-                ("peak", float(found.max()), reference.peak),
-            ):
-                if not abs(value - stored) <= allowed * max(abs(stored), 1e-6):
-                    raise ModelError(
-                        f"{self.folder}: tile {reference.file} has a {name} of {value:.6g}, stored was {stored:.6g}",
-                        hint="its files were changed or this machine computes otherwise: do not use this version",
-                    )
+        check_references(self.folder, self.info, self._parts, tolerance)
 
 
 def _move(defect: Defect, region: Box) -> Defect:

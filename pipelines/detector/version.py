@@ -16,7 +16,8 @@ from pipelines.detector.checksums import read_checked
 from pipelines.imaging.image_score import ScoreRule
 from pipelines.metrics.normalization import NormalPeak
 
-SCHEMA = 1
+# The newest that is understood. Only a version of several networks is written as 2: older code refuses it by name.
+SCHEMA = 2
 CALIBRATION = "calibration.json"
 # How far mean and peak of a reference tile's map may lie from what was stored: another processor adds up in another
 # order, and one without a version's precision computes it in float32. Measured on normal and defective tiles of PaDiM
@@ -33,17 +34,29 @@ class Reference(FiniteRecord):
     peak: float
 
 
+class Member(FiniteRecord):
+    """A network of an ensemble, in a folder below members/, and what its raw map is divided by before all are averaged.
+
+    `divisor` is the median score of normal images that nobody trained on.
+    """
+
+    name: str = Field(pattern=r"^[a-z][a-z0-9_]*$")
+    divisor: float = Field(gt=0)
+
+
 class VersionInfo(FiniteRecord):
     """model.json: all of a version that is not its network. `precision` is what its scores were made with.
 
     A version that was trained without labels has `usual_level`, the highest median of a map among its images, and
     `normal_peak`, how high the normal surface of the median one reaches; older ones have no `normal_peak`.
-    `usual_pixels` is the size of the largest image that it was trained on; older ones have none.
+    `usual_pixels` is the size of the largest image that it was trained on; older ones have none. An ensemble has
+    `members`, each a whole version in a folder of its own: `plan` is the first one's, `precision` the least exact of
+    theirs.
     """
 
     former: ClassVar[Mapping[str, str]] = {"usual_reach": "normal_peak"}
 
-    schema_version: int = Field(default=SCHEMA, le=SCHEMA)
+    schema_version: int = Field(default=1, le=SCHEMA)
     surface: str
     algorithm: str
     data_version: str
@@ -61,6 +74,7 @@ class VersionInfo(FiniteRecord):
     normal_peak: NormalPeak | None = None
     usual_pixels: int | None = None
     references: tuple[Reference, ...] = ()
+    members: tuple[Member, ...] = ()
 
     @model_validator(mode="after")
     def _tiles_cover_the_region(self) -> "VersionInfo":

@@ -155,14 +155,14 @@ def reproduce(folder: Path, registered: str = "", seconds: float = _LONGEST) -> 
 def _main(folder: Path, registered: str) -> int:
     try:
         detector = Detector(folder, registered=registered)
-        if not detector.info.references:
+        if not detector.references:
             print("it stores no reference tiles")  # noqa: T201 - read by `reproduce`
             return 1
         detector.check_references()
     except (KnotwatchError, OSError) as error:
         print(getattr(error, "problem", error))  # noqa: T201 - read by `reproduce`
         return 1
-    print(f"loaded and reproduced {len(detector.info.references)} reference tiles")  # noqa: T201 - read by `reproduce`
+    print(f"loaded and reproduced {detector.references} reference tiles")  # noqa: T201 - read by `reproduce`
     return 0
 
 

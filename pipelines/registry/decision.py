@@ -65,7 +65,8 @@ class Scored(Record):
 class ChampionComparison(Record):
     """The version in use, and how far the candidate is from it: candidate minus champion on the same images.
 
-    `latency_ratio` is the candidate's p95 over the champion's, measured alternating, with its interval.
+    `latency_ratio` is the candidate's p95 over the champion's, measured alternating, with its interval; `latency_ms`
+    what the candidate takes for a megapixel at best, and `allowed_ms` what the surface allows (`policy.latency_ms`).
     `image_threshold` is the champion's image threshold; decisions of before recall was looked at have none.
     """
 
@@ -79,6 +80,8 @@ class ChampionComparison(Record):
     synthetic_recall: Interval | None = None
     image_threshold: CalibratedThreshold | None = None
     latency_ratio: Interval | None = None
+    latency_ms: float | None = None
+    allowed_ms: float | None = None
 
     @field_validator("latency_ratio", mode="before")
     @classmethod

@@ -18,6 +18,7 @@ from pipelines.core.surface_settings import SurfaceSettings
 from pipelines.core.wording import parity_in_words
 from pipelines.data.prepared import PreparedImage, read_region
 from pipelines.detector.detector import Detector
+from pipelines.detector.members import member_folder
 from pipelines.detector.version import VersionInfo, read_info
 from pipelines.metrics.curves import image_auroc
 from pipelines.metrics.intervals import image_intervals, pixel_intervals
@@ -31,6 +32,7 @@ from pipelines.metrics.paired import (
 )
 from pipelines.registry.checks import check_coordinates, latency_ratio, reproduce
 from pipelines.registry.decision import ChampionComparison, CheckResult, Evidence, EvidenceCounts, Scored
+from pipelines.training.ensemble.latency import measure_latency
 from pipelines.training.evaluate import ScoredTest, score_test
 from pipelines.training.parity import disagreements, read_parity
 from pipelines.training.run_settings import EvaluationSettings
@@ -224,6 +226,7 @@ def _compare(
     test, other = ours.test, theirs.test
     by_rank = image_auroc(test.scores, test.anomalous) is not None
     timed = (splits.test or list(context.images))[:_CHECKED]
+    regions = [read_region(context.paths.prepared, image) for image in timed]
     return ChampionComparison(
         champion=_figures(context, champion, theirs),
         image_auroc=image_auroc_difference(test.scores, other.scores, test.anomalous, resamples, seed)
@@ -234,9 +237,9 @@ def _compare(
         recall=recall_difference(ours.flagged, theirs.flagged, resamples, seed),
         synthetic_recall=recall_difference(ours.flagged_synthetic, theirs.flagged_synthetic, resamples, seed),
         image_threshold=theirs.detector.info.image_threshold,
-        latency_ratio=latency_ratio(
-            ours.detector, theirs.detector, [read_region(context.paths.prepared, image) for image in timed]
-        ),
+        latency_ratio=latency_ratio(ours.detector, theirs.detector, regions),
+        latency_ms=measure_latency(ours.detector, context.paths.prepared, timed),
+        allowed_ms=context.own.policy.latency_ms,
     )
 
 
@@ -251,6 +254,15 @@ def _sample(splits: _Splits) -> EvidenceCounts:
 
 
 def _check_parity(folder: Path, info: VersionInfo) -> CheckResult:
+    """See how a version's networks agreed with torch; those of an ensemble each by its own threshold."""
+    places = [member_folder(folder, one.name) for one in info.members] or [folder]
+    found = [_check_network(place, read_info(place) if info.members else info) for place in places]
+    words = zip([one.name for one in info.members] or [""], found, strict=True)
+    said = [f"{name}: {result.message}" if name else result.message for name, result in words]
+    return CheckResult(ok=all(result.ok for result in found), message="; ".join(said))
+
+
+def _check_network(folder: Path, info: VersionInfo) -> CheckResult:
     parity = read_parity(folder)
     if parity is None:
         return CheckResult(

@@ -35,7 +35,11 @@ def log_version(
         evaluation: Figures of the test split, with bounds as NAME_low and NAME_high; it becomes a file of the run.
         settings: Parameters by dotted keys; the sections of other algorithms are left out.
     """
-    others = {"adapt", *(other for other in algorithms() if other != trained.algorithm)}
+    others = {
+        "adapt",
+        *({"ensemble"} - {trained.algorithm}),
+        *(other for other in algorithms() if other != trained.algorithm),
+    }
     own = dict(flatten(settings.model_dump(mode="json", exclude=others)))
     run.params({**own, "tiles.count": trained.tiles, "plan": info.plan.mode})
     figures = {name: figure.value for name, figure in evaluation.metrics.items()}

@@ -29,7 +29,7 @@ class ComparisonPage(Record):
     decided: str = ""
 
 
-def summarise(
+def summarise(  # noqa: PLR0913 - a summary is of all of these
     *,
     run_id: str,
     version: int | None,
@@ -38,6 +38,7 @@ def summarise(
     evaluation: Evaluation,
     image_threshold: CalibratedThreshold,
     folder_mb: float,
+    latency_ms: float | None = None,
 ) -> VersionSummary:
     """Gather one version's figures.
 
@@ -49,6 +50,7 @@ def summarise(
         evaluation: Figures of the test split.
         image_threshold: On the version's scale, with the rate that it was set for.
         folder_mb: Size of all that the version stores, MB of 10^6 bytes.
+        latency_ms: Milliseconds that a megapixel of region takes; None where nothing was timed.
 
     Returns:
         The summary, without the single images' scores.
@@ -65,6 +67,7 @@ def summarise(
         peak_rss_mb=trained.peak_rss_mb,
         precision=trained.precision,
         folder_mb=folder_mb,
+        latency_ms=latency_ms,
         notes=trained.notes,
     )
 

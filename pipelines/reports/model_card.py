@@ -9,6 +9,10 @@ from pipelines.core.wording import METRIC_NAMES, threshold_in_words, training_in
 from pipelines.detector.version import VersionInfo
 from pipelines.models.registry import find_algorithm
 
+_ABOUT_ENSEMBLE = (
+    "An ensemble: the mean of its members' anomaly maps, each divided by the median score of normal images"
+)
+
 
 def model_card(  # noqa: PLR0913, PLR0917 - one card says all of these
     template: Path,
@@ -47,7 +51,7 @@ def model_card(  # noqa: PLR0913, PLR0917 - one card says all of these
         evaluation=evaluation,
         types=types_in_words(types),
         names=METRIC_NAMES,
-        about=find_algorithm(trained.algorithm).about,
+        about=_ABOUT_ENSEMBLE if trained.members else find_algorithm(trained.algorithm).about,
         training=training_in_words(trained),
         profile=profile,
         commit=commit,

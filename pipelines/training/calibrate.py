@@ -17,15 +17,15 @@ from pipelines.core.records import Split
 from pipelines.core.results import Trained
 from pipelines.core.surface_settings import SurfaceSettings
 from pipelines.data.prepared import PreparedImage, read_region
-from pipelines.detector.scan import RegionScan, scan_region
-from pipelines.detector.version import CALIBRATION, DriftReference, Reference, VersionInfo
+from pipelines.detector.members import open_parts
+from pipelines.detector.scan import Part, RegionScan, scan_parts
+from pipelines.detector.version import CALIBRATION, SCHEMA, DriftReference, Member, Reference, VersionInfo
 from pipelines.imaging.image_score import ScoreRule, top_values
 from pipelines.imaging.measures import MEASURES, measure_image
 from pipelines.imaging.tiling import cut_tiles, subsample
 from pipelines.metrics.histograms import choose_edges
 from pipelines.metrics.normalization import block_peaks, fit_scale
 from pipelines.metrics.pixels import PixelHistograms
-from pipelines.models.openvino.runtime import TileModel
 from pipelines.models.settings import ScoreSettings
 from pipelines.training.parity import check_parity, write_parity
 from pipelines.training.thresholds import HeldOutScores, Scales, set_thresholds
@@ -74,13 +74,17 @@ def calibrate(
     """
     started = time.monotonic()
     folder = Path(trained.folder)
-    model = TileModel(folder, trained.precision)
     rule = ScoreRule(border_share=score.border_share, top_share=score.top_share)
     splits = {split: [i for i in images if i.split == split] for split in Split}
     validation = splits[Split.VALIDATION] or subsample(splits[Split.TRAIN], _MOST_SCALED)
     if len(validation) < _FEW:
         log.warning("calibrate %s: the scale rests on %d images; more normals steady it", surface, len(validation))
-    scan = partial(scan_region, model, trained.plan, rule)
+    members = tuple(Member(name=name, divisor=1) for name in trained.members)
+    parts = open_parts(folder, members, trained.plan, trained.precision)
+    if members:
+        parts = _balance(parts, rule, _regions(prepared, validation, "members"))
+        members = tuple(Member(name=one.name, divisor=p.divisor) for one, p in zip(members, parts, strict=True))
+    scan = partial(scan_parts, parts, rule)
     scales = _fit_scales(scan(region) for region in _regions(prepared, validation, "scale"))
     in_sample = not splits[Split.CALIBRATION]
     held_out = splits[Split.CALIBRATION] or splits[Split.TRAIN]
@@ -91,6 +95,7 @@ def calibrate(
         check_parity(trained.parity, limits.image.threshold * scales.image.divisor)
         write_parity(folder, trained.parity)
     info = VersionInfo(
+        schema_version=SCHEMA if trained.members else 1,
         surface=surface,
         algorithm=trained.algorithm,
         data_version=data_version,
@@ -107,7 +112,9 @@ def calibrate(
         usual_level=limits.level,
         normal_peak=limits.normal_peak,
         usual_pixels=max((i.width * i.height for i in splits[Split.TRAIN] or images), default=None),
-        references=_store_references(model, trained, prepared, validation, folder / "reference"),
+        # Members have reference tiles of their own.
+        references=() if trained.members else _store_references(parts[0], prepared, validation, folder / "reference"),
+        members=members,
     )
     # Scores of images that were trained on are lower than those of new ones: nothing can be compared with them.
     scores = () if in_sample else tuple(s / low for s, low in zip(found.scores, limits.image_scale, strict=True))
@@ -121,6 +128,19 @@ def calibrate(
 def _regions(prepared: Path, images: Sequence[PreparedImage], label: str) -> Iterator[NDArray[np.uint8]]:
     for image in track(images, len(images), label):
         yield read_region(prepared, image)
+
+
+def _balance(parts: Sequence[Part], rule: ScoreRule, regions: Iterable[NDArray[np.uint8]]) -> tuple[Part, ...]:
+    """Bring the maps of an ensemble's members to one scale: the median score of normal images is 1 for each.
+
+    A median, because the tail of a member's normal scores says nothing of how good it is: of four surfaces the best
+    member had the longest on one, the worst on another.
+    """
+    scores = [[scan_parts([part], rule, region).score for part in parts] for region in regions]
+    return tuple(
+        part._replace(divisor=fit_scale(found, quantile=0.5).divisor)
+        for part, found in zip(parts, np.array(scores).T, strict=True)
+    )
 
 
 def _fit_scales(scans: Iterable[RegionScan]) -> Scales:
@@ -153,20 +173,15 @@ def _score_held_out(
 
 
 def _store_references(
-    model: TileModel, trained: Trained, prepared: Path, images: Sequence[PreparedImage], folder: Path
+    part: Part, prepared: Path, images: Sequence[PreparedImage], folder: Path
 ) -> tuple[Reference, ...]:
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     stored = []
     for number, image in enumerate(images[:_REFERENCES]):
-        tile = _first_tile(read_region(prepared, image), trained)
+        tile, _ = next(iter(cut_tiles(read_region(prepared, image), part.plan)))
         file = f"{number}.png"
         Image.fromarray(tile).save(folder / file)
-        found = model.infer(tile[None])[0]
+        found = part.network.infer(tile[None])[0]
         stored.append(Reference(file=file, mean=float(found.mean()), peak=float(found.max())))
     return tuple(stored)
-
-
-def _first_tile(region: NDArray[np.uint8], trained: Trained) -> NDArray[np.uint8]:
-    tile, _ = next(iter(cut_tiles(region, trained.plan)))
-    return tile

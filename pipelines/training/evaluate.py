@@ -19,6 +19,7 @@ from pipelines.metrics.conformal import conformal_threshold
 from pipelines.metrics.curves import confusion
 from pipelines.metrics.histograms import choose_edges
 from pipelines.metrics.intervals import image_intervals, pixel_intervals, recall_intervals
+from pipelines.metrics.paired import image_auroc_difference
 from pipelines.metrics.pixels import PixelHistograms, PixelTable
 from pipelines.training.run_settings import EvaluationSettings
 
@@ -85,8 +86,9 @@ def score_test(
 def _score_all(
     detector: Detector, prepared: Path, images: Sequence[PreparedImage], spool: Path, label: str
 ) -> Iterator[ScoredImage]:
+    leave_out = bool(detector.info.members)
     for number, image in enumerate(track(images, len(images), label)):
-        found = detector.scan_region(read_region(prepared, image))
+        found = detector.scan_region(read_region(prepared, image), leave_out=leave_out)
         np.save(spool / f"{number}.npy", found.map)
         yield ScoredImage(
             path=image.path,
@@ -95,6 +97,7 @@ def _score_all(
             anomalous=detector.is_anomalous(found.score),
             condition=image.condition,
             defects=tuple(sorted(set(image.defects.values()))),
+            without=found.without,
         )
 
 
@@ -174,6 +177,7 @@ def evaluate(
         metrics=report.overall(np.ones(len(chosen), dtype=bool)),
         per_defect={name: report.for_defect(name, n + 1) for n, name in enumerate(found.types)},
         per_condition={name: report.overall(conditions == name) for name in groups if name},
+        member_gains=_member_gains([one.name for one in detector.info.members], found, settings.bootstrap, seed),
         confusion=confusion([s.score for s in scored], report.anomalous, threshold) if _has_labels(scored) else None,
         images=scored,
         notes=_notes(chosen),
@@ -191,6 +195,19 @@ def _recall_levels(detector: Detector) -> dict[str, float]:
         found = {rate: conformal_threshold(reference.scores, rate).threshold for rate in _RATES}
         levels |= {f"image_recall_{round(100 * rate)}": level for rate, level in found.items()}
     return levels
+
+
+def _member_gains(members: Sequence[str], found: ScoredTest, resamples: int, seed: int) -> dict[str, Interval]:
+    """Compare the ensemble with itself without each member; nothing where labels are missing, or of a single one."""
+    if not all(len(image.without) == len(members) for image in found.images):
+        return {}
+    gains = {
+        name: image_auroc_difference(
+            found.scores, [image.without[number] for image in found.images], found.anomalous, resamples, seed
+        )
+        for number, name in enumerate(members)
+    }
+    return {name: gain for name, gain in gains.items() if gain is not None}
 
 
 def _has_labels(scored: Sequence[ScoredImage]) -> bool:

@@ -3,11 +3,14 @@
 import hashlib
 import json
 import subprocess
+from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 from pipelines.core.surface_settings import PolicySettings
 from pipelines.models.registry import algorithms, package_of
+from pipelines.training.ensemble.settings import ENSEMBLE
 from pipelines.training.run_settings import RunSettings
 
 # What can change a model or its figures. Reports and wiring cannot.
@@ -22,27 +25,27 @@ def fingerprint(data_version: str, settings: RunSettings, policy: PolicySettings
     Args:
         data_version: Hash of the prepared data.
         settings: Sections of other algorithms do not count, nor which others are trained beside it.
-        policy: The surface's; its `gate`, `propose` and `watch` do not count.
+        policy: The surface's; its `gate`, `propose`, `latency_ms` and `watch` do not count.
         algorithm: Name of a known algorithm.
 
     Returns:
         16 hex digits. This package's code and the versions of libraries count too.
     """
-    others = {"algorithms", "adapt", *(other for other in algorithms() if other != algorithm)}
+    others = {"algorithms", "adapt", "ensemble", *(other for other in algorithms() if other != algorithm)}
     parts = {
         "data": data_version,
         "algorithm": algorithm,
         "settings": settings.model_dump(mode="json", exclude=others),
-        "policy": policy.model_dump(mode="json", exclude={"gate", "propose", "watch"}),
+        "policy": policy.model_dump(mode="json", exclude={"gate", "propose", "latency_ms", "watch"}),
         "code": code_hash(Path(__file__).parents[1]),
         "libraries": {name: version(name) for name in _LIBRARIES},
         "brought by": package_of(algorithm),
     }
-    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
+    return _digest(parts)
 
 
 def fingerprints(data_version: str, settings: RunSettings, policy: PolicySettings) -> dict[str, str]:
-    """Return the fingerprint of each algorithm that the settings ask for.
+    """Return the fingerprint of each algorithm that the settings ask for, and of the ensemble where there is one.
 
     Args:
         data_version: Hash of the prepared data.
@@ -50,9 +53,21 @@ def fingerprints(data_version: str, settings: RunSettings, policy: PolicySetting
         policy: The surface's; its `gate`, `propose` and `watch` do not count.
 
     Returns:
-        16 hex digits by algorithm, in the settings' order.
+        16 hex digits by algorithm, in the settings' order; `ensemble` comes last.
     """
-    return {a: fingerprint(data_version, settings, policy, a) for a in settings.algorithms}
+    found = {a: fingerprint(data_version, settings, policy, a) for a in settings.algorithms}
+    if settings.ensemble_members:
+        parts = {
+            "members": {name: found[name] for name in settings.ensemble_members},
+            "settings": settings.ensemble.model_dump(mode="json"),
+            "latency_ms": policy.latency_ms,
+        }
+        found[ENSEMBLE] = _digest(parts)
+    return found
+
+
+def _digest(parts: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def code_hash(package: Path) -> str:

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from pipelines.core.records import Record
 from pipelines.models.registry import by_preference
+from pipelines.training.ensemble.settings import ENSEMBLE
 
 # Closer than this, two algorithms are alike: with some tens of validation normals, AUROC's standard error is as large.
 NEAR = 0.01
@@ -20,7 +21,11 @@ class Proposal(Record):
 
 
 def choose_proposal(candidates: Mapping[str, Figures], wanted: str = AUTO) -> Proposal | None:
-    """Choose among algorithms by their validation figures alone, or as the user wants.
+    """Choose among a run's versions: the ensemble where there is one, or as the user wants.
+
+    Synthetic anomalies ranked algorithms in the reverse of real defects on two surfaces of three, and no better than
+    chance in published studies; a combination of all lost at most 0.015 to the best of them
+    (docs/decisions/0045-ensembles.md). Without an ensemble they decide all the same, since nothing else is known.
 
     The image AUROC decides, because the guarantee is about images and the threshold can only be as good as the ranking.
     Within 0.01 of the best it tells nothing on so few normals; there the AUPRO decides, because it counts every defect
@@ -42,7 +47,8 @@ def choose_proposal(candidates: Mapping[str, Figures], wanted: str = AUTO) -> Pr
     >>> choose_proposal(found, "padim").reason
     'policy.propose names it; the validation split would have taken fastflow'
     """
-    chosen = _choose_by_figures(candidates)
+    single = _choose_by_figures({name: figures for name, figures in candidates.items() if name != ENSEMBLE})
+    chosen = _take_ensemble(single) if ENSEMBLE in candidates else single
     if chosen is None or wanted in (AUTO, chosen.algorithm):
         return chosen
     if wanted not in candidates:
@@ -50,7 +56,15 @@ def choose_proposal(candidates: Mapping[str, Figures], wanted: str = AUTO) -> Pr
             algorithm=chosen.algorithm, reason=f"{wanted}, which policy.propose names, has no version; {chosen.reason}"
         )
     reason = f"policy.propose names it; the validation split would have taken {chosen.algorithm}"
+    if chosen.algorithm == ENSEMBLE:
+        reason = "policy.propose names it; the ensemble would have been taken"
     return Proposal(algorithm=wanted, reason=reason)
+
+
+def _take_ensemble(single: Proposal | None) -> Proposal:
+    also = f"; synthetic anomalies would have taken {single.algorithm}" if single else ""
+    reason = f"no labelled anomaly says which algorithm is best, so all are combined{also}"
+    return Proposal(algorithm=ENSEMBLE, reason=reason)
 
 
 def _choose_by_figures(candidates: Mapping[str, Figures]) -> Proposal | None:

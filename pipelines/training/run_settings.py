@@ -14,7 +14,8 @@ from pipelines.core.settings import Seed, Settings, check_settings, read_yaml
 from pipelines.core.surface_settings import SurfaceSettings
 from pipelines.imaging.tile_plan import TileSettings
 from pipelines.models.registry import BUILT_IN, algorithms, find_algorithm
-from pipelines.models.settings import MOST, AlgorithmSettings, UnlabelledSettings
+from pipelines.models.settings import MOST, AlgorithmSettings, ScoreSettings, UnlabelledSettings
+from pipelines.training.ensemble.settings import ENSEMBLE, EnsembleSettings
 from pipelines.training.propose import AUTO
 
 
@@ -54,6 +55,17 @@ class CommonSettings(Settings):
     export: ExportSettings = ExportSettings()
     evaluation: EvaluationSettings = EvaluationSettings()
     adapt: AdaptSettings = AdaptSettings()
+    ensemble: EnsembleSettings = EnsembleSettings()
+
+    @property
+    def ensemble_members(self) -> tuple[str, ...]:
+        """Name the algorithms that an ensemble may be made of, in its order; fewer than two make none."""
+        found = tuple(name for name in self.ensemble.members if name in self.algorithms)
+        return found if len(found) > 1 else ()
+
+    def score_of(self, name: str) -> ScoreSettings:
+        """Return how maps become image scores, of an algorithm or of the ensemble."""
+        return self.ensemble.score if name == ENSEMBLE else self.of(name).score
 
     def of(self, algorithm: str) -> AlgorithmSettings:
         """Return one algorithm's own section."""
@@ -67,6 +79,10 @@ class CommonSettings(Settings):
             problem = f"algorithms: name one or more of {', '.join(known)}, each once"
             unknown = next((name for name in self.algorithms if name not in known), "")
             raise UnknownNameError(problem, unknown, known)
+        strangers = [name for name in self.ensemble.members if name not in known]
+        if strangers or len(set(self.ensemble.members)) < len(self.ensemble.members):
+            problem = f"ensemble.members: name algorithms among {', '.join(known)}, each once, or none"
+            raise UnknownNameError(problem, strangers[0] if strangers else "", known)
         return self
 
 
@@ -161,7 +177,7 @@ def lay_settings(
         SettingsError: If a profile or key is unknown, a value is out of range, a word is no assignment, or the policy
             proposes an algorithm that there is not.
     """
-    if surface.policy.propose != AUTO:
+    if surface.policy.propose not in (AUTO, ENSEMBLE):
         find_algorithm(surface.policy.propose)
     profiles = params.get("profiles", {})
     if profile not in profiles:

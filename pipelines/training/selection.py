@@ -17,7 +17,7 @@ from pipelines.core.records import Label, Split
 from pipelines.core.results import Selection
 from pipelines.data.prepared import PreparedImage, read_region
 from pipelines.detector.detector import Detector
-from pipelines.detector.scan import CachedNetwork, RegionScan
+from pipelines.detector.scan import RegionScan, TileCache
 from pipelines.imaging.synthetic.anomalies import add_synthetic_anomaly
 from pipelines.metrics.histograms import choose_edges
 from pipelines.metrics.intervals import image_intervals, pixel_intervals
@@ -63,12 +63,12 @@ def scan_synthetic(
         ScoreError: If a score or map is not finite.
     """
     for image in track(chosen, len(chosen), label):
-        region, network = read_region(prepared, image), CachedNetwork(detector.network)
-        yield SyntheticScan(detector.scan_region(region, network), np.zeros(region.shape[:2], dtype=bool))
-        network.freeze_cache()
+        region, cache = read_region(prepared, image), TileCache()
+        yield SyntheticScan(detector.scan_region(region, cache.wrap), np.zeros(region.shape[:2], dtype=bool))
+        cache.freeze()
         for number in range(repeats):
             synthetic = add_synthetic_anomaly(region, _generator(seed, image.path, number))
-            yield SyntheticScan(detector.scan_region(synthetic.image, network), synthetic.mask)
+            yield SyntheticScan(detector.scan_region(synthetic.image, cache.wrap), synthetic.mask)
 
 
 def _generator(seed: int, path: str, number: int) -> np.random.Generator:

@@ -51,7 +51,7 @@ def scan(folder: Path, source_image: NDArray[np.uint8], pixel_threshold: float) 
 
 @pytest.fixture(autouse=True)
 def _no_network(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pipelines.detector.detector.TileModel", Brightness)
+    monkeypatch.setattr("pipelines.detector.members.TileModel", Brightness)
 
 
 @pytest.fixture

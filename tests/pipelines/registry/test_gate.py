@@ -80,6 +80,11 @@ def outcome(decision: Decision, name: str) -> CheckOutcome:
             r"1\.80 \(1\.70 to 2\.00\) times that of version 3, 1\.5 are",
         ),
         ("latency", {"comparison": compared(latency_ratio=None)}, "not measured"),
+        (
+            "latency",
+            {"comparison": compared(latency_ratio=Interval(value=9), latency_ms=2100.0, allowed_ms=2000.0)},
+            "or 2000 ms a megapixel, of which it takes 2100",
+        ),
         ("parity", {"parity": CheckResult.of(["7 of 100 verdicts differ"], "agrees")}, "7 of 100 verdicts differ"),
         ("references", {"references": CheckResult(ok=False, message="tile 0.png has a peak of 9")}, "tile 0.png"),
         ("coordinates", {"coordinates": CheckResult(ok=False, message="map 10 x 10, image 20 x 10")}, "map 10 x 10"),
@@ -292,3 +297,9 @@ def test_false_alarms_cannot_be_negative_nor_a_fact_be_left_out() -> None:
         evidence(false_alarms=-1)
     with pytest.raises(ValidationError):
         Evidence.model_validate(evidence().model_dump(exclude={"references"}))
+
+
+def test_slower_than_the_champion_is_no_fault_within_the_surfaces_own_limit() -> None:
+    """Better versions are slower as a rule; what a line can wait for is the user's word."""
+    slow = compared(latency_ratio=Interval(value=9), latency_ms=1900.0, allowed_ms=2000.0)
+    assert decide(evidence(comparison=slow), POLICY).accepted

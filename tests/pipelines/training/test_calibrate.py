@@ -30,7 +30,7 @@ PLAIN = ScoreSettings()
 class Brightness:
     """A tile model whose map is the tile's first channel."""
 
-    def __init__(self, folder: Path, precision: Precision) -> None:
+    def __init__(self, folder: Path, precision: Precision, _device: str) -> None:
         assert folder.is_dir()
         assert precision == Precision.F32
 
@@ -40,7 +40,7 @@ class Brightness:
 
 @pytest.fixture(autouse=True)
 def _no_network(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pipelines.training.calibrate.TileModel", Brightness)
+    monkeypatch.setattr("pipelines.detector.members.TileModel", Brightness)
 
 
 def board(level: int) -> NDArray[np.uint8]:

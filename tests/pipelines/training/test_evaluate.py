@@ -31,9 +31,12 @@ class Fake:
 
     def __init__(self, threshold: float = 1.0, folder: Path = Path("nowhere")) -> None:
         self.folder = folder
-        self.info: Any = SimpleNamespace(image_threshold=SimpleNamespace(threshold=threshold), algorithm="fake")
+        self.info: Any = SimpleNamespace(
+            image_threshold=SimpleNamespace(threshold=threshold), algorithm="fake", members=()
+        )
 
-    def scan_region(self, region: NDArray[np.uint8]) -> RegionScan:
+    def scan_region(self, region: NDArray[np.uint8], *, leave_out: bool) -> RegionScan:
+        assert not leave_out, "it has no members"
         found = (region[..., 0] / 128).astype(np.float32)
         return RegionScan(found, float(found.mean()))
 

@@ -12,9 +12,11 @@ from pipelines.models.fastflow.settings import FastflowSettings
 from pipelines.models.padim.settings import PadimSettings
 from pipelines.models.registry import algorithms
 from pipelines.training import fingerprint as fingerprint_module
+from pipelines.training.ensemble.settings import ENSEMBLE, EnsembleSettings
 from pipelines.training.fingerprint import code_hash, fingerprint, fingerprints, git_commit
 from pipelines.training.run_settings import EvaluationSettings, RunSettings
 
+POLICY = PolicySettings()
 PACKAGE = Path(fingerprint_module.__file__).parents[1]
 
 
@@ -40,13 +42,29 @@ def test_data_and_every_setting_count() -> None:
 
 def test_only_an_algorithms_own_settings_count_for_it() -> None:
     plain = fingerprints("0" * 16, RunSettings(), PolicySettings())
-    assert set(plain) == set(algorithms())
-    assert len(set(plain.values())) == len(algorithms())
+    assert set(plain) == {*algorithms(), ENSEMBLE}
+    assert len(set(plain.values())) == len(algorithms()) + 1
     other = RunSettings(fastflow=FastflowSettings(max_steps=7), algorithms=("padim", "fastflow"))
     changed = fingerprints("0" * 16, other, PolicySettings())
     assert changed["padim"] == plain["padim"]
     assert changed["fastflow"] != plain["fastflow"]
     assert "efficientad" not in changed
+
+
+def test_of_an_ensemble_its_members_and_what_chooses_them_count() -> None:
+    pair = RunSettings(algorithms=("padim", "fastflow"))
+    plain = fingerprints("0" * 16, pair, PolicySettings())[ENSEMBLE]
+    changed = [
+        fingerprints("0" * 16, RunSettings(algorithms=pair.algorithms, fastflow=FastflowSettings(max_steps=7)), POLICY),
+        fingerprints(
+            "0" * 16, RunSettings(algorithms=pair.algorithms, ensemble=EnsembleSettings(least_auroc=0.5)), POLICY
+        ),
+        fingerprints("0" * 16, pair, PolicySettings(latency_ms=7)),
+        fingerprints("0" * 16, RunSettings(algorithms=("padim", "fastflow", "efficientad")), POLICY),
+    ]
+    assert len({plain, *(found[ENSEMBLE] for found in changed)}) == 5
+    assert changed[1]["padim"] == fingerprints("0" * 16, pair, POLICY)["padim"], "no member is trained again"
+    assert ENSEMBLE not in fingerprints("0" * 16, RunSettings(algorithms=("padim",)), POLICY), "one is no ensemble"
 
 
 def test_a_library_that_computes_counts(monkeypatch: pytest.MonkeyPatch) -> None:

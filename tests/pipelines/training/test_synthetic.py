@@ -8,7 +8,7 @@ from PIL import Image
 from pipelines.core.geometry import TilePlan
 from pipelines.core.records import Label, Split
 from pipelines.data.prepared import PreparedImage
-from pipelines.detector.scan import MapsTiles, RegionScan, scan_region
+from pipelines.detector.scan import Part, RegionScan, Wrap, scan_parts
 from pipelines.imaging.image_score import ScoreRule
 from pipelines.training.selection import scan_synthetic
 
@@ -34,8 +34,8 @@ class Gridded:
     def __init__(self) -> None:
         self.network = Counting()
 
-    def scan_region(self, region: np.ndarray, network: MapsTiles | None = None) -> RegionScan:
-        return scan_region(network or self.network, PLAN, ScoreRule(), region)
+    def scan_region(self, region: np.ndarray, wrap: Wrap | None = None) -> RegionScan:
+        return scan_parts([Part(self.network, PLAN)], ScoreRule(), region, wrap)
 
 
 def test_what_a_synthetic_anomaly_left_as_it_was_is_not_computed_again(tmp_path: Path) -> None:
@@ -53,7 +53,7 @@ def test_what_a_synthetic_anomaly_left_as_it_was_is_not_computed_again(tmp_path:
     image = PreparedImage.model_validate({**place, **facts, "condition": None, "group": "a", "key": ""})
 
     class Forgetful(Gridded):
-        def scan_region(self, region: np.ndarray, network: MapsTiles | None = None) -> RegionScan:  # noqa: ARG002 - it forgets
+        def scan_region(self, region: np.ndarray, wrap: Wrap | None = None) -> RegionScan:  # noqa: ARG002 - it forgets
             return super().scan_region(region)
 
     quick, plain = Gridded(), Forgetful()

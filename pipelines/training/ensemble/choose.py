@@ -1,0 +1,67 @@
+"""Which versions of a run become members of its ensemble: in a fixed order, as many as time allows."""
+
+from collections.abc import Mapping, Sequence
+
+from pydantic import Field
+
+from pipelines.core.records import Record
+from pipelines.core.results import VersionSummary
+from pipelines.training.ensemble.settings import EnsembleSettings
+
+
+class MemberChoice(Record):
+    """The members, in the order in which they were taken, and why others stay out, in words by name."""
+
+    members: tuple[str, ...]
+    left_out: dict[str, str] = Field(default_factory=dict)
+
+    def notes(self, versions: Mapping[str, int]) -> dict[str, str]:
+        """Say for the model card what the ensemble is made of.
+
+        Args:
+            versions: Numbers of the members' versions, by name.
+
+        Returns:
+            Sentences by a word, as `Trained.notes` has them.
+        """
+        found = {"members": ", ".join(f"{name} (version {versions[name]})" for name in self.members)}
+        if self.left_out:
+            found["left out"] = "; ".join(f"{name}: {reason}" for name, reason in self.left_out.items())
+        return found
+
+
+def choose_members(versions: Sequence[VersionSummary], settings: EnsembleSettings, latency_ms: float) -> MemberChoice:
+    """Choose the members of an ensemble.
+
+    The order is that of `settings.members`, which was measured over several surfaces: synthetic anomalies of the
+    surface itself rank algorithms no better than chance, and are asked only whether one tells nothing at all.
+
+    Args:
+        versions: At most one of each algorithm; those that `settings` do not name stay out.
+        settings: Order, and what keeps one out.
+        latency_ms: How long all members together may take, milliseconds for a megapixel. The first of the order is
+            taken however long it takes.
+
+    Returns:
+        The choice; without members where none of the versions is named.
+    """
+    by_name = {version.algorithm: version for version in versions}
+    members: list[str] = []
+    left_out: dict[str, str] = {}
+    spent = 0.0
+    for name in (name for name in settings.members if name in by_name):
+        auroc = by_name[name].validation.get("image_auroc")
+        needed = by_name[name].latency_ms or 0.0
+        if auroc is not None and auroc < settings.least_auroc:
+            left_out[name] = f"image AUROC {auroc:.3f} on synthetic anomalies, below {settings.least_auroc:g}"
+        elif members and spent + needed > latency_ms:
+            left_out[name] = f"{needed:.0f} ms a megapixel, with the others {spent + needed:.0f}, above {latency_ms:g}"
+        else:
+            members.append(name)
+            spent += needed
+    if not members and left_out:
+        # Something must be proposed: the first of the order, as if it stood alone.
+        first = next(iter(left_out))
+        left_out.pop(first)
+        members.append(first)
+    return MemberChoice(members=tuple(members), left_out=left_out)
