@@ -135,7 +135,7 @@ def _draw(session: Session, job: Job, shots: int) -> Job:
 
 
 def _adapt_all(adapting: _Adapting, origins: Sequence[Origin], counts: Sequence[int]) -> AdaptResult:
-    session, job, _, parent, _ = adapting.shared
+    session, job, _, parent, *_ = adapting.shared
     jobs = {shots: _draw(session, job, shots) for shots in counts}
     final = jobs[max(counts)]
     images, tested = read_index(session.paths.prepared), job.settings.adapt.tested
@@ -159,7 +159,7 @@ def _attempt_all(
     adapting: _Adapting, origins: Sequence[Origin], jobs: dict[int, Job]
 ) -> tuple[list[Attempt], list[Failure]]:
     """Try every strategy, one after another: each uses all cores. One that fails loses the others nothing."""
-    session, _, _, parent, scratch = adapting.shared
+    session, _, _, parent, scratch, _ = adapting.shared
     surface = session.surface
     methods = [
         (shots, origin, strategy)
@@ -220,7 +220,7 @@ def _conclude(
     adapting: _Adapting, job: Job, attempts: list[Attempt], failed: list[Failure], chosen: Chosen, model: VersionSummary
 ) -> AdaptResult:
     """Write the page, mark and propose the version, and answer."""
-    session, _, _, parent, _ = adapting.shared
+    session, _, _, parent, *_ = adapting.shared
     if model.version is None:
         raise AssertionError("an adaptation is no trial")
     page = describe(adapting.source, job, attempts, failed, chosen, model, _used(job))

@@ -18,6 +18,7 @@ from flows.steps.unchanged import SUMMARY
 from pipelines.core.errors import KnotwatchError
 from pipelines.core.progress import heed_interrupt
 from pipelines.core.results import Failure, Start, Trained, ValidationReport, VersionSummary
+from pipelines.detector.cache import RunCache
 from pipelines.registry.register import log_types, log_version
 from pipelines.reports.comparison import folder_size_mb, summarise
 from pipelines.tracking.data import ARTIFACT, IMAGES, VERDICT
@@ -27,13 +28,17 @@ log = logging.getLogger(__name__)
 
 
 class Shared(NamedTuple):
-    """What the steps of one run have in common; in its own folder `scratch`, what names types is learnt once."""
+    """What the steps of one run have in common.
+
+    In its own folder `scratch`, what names types is learnt once; `cache` keeps maps of tiles there, for the ensemble.
+    """
 
     session: Session
     job: Job
     verdict: ValidationReport
     parent: Run
     scratch: Path
+    cache: RunCache | None = None
 
 
 @contextmanager
@@ -56,7 +61,8 @@ def parent_run(
         tempfile.TemporaryDirectory(dir=scratch_folder(session.project, job.surface)) as scratch,
         session.tracking.run(job.surface, name, tags=tags) as parent,
     ):
-        yield Shared(session, job, verdict, parent, Path(scratch))
+        cache = RunCache(Path(scratch) / "maps") if job.settings.ensemble_members else None
+        yield Shared(session, job, verdict, parent, Path(scratch), cache)
 
 
 def log_data(shared: Shared, run: Run, job: Job) -> None:
@@ -142,7 +148,7 @@ def make_version(shared: Shared, name: str, fit: Callable[[Path], Trained]) -> V
     Raises:
         ModelError: If the registered version does not give its scores again.
     """
-    session, job, verdict, parent, shared_files = shared
+    session, job, verdict, parent, shared_files, cache = shared
     with (
         tempfile.TemporaryDirectory(dir=scratch_folder(session.project, job.surface)) as scratch,
         session.tracking.run(job.surface, name, parent=parent.id, tags=job.tags(name)) as run,
@@ -150,7 +156,7 @@ def make_version(shared: Shared, name: str, fit: Callable[[Path], Trained]) -> V
         maps = Path(scratch) / "maps"
         log_data(shared, run, job)
         trained = fit(Path(scratch) / "model")
-        candidate = evaluate_task(session, job, trained, maps, shared_files)
+        candidate = evaluate_task(session, job, trained, maps, shared_files, cache.wrap if cache else None)
         log_version(run, candidate.trained, candidate.info, candidate.selection, candidate.evaluation, job.settings)
         if candidate.types:
             log_types(run, candidate.types)

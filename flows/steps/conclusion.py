@@ -81,7 +81,7 @@ def answer(shared: Shared, outcome: Outcome, report: Path) -> RetrainResult:
     Returns:
         The answer, with the champion as it is now and without the seconds.
     """
-    session, job, verdict, parent, _ = shared
+    session, job, verdict, parent, *_ = shared
     if outcome.record:
         parent.tags({"decision": outcome.record.summary})
     if outcome.failed:

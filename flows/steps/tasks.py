@@ -20,6 +20,7 @@ from pipelines.data.prepared import PreparedImage, read_index, read_region
 from pipelines.data.review_ledger import raw_file
 from pipelines.data.versioning.versions import DataVersion
 from pipelines.detector.detector import Detector
+from pipelines.detector.scan import Wrap
 from pipelines.models.registry import find_algorithm
 from pipelines.registry.record import DecisionRecord
 from pipelines.registry.register import check_reproduction, register
@@ -111,7 +112,7 @@ def _log_cost(algorithm: str, images: list[PreparedImage], settings: RunSettings
 
 @task(name="evaluate", task_run_name="evaluate {trained.algorithm}")
 def evaluate_task(
-    session: Session, job: Job, trained: Trained, maps: Path, types: Path | None = None
+    session: Session, job: Job, trained: Trained, maps: Path, types: Path | None = None, wrap: Wrap | None = None
 ) -> EvaluatedVersion:
     """Calibrate a fitted network, score the validation and the test split.
 
@@ -122,6 +123,7 @@ def evaluate_task(
         maps: Folder that the test images' region maps stay in, numbered as the evaluation's images.
         types: Folder where what names defects is learnt once for all of a run's algorithms; None for what is not to be
             registered.
+        wrap: Puts a network before each of the version's: what the run's versions have in common is computed once.
 
     Returns:
         What may be registered; without figures of types where the surface has too few examples.
@@ -132,14 +134,14 @@ def evaluate_task(
     prepared = session.paths.prepared
     images = read_images(session, job)
     score = job.settings.score_of(trained.algorithm)
-    info = calibrate(trained, prepared, images, job.surface, job.own, score, job.data.version)
+    info = calibrate(trained, prepared, images, job.surface, job.own, score, job.data.version, wrap)
     detector = Detector(Path(trained.folder))
     settings, seed = job.settings.evaluation, job.settings.seed
     figures = name_types(prepared, images, types, settings.bootstrap, seed) if types else None
     if types and figures:
         shutil.copytree(types / TYPES, Path(trained.folder) / TYPES)
-    selection = score_selection(detector, prepared, images, settings.synthetic, seed)
-    found = evaluate(detector, prepared, images, settings, seed, maps)
+    selection = score_selection(detector, prepared, images, settings.synthetic, seed, wrap)
+    found = evaluate(detector, prepared, images, settings, seed, maps, wrap)
     return EvaluatedVersion(
         trained=trained,
         info=info,

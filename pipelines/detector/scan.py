@@ -1,6 +1,5 @@
 """A region of interest, tile by tile, to its anomaly map and image score: of one network, or of several together."""
 
-import hashlib
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple, Protocol
 
@@ -126,46 +125,3 @@ def scan_region(model: MapsTiles, plan: TilePlan, rule: ScoreRule, region: NDArr
         Map (height, width) at the region's own size and its score, both raw, not on a version's scale.
     """
     return scan_parts([Part(model, plan)], rule, region)
-
-
-class TileCache:
-    """Remembers maps of tiles, network by network, and computes no tile again that it saw before `freeze`.
-
-    A synthetic anomaly that is added to a large image changes a few of its tiles; the maps of the others are known.
-    """
-
-    def __init__(self) -> None:
-        self._networks: dict[int, _CachedNetwork] = {}
-        self._learns = True
-
-    def wrap(self, network: MapsTiles) -> MapsTiles:
-        """Return the network that stands before this one; the same for the same network."""
-        return self._networks.setdefault(id(network), _CachedNetwork(network, self))
-
-    def freeze(self) -> None:
-        """Keep what is known, and compute what is new each time: a synthetic anomaly is not seen twice."""
-        self._learns = False
-
-    @property
-    def learns(self) -> bool:
-        return self._learns
-
-
-class _CachedNetwork:
-    def __init__(self, network: MapsTiles, cache: TileCache) -> None:
-        self._network = network
-        self._cache = cache
-        self._known: dict[bytes, NDArray[np.float32]] = {}
-
-    def infer(self, tiles: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Return the raw maps (n, h, w) of tiles (n, h, w, 3)."""
-        return np.concatenate([self._infer_one(tile[None]) for tile in tiles])
-
-    def _infer_one(self, tile: NDArray[np.uint8]) -> NDArray[np.float32]:
-        key = hashlib.blake2b(tile.tobytes(), digest_size=16).digest()
-        found = self._known.get(key)
-        if found is None:
-            found = self._network.infer(tile)
-            if self._cache.learns:
-                self._known[key] = found
-        return found

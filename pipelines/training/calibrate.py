@@ -18,7 +18,7 @@ from pipelines.core.results import Trained
 from pipelines.core.surface_settings import SurfaceSettings
 from pipelines.data.prepared import PreparedImage, read_region
 from pipelines.detector.members import open_parts
-from pipelines.detector.scan import Part, RegionScan, scan_parts
+from pipelines.detector.scan import Part, RegionScan, Wrap, scan_parts
 from pipelines.detector.version import CALIBRATION, SCHEMA, DriftReference, Member, Reference, VersionInfo
 from pipelines.imaging.image_score import ScoreRule, top_values
 from pipelines.imaging.measures import MEASURES, measure_image
@@ -40,7 +40,7 @@ _Scan = Callable[[NDArray[np.uint8]], RegionScan]
 log = logging.getLogger(__name__)
 
 
-def calibrate(
+def calibrate(  # noqa: PLR0913, PLR0917 - a stage is handed all that it depends on
     trained: Trained,
     prepared: Path,
     images: Sequence[PreparedImage],
@@ -48,6 +48,7 @@ def calibrate(
     settings: SurfaceSettings,
     score: ScoreSettings,
     data_version: str,
+    wrap: Wrap | None = None,
 ) -> VersionInfo:
     """Fit the scale on the validation split, the thresholds on the calibration split, and store reference tiles.
 
@@ -64,6 +65,7 @@ def calibrate(
         settings: The surface's; region, limits and policy (false-positive rate, flagged area) are used.
         score: How the algorithm's maps become image scores.
         data_version: Hash of the data, 16 hex digits, that is written into model.json.
+        wrap: Puts a network before each of the version's, such as one that knows tiles already. None: none.
 
     Returns:
         What model.json holds: thresholds are on the version's own scale.
@@ -82,9 +84,9 @@ def calibrate(
     members = tuple(Member(name=name, divisor=1) for name in trained.members)
     parts = open_parts(folder, members, trained.plan, trained.precision)
     if members:
-        parts = _balance(parts, rule, _regions(prepared, validation, "members"))
+        parts = _balance(parts, rule, _regions(prepared, validation, "members"), wrap)
         members = tuple(Member(name=one.name, divisor=p.divisor) for one, p in zip(members, parts, strict=True))
-    scan = partial(scan_parts, parts, rule)
+    scan = partial(scan_parts, parts, rule, wrap=wrap)
     scales = _fit_scales(scan(region) for region in _regions(prepared, validation, "scale"))
     in_sample = not splits[Split.CALIBRATION]
     held_out = splits[Split.CALIBRATION] or splits[Split.TRAIN]
@@ -130,13 +132,15 @@ def _regions(prepared: Path, images: Sequence[PreparedImage], label: str) -> Ite
         yield read_region(prepared, image)
 
 
-def _balance(parts: Sequence[Part], rule: ScoreRule, regions: Iterable[NDArray[np.uint8]]) -> tuple[Part, ...]:
+def _balance(
+    parts: Sequence[Part], rule: ScoreRule, regions: Iterable[NDArray[np.uint8]], wrap: Wrap | None
+) -> tuple[Part, ...]:
     """Bring the maps of an ensemble's members to one scale: the median score of normal images is 1 for each.
 
     A median, because the tail of a member's normal scores says nothing of how good it is: of four surfaces the best
     member had the longest on one, the worst on another.
     """
-    scores = [[scan_parts([part], rule, region).score for part in parts] for region in regions]
+    scores = [[scan_parts([part], rule, region, wrap).score for part in parts] for region in regions]
     return tuple(
         part._replace(divisor=fit_scale(found, quantile=0.5).divisor)
         for part, found in zip(parts, np.array(scores).T, strict=True)

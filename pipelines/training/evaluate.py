@@ -14,6 +14,7 @@ from pipelines.core.records import Interval, Label, Split
 from pipelines.core.results import Evaluation, ScoredImage
 from pipelines.data.prepared import PreparedImage, read_mask, read_region
 from pipelines.detector.detector import Detector
+from pipelines.detector.scan import Wrap
 from pipelines.detector.version import read_drift_reference
 from pipelines.metrics.conformal import conformal_threshold
 from pipelines.metrics.curves import confusion
@@ -58,7 +59,12 @@ class _Pixels(NamedTuple):
 
 
 def score_test(
-    detector: Detector, prepared: Path, images: Sequence[PreparedImage], spool: Path, label: str = "evaluate"
+    detector: Detector,
+    prepared: Path,
+    images: Sequence[PreparedImage],
+    spool: Path,
+    label: str = "evaluate",
+    wrap: Wrap | None = None,
 ) -> ScoredTest:
     """Score images, and count the pixels of those with a mask or without a defect.
 
@@ -68,6 +74,7 @@ def score_test(
         images: Of any split, in any order.
         spool: Folder for region maps, made where it is absent: N.npy, float32 (H, W), N counted from 0 as in `images`.
         label: Word before the progress bar.
+        wrap: Puts a network before each of the version's, such as one that knows tiles already. None: none.
 
     Returns:
         Scores in the order of `images`; pixels of an anomalous image without a mask are not counted.
@@ -76,7 +83,7 @@ def score_test(
         ScoreError: If a score or map is not finite.
     """
     spool.mkdir(parents=True, exist_ok=True)
-    scored = tuple(_score_all(detector, prepared, images, spool, label))
+    scored = tuple(_score_all(detector, prepared, images, spool, label, wrap))
     types = sorted({name for image in images for name in image.defects.values()})
     with_masks = [n for n, i in enumerate(images) if i.mask or i.label == Label.NORMAL]
     table = _count_pixels([(images[n], spool / f"{n}.npy") for n in with_masks], prepared, types)
@@ -84,11 +91,16 @@ def score_test(
 
 
 def _score_all(
-    detector: Detector, prepared: Path, images: Sequence[PreparedImage], spool: Path, label: str
+    detector: Detector,
+    prepared: Path,
+    images: Sequence[PreparedImage],
+    spool: Path,
+    label: str,
+    wrap: Wrap | None,
 ) -> Iterator[ScoredImage]:
     leave_out = bool(detector.info.members)
     for number, image in enumerate(track(images, len(images), label)):
-        found = detector.scan_region(read_region(prepared, image), leave_out=leave_out)
+        found = detector.scan_region(read_region(prepared, image), wrap, leave_out=leave_out)
         np.save(spool / f"{number}.npy", found.map)
         yield ScoredImage(
             path=image.path,
@@ -143,6 +155,7 @@ def evaluate(
     settings: EvaluationSettings,
     seed: int,
     spool: Path,
+    wrap: Wrap | None = None,
 ) -> Evaluation:
     """Score the test split and compute every metric that its labels allow.
 
@@ -156,6 +169,7 @@ def evaluate(
         seed: Draws the resamples.
         spool: Folder for region maps, for the pages that show them, made where it is absent: N.npy, float32 (H, W), N
             counted from 0 as in the result's images.
+        wrap: Puts a network before each of the version's, such as one that knows tiles already. None: none.
 
     Returns:
         Metrics, images in the order of paths, and notes on what is absent; without test images a note alone.
@@ -167,7 +181,7 @@ def evaluate(
     chosen = sorted((i for i in images if i.split == Split.TEST), key=lambda i: i.path)
     if not chosen:
         return Evaluation(notes=("The test split is empty: metrics are absent, not zero.",))
-    found = score_test(detector, prepared, chosen, spool)
+    found = score_test(detector, prepared, chosen, spool, wrap=wrap)
     scored = found.images
     conditions = np.array([i.condition or "" for i in chosen])
     threshold = detector.info.image_threshold.threshold

@@ -16,8 +16,9 @@ from pipelines.core.progress import track
 from pipelines.core.records import Label, Split
 from pipelines.core.results import Selection
 from pipelines.data.prepared import PreparedImage, read_region
+from pipelines.detector.cache import TileCache
 from pipelines.detector.detector import Detector
-from pipelines.detector.scan import RegionScan, TileCache
+from pipelines.detector.scan import MapsTiles, RegionScan, Wrap
 from pipelines.imaging.synthetic.anomalies import add_synthetic_anomaly
 from pipelines.metrics.histograms import choose_edges
 from pipelines.metrics.intervals import image_intervals, pixel_intervals
@@ -43,6 +44,7 @@ def scan_synthetic(
     repeats: int,
     seed: int,
     label: str = "validation",
+    wrap: Wrap | None = None,
 ) -> Iterator[SyntheticScan]:
     """Scan each image's normal region, then the same region with synthetic anomalies.
 
@@ -55,6 +57,7 @@ def scan_synthetic(
         repeats: Synthetic anomalies for each image, one at a time; 0 scans normal regions alone.
         seed: Draws the anomalies.
         label: Word before the progress bar.
+        wrap: Puts a network before each of the version's, below what remembers the tiles of one image.
 
     Yields:
         For each image its normal scan, whose mask is empty, then `repeats` others.
@@ -64,11 +67,15 @@ def scan_synthetic(
     """
     for image in track(chosen, len(chosen), label):
         region, cache = read_region(prepared, image), TileCache()
-        yield SyntheticScan(detector.scan_region(region, cache.wrap), np.zeros(region.shape[:2], dtype=bool))
+
+        def remember(network: MapsTiles, cache: TileCache = cache) -> MapsTiles:
+            return cache.wrap(wrap(network) if wrap else network)
+
+        yield SyntheticScan(detector.scan_region(region, remember), np.zeros(region.shape[:2], dtype=bool))
         cache.freeze()
         for number in range(repeats):
             synthetic = add_synthetic_anomaly(region, _generator(seed, image.path, number))
-            yield SyntheticScan(detector.scan_region(synthetic.image, cache.wrap), synthetic.mask)
+            yield SyntheticScan(detector.scan_region(synthetic.image, remember), synthetic.mask)
 
 
 def _generator(seed: int, path: str, number: int) -> np.random.Generator:
@@ -82,7 +89,12 @@ log = logging.getLogger(__name__)
 
 
 def score_selection(
-    detector: Detector, prepared: Path, images: Sequence[PreparedImage], repeats: int, seed: int
+    detector: Detector,
+    prepared: Path,
+    images: Sequence[PreparedImage],
+    repeats: int,
+    seed: int,
+    wrap: Wrap | None = None,
 ) -> Selection:
     """Add synthetic anomalies to the validation normals and see what the version makes of them.
 
@@ -92,6 +104,7 @@ def score_selection(
         images: All of the surface; those of other splits, and anomalous ones, are left out.
         repeats: Synthetic anomalies for each image, one at a time; with 0 nothing is scored.
         seed: Draws the anomalies.
+        wrap: Puts a network before each of the version's, such as one that knows tiles already. None: none.
 
     Returns:
         Image and pixel metrics, and every score; no metric without validation normals.
@@ -103,7 +116,7 @@ def score_selection(
     chosen = validation_normals(images) if repeats else []
     scores: list[float] = []
     histograms = PixelHistograms(choose_edges([], []))
-    for found in scan_synthetic(detector, prepared, chosen, repeats, seed):
+    for found in scan_synthetic(detector, prepared, chosen, repeats, seed, wrap=wrap):
         scores.append(found.scan.score)
         histograms.add(found.scan.map, found.mask.astype(np.uint8), np.ones(found.mask.shape, dtype=bool))
     anomalous = np.tile([False] + [True] * repeats, len(chosen))

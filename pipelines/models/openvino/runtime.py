@@ -1,6 +1,7 @@
 """Inference on tiles with OpenVINO. No torch here: an inspection must start at once."""
 
 import functools
+import hashlib
 import os
 from pathlib import Path
 
@@ -36,8 +37,17 @@ class TileModel:
             if device != PROCESSOR:
                 hint = f"unset {DEVICE}; where it does not load either, {hint}"
             raise ModelError(f"{folder / XML} cannot be loaded for {device}: {error}", hint=hint) from error
+        self._folder = folder
         shape = self._compiled.input(0).get_partial_shape()
         self._tile = (int(shape[1].get_length()), int(shape[2].get_length()), 3)
+
+    @functools.cached_property
+    def identity(self) -> str:
+        """The same for networks that give the same maps: a hash of their files, and what they are run with."""
+        found = hashlib.sha256(self.precision.value.encode())
+        for name in (XML, BIN):
+            found.update((self._folder / name).read_bytes())
+        return found.hexdigest()[:32]
 
     def infer(self, tiles: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Return the raw anomaly maps (n, h, w) of RGB tiles (n, h, w, 3).

@@ -14,7 +14,7 @@ from pipelines.core.geometry import Box
 from pipelines.core.records import Label, Split
 from pipelines.core.results import Evaluation
 from pipelines.data.prepared import PreparedImage
-from pipelines.detector.scan import RegionScan
+from pipelines.detector.scan import RegionScan, Wrap
 from pipelines.detector.version import DriftReference
 from pipelines.training.evaluate import evaluate
 from pipelines.training.run_settings import EvaluationSettings
@@ -35,8 +35,9 @@ class Fake:
             image_threshold=SimpleNamespace(threshold=threshold), algorithm="fake", members=()
         )
 
-    def scan_region(self, region: NDArray[np.uint8], *, leave_out: bool) -> RegionScan:
+    def scan_region(self, region: NDArray[np.uint8], wrap: Wrap | None, *, leave_out: bool) -> RegionScan:
         assert not leave_out, "it has no members"
+        assert wrap is None
         found = (region[..., 0] / 128).astype(np.float32)
         return RegionScan(found, float(found.mean()))
 
