@@ -134,7 +134,9 @@ def evaluate_task(
     figures = name_types(prepared, images, types, settings.bootstrap, seed) if types else None
     if types and figures:
         shutil.copytree(types / TYPES, Path(trained.folder) / TYPES)
-    selection = score_selection(detector, prepared, images, settings.synthetic, seed)
+    selection = score_selection(
+        *(detector, prepared, images, settings.synthetic, seed), resamples=settings.bootstrap, scratch=maps.parent
+    )
     found = evaluate(detector, prepared, images, settings, seed, maps)
     return EvaluatedVersion(trained=trained, info=info, selection=selection, evaluation=found, types=figures)
 

@@ -14,8 +14,11 @@ from pipelines.training.selection import score_selection
 class Differences:
     """A detector that knows each normal region: its map is how far a region is from the flat grey that it was."""
 
-    info = SimpleNamespace(algorithm="differences")
+    info = SimpleNamespace(algorithm="differences", image_threshold=SimpleNamespace(threshold=10))
     network = None
+
+    def is_anomalous(self, score: float) -> bool:
+        return score > self.info.image_threshold.threshold
 
     def scan_region(self, region: np.ndarray, network: object = None) -> RegionScan:  # noqa: ARG002 - a detector's
         found = np.abs(region.astype(np.float32) - 128).max(axis=2)
@@ -27,11 +30,17 @@ class Blind(Differences):
         return RegionScan(np.ones(region.shape[:2], np.float32), 1.0)
 
 
-def _prepare(folder: Path, split: Split, number: int, label: Label = Label.NORMAL) -> PreparedImage:
+def _prepare(
+    folder: Path, split: Split, number: int, label: Label = Label.NORMAL, stain: int = 0, mask: str | None = None
+) -> PreparedImage:
+    """Write a flat grey image, with a stain of that brightness more where there is one."""
     file = f"{split}-{number}.png"
-    Image.fromarray(np.full((64, 96, 3), 128, np.uint8)).save(folder / file)
+    pixels = np.full((64, 96, 3), 128, np.uint8)
+    pixels[10:30, 20:50] += np.uint8(stain)
+    Image.fromarray(pixels).save(folder / file)
     place = {"left": 0, "top": 0, "right": 96, "bottom": 64, "width": 96, "height": 64}
-    facts = {"path": file, "file": file, "mask": None, "split": split, "label": label, "defects": {}}
+    defects = {1: "stain"} if mask else {}
+    facts = {"path": file, "file": file, "mask": mask, "split": split, "label": label, "defects": defects}
     return PreparedImage.model_validate({**place, **facts, "condition": None, "group": file, "key": ""})
 
 
@@ -62,3 +71,34 @@ def test_only_normal_select_images_count_and_the_same_seed_adds_the_same(
     assert first.metrics == again.metrics
     none = score_selection(Differences(), tmp_path, [bad], 2, 5)  # type: ignore[arg-type] - a stand-in
     assert (none.images, none.metrics) == (0, {})
+
+
+def test_labelled_anomalies_are_set_against_the_normal_images_alone(
+    tmp_path: Path, images: list[PreparedImage]
+) -> None:
+    drawn = np.zeros((64, 96), np.uint8)
+    drawn[10:30, 20:50] = 1
+    Image.fromarray(drawn).save(tmp_path / "mask.png")
+    bad = [_prepare(tmp_path, Split.VALIDATION, 10 + n, Label.ANOMALOUS, 8 + n, "mask.png") for n in range(6)]
+    tested = [_prepare(tmp_path, Split.TEST, 10 + n, Label.ANOMALOUS) for n in range(4)]
+    unlabelled = _prepare(tmp_path, Split.VALIDATION, 20, Label.UNKNOWN, 90)
+    plain = score_selection(Differences(), tmp_path, images, 2, 5)  # type: ignore[arg-type] - a stand-in
+    found = score_selection(
+        *(Differences(), tmp_path, [*images, *bad, *tested], 2, 5),  # type: ignore[arg-type] - a stand-in
+        resamples=50,
+    )
+    assert (found.images, found.synthetic, found.labelled) == (3, 6, 6)
+    assert (found.metrics, found.scores) == (plain.metrics, plain.scores), "an anomaly was taken for a normal image"
+    figures = found.labelled_metrics
+    assert {"image_auroc", "image_ap", "image_recall", "pixel_auroc", "pixel_ap", "aupro"} == set(figures)
+    assert figures["image_auroc"].model_dump() == {"value": 1, "low": 1, "high": 1}
+    assert figures["image_recall"].value == 0.5, "of stains of 8 to 13 grey levels three lie above 10"
+    # Without synthetic ones they are scored all the same, and nobody's word makes no normal image.
+    alone = score_selection(
+        *(Differences(), tmp_path, [*images, *bad, unlabelled], 0, 5),  # type: ignore[arg-type] - a stand-in
+        resamples=50,
+    )
+    assert (alone.synthetic, alone.metrics, alone.labelled_metrics) == (0, {}, figures)
+    for some in ([*images, unlabelled], bad):
+        none = score_selection(Differences(), tmp_path, some, 0, 5)  # type: ignore[arg-type] - a stand-in
+        assert none.labelled_metrics == {}
