@@ -1,8 +1,11 @@
 """Stage: choose the algorithm that a retrain proposes, from what the validation split says of each."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
-from pipelines.core.records import Record
+from pipelines.core.records import Interval, Record
+from pipelines.core.validation_figures import LABELLED, read_labelled
+from pipelines.core.wording import interval_in_words
+from pipelines.data.splits.labelled import LEAST_CHOSEN_ON
 from pipelines.models.registry import by_preference
 
 # Closer than this, two algorithms are alike: with some tens of validation normals, AUROC's standard error is as large.
@@ -10,6 +13,9 @@ NEAR = 0.01
 AUTO = "auto"
 
 Figures = Mapping[str, float]
+
+
+_Told = Mapping[str, Mapping[str, Interval]]  # by algorithm and figure
 
 
 class Proposal(Record):
@@ -22,14 +28,18 @@ class Proposal(Record):
 def choose_proposal(candidates: Mapping[str, Figures], wanted: str = AUTO) -> Proposal | None:
     """Choose among algorithms by their validation figures alone, or as the user wants.
 
-    The image AUROC decides, because the guarantee is about images and the threshold can only be as good as the ranking.
-    Within 0.01 of the best it tells nothing on so few normals; there the AUPRO decides, because it counts every defect
+    Labelled anomalies decide where every algorithm has figures of at least 5, because synthetic ones can rank
+    algorithms in the reverse of real defects; else synthetic ones do, and the reason says which.
+
+    The image AUROC counts, because the guarantee is about images and the threshold can only be as good as the ranking.
+    Within 0.01 of the best it tells nothing on so few images; there the AUPRO decides, because it counts every defect
     alike however small (Bergmann et al. 2021), where the pixel AUROC is mostly about large ones. Within 0.01 again, and
     where the validation split is empty, a fixed order decides. The test split is never asked: a choice made on it would
     make its figures too good.
 
     Args:
-        candidates: Figures of the validation split by algorithm, each 0 to 1; empty ones where the split is empty.
+        candidates: Figures of the validation split by algorithm, as `flatten_selection` names them; empty ones where
+            the split is empty.
         wanted: `policy.propose` of the surface: the algorithm to propose whatever the figures say, or `auto`. Where it
             is none of the candidates, figures decide, and the reason says so.
 
@@ -38,7 +48,7 @@ def choose_proposal(candidates: Mapping[str, Figures], wanted: str = AUTO) -> Pr
 
     >>> found = {"padim": {"image_auroc": 0.9}, "fastflow": {"image_auroc": 0.95}}
     >>> choose_proposal(found).reason
-    'image AUROC 0.950 on the validation split, against 0.900 (padim)'
+    'image AUROC 0.950 on synthetic anomalies of the validation split, against 0.900 (padim)'
     >>> choose_proposal(found, "padim").reason
     'policy.propose names it; the validation split would have taken fastflow'
     """
@@ -59,42 +69,67 @@ def _choose_by_figures(candidates: Mapping[str, Figures]) -> Proposal | None:
     ordered = by_preference(list(candidates))
     if len(ordered) == 1:
         return Proposal(algorithm=ordered[0], reason="the only algorithm that was trained")
-    known = [a for a in ordered if "image_auroc" in candidates[a]]
-    if not known:
-        return Proposal(
-            algorithm=ordered[0],
-            reason="no validation split to compare on: the algorithm that wants the fewest images comes first",
-        )
-    best, *others = _ranked(known, candidates, "image_auroc")
-    alike = _near(best, known, candidates, "image_auroc")
-    against = ", ".join(f"{candidates[a]['image_auroc']:.3f} ({a})" for a in others)
-    first = f"image AUROC {candidates[best]['image_auroc']:.3f} on the validation split"
+    synthetic = _choose_by_synthetic({a: candidates[a] for a in ordered})
+    labelled = _choose_by_labelled({a: candidates[a] for a in ordered})
+    if labelled and synthetic:
+        other = "it too" if synthetic.algorithm == labelled.algorithm else synthetic.algorithm
+        reason = f"{labelled.reason}; synthetic anomalies would have taken {other}"
+        return Proposal(algorithm=labelled.algorithm, reason=reason)
+    fixed = "no validation split to compare on: the algorithm that wants the fewest images comes first"
+    return labelled or synthetic or Proposal(algorithm=ordered[0], reason=fixed)
+
+
+def _choose_by_synthetic(candidates: Mapping[str, Figures]) -> Proposal | None:
+    values = {a: {name: Interval(value=value) for name, value in found.items()} for a, found in candidates.items()}
+    known = {a: figures for a, figures in values.items() if "image_auroc" in figures}
+    return _compare(known, "synthetic anomalies of the validation split") if known else None
+
+
+def _choose_by_labelled(candidates: Mapping[str, Figures]) -> Proposal | None:
+    """Choose where all can be compared; None where one cannot."""
+    figures = {a: read_labelled(found) for a, found in candidates.items()}
+    least = min(int(found.get(LABELLED, 0)) for found in candidates.values())
+    if least < LEAST_CHOSEN_ON or any("image_auroc" not in found for found in figures.values()):
+        return None
+    return _compare(figures, f"{least} labelled anomalies of the validation split")
+
+
+def _compare(told: _Told, where: str) -> Proposal:
+    """Choose among algorithms, at least one, that are in the fixed order and all have an image AUROC."""
+    best, *others = _ranked(told, "image_auroc")
+    alike = _near(best, told, "image_auroc")
+    against = ", ".join(f"{_words(told[a]['image_auroc'])} ({a})" for a in others)
+    first = f"image AUROC {_words(told[best]['image_auroc'])} on {where}"
     if len(alike) == 1:
         return Proposal(algorithm=best, reason=f"{first}, against {against}" if against else first)
-    return _break_tie(alike, candidates)
+    return _break_tie(alike, where)
 
 
-def _break_tie(alike: Sequence[str], candidates: Mapping[str, Figures]) -> Proposal:
+def _break_tie(alike: _Told, where: str) -> Proposal:
     """Choose among algorithms whose image AUROC is alike; `alike` is in the fixed order."""
-    same = f"image AUROC within {NEAR} on the validation split ({_list(alike, candidates, 'image_auroc')})"
-    with_maps = [a for a in alike if "aupro" in candidates[a]]
+    same = f"image AUROC within {NEAR} on {where} ({_list(alike, 'image_auroc')})"
+    with_maps = {a: figures for a, figures in alike.items() if "aupro" in figures}
     if not with_maps:
-        return Proposal(algorithm=alike[0], reason=f"{same}; the fixed order decided")
-    close = _near(_ranked(with_maps, candidates, "aupro")[0], with_maps, candidates, "aupro")
-    said = f"AUPRO ({_list(with_maps, candidates, 'aupro')})"
+        return Proposal(algorithm=next(iter(alike)), reason=f"{same}; the fixed order decided")
+    close = list(_near(_ranked(with_maps, "aupro")[0], with_maps, "aupro"))
+    said = f"AUPRO ({_list(with_maps, 'aupro')})"
     if len(close) == 1:
         return Proposal(algorithm=close[0], reason=f"{same}; {said} decided")
     return Proposal(algorithm=close[0], reason=f"{same}, and {said} too close to decide; the fixed order did")
 
 
-def _ranked(names: Sequence[str], candidates: Mapping[str, Figures], figure: str) -> list[str]:
-    return sorted(names, key=lambda a: -candidates[a][figure])
+def _ranked(told: _Told, figure: str) -> list[str]:
+    return sorted(told, key=lambda a: -told[a][figure].value)
 
 
-def _near(best: str, names: Sequence[str], candidates: Mapping[str, Figures], figure: str) -> list[str]:
+def _near(best: str, told: _Told, figure: str) -> _Told:
     """Keep, in their order, those within reach of the best."""
-    return [a for a in names if candidates[a][figure] >= candidates[best][figure] - NEAR]
+    return {a: found for a, found in told.items() if found[figure].value >= told[best][figure].value - NEAR}
 
 
-def _list(names: Sequence[str], candidates: Mapping[str, Figures], figure: str) -> str:
-    return ", ".join(f"{a} {candidates[a][figure]:.3f}" for a in names)
+def _list(told: _Told, figure: str) -> str:
+    return ", ".join(f"{a} {_words(found[figure])}" for a, found in told.items())
+
+
+def _words(figure: Interval) -> str:
+    return f"{figure.value:.3f}" if figure.low is None else interval_in_words(figure)

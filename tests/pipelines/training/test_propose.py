@@ -2,6 +2,9 @@
 
 import pytest
 
+from pipelines.core.records import Interval
+from pipelines.core.results import Selection
+from pipelines.core.validation_figures import flatten_selection
 from pipelines.models.registry import BUILT_IN
 from pipelines.training.propose import choose_proposal
 
@@ -53,6 +56,55 @@ def test_the_users_choice_wins_and_the_reason_names_what_figures_would_have_take
     found = choose_proposal(candidates, PADIM)
     assert found is not None
     assert (found.algorithm, PADIM in found.reason) == (FASTFLOW, True)
+
+
+def labelled(image: float, aupro: float | None = None, count: int = 8) -> dict[str, float]:
+    maps = {} if aupro is None else {"aupro": Interval(value=aupro)}
+    told = {"image_auroc": Interval(value=image, low=image - 0.1, high=image + 0.05), **maps}
+    return flatten_selection(Selection(images=0, synthetic=0, labelled=count, labelled_metrics=told))
+
+
+def test_labelled_anomalies_win_where_synthetic_ones_say_the_reverse() -> None:
+    candidates = {
+        PADIM: figures(0.95, 0.9) | labelled(0.60, 0.3),
+        FASTFLOW: figures(0.90, 0.8) | labelled(0.70, 0.4),
+        EFFICIENTAD: figures(0.60, 0.3) | labelled(0.90, 0.2),
+    }
+    found = choose_proposal(candidates)
+    assert found is not None
+    assert (found.algorithm, found.reason) == (
+        EFFICIENTAD,
+        "image AUROC 0.900 (0.800 to 0.950) on 8 labelled anomalies of the validation split, against "
+        "0.700 (0.600 to 0.750) (fastflow), 0.600 (0.500 to 0.650) (padim); synthetic anomalies would have taken padim",
+    )
+    wanted = choose_proposal(candidates, PADIM)
+    assert wanted is not None
+    assert wanted.reason == "policy.propose names it; the validation split would have taken efficientad"
+
+
+@pytest.mark.parametrize(
+    ("candidates", "proposed", "said"),
+    [
+        # Too few of them, or one algorithm without: synthetic ones decide.
+        ({PADIM: figures(0.9, 0.9) | labelled(0.5, count=4), FASTFLOW: labelled(0.9, count=4)}, PADIM, "synthetic"),
+        ({PADIM: figures(0.9, 0.9), FASTFLOW: figures(0.5, 0.5) | labelled(0.9)}, PADIM, "on synthetic anomalies"),
+        ({PADIM: figures(0.5, 0.5) | labelled(0.9, count=5), FASTFLOW: labelled(0.5)}, PADIM, "on 5 labelled"),
+        # Alike by their image AUROC: the AUPRO of labelled ones, and no other.
+        (
+            {PADIM: figures(0.5, 0.9) | labelled(0.905, 0.3), FASTFLOW: figures(0.9, 0.1) | labelled(0.9, 0.6)},
+            FASTFLOW,
+            "AUPRO (padim 0.300, fastflow 0.600) decided; synthetic anomalies would have taken it too",
+        ),
+        ({PADIM: figures(0.5, 0.1) | labelled(0.9), FASTFLOW: figures(0.9, 0.9) | labelled(0.9)}, PADIM, "fixed order"),
+        ({PADIM: labelled(0.7), FASTFLOW: labelled(0.9)}, FASTFLOW, "(padim)"),
+    ],
+)
+def test_labelled_anomalies_decide_where_all_have_enough_of_them(
+    candidates: dict[str, dict[str, float]], proposed: str, said: str
+) -> None:
+    found = choose_proposal(candidates)
+    assert found is not None
+    assert (found.algorithm, said in found.reason) == (proposed, True), found.reason
 
 
 def test_every_algorithm_has_a_place_of_its_own() -> None:
