@@ -111,6 +111,12 @@ def test_a_layouts_own_test_split_is_kept_unless_the_surface_says_otherwise() ->
     assert set(split(frame, validation=0, validation_from_test=True)) == {"test"}, "there is no split to choose on"
 
 
+def test_a_group_with_an_image_that_nobody_vouches_for_is_tested_on() -> None:
+    boards = [f"board {number % 20}" for number in range(40)]
+    frame = table(40, group=boards, label=["anomalous"] * 20 + ["unknown"] * 20)
+    assert set(split(frame)) == {"test"}, "an unlabelled image of the validation split counts as normal"
+
+
 def test_an_older_surface_keeps_its_splits(tmp_path: Path) -> None:
     """The hash is of the splits that the code of before gave these images."""
     bare = Project(tmp_path)
