@@ -27,7 +27,7 @@ from pipelines.core.paths import Project, find_project
 from pipelines.core.records import Split
 from pipelines.core.surface_settings import read_surface
 from pipelines.core.wording import interval_in_words
-from pipelines.data.prepared import PreparedImage, read_index
+from pipelines.data.prepared import PreparedImage, read_index, without_anomalies
 from pipelines.data.versioning.versions import data_version
 from pipelines.detector.detector import Detector
 from pipelines.detector.scan import RegionScan
@@ -59,9 +59,8 @@ def detection(
     project = find_project()
     prepared = project.surface(surface).prepared
     images = sorted(read_index(prepared), key=lambda i: i.path)
-    train, validation, test = (
-        [i for i in images if i.split == split] for split in (Split.TRAIN, Split.VALIDATION, Split.TEST)
-    )
+    train, validation = (without_anomalies(images, split) for split in (Split.TRAIN, Split.VALIDATION))
+    test = [i for i in images if i.split == Split.TEST]
     if not validation:
         raise ToolError(f"'{surface}' has no validation split", hint="add normal images: plain quantiles are of these")
     table = Table(*_COLUMNS, title=f"{surface}: {len(test)} test images")

@@ -8,7 +8,7 @@ from pipelines.core.records import Interval, Record, Strategy
 from pipelines.metrics.curves import image_auroc
 from pipelines.metrics.paired import image_auroc_difference
 from pipelines.models.registry import by_preference
-from pipelines.training.propose import AUTO, choose_proposal
+from pipelines.training.choosing.propose import AUTO, choose_proposal
 from pipelines.training.transfer.strategy import StrategyChoice, choose_strategy, find_likelihood_gains
 
 _RESAMPLES = 1000  # resamples of the choice: cheap, and a profile of less effort must not choose worse

@@ -121,6 +121,7 @@ def _verdict(image: "Inspected") -> str:
     return f"{word}, out of distribution" if image.out_of_distribution else word
 
 
+_LABELLED = "validation_labelled_image_auroc"
 _SHOWN = (
     *("validation_image_auroc", "validation_aupro", "image_auroc", "false_positive_rate", "pixel_auroc", "aupro"),
 )
@@ -132,9 +133,11 @@ def print_retrain(result: "RetrainResult") -> None:
         newest = max(model.version or 0 for model in result.models)
         say(f"{result.surface}: nothing changed since version {newest} was trained, so nothing was trained")
     if result.models:
+        labelled = any(_LABELLED in model.metrics for model in result.models)
+        shown = (*([_LABELLED] if labelled else []), *_SHOWN)
         print_table(
-            ["algorithm", "version", *(n.replace("_", " ") for n in _SHOWN), "training", "size"],
-            [_row(model) for model in result.models],
+            ["algorithm", "version", *(n.replace("_", " ") for n in shown), "training", "size"],
+            [_row(model, shown) for model in result.models],
         )
     for model in result.models:
         if model.reused and not result.skipped:
@@ -156,6 +159,6 @@ def print_outcome(result: "RetrainResult | AdaptResult") -> None:
     say(f"{result.seconds:.1f} s")
 
 
-def _row(model: "ModelResult") -> list[object]:
-    figures = [f"{model.metrics[n]:.3f}" if n in model.metrics else "-" for n in _SHOWN]
+def _row(model: "ModelResult", shown: Sequence[str]) -> list[object]:
+    figures = [f"{model.metrics[n]:.3f}" if n in model.metrics else "-" for n in shown]
     return [model.algorithm, model.version or "trial", *figures, f"{model.seconds:.0f} s", f"{model.folder_mb:.0f} MB"]

@@ -30,13 +30,13 @@ from pipelines.reports.run_page import describe_run, write_pages
 from pipelines.tracking.registry import ModelVersion
 from pipelines.tracking.runs import Run
 from pipelines.training.calibrate import calibrate
+from pipelines.training.choosing.selection import score_selection
 from pipelines.training.ensemble.assemble import assemble
 from pipelines.training.ensemble.choose import MemberChoice
 from pipelines.training.ensemble.latency import measure_latency
 from pipelines.training.evaluate import evaluate
 from pipelines.training.memory import reset_peak
 from pipelines.training.run_settings import RunSettings
-from pipelines.training.selection import score_selection
 from pipelines.training.train import choose_tile_plan, is_unlabelled, train
 from pipelines.training.types.train import name_types
 
@@ -140,7 +140,12 @@ def evaluate_task(
     figures = name_types(prepared, images, types, settings.bootstrap, seed) if types else None
     if types and figures:
         shutil.copytree(types / TYPES, Path(trained.folder) / TYPES)
-    selection = score_selection(detector, prepared, images, settings.synthetic, seed, wrap)
+    selection = score_selection(
+        *(detector, prepared, images, settings.synthetic, seed),
+        resamples=settings.bootstrap,
+        scratch=maps.parent,
+        wrap=wrap,
+    )
     found = evaluate(detector, prepared, images, settings, seed, maps, wrap)
     return EvaluatedVersion(
         trained=trained,

@@ -12,7 +12,7 @@ from pipelines.core.errors import ModelError
 from pipelines.core.results import VersionSummary
 from pipelines.registry.decision_log import DecisionLog
 from pipelines.registry.record import last_of
-from pipelines.training.propose import choose_proposal
+from pipelines.training.choosing.propose import choose_proposal
 
 SUMMARY = "summary.json"
 

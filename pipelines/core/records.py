@@ -11,6 +11,9 @@ from pipelines.core.renamed import Renamed
 # Far beyond what a plan is chosen with: a damaged number must not ask for all memory.
 _LONGEST_TILE, _MOST_GROWTH = 16384, 16
 
+# Labelled anomalies: fewer tell no algorithms apart.
+LEAST_CHOSEN_ON = 5
+
 
 class Record(Renamed):
     """A frozen record that refuses unknown fields."""

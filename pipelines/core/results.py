@@ -102,7 +102,8 @@ class Evaluation(Record):
 class Selection(Record):
     """Figures of normal regions against the same regions with a synthetic anomaly; empty without validation normals.
 
-    `scores` are on the version's own scale, in an order that is the same for every version.
+    `scores` are on the version's own scale, in an order that is the same for every version. `labelled` counts the
+    anomalous images of the validation split, `labelled_metrics` sets them against its normal ones.
     """
 
     former: ClassVar[Mapping[str, str]] = {"planted": "synthetic"}
@@ -113,6 +114,8 @@ class Selection(Record):
     seconds: float = 0.0
     scores: tuple[float, ...] = ()
     holds_defect: tuple[bool, ...] = ()
+    labelled: int = 0
+    labelled_metrics: dict[str, Interval] = Field(default_factory=dict)
 
 
 class Start(Record):
@@ -211,7 +214,8 @@ class Inspected(Record):
 class VersionSummary(Record):
     """One algorithm's version in figures: what a comparison shows, and what is left of a version for a later one.
 
-    `metrics` are the test split's, `validation` those of the validation split. `peak_rss_mb` is the process's while it
+    `metrics` are the test split's, `validation` those of the validation split: NAME of synthetic anomalies,
+    `labelled_NAME` of labelled ones (pipelines/training/choosing/figures.py). `peak_rss_mb` is the process's while it
     trained, `folder_mb` the size of all that a version stores, `latency_ms` the milliseconds that a megapixel takes at
     best (older versions have none).
     """

@@ -82,6 +82,10 @@ class SplitSettings(Settings):
     A set of fewer than `small` groups of normals is divided so that no split gets less than it needs, see
     pipelines/data/splits/needs.py; 0: by the shares alone. So is one whose YAML has no `small`: its splits are older
     than the setting, and stay.
+
+    `labelled` is the share of the groups with a labelled anomaly that are chosen on, once there are 15, see
+    pipelines/data/splits/labelled.py; the others are tested on, and with 0, or no such key in the YAML, all are. Those
+    of a layout's own test split are tested on unless `validation_from_test`.
     """
 
     former: ClassVar[Mapping[str, str]] = {"select": "validation"}
@@ -91,6 +95,8 @@ class SplitSettings(Settings):
     train: float = Field(default=0.55, gt=0, le=1)
     validation: float = Field(default=0.10, ge=0, lt=1)
     small: int = Field(default=300, ge=0, le=1_000_000)
+    labelled: float = Field(default=0.33, ge=0, lt=1)
+    validation_from_test: bool = False
 
     @model_validator(mode="after")
     def _something_is_left(self) -> "SplitSettings":
@@ -258,13 +264,13 @@ def read_surface(project: Project, name: str) -> SurfaceSettings:
 
 
 def _keep_splits(values: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Leave a small set's splits as they are where its YAML is older than the setting `small`.
+    """Leave splits as they are where the YAML is older than the settings `small` and `labelled`.
 
     Versions of before would otherwise be compared on images that they were trained on, and a data version that is
     brought back would be another.
     """
     split = values.get("split", {})
-    return {**values, "split": {"small": 0, **split}} if isinstance(split, Mapping) else values
+    return {**values, "split": {"small": 0, "labelled": 0, **split}} if isinstance(split, Mapping) else values
 
 
 def renew_surface(project: Project, name: str) -> None:

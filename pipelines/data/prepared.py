@@ -53,6 +53,19 @@ class PreparedImage(Record):
         return Box(self.left, self.top, self.right, self.bottom)
 
 
+def without_anomalies(images: Sequence[PreparedImage], split: Split) -> list[PreparedImage]:
+    """Choose a split's images that nobody called anomalous, in their order.
+
+    Args:
+        images: All of the surface; those of other splits are left out.
+        split: The split to choose from.
+
+    Returns:
+        The images; unlabelled ones are among them, because some of those that an adaptation holds out may be.
+    """
+    return [image for image in images if image.split == split and image.label != Label.ANOMALOUS]
+
+
 def write_index(folder: Path, images: Sequence[PreparedImage]) -> None:
     """Write index.csv, one row an image, in the order of paths.
 

@@ -148,8 +148,8 @@ def find_reviewed(review: Review, root: Path, folders: Sequence[Path] = ()) -> l
 def take_review(review: Review, files: Sequence[Path], ledger: Path, max_megapixels: float) -> list[Reviewed]:
     """Copy reviewed images into the ledger, draw their masks, and write down what was said of them.
 
-    An image that was reviewed before has the later verdict, in the split that it is in: only a defect moves it, into
-    test. The table is written last; until then the earlier reviews hold.
+    An image that was reviewed before has the later verdict, in the split that it is in: only a defect moves it, out of
+    train and calibration. The table is written last; until then the earlier reviews hold.
 
     Args:
         review: A review as the report saved it; outlines are in pixels of the upright image.

@@ -28,8 +28,9 @@ class Reviewed(Record):
     """One reviewed image; `image` and `mask` are relative to the ledger.
 
     `defects` maps the mask's values to types, as for SourceRow. `declared_split` says which split it is for: `test`
-    where it holds a defect, else what it was shown for decides. Images that were picked by their score are normal ones
-    that look odd: calibrating on them would raise the thresholds. `rejected` are boxes of false alarms, in its pixels.
+    where it holds or held a defect (a part of these is chosen on, see splits/labelled.py), else what it was shown for
+    decides. Images that were picked by their score are normal ones that look odd: calibrating on them would raise the
+    thresholds. `rejected` are boxes of false alarms, in its pixels.
     """
 
     former: ClassVar[Mapping[str, str]] = {"split": "declared_split"}

@@ -54,7 +54,8 @@ def build_manifest(
     Raises:
         SourceError: If the source does not lie as its layout says.
     """
-    rows = [*read_source(settings.source.layout, source), *(review.as_row() for review in reviews)]
+    own_rows = read_source(settings.source.layout, source)
+    rows = [*own_rows, *(review.as_row() for review in reviews)]
     frame = measure_rows(rows, source, settings.validation, known, {review.sha256: review for review in reviews})
     # What the ledger does not know yet came last. The order decides groups and splits, and is not part of the data:
     # the same images in the same splits are the same data version, however they came.
@@ -63,7 +64,8 @@ def build_manifest(
     own = frame["path"].isin([review.image for review in reviews])
     frame = frame[~own | (frame["arrival"] == frame.groupby("sha256")["arrival"].transform("min"))]
     frame = assign_groups(frame.sort_values("path", ignore_index=True), settings.validation.near_duplicate_bits)
-    return assign_splits(frame, settings.split)
+    held = {row.path for row in own_rows if row.declared_split == "test"}
+    return assign_splits(frame, settings.split, set(frame.loc[frame["declared_split"] == "test", "path"]) - held)
 
 
 def validate(manifest: pd.DataFrame, settings: SurfaceSettings, docs: Path | None) -> ValidationReport:

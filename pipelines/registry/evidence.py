@@ -32,11 +32,11 @@ from pipelines.metrics.paired import (
 )
 from pipelines.registry.checks import check_coordinates, latency_ratio, reproduce
 from pipelines.registry.decision import ChampionComparison, CheckResult, Evidence, EvidenceCounts, Scored
+from pipelines.training.choosing.selection import scan_synthetic, validation_normals
 from pipelines.training.ensemble.latency import measure_latency
 from pipelines.training.evaluate import ScoredTest, score_test
 from pipelines.training.parity import disagreements, read_parity
 from pipelines.training.run_settings import EvaluationSettings
-from pipelines.training.selection import scan_synthetic, validation_normals
 
 _CHECKED = 8  # images that are timed
 

@@ -15,6 +15,7 @@ from pipelines.models.registry import algorithms
 from pipelines.tracking.registry import ModelVersion, load_pyfunc
 from pipelines.tracking.runs import Run
 from pipelines.tracking.store import Tracking
+from pipelines.training.choosing.figures import flatten_intervals, flatten_selection
 from pipelines.training.run_settings import RunSettings
 
 _TOLERANCE = 1e-6
@@ -31,7 +32,8 @@ def log_version(
         run: Open; it is written to.
         trained: What was fitted, and what it cost.
         info: The version's model.json, whose thresholds are logged and which becomes a file of the run.
-        selection: Figures of the validation split; their names begin with `validation_`.
+        selection: Figures of the validation split; their names begin with `validation_`, those of labelled anomalies
+            with `validation_labelled_`.
         evaluation: Figures of the test split, with bounds as NAME_low and NAME_high; it becomes a file of the run.
         settings: Parameters by dotted keys; the sections of other algorithms are left out.
     """
@@ -42,14 +44,12 @@ def log_version(
     }
     own = dict(flatten(settings.model_dump(mode="json", exclude=others)))
     run.params({**own, "tiles.count": trained.tiles, "plan": info.plan.mode})
-    figures = {name: figure.value for name, figure in evaluation.metrics.items()}
-    figures |= {f"validation_{name}": value for name, value in selection.metrics.items()}
-    bounds = {f"{n}_{side}": b for n, f in evaluation.metrics.items() for side, b in (("low", f.low), ("high", f.high))}
+    figures = flatten_intervals(evaluation.metrics)
+    figures |= {f"validation_{name}": value for name, value in flatten_selection(selection).items()}
     for defect, metrics in evaluation.per_defect.items():
         figures.update({f"{_word(defect)}/{name}": figure.value for name, figure in metrics.items()})
     for condition, metrics in evaluation.per_condition.items():
         figures.update({f"condition {_word(condition)}/{name}": figure.value for name, figure in metrics.items()})
-    figures.update({name: bound for name, bound in bounds.items() if bound is not None})
     figures.update(
         image_threshold=info.image_threshold.threshold,
         pixel_threshold=info.pixel_threshold.threshold,

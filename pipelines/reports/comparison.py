@@ -8,6 +8,7 @@ from pipelines.core.files import write_whole
 from pipelines.core.records import Interval, Record
 from pipelines.core.results import CalibratedThreshold, Evaluation, Failure, Selection, Trained, VersionSummary
 from pipelines.reports.pages import page_environment
+from pipelines.training.choosing.figures import LABELLED, flatten_selection, read_labelled
 
 
 class ComparisonPage(Record):
@@ -60,7 +61,7 @@ def summarise(  # noqa: PLR0913 - a summary is of all of these
         version=version,
         run_id=run_id,
         metrics=evaluation.metrics,
-        validation=selection.metrics,
+        validation=flatten_selection(selection),
         image_threshold=image_threshold,
         tiles=trained.tiles,
         seconds=trained.seconds,
@@ -84,6 +85,7 @@ def _names(rows: Sequence[dict[str, Interval]] | Sequence[dict[str, float]]) -> 
 
 def render_comparison(page: ComparisonPage) -> str:
     """Render the page; every text is escaped, links lead to the pages beside it."""
+    labelled = [read_labelled(model.validation) for model in page.models]
     return (
         page_environment()
         .get_template("comparison.html")
@@ -91,6 +93,9 @@ def render_comparison(page: ComparisonPage) -> str:
             page=page,
             test_names=_names([m.metrics for m in page.models]),
             validation_names=_names([m.validation for m in page.models]),
+            labelled=labelled,
+            labelled_names=_names(labelled),
+            anomalies=max((int(m.validation.get(LABELLED, 0)) for m in page.models), default=0),
             guarantee=wording.threshold_in_words,
             count=wording.count_in_words,
         )

@@ -5,7 +5,13 @@ from pathlib import Path
 import jinja2
 
 from pipelines.core.results import Evaluation, Selection, Trained, TypeFigures
-from pipelines.core.wording import METRIC_NAMES, threshold_in_words, training_in_words, types_in_words
+from pipelines.core.wording import (
+    METRIC_NAMES,
+    interval_in_words,
+    threshold_in_words,
+    training_in_words,
+    types_in_words,
+)
 from pipelines.detector.version import VersionInfo
 from pipelines.models.registry import find_algorithm
 
@@ -51,6 +57,7 @@ def model_card(  # noqa: PLR0913, PLR0917 - one card says all of these
         evaluation=evaluation,
         types=types_in_words(types),
         names=METRIC_NAMES,
+        in_words=interval_in_words,
         about=_ABOUT_ENSEMBLE if trained.members else find_algorithm(trained.algorithm).about,
         training=training_in_words(trained),
         profile=profile,

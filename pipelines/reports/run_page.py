@@ -231,11 +231,17 @@ def describe_run(  # noqa: PLR0913 - one page says all of these, and every one i
 
 
 def _selection_in_words(selection: Selection) -> tuple[str, ...]:
-    if not selection.metrics:
-        return ()
-    figures = ", ".join(f"{METRIC_NAMES[name]} {value:.3f}" for name, value in selection.metrics.items())
-    synthetic = f"{selection.synthetic} synthetic anomalies added to {selection.images} normal images"
-    return (f"Choices are made on the validation split: {synthetic} gave {figures}.",)
+    said = []
+    if selection.labelled_metrics:
+        told = selection.labelled_metrics.items()
+        figures = ", ".join(f"{METRIC_NAMES[name]} {wording.interval_in_words(figure)}" for name, figure in told)
+        anomalies = wording.count_in_words(selection.labelled, "labelled anomaly")
+        said.append(f"{anomalies} against its normal images gave {figures}")
+    if selection.metrics:
+        figures = ", ".join(f"{METRIC_NAMES[name]} {value:.3f}" for name, value in selection.metrics.items())
+        synthetic = f"{selection.synthetic} synthetic anomalies added to {selection.images} normal images"
+        said.append(f"{synthetic} gave {figures}")
+    return (f"Choices are made on the validation split: {'; '.join(said)}.",) if said else ()
 
 
 def _choose(evaluation: Evaluation, pictures: int) -> Iterator[tuple[PictureGroup, int, ScoredImage]]:

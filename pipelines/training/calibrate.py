@@ -16,7 +16,7 @@ from pipelines.core.progress import track
 from pipelines.core.records import Split
 from pipelines.core.results import Trained
 from pipelines.core.surface_settings import SurfaceSettings
-from pipelines.data.prepared import PreparedImage, read_region
+from pipelines.data.prepared import PreparedImage, read_region, without_anomalies
 from pipelines.detector.members import open_parts
 from pipelines.detector.scan import Part, RegionScan, Wrap, scan_parts
 from pipelines.detector.version import CALIBRATION, SCHEMA, DriftReference, Member, Reference, VersionInfo
@@ -52,10 +52,10 @@ def calibrate(  # noqa: PLR0913, PLR0917 - a stage is handed all that it depends
 ) -> VersionInfo:
     """Fit the scale on the validation split, the thresholds on the calibration split, and store reference tiles.
 
-    Both splits hold normals only. Where one is empty (all labels unknown, or too few images), the training split stands
-    in, for the scale at most 200 images spread over it: a scale needs no guarantee, but thresholds taken from it are an
-    in-sample threshold and marked as such. Scores and measures of the calibration split are kept as calibration.json:
-    what drift is measured against later.
+    Labelled anomalies of the validation split do not count. Where one of the two is empty (all labels unknown, or too
+    few images), the training split stands in, for the scale at most 200 images spread over it: a scale needs no
+    guarantee, but thresholds taken from it are an in-sample threshold and marked as such. Scores and measures of the
+    calibration split are kept as calibration.json: what drift is measured against later.
 
     Args:
         trained: What `train` returned; model.json, calibration.json and reference/ are written into its folder.
@@ -77,7 +77,7 @@ def calibrate(  # noqa: PLR0913, PLR0917 - a stage is handed all that it depends
     started = time.monotonic()
     folder = Path(trained.folder)
     rule = ScoreRule(border_share=score.border_share, top_share=score.top_share)
-    splits = {split: [i for i in images if i.split == split] for split in Split}
+    splits = {split: without_anomalies(images, split) for split in Split}
     validation = splits[Split.VALIDATION] or subsample(splits[Split.TRAIN], _MOST_SCALED)
     if len(validation) < _FEW:
         log.warning("calibrate %s: the scale rests on %d images; more normals steady it", surface, len(validation))

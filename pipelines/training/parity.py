@@ -13,9 +13,9 @@ from pipelines.core.files import write_whole
 from pipelines.core.geometry import TilePlan
 from pipelines.core.parsing import read_record
 from pipelines.core.progress import track
-from pipelines.core.records import Label, Split
+from pipelines.core.records import Split
 from pipelines.core.results import Parity
-from pipelines.data.prepared import PreparedImage, read_region
+from pipelines.data.prepared import PreparedImage, read_region, without_anomalies
 from pipelines.detector.scan import MapsTiles, scan_region
 from pipelines.imaging.image_score import ScoreRule
 from pipelines.imaging.synthetic.anomalies import add_synthetic_anomaly
@@ -118,10 +118,7 @@ def draw_regions(prepared: Path, images: Sequence[PreparedImage], plan: TilePlan
     Yields:
         The normal regions first, then the same images in turn with an anomaly; nothing where no image is left.
     """
-    splits = [
-        [i for i in images if i.split == split and i.label != Label.ANOMALOUS]
-        for split in (Split.VALIDATION, Split.TRAIN)
-    ]
+    splits = [without_anomalies(images, split) for split in (Split.VALIDATION, Split.TRAIN)]
     chosen = subsample(splits[0], _NORMAL)
     chosen += subsample(splits[1], _NORMAL - len(chosen))
     for number in range(_REGIONS if chosen else 0):

@@ -15,8 +15,8 @@ from pipelines.core.surface_settings import SurfaceSettings
 from pipelines.imaging.tile_plan import TileSettings
 from pipelines.models.registry import BUILT_IN, algorithms, find_algorithm
 from pipelines.models.settings import MOST, AlgorithmSettings, ScoreSettings, UnlabelledSettings
+from pipelines.training.choosing.propose import AUTO
 from pipelines.training.ensemble.settings import ENSEMBLE, EnsembleSettings
-from pipelines.training.propose import AUTO
 
 
 class ExportSettings(Settings):

@@ -13,7 +13,7 @@ from pipelines.core.geometry import TilePlan
 from pipelines.core.paths import inside
 from pipelines.core.records import Label, Split, Strategy
 from pipelines.core.results import Start, Trained
-from pipelines.data.prepared import PreparedImage
+from pipelines.data.prepared import PreparedImage, without_anomalies
 from pipelines.imaging.image_score import ScoreRule
 from pipelines.imaging.tile_plan import TileSettings, choose_plan
 from pipelines.imaging.tiling import TileSet
@@ -45,8 +45,8 @@ def train(
 ) -> Trained:
     """Fit an algorithm to the training split's tiles and export it as a model folder without thresholds.
 
-    The validation split says when to stop; where it is empty, every fifth training image stands in and is not trained
-    on. PaDiM takes no steps, and all training images.
+    The validation split's normal images say when to stop; where there are none, every fifth training image stands in
+    and is not trained on. PaDiM takes no steps, and all training images.
 
     Args:
         algorithm: Name of a known algorithm.
@@ -67,7 +67,7 @@ def train(
     from pipelines.models.openvino.export import save_state
 
     started = time.monotonic()
-    splits = {split: [i for i in images if i.split == split] for split in Split}
+    splits = {split: without_anomalies(images, split) for split in Split}
     if not splits[Split.TRAIN]:
         raise ToolError("the training split holds no image", hint="add normal images, then `knotwatch data update`")
     train_images, validation_images = splits[Split.TRAIN], splits[Split.VALIDATION]

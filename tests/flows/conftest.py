@@ -19,7 +19,7 @@ def added_once(tmp_path_factory: pytest.TempPathFactory) -> Project:
 
 @pytest.fixture(scope="session")
 def trained_once(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """A project with 76 drawn boards, trained and promoted once by the real command. Tests change copies of it only."""
+    """A project with 81 drawn boards, trained and promoted once by the real command. Tests change copies of it only."""
     return make_once(tmp_path_factory, "trained", train_boards)
 
 
@@ -31,7 +31,7 @@ def in_use(trained_once: Project, tmp_path_factory: pytest.TempPathFactory) -> P
 
 @pytest.fixture
 def boards(in_use: Project) -> Path:
-    """The folder of the project's 76 boards."""
+    """The folder of the project's 81 boards."""
     return in_use.surface(SURFACE).source / "images"
 
 

@@ -42,9 +42,12 @@ def test_the_answer_says_what_was_trained(trained: Trained) -> None:
     (model,) = found["models"]
     assert (found["surface"], found["skipped"], found["validation"]) == (
         *("drawn", False),
-        {"images": 76, "quarantined": 0},
+        {"images": 81, "quarantined": 0},
     )
     assert model["metrics"].keys() >= METRICS
+    assert model["metrics"]["validation_labelled_anomalies"] == 5
+    assert 0 <= model["metrics"]["validation_labelled_image_auroc_low"] <= 1
+    assert "5 labelled anomalies against normal images" in (trained.project.root / found["report"]).read_text()
     assert model["metrics"]["image_auroc"] > 0.6, "worse than the least that PaDiM gives on drawn boards"
     assert found["champion"] == {"algorithm": "padim", "version": model["version"]}
     assert found["proposed"] == {**found["champion"], "reason": "the only algorithm that was trained"}
@@ -113,7 +116,7 @@ print(json.dumps(dict(zip([f.name for f in files], table["score"]))))
         scores = json.loads(in_python(tmp_path, code))
     finally:
         hidden.rename(trained.project.root)
-    assert len(found["images"]) == 76
+    assert len(found["images"]) == 81
     assert set(found) >= {"surface", "model", "image_threshold", "pixel_threshold", "images", "seconds"}
     for image in found["images"]:
         name = Path(image["path"]).name

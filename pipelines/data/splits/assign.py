@@ -11,32 +11,45 @@ from numpy.typing import NDArray
 
 from pipelines.core.records import Label, Split
 from pipelines.core.surface_settings import SplitSettings
+from pipelines.data.splits.labelled import REVIEWED, Given, choose_labelled, is_drawn_labelled
 from pipelines.data.splits.needs import Drawn, find_needs, mend
 
 
-def assign_splits(frame: pd.DataFrame, settings: SplitSettings) -> pd.DataFrame:
+def assign_splits(frame: pd.DataFrame, settings: SplitSettings, reviewed: Set[str] = frozenset()) -> pd.DataFrame:
     """Fill `split`, one for each group, by seeded hashes of the group, so that adding images moves none.
 
     A review names the split of an image that came with it. The images of a group's first arrival decide. Test: one that
-    its layout calls test, one that is anomalous, or a normal without a split whose group falls into the share of test.
+    its layout calls test, one that is anomalous, or a normal without a split whose group falls into the share of test;
+    but of groups with an anomaly that the layout does not call test, `choose_labelled` gives a part to validation.
     Else train where one is of unknown label, because nobody vouches for it; else train, validation or calibration by a
     second hash. While there are fewer than `small` groups of normals, an arrival's groups are mended by `mend`.
 
     Args:
         frame: A manifest after `assign_groups`, with `arrival`; not changed.
-        settings: The seed, shares (0 to 1) of the groups of normals, and which sets are small.
+        settings: The seed, shares (0 to 1) of the groups of normals and of anomalies, and which sets are small.
+        reviewed: Paths of images that a review calls `test`, not their layout.
 
     Returns:
         A copy with `split` filled in every row, also of files that cannot be used.
     """
-    decided = _decide(_arrivals(frame), settings)
+    told = frame.assign(declared_split=frame["declared_split"].mask(frame["path"].isin(reviewed), REVIEWED))
+    decided = _decide(_arrivals(told), settings)
     # A file that cannot be used has a split all the same: no column is ever half filled.
     splits = [
-        # Also where it came later, as a near copy of something that is trained on: nothing anomalous ever is.
-        Split.TEST if label == Label.ANOMALOUS else decided.get(group) or _draw(group, set(), settings).split
-        for group, label in zip(frame["group"], frame["label"], strict=True)
+        _place(label, split, decided.get(group) or _draw(group, set(), settings).split, settings)
+        for group, label, split in zip(told["group"], told["label"], told["declared_split"], strict=True)
     ]
     return frame.assign(split=pd.Series([chosen_split.value for chosen_split in splits], frame.index, "str"))
+
+
+def _place(label: str, declared: str, decided: Split, settings: SplitSettings) -> Split:
+    """Keep an anomalous image out of train and calibration also where it came later, as a near copy of what is there.
+
+    It follows its group into the validation split where it could have been drawn into it.
+    """
+    if label != Label.ANOMALOUS or (decided == Split.VALIDATION and is_drawn_labelled({(label, declared)}, settings)):
+        return decided
+    return Split.TEST
 
 
 def _arrivals(frame: pd.DataFrame) -> list[dict[str, set[tuple[str, str]]]]:
@@ -54,9 +67,14 @@ def _arrivals(frame: pd.DataFrame) -> list[dict[str, set[tuple[str, str]]]]:
 def _decide(arrivals: Iterable[Mapping[str, Set[tuple[str, str]]]], settings: SplitSettings) -> dict[str, Split]:
     """Decide arrival by arrival, so that none changes what was decided before it."""
     decided: dict[str, Split] = {}
-    free, settled = 0, Counter[Split]()
+    free, settled, given = 0, Counter[Split](), Given()
     for members in arrivals:
         drawn = {group: _draw(group, members[group], settings) for group in members}
+        anomalous = [group for group in members if is_drawn_labelled(members[group], settings)]
+        labelled = {group: _uniform(settings.seed, "labelled", group) for group in anomalous}
+        chosen = choose_labelled(labelled, given, settings.labelled)
+        drawn |= dict.fromkeys(chosen, Drawn(Split.VALIDATION))
+        given = Given(given.validation + len(chosen), given.test + len(labelled) - len(chosen))
         # Those with a defect are no normals: they meet no need of the test split.
         normals = {g: one for g, one in drawn.items() if Label.ANOMALOUS not in {label for label, _ in members[g]}}
         free += sum(bool(one.others) for one in normals.values())
@@ -74,9 +92,9 @@ _NOT_TESTED = frozenset({Split.TRAIN, Split.VALIDATION, Split.CALIBRATION})
 def _draw(group: str, members: Set[tuple[str, str]], settings: SplitSettings) -> Drawn:
     """Draw by the (label, split) of a group's first arrival."""
     labels = {label for label, _ in members}
-    if Label.ANOMALOUS in labels or any(split == "test" for _, split in members):
-        return Drawn(Split.TEST)
     splits = {split for _, split in members}
+    if Label.ANOMALOUS in labels or splits & {"test", REVIEWED}:
+        return Drawn(Split.TEST)
     if "only train" in splits:
         return Drawn(Split.TRAIN)
     if "only calibration" in splits:

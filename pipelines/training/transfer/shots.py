@@ -14,7 +14,7 @@ _SHARE = 4  # every fourth is held out to choose on, every fourth to calibrate o
 
 
 def find_candidates(images: Sequence[PreparedImage], seed: int) -> list[PreparedImage]:
-    """List what may be drawn: no test image, none with a defect, one of each group.
+    """List what may be drawn: no test image, none with a defect or of its group, one of each group.
 
     Args:
         images: All prepared images of the surface, in any order.
@@ -24,8 +24,10 @@ def find_candidates(images: Sequence[PreparedImage], seed: int) -> list[Prepared
         Images in drawing order; may be empty.
     """
     groups: dict[str, PreparedImage] = {}
+    # What a near copy of an anomaly shows may be the defect: it must not calibrate.
+    anomalous = {image.group for image in images if image.label == Label.ANOMALOUS and image.split != Split.TEST}
     for image in sorted(images, key=lambda i: _place(seed, i.path)):
-        if image.split != Split.TEST and image.label != Label.ANOMALOUS:
+        if image.split != Split.TEST and image.group not in anomalous:
             groups.setdefault(image.group, image)
     return list(groups.values())
 

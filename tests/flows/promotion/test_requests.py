@@ -240,7 +240,7 @@ def test_the_commands_answer_with_their_exit_codes(project: Project, tracking: T
 def test_lineage_leads_from_a_version_to_its_data_and_back(project: Project, tracking: Tracking) -> None:
     found = run_knotwatch(project.root, "models", SURFACE, "--lineage", "--json").json
     assert (found["version"], found["algorithm"], found["parameters"]["padim.features"]) == (1, "padim", "40")
-    assert sum(found["counts"].values()) == len(found["images"]) == 76
+    assert sum(found["counts"].values()) == len(found["images"]) == 81
     assert {i["split"] for i in found["images"]} == {"train", "validation", "calibration", "test"}
     assert found["decisions"][0]["decision"]["evidence"]["images"]["defective"] == 16
     assert found["retrain_run_id"]

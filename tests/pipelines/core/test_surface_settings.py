@@ -136,12 +136,16 @@ def test_a_surface_comes_back_as_it_was_written(bare: Project) -> None:
         read_surface(bare, "elm")
 
 
-def test_a_surface_that_is_older_than_small_sets_keeps_its_splits(bare: Project) -> None:
+def test_a_surface_that_is_older_than_a_setting_of_splits_keeps_its_splits(bare: Project) -> None:
     for split in ({}, {"split": {"seed": 4}}):
         bare.surface("oak").settings.write_text(yaml.safe_dump({"source": {"layout": "folder"}, **split}))
-        assert read_surface(bare, "oak").split.small == 0
+        older = read_surface(bare, "oak").split
+        assert (older.small, older.labelled, older.validation_from_test) == (0, 0, False)
     write_surface(bare, "elm", surface())
-    assert read_surface(bare, "elm").split.small == 300
+    assert (read_surface(bare, "elm").split.small, read_surface(bare, "elm").split.labelled) == (300, 0.33)
+    assert {"labelled: 0.33", "validation_from_test: false"} <= {
+        line.strip() for line in bare.surface("elm").settings.read_text().splitlines()
+    }
 
 
 @pytest.mark.parametrize("region", [{"rule": "box"}, {"rule": "auto", "box": [0, 0, 9, 9]}, {"box": [0, 0, 9, 9]}])

@@ -183,7 +183,7 @@ def test_labels_and_splits_decide_before_chance() -> None:
     }
     splits = assign_splits(assign_groups(_drawn(200, **kinds), 0), SplitSettings())["split"]
     assert set(splits[0::4]) == {"train"}
-    assert set(splits[1::4]) == {"test"}
+    assert set(splits[1::4]) == {"test", "validation"}
     assert set(splits[2::4]) == {"test"}
     assert set(splits[3::4]) == {"train", "validation", "calibration"}
 

@@ -116,6 +116,21 @@ def test_a_defect_without_an_outline_makes_an_anomalous_image_without_a_mask(raw
     assert row[["label", "mask", "defects", "split"]].tolist() == ["anomalous", "", '{"1": "defect"}', "test"]
 
 
+def test_of_confirmed_anomalies_a_part_is_chosen_on_and_stays_there(raw: Raw) -> None:
+    for number in range(10, 36):
+        raw.review(number, **{**KNOT, "mask": None})
+    before = raw.manifest()["split"].loc[lambda s: s.index.str.startswith("reviews/")]
+    assert (before == "validation").sum() >= 5
+    assert (before == "test").sum() >= 10
+    # What is called normal after all keeps its split: the table of reviews goes on to say `test` of it.
+    for number in range(10, 36):
+        raw.review(number, declared_split="test")
+    after = raw.manifest().loc[before.index]
+    assert set(after["label"]) == {"normal"}
+    assert after["split"].tolist() == before.tolist()
+    assert set(after["declared_split"]) == {"test"}, "a manifest of before would be another data version"
+
+
 def test_the_order_of_arrival_keeps_reviews(raw: Raw) -> None:
     raw.review(10)
     first = raw.arrivals.read_text()

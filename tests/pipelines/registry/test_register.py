@@ -62,6 +62,18 @@ def test_the_card_carries(line: str) -> None:
     assert line in card(SELECTION, EVALUATION).splitlines()
 
 
+def test_labelled_anomalies_have_a_column_of_their_own() -> None:
+    told = {"image_auroc": Interval(value=0.8, low=0.7, high=0.9)}
+    lines = card(SELECTION.model_copy(update={"labelled": 7, "labelled_metrics": told}), EVALUATION).splitlines()
+    start = next(number for number, line in enumerate(lines) if line.startswith("| metric"))
+    assert lines[start].endswith("| validation split, synthetic anomalies | validation split, 7 labelled anomalies |")
+    assert lines[start + 1 : start + 4] == [
+        "| --- | --- | --- | --- | --- |",
+        "| image AUROC | 0.951 | 0.930 to 0.970 | 0.987 | 0.800 (0.700 to 0.900) |",
+        "| AUPRO (to 30 % false positives) | none | none | 0.700 | none |",
+    ]
+
+
 def test_without_any_figure_the_card_says_so() -> None:
     bare = card(Selection(images=0, synthetic=0), Evaluation())
     assert "None: the data has no labelled test images" in bare

@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from pipelines.core.records import Interval
-from pipelines.core.results import CalibratedThreshold, Failure, VersionSummary
+from pipelines.core.results import CalibratedThreshold, Failure, Selection, VersionSummary
 from pipelines.reports.comparison import ComparisonPage, folder_size_mb, render_comparison
+from pipelines.training.choosing.figures import flatten_selection
 
 HOSTILE = "<script>alert(1)</script>"
 
@@ -67,6 +68,23 @@ def test_the_page_says_what_is_proposed_and_sets_figures_side_by_side(page: Comp
         "mend it",
     ):
         assert expected in said
+
+
+def test_labelled_anomalies_of_the_validation_split_stand_first(page: ComparisonPage) -> None:
+    selection = Selection(
+        images=20,
+        synthetic=100,
+        metrics={"image_auroc": 0.98},
+        labelled=7,
+        labelled_metrics={"image_auroc": Interval(value=0.8, low=0.7, high=0.9), "aupro": Interval(value=0.5)},
+    )
+    models = tuple(m.model_copy(update={"validation": flatten_selection(selection)}) for m in page.models[:1])
+    assert models[0].figures()["validation_labelled_image_auroc_low"] == 0.7
+    said = text(page.model_copy(update={"models": models}))
+    assert "7 labelled anomalies against normal images" in said
+    assert "AUPRO (to 30 % false positives) 0.500 (no interval)" in said
+    assert said.index("0.800 (0.700 to 0.900)") < said.index("with a synthetic anomaly") < said.index("0.980 Reported")
+    assert "labelled anomalies against" not in text(page), "there are none"
 
 
 def test_texts_are_escaped_and_links_lead_to_the_pages_beside_it(page: ComparisonPage) -> None:

@@ -148,6 +148,18 @@ def test_no_other_split_moves_a_threshold(surface: Surface, tmp_path: Path) -> N
     assert surface.calibrate(tmp_path / "among others") == alone
 
 
+def test_calibration_never_sees_an_anomaly(surface: Surface, tmp_path: Path) -> None:
+    alone = surface.calibrate(tmp_path / "alone")
+    seen = (tmp_path / "alone/calibration.json").read_text()
+    surface.add(Split.VALIDATION, 250, 251, label=Label.ANOMALOUS)
+    # One that a table of images puts there all the same moves nothing either.
+    surface.add(Split.CALIBRATION, 252, 253, label=Label.ANOMALOUS)
+    # Reference tiles are of the first images of the split.
+    surface.images = sorted(surface.images, key=lambda i: i.label != Label.ANOMALOUS)
+    assert surface.calibrate(tmp_path / "labelled") == alone
+    assert (tmp_path / "labelled/calibration.json").read_text() == seen
+
+
 def test_with_too_few_boards_the_rate_that_holds_is_said(tmp_path: Path) -> None:
     few = Surface(tmp_path / "prepared").add(Split.VALIDATION, *SELECT).add(Split.CALIBRATION, 90, 100, 95)
     info = few.calibrate(tmp_path / "model")

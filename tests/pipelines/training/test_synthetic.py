@@ -10,7 +10,7 @@ from pipelines.core.records import Label, Split
 from pipelines.data.prepared import PreparedImage
 from pipelines.detector.scan import Part, RegionScan, Wrap, scan_parts
 from pipelines.imaging.image_score import ScoreRule
-from pipelines.training.selection import scan_synthetic
+from pipelines.training.choosing.selection import scan_synthetic
 
 PLAN = TilePlan(mode="grid", tile_height=64, tile_width=64, stride_height=48, stride_width=48)
 SIDE = 448

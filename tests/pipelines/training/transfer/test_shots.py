@@ -52,6 +52,14 @@ def test_one_of_a_group_is_drawn_and_no_defect() -> None:
         draw_shots(images, 6, 0)
 
 
+def test_neither_a_validation_anomaly_nor_its_near_copy_is_drawn(images: list[PreparedImage]) -> None:
+    few = [i for i in images if i.split == Split.VALIDATION]
+    labels = enumerate((Label.NORMAL, Label.ANOMALOUS))
+    pair = [_image(200 + number, Split.VALIDATION, label, "board") for number, label in labels]
+    assert len(find_candidates([*few, *pair], 0)) == len(few)
+    assert draw_shots([*images, *pair], 100, 0) == draw_shots(images, 100, 0)
+
+
 def test_unlabelled_images_calibrate_no_guarantee() -> None:
     found = draw_shots([_image(n, Split.TRAIN, Label.UNKNOWN) for n in range(6)], 6, 0)
     assert sorted(found.values()) == ["train", "train", "train", "train", "train", "validation"]

@@ -1,5 +1,5 @@
-"""Stage: what the validation split says of a version, with synthetic anomalies added to its normals. Choices
-are made on this.
+"""Stage: what the validation split says of a version, by its labelled anomalies, and by synthetic ones that are
+added to its normals. Choices are made on this.
 """
 
 import hashlib
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from pipelines.core.progress import track
 from pipelines.core.records import Label, Split
 from pipelines.core.results import Selection
-from pipelines.data.prepared import PreparedImage, read_region
+from pipelines.data.prepared import PreparedImage, read_region, without_anomalies
 from pipelines.detector.cache import TileCache
 from pipelines.detector.detector import Detector
 from pipelines.detector.scan import MapsTiles, RegionScan, Wrap
@@ -23,6 +23,7 @@ from pipelines.imaging.synthetic.anomalies import add_synthetic_anomaly
 from pipelines.metrics.histograms import choose_edges
 from pipelines.metrics.intervals import image_intervals, pixel_intervals
 from pipelines.metrics.pixels import PixelHistograms
+from pipelines.training.choosing.labelled import choose_labelled_images, score_labelled
 
 
 class SyntheticScan(NamedTuple):
@@ -34,7 +35,7 @@ class SyntheticScan(NamedTuple):
 
 def validation_normals(images: Sequence[PreparedImage]) -> list[PreparedImage]:
     """Choose the images that synthetic anomalies are added to; of an adaptation's some may be unlabelled."""
-    return [i for i in images if i.split == Split.VALIDATION and i.label != Label.ANOMALOUS]
+    return without_anomalies(images, Split.VALIDATION)
 
 
 def scan_synthetic(
@@ -88,32 +89,39 @@ _SHOWN = ("image_auroc", "image_ap", "pixel_auroc", "pixel_ap", "aupro")
 log = logging.getLogger(__name__)
 
 
-def score_selection(
+def score_selection(  # noqa: PLR0913 - a stage is handed all that it depends on
     detector: Detector,
     prepared: Path,
     images: Sequence[PreparedImage],
     repeats: int,
     seed: int,
+    *,
+    resamples: int = 0,
+    scratch: Path | None = None,
     wrap: Wrap | None = None,
 ) -> Selection:
-    """Add synthetic anomalies to the validation normals and see what the version makes of them.
+    """Add synthetic anomalies to the validation normals, and see what the version makes of them and of labelled ones.
 
     Args:
         detector: The version; scores are on its scale.
         prepared: The surface's prepared folder.
-        images: All of the surface; those of other splits, and anomalous ones, are left out.
-        repeats: Synthetic anomalies for each image, one at a time; with 0 nothing is scored.
-        seed: Draws the anomalies.
+        images: All of the surface; those of other splits are left out.
+        repeats: Synthetic anomalies for each image, one at a time; with 0 none are added.
+        seed: Draws the anomalies, and the resamples.
+        resamples: Bootstrap resamples behind the 95 % intervals of labelled figures; 0 gives none.
+        scratch: Folder that region maps lie in meanwhile; None takes the system's.
         wrap: Puts a network before each of the version's, such as one that knows tiles already. None: none.
 
     Returns:
-        Image and pixel metrics, and every score; no metric without validation normals.
+        Image and pixel metrics, and every score with a synthetic anomaly or without; no metric without validation
+        normals, and no labelled one without labelled anomalies.
 
     Raises:
         ScoreError: If a score or map is not finite.
     """
     started = time.monotonic()
-    chosen = validation_normals(images) if repeats else []
+    normals = validation_normals(images)
+    chosen = normals if repeats else []
     scores: list[float] = []
     histograms = PixelHistograms(choose_edges([], []))
     for found in scan_synthetic(detector, prepared, chosen, repeats, seed, wrap=wrap):
@@ -122,10 +130,16 @@ def score_selection(
     anomalous = np.tile([False] + [True] * repeats, len(chosen))
     metrics = image_intervals(scores, anomalous, 1.0, 0, seed) if chosen else {}
     metrics |= pixel_intervals(histograms.table(), 0, seed) if chosen else {}
+    told = choose_labelled_images(images)
+    labelled = sum(image.label == Label.ANOMALOUS for image in told)
+    labelled_metrics = score_labelled(detector, prepared, told, resamples, seed, scratch, wrap)
     seconds = time.monotonic() - started
     count = len(chosen) * repeats
-    if chosen:
-        log.info("select %s: %d images, %d synthetic, %.1f s", detector.info.algorithm, len(chosen), count, seconds)
+    if chosen or told:
+        log.info(
+            "select %s: %d images, %d synthetic, %d labelled, %.1f s",
+            *(detector.info.algorithm, len(normals), count, labelled, seconds),
+        )
     shown = {name: metrics[name].value for name in _SHOWN if name in metrics}
     return Selection(
         images=len(chosen),
@@ -134,4 +148,6 @@ def score_selection(
         seconds=seconds,
         scores=tuple(scores),
         holds_defect=tuple(anomalous.tolist()),
+        labelled=labelled,
+        labelled_metrics=labelled_metrics,
     )
