@@ -13,6 +13,7 @@ import pytest
 import yaml
 
 from pipelines.core.paths import Project
+from pipelines.reports.folders import find_folder, read_note
 from tests.conftest import Finished, run_knotwatch, set_training
 from tests.flows.projects import copy_project, lean_on
 
@@ -123,10 +124,14 @@ def test_a_later_proposal_waits_as_challenger_and_all_three_are_trained_and_comp
     waiting = 2 if proposed["version"] == 1 else proposed["version"]
     assert aliases == {1: ["champion"], waiting: ["challenger"]}
     page = project.root / found["report"]
-    for model in found["models"]:
-        assert f"../{model['run_id']}/index.html" in page.read_text()
-        assert (page.parent / ".." / model["run_id"] / "index.html").is_file()
-    assert query(project, "select 1 from tags where key = 'proposed_reason' and run_uuid = ?", page.parent.name)
+    pages = {model["algorithm"]: find_folder(page.parents[1], model["run_id"]) for model in found["models"]}
+    for folder in pages.values():
+        assert folder is not None
+        assert f"../{folder.name}/index.html" in page.read_text()
+    assert page.read_text().count("<figure>") == 2 * len(pages), "an anomalous image and a normal one by each"
+    note = read_note(page.parent)
+    assert note is not None
+    assert query(project, "select 1 from tags where key = 'proposed_reason' and run_uuid = ?", note.run_id)
     assert proposed["reason"] in retrain(project).out
 
 
