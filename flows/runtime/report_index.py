@@ -3,6 +3,7 @@
 import base64
 import logging
 import os
+import re
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -90,7 +91,12 @@ def find_servers(project: Project) -> "Servers":
     remote = own["MLFLOW_TRACKING_URI"] if own["MLFLOW_TRACKING_URI"].startswith("http") else ""
     prefect = running["prefect"] or own["PREFECT_UI_URL"] or own["PREFECT_API_URL"] or "http://127.0.0.1:4200"
     mlflow = remote or running["mlflow"] or f"http://127.0.0.1:{_mlflow_port(project)}"
-    return Servers(mlflow.rstrip("/"), prefect.rstrip("/").removesuffix("/api"))
+    return Servers(_plain(mlflow), _plain(prefect).removesuffix("/api"))
+
+
+def _plain(address: str) -> str:
+    """Leave out what a person may log in with: the page may be shown to others."""
+    return re.sub(r"^(\w+://)[^/]*@", r"\1", address).rstrip("/")
 
 
 def _mlflow_port(project: Project) -> int:

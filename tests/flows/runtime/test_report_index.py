@@ -10,7 +10,7 @@ import pytest
 
 from flows.commands.registry import call_promote, call_rollback, list_models
 from flows.dataset.surface import remove_surface
-from flows.runtime.report_index import update_index
+from flows.runtime.report_index import find_servers, update_index
 from pipelines.core.paths import Project
 from pipelines.reports.folders import PAGE, list_runs
 from pipelines.reports.surface_card import read_card
@@ -116,6 +116,15 @@ def test_a_page_that_cannot_be_written_fails_no_command(project: Project, caplog
     listed = run_knotwatch(project.root, "models", SURFACE)
     assert "not up to date" in listed.err
     assert "all results: data/reports/index.html" in listed.out
+
+
+def test_links_lead_to_the_servers_in_use_and_hold_no_password(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert find_servers(project) == ("http://127.0.0.1:5000", "http://127.0.0.1:4200")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "https://ann:se@cret@runs.example:8/ml/")
+    monkeypatch.setenv("PREFECT_API_URL", "http://ann:secret@127.0.0.1:77/api")
+    assert find_servers(project) == ("https://runs.example:8/ml", "http://127.0.0.1:77")
 
 
 def test_a_retrain_names_folders_by_time_and_kind(project: Project) -> None:
