@@ -24,7 +24,7 @@ from pipelines.core.paths import Project, find_project
 from pipelines.core.progress import interrupts_first
 from pipelines.inspection.drift import Drift
 from pipelines.inspection.history import join_days
-from pipelines.reports.surface_card import DriftNote
+from pipelines.reports.overview.surface_card import DriftNote
 
 log = logging.getLogger(__name__)
 

@@ -26,8 +26,8 @@ from pipelines.inspection.inspect import InspectionOutcome, inspect_images
 from pipelines.inspection.showcase import Showcase, draw_at_random
 from pipelines.inspection.sinks import Sink, spare_inputs
 from pipelines.reports.inspection_page import InspectionPage, usual_range, write_inspection_page
+from pipelines.reports.overview.surface_card import InspectionNote
 from pipelines.reports.pages import Link, link_up, link_version
-from pipelines.reports.surface_card import InspectionNote
 from pipelines.tracking.store import Tracking
 
 

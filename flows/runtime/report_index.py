@@ -17,7 +17,7 @@ from pipelines.core.errors import ModelError
 from pipelines.core.paths import Project, SurfacePaths
 from pipelines.core.results import ValidationReport, VersionSummary
 from pipelines.reports.folders import EXAMPLE, PAGE, find_folder, read_note
-from pipelines.reports.surface_card import (
+from pipelines.reports.overview.surface_card import (
     ChampionNote,
     DataNote,
     DecisionNote,
@@ -29,7 +29,7 @@ from pipelines.reports.surface_card import (
 )
 
 if TYPE_CHECKING:
-    from pipelines.reports.index_page import Servers
+    from pipelines.reports.overview.index_page import Servers
     from pipelines.tracking.registry import ModelVersion
     from pipelines.tracking.store import Tracking
 
@@ -73,7 +73,7 @@ def update_index(
             _update_card(project, paths, tracking, look, inspection, drift)
         reports = index_path(project).parent
         with FileLock(_lock_file(project), timeout=_PATIENCE):
-            from pipelines.reports.index_page import write_index_page
+            from pipelines.reports.overview.index_page import write_index_page
 
             cards = [read_card(project.surface(name).reports) for name in project.surface_names()]
             write_index_page(reports, cards, find_servers(project))
@@ -84,7 +84,7 @@ def update_index(
 
 def find_servers(project: Project) -> "Servers":
     """Return where links into MLflow and Prefect lead: to what runs, else to where `knotwatch ui` would put them."""
-    from pipelines.reports.index_page import Servers
+    from pipelines.reports.overview.index_page import Servers
 
     running = running_servers(project) or {"prefect": "", "mlflow": ""}
     own = {name: os.environ.get(name, "") for name in ("MLFLOW_TRACKING_URI", "PREFECT_UI_URL", "PREFECT_API_URL")}

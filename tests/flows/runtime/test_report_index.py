@@ -13,7 +13,7 @@ from flows.dataset.surface import remove_surface
 from flows.runtime.report_index import find_servers, update_index
 from pipelines.core.paths import Project
 from pipelines.reports.folders import PAGE, list_runs
-from pipelines.reports.surface_card import read_card
+from pipelines.reports.overview.surface_card import read_card
 from pipelines.tracking.store import Tracking
 from tests.conftest import run_knotwatch
 from tests.flows.candidates import add_anomaly, equal
@@ -96,7 +96,7 @@ def test_with_nothing_changed_mlflow_is_not_asked_and_nothing_is_written(
     update_index(project, SURFACE, tracking)
     written: Counter[str] = Counter()
     with monkeypatch.context() as patch:
-        for module in ("pipelines.reports.index_page", "pipelines.reports.surface_card"):
+        for module in ("pipelines.reports.overview.index_page", "pipelines.reports.overview.surface_card"):
             patch.setattr(f"{module}.write_whole", lambda path, _: written.update([path.name]))
         patch.setattr(tracking, "_client", None)
         update_index(project, SURFACE, tracking)

@@ -10,8 +10,8 @@ import pytest
 from pipelines.core.records import Interval
 from pipelines.core.results import CalibratedThreshold, VersionSummary
 from pipelines.reports.folders import RunNote, claim_folder
-from pipelines.reports.index_page import Servers, render_index
-from pipelines.reports.surface_card import (
+from pipelines.reports.overview.index_page import Servers, render_index
+from pipelines.reports.overview.surface_card import (
     ChampionNote,
     DecisionNote,
     DriftNote,

@@ -12,8 +12,8 @@ from pipelines.core import wording
 from pipelines.core.files import write_whole
 from pipelines.core.records import Interval
 from pipelines.reports.folders import PAGE, href, list_runs, list_unnamed
+from pipelines.reports.overview.surface_card import ChampionNote, ModelsNote, SurfaceCard
 from pipelines.reports.pages import Link, page_environment
-from pipelines.reports.surface_card import ChampionNote, ModelsNote, SurfaceCard
 
 _RUNS = 5
 _FIGURES = ("image_auroc", "image_recall", "false_positive_rate", "pixel_auroc", "aupro")
