@@ -12,6 +12,7 @@ from flows.promotion.requests import settle_requests
 from flows.runtime.cancelled import mark_cancelled
 from flows.runtime.environment import log_stages, prepare_environment
 from flows.runtime.locks import watch_lock
+from flows.runtime.report_index import update_index
 from flows.runtime.session import Session, keep_open, look_at
 from flows.watching.data import take_in_news
 from flows.watching.drift import check_drift
@@ -23,6 +24,7 @@ from pipelines.core.paths import Project, find_project
 from pipelines.core.progress import interrupts_first
 from pipelines.inspection.drift import Drift
 from pipelines.inspection.history import join_days
+from pipelines.reports.overview.surface_card import DriftNote
 
 log = logging.getLogger(__name__)
 
@@ -48,6 +50,7 @@ def watch(surface: str, at_once: bool = False) -> dict[str, Any]:
         try:
             with interrupts_first(), keep_open(look_at(surface, project=project)) as session:
                 result = check(session, at_once=at_once)
+                update_index(project, surface, session.tracking, drift=_note(result))
         except Exception as error:
             _tell_once(project, surface, error)
             raise
@@ -104,6 +107,21 @@ def check(session: Session, *, at_once: bool = False) -> WatchResult:
         review=tuple(str(folder.relative_to(project.root)) for folder in folders),
         retrained=retrained,
         notes=tuple(notes),
+    )
+
+
+def _note(result: WatchResult) -> DriftNote | None:
+    """Say of a check what the page of all results shows; of one that saw no batch, nothing new."""
+    if not result.drift:
+        return None
+    last = result.drift[-1]
+    return DriftNote(
+        time=datetime.now(UTC),
+        version=last.version,
+        batch=last.batch,
+        kind=last.kind,
+        message=last.message,
+        review=result.review[-1] if result.review else "",
     )
 
 

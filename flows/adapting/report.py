@@ -11,10 +11,12 @@ from flows.adapting.attempt import Attempt
 from flows.adapting.choice import Chosen
 from flows.runtime.session import Session
 from flows.steps.job import Job
+from flows.steps.pages import link_pages, note_outcome, open_folder, publish_folder
 from pipelines.core.records import Split, Strategy
 from pipelines.core.results import Failure, VersionSummary
 from pipelines.core.wording import count_in_words, threshold_in_words
 from pipelines.reports.adaptation import AdaptationPage, AdaptedRow, lead_in_words, write_adaptation
+from pipelines.reports.pages import link_up
 from pipelines.tracking.runs import Run
 
 
@@ -88,19 +90,22 @@ def _row(found: Attempt, chosen: Attempt) -> AdaptedRow:
 
 @task(name="compare", task_run_name="compare {page.target}")
 def write_task(session: Session, run: Run, page: AdaptationPage) -> Path:
-    """Write the page of an adaptation, put it on the parent run and on Prefect's page, and return it.
+    """Write the page of an adaptation with its links, put it on the parent run and on Prefect's page, and return it.
 
     Args:
-        session: Open on the target, whose reports folder gets a folder named as the run.
+        session: Open on the target, whose reports folder gets the run's.
         run: Parent run of the adaptation, not ended yet.
         page: From `describe`.
 
     Returns:
         The HTML file, inside the project.
     """
-    folder = session.paths.reports / run.id
-    path = write_adaptation(page, folder)
-    run.files(folder)
+    folder = open_folder(session, run)
+    version_page = link_pages(session, folder, [page.run_id]).get(page.run_id, "")
+    links = (link_up(session.paths.reports, folder),)
+    path = write_adaptation(page.model_copy(update={"version_page": version_page, "links": links}), folder)
+    note_outcome(folder, page.lead)
+    publish_folder(session, run, folder)
     rows = [
         {
             "algorithm": row.algorithm,

@@ -127,6 +127,9 @@ _SHOWN = (
 )
 
 
+ALL_RESULTS = "all results: data/reports/index.html"
+
+
 def print_retrain(result: "RetrainResult") -> None:
     """Print what a retrain came to."""
     if result.skipped:
@@ -156,6 +159,7 @@ def print_outcome(result: "RetrainResult | AdaptResult") -> None:
         say(f"champion: version {result.champion.version} ({result.champion.algorithm})")
     if result.report:
         say(f"report: {result.report}")
+    say(ALL_RESULTS)
     say(f"{result.seconds:.1f} s")
 
 

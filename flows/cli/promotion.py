@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from flows.cli.parameters import Json, Surface
-from flows.cli.printing import print_json, print_table, say
+from flows.cli.printing import ALL_RESULTS, print_json, print_table, say
 from pipelines.core.errors import CallError
 
 if TYPE_CHECKING:
@@ -119,6 +119,7 @@ def models(
         say(problem, "yellow")
     if hold:
         say(f"promotion is {hold}; `knotwatch rollback {surface} --release` ends that", "yellow")
+    say(ALL_RESULTS)
 
 
 def _print_record(record: "DecisionRecord", *, dry_run: bool) -> None:

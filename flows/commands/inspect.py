@@ -10,6 +10,7 @@ from typing import NamedTuple
 from flows.dataset.surface import prepared_images
 from flows.runtime.champion import Loaded, find_champion, load_version
 from flows.runtime.environment import log_to_terminal, prepare_environment
+from flows.runtime.report_index import index_path, update_index
 from flows.steps.results import InspectResult
 from pipelines.core.errors import CallError
 from pipelines.core.paths import Project, find_project
@@ -25,6 +26,8 @@ from pipelines.inspection.inspect import InspectionOutcome, inspect_images
 from pipelines.inspection.showcase import Showcase, draw_at_random
 from pipelines.inspection.sinks import Sink, spare_inputs
 from pipelines.reports.inspection_page import InspectionPage, usual_range, write_inspection_page
+from pipelines.reports.overview.surface_card import InspectionNote
+from pipelines.reports.pages import Link, link_up, link_version
 from pipelines.tracking.store import Tracking
 
 
@@ -65,8 +68,18 @@ def write_report(project: Project, champion: Loaded, showcase: Showcase, counts:
         usual=usual_range(calibration.measures) if calibration else {},
         types=tuple(sorted((named | known) - {NORMAL, UNKNOWN})),
         pixels_per_mm=info.defects.pixels_per_mm,
+        links=_links(project.surface(info.surface).reports, path.resolve().parent, champion),
     )
     return write_inspection_page(page, path)
+
+
+def _links(reports: Path, start: Path, champion: Loaded) -> tuple[Link, ...]:
+    """Link to other pages from one among the surface's reports; a page that was put elsewhere may be sent away."""
+    reports = reports.resolve()
+    if not start.is_relative_to(reports):
+        return ()
+    above = link_version(reports, start, champion.run_id, f"version {champion.version}")
+    return (link_up(reports, start), *above)
 
 
 def _relative(path: str, project: Project) -> str:
@@ -142,6 +155,7 @@ def call_inspect(  # noqa: PLR0913 - one command has all of these as options
         counts = _inspect_batch(champion, source_images, results, table, history)
     if report is not None and showcase is not None:
         write_report(project, champion, showcase, counts, report)
+    update_index(project, surface, tracking, inspection=_note(project, champion, counts, report))
     return InspectResult(
         surface=surface,
         model=champion.name,
@@ -153,6 +167,20 @@ def call_inspect(  # noqa: PLR0913 - one command has all of these as options
         out=None if target is None else str(target),
         report=None if report is None else str(report),
         seconds=time.monotonic() - started,
+    )
+
+
+def _note(project: Project, champion: Loaded, counts: Counts, report: Path | None) -> InspectionNote:
+    """Say of an inspection what the page of all results shows; a page that lies elsewhere is not linked."""
+    reports = index_path(project).parent.resolve()
+    whole = report.resolve() if report else None
+    return InspectionNote(
+        time=datetime.now(UTC),
+        model=champion.name,
+        images=counts.total,
+        anomalous=counts.anomalous,
+        unread=counts.unreadable,
+        page=whole.relative_to(reports).as_posix() if whole and whole.is_relative_to(reports) else "",
     )
 
 

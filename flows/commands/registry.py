@@ -7,6 +7,7 @@ from flows.promotion.requests import decide_promotion, find_proposed
 from flows.promotion.rollback import release_hold, roll_back
 from flows.runtime.champion import explain_no_champion
 from flows.runtime.environment import log_to_terminal, prepare_environment
+from flows.runtime.report_index import update_index
 from flows.runtime.session import Session, look_at
 from flows.steps.results import ModelLine
 from pipelines.core.paths import find_project
@@ -104,7 +105,7 @@ class ModelList(NamedTuple):
 
 
 def list_models(surface: str) -> ModelList:
-    """List a surface's registered versions."""
+    """List a surface's registered versions, and bring the page of all results up to what the registry says."""
     project = find_project()
     prepare_environment(project)
     tracking = Tracking(project)
@@ -114,6 +115,7 @@ def list_models(surface: str) -> ModelList:
     with tracking.remembering():
         lines = [_line(tracking, version) for version in found]
         hold = DecisionLog(tracking, surface).hold() if found else ""
+        update_index(project, surface, tracking, look=True)
     in_use = any("champion" in version.aliases for version in found)
     return ModelList(lines, hold, "" if in_use or not found else str(explain_no_champion(surface, found)))
 

@@ -10,6 +10,7 @@ import yaml
 from flows.dataset.sharing import pull, push
 from flows.runtime.data_stages import run_preprocess, run_validate
 from flows.runtime.locks import data_lock, surface_lock
+from flows.runtime.report_index import update_index
 from flows.runtime.session import open_session
 from pipelines.core.errors import CallError, SourceError
 from pipelines.core.files import write_whole
@@ -80,7 +81,10 @@ def add_surface(project: Project, name: str, source: SourceSettings) -> DataChan
         except BaseException:
             _forget(project, paths)
             raise
-        return reproduce(project, name, settings, intake)
+        try:
+            return reproduce(project, name, settings, intake)
+        finally:
+            update_index(project, name)
 
 
 def update_surface(project: Project, name: str, *, prune: bool = False) -> DataChange:
@@ -175,6 +179,7 @@ def checkout_version(project: Project, name: str, version: str) -> str:
         kept = find_data_version(project, name, version)
     with surface_lock(project, name, "data checkout"), data_lock(project):
         restore(project, name, kept, lambda: write_index(project))
+    update_index(project, name)
     return kept.version
 
 
@@ -208,7 +213,10 @@ def share(project: Project, verb: str, names: list[str]) -> str:
         for name in surfaces:
             locks.enter_context(surface_lock(project, name, f"data {verb}"))
         locks.enter_context(data_lock(project))
-        return (push if verb == "push" else pull)(project, surfaces)
+        said = (push if verb == "push" else pull)(project, surfaces)
+    for name in surfaces:
+        update_index(project, name)
+    return said
 
 
 def write_index(project: Project) -> None:

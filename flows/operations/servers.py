@@ -18,6 +18,7 @@ from flows.local_servers.process import HOST, Process, bind_port, prefect_server
 from flows.operations.deployments import refresh_after_move
 from flows.operations.pool import ensure_pool
 from flows.runtime.environment import prepare_environment, running_servers, state_file, use_secret
+from flows.runtime.report_index import update_index
 from pipelines.core.errors import BusyError, ToolError
 from pipelines.core.files import write_whole
 from pipelines.core.paths import Project
@@ -60,6 +61,8 @@ def run_ui(project: Project, prefect_port: int, mlflow_port: int | None, ready: 
             use_secret(project)
             _write_state(project, prefect_url, mlflow_url)
             stack.callback(state_file(project).unlink, missing_ok=True)
+            # Its links lead to these ports from now on.
+            update_index(project)
             ensure_pool(project)
             for surface in refresh_after_move(project):
                 log.info("schedule of %s: the project was moved, deployed again", surface)

@@ -20,7 +20,7 @@ from pipelines.registry.decision_log import DecisionLog
 from pipelines.registry.evidence import Candidate, EvaluationContext, gather_evidence
 from pipelines.registry.gate import decide
 from pipelines.registry.record import DecisionRecord, Outcome, Trigger
-from pipelines.reports.pages import render_decision
+from pipelines.reports.pages import link_up, link_version, render_decision
 from pipelines.tracking.data import IMAGES, VERDICT
 from pipelines.tracking.registry import ModelVersion
 from pipelines.tracking.store import Tracking
@@ -70,10 +70,13 @@ def keep(session: Session, record: DecisionRecord) -> DecisionRecord:
     Returns:
         `record`, as it is.
     """
-    page, tracking = render_decision(record), session.tracking
+    tracking, reports = session.tracking, session.paths.reports
     version = tracking.version(record.surface, record.version)
+    folder = reports / "decisions"
+    above = link_version(reports, folder, version.run_id, f"version {version.version}")
+    page = render_decision(record, (link_up(reports, folder), *above))
     DecisionLog(tracking, record.surface).add(version, record, page)
-    write_whole(session.paths.reports / "decisions" / f"{record.number:04d}.html", page)
+    write_whole(folder / f"{record.number:04d}.html", page)
     carry_out(tracking, record)
     if record.outcome == Outcome.REFUSED:
         notify(session.project, record.surface, f"version {record.version} was refused", record.summary)

@@ -21,6 +21,7 @@ class Loaded:
     version: int
     name: str
     detector: Detector
+    run_id: str = ""
 
 
 def find_champion(project: Project, tracking: Tracking, surface: str) -> ModelVersion:
@@ -87,4 +88,5 @@ def load_version(tracking: Tracking, version: ModelVersion) -> Loaded:
         version=version.version,
         name=f"{version.surface}/{version.version} ({version.algorithm})",
         detector=Detector(tracking.folder(version.surface, version.version), named_device()),
+        run_id=version.run_id,
     )

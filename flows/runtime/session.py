@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from flows.runtime.environment import log_stages, prepare_environment
 from flows.runtime.locks import surface_lock
+from flows.runtime.report_index import update_index
 from pipelines.core.paths import Project, SurfacePaths, find_project
 from pipelines.core.settings import read_yaml
 from pipelines.core.surface_settings import SurfaceSettings, read_surface
@@ -121,7 +122,7 @@ def hold(session: Session, verb: str) -> Iterator[Session]:
     if session in _held.get():
         yield session
         return
-    with surface_lock(session.project, session.surface, verb), _within(_open, session), _within(_held, session):
+    with surface_lock(session.project, session.surface, verb), _changing(session):
         yield session
 
 
@@ -150,8 +151,25 @@ def open_session(surface: str, verb: str, *, wait: float = 0.0, project: Project
     with surface_lock(session.project, surface, verb, wait=wait):
         # Whom it waited for may have changed the settings.
         session = Session(session.project, surface, read_surface(session.project, surface))
-        with _within(_open, session), _within(_held, session):
+        with _changing(session):
             yield session
+
+
+@contextmanager
+def _changing(session: Session) -> Iterator[None]:
+    """Have a session open and held within the block, and bring the page of all results up to date at its end."""
+    try:
+        with _within(_open, session), _within(_held, session):
+            yield
+    except Exception:
+        _update_index(session)
+        raise
+    _update_index(session)
+
+
+def _update_index(session: Session) -> None:
+    # Not opened for this alone.
+    update_index(session.project, session.surface, vars(session).get("tracking"))
 
 
 @contextmanager

@@ -1,6 +1,7 @@
 """One algorithm's way from prepared images to the registry, under an MLflow run of its own."""
 
 import logging
+import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -13,15 +14,15 @@ from flows.runtime.disk import explain_by_disk
 from flows.runtime.leftovers import scratch_folder
 from flows.runtime.session import Session
 from flows.steps.job import Job, read_images
+from flows.steps.pages import open_folder
 from flows.steps.tasks import evaluate_task, register_task, report_task, train_task
-from flows.steps.unchanged import SUMMARY
 from pipelines.core.errors import KnotwatchError
 from pipelines.core.progress import heed_interrupt
 from pipelines.core.results import Failure, Start, Trained, ValidationReport, VersionSummary
 from pipelines.detector.cache import RunCache
 from pipelines.registry.register import log_types, log_version
 from pipelines.reports.comparison import folder_size_mb, summarise
-from pipelines.tracking.data import ARTIFACT, IMAGES, VERDICT
+from pipelines.tracking.data import ARTIFACT, IMAGES, SUMMARY, VERDICT
 from pipelines.tracking.runs import Run
 
 log = logging.getLogger(__name__)
@@ -162,6 +163,8 @@ def make_version(shared: Shared, name: str, fit: Callable[[Path], Trained]) -> V
             log_types(run, candidate.types)
         version = None if job.trial else register_task(session, job, run, candidate)
         number = version.version if version else None
+        open_folder(session, parent)
+        open_folder(session, run, parent)
         report_task(session, job, run, verdict, candidate, maps, number)
         found = summarise(
             run_id=run.id,
@@ -177,7 +180,16 @@ def make_version(shared: Shared, name: str, fit: Callable[[Path], Trained]) -> V
         if found.latency_ms is not None:
             run.metrics({"latency_ms": found.latency_ms})
         run.text(found.model_dump_json(indent=1), SUMMARY)
+        if version is None:
+            shutil.move(trained.folder, kept_model(shared, name))
     return found
+
+
+def kept_model(shared: Shared, algorithm: str) -> Path:
+    """Return where the model of a trial, which the registry does not have, stays until the flow run ends."""
+    folder = shared.scratch / "models"
+    folder.mkdir(exist_ok=True)
+    return folder / algorithm
 
 
 def describe_failure(algorithm: str, error: Exception) -> Failure:

@@ -6,11 +6,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 from flows.steps.algorithm import Shared
+from flows.steps.pages import link_pages, note_outcome, open_folder
 from flows.steps.results import Champion, ModelResult, Proposed, RetrainResult, ValidationCounts
+from flows.steps.side_by_side import see_side_by_side
 from flows.steps.tasks import compare_task, decide_task
 from pipelines.core.results import Failure, VersionSummary
 from pipelines.registry.record import DecisionRecord
 from pipelines.reports.comparison import ComparisonPage
+from pipelines.reports.pages import Link, link_up
 
 
 class Outcome(NamedTuple):
@@ -51,9 +54,10 @@ def compare_models(shared: Shared, outcome: Outcome) -> Path:
         outcome: May be of failures alone.
 
     Returns:
-        The HTML file, in a folder of the surface's reports that is named as the run.
+        The HTML file, in a folder of its own among the surface's reports.
     """
-    job, proposed = shared.job, outcome.proposed
+    session, job, proposed = shared.session, shared.job, outcome.proposed
+    folder = open_folder(session, shared.parent)
     page = ComparisonPage(
         surface=job.surface,
         data_version=job.data.version,
@@ -66,8 +70,18 @@ def compare_models(shared: Shared, outcome: Outcome) -> Path:
         proposed=proposed.algorithm if proposed else None,
         reason=proposed.reason if proposed else "",
         decided=outcome.record.summary if outcome.record else "",
+        pages=link_pages(session, folder, [model.run_id for model in outcome.models]),
+        side_by_side=see_side_by_side(shared, outcome.models),
+        links=(link_up(session.paths.reports, folder), *_link_decision(outcome.record)),
     )
-    return compare_task(shared.session, shared.parent, page)
+    note_outcome(folder, page.outcome)
+    return compare_task(session, shared.parent, page, folder)
+
+
+def _link_decision(record: DecisionRecord | None) -> tuple[Link, ...]:
+    if record is None:
+        return ()
+    return (Link(href=f"../decisions/{record.number:04d}.html", text=f"decision {record.number}"),)
 
 
 def answer(shared: Shared, outcome: Outcome, report: Path) -> RetrainResult:

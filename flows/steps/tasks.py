@@ -13,6 +13,7 @@ from flows.runtime.data_stages import run_preprocess, run_validate
 from flows.runtime.session import Session
 from flows.steps import artifacts
 from flows.steps.job import EvaluatedVersion, Job, read_images
+from flows.steps.pages import links_of_run, open_folder, publish_folder
 from pipelines.core.errors import KnotwatchError
 from pipelines.core.records import TYPES, Split
 from pipelines.core.results import Start, Trained, ValidationReport
@@ -25,8 +26,10 @@ from pipelines.models.registry import find_algorithm
 from pipelines.registry.record import DecisionRecord
 from pipelines.registry.register import check_reproduction, register
 from pipelines.reports.comparison import ComparisonPage, write_comparison
+from pipelines.reports.folders import PAGE
 from pipelines.reports.model_card import model_card
-from pipelines.reports.run_page import describe_run, write_pages
+from pipelines.reports.pictures import write_pages
+from pipelines.reports.run_page import describe_run
 from pipelines.tracking.registry import ModelVersion
 from pipelines.tracking.runs import Run
 from pipelines.training.calibrate import calibrate
@@ -190,7 +193,7 @@ def report_task(
     """Write the pages of a run, put them on its MLflow run, and return the page.
 
     Args:
-        session: Open on the surface, whose reports folder gets a folder named as the run.
+        session: Open on the surface, whose reports folder has one of the run's.
         job: The one that the candidate was trained by.
         run: The candidate's own, not ended yet.
         verdict: Of the job's data.
@@ -201,7 +204,7 @@ def report_task(
     Returns:
         The HTML file, inside the project.
     """
-    info = candidate.info
+    info, folder = candidate.info, open_folder(session, run)
     page = describe_run(
         surface=job.surface,
         version=version,
@@ -215,17 +218,12 @@ def report_task(
         profile=job.profile,
         commit=job.commit,
         types=candidate.types,
+        links=links_of_run(session, run, folder),
     )
-    folder = write_pages(
-        session.paths,
-        run.id,
-        page,
-        info.pixel_threshold.threshold,
-        maps,
-        job.settings.evaluation.pictures,
-    )
-    run.files(folder)
-    return folder / "index.html"
+    pictures = job.settings.evaluation.pictures
+    path = write_pages(session.paths.prepared, folder, page, info.pixel_threshold.threshold, maps, pictures)
+    publish_folder(session, run, folder)
+    return path
 
 
 @task(name="register", task_run_name="register {candidate.info.algorithm}", **_RETRY)
@@ -259,20 +257,20 @@ def register_task(session: Session, job: Job, run: Run, candidate: EvaluatedVers
 
 
 @task(name="compare", task_run_name="compare {page.surface}")
-def compare_task(session: Session, run: Run, page: ComparisonPage) -> Path:
+def compare_task(session: Session, run: Run, page: ComparisonPage, folder: Path) -> Path:
     """Write the page of a retrain, put it on the parent run, and return it.
 
     Args:
-        session: Open on the surface, whose reports folder gets a folder named as the run.
+        session: Open on the surface.
         run: Parent run of the retrain, not ended yet.
         page: What it says.
+        folder: Of the run's reports.
 
     Returns:
         The HTML file, inside the project.
     """
-    folder = session.paths.reports / run.id
-    path = write_comparison(page, folder / "index.html")
-    run.files(folder)
+    path = write_comparison(page, folder / PAGE)
+    publish_folder(session, run, folder)
     return path
 
 

@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from flows.runtime.data_stages import read_verdict
 from flows.runtime.session import Session
@@ -12,9 +11,9 @@ from pipelines.core.errors import ModelError
 from pipelines.core.results import VersionSummary
 from pipelines.registry.decision_log import DecisionLog
 from pipelines.registry.record import last_of
+from pipelines.reports.folders import PAGE, find_folder
+from pipelines.tracking.data import SUMMARY
 from pipelines.training.choosing.propose import choose_proposal
-
-SUMMARY = "summary.json"
 
 
 @dataclass(frozen=True)
@@ -112,6 +111,6 @@ def _find_report(session: Session, models: list[VersionSummary]) -> str | None:
     """Find the page that compares them: that of the retrain which trained the newest."""
     newest = max(models, key=lambda model: model.version or 0)
     runs = (session.tracking.parent(newest.run_id), newest.run_id)
-    pages: list[Path] = [session.paths.reports / run_id / "index.html" for run_id in runs if run_id]
-    page = next((page for page in pages if page.is_file()), None)
+    folders = [find_folder(session.paths.reports, run_id) for run_id in runs if run_id]
+    page = next((folder / PAGE for folder in folders if folder and (folder / PAGE).is_file()), None)
     return str(page.relative_to(session.project.root)) if page else None

@@ -18,6 +18,7 @@ from pipelines.tracking.store import Tracking
 from pipelines.training.choosing.figures import flatten_intervals, flatten_selection
 from pipelines.training.run_settings import RunSettings
 
+EVALUATION = "evaluation.json"
 _TOLERANCE = 1e-6
 
 log = logging.getLogger(__name__)
@@ -59,7 +60,7 @@ def log_version(
     )
     run.tags({"precision": trained.precision, **{f"note {name}": text for name, text in trained.notes.items()}})
     run.metrics(figures)
-    run.text(evaluation.model_dump_json(indent=1), "evaluation.json")
+    run.text(evaluation.model_dump_json(indent=1), EVALUATION)
     run.text(info.model_dump_json(indent=1), "model.json")
 
 

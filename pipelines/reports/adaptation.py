@@ -8,7 +8,7 @@ from pipelines.core.records import Interval, Record, Strategy
 from pipelines.core.results import Failure
 from pipelines.core.wording import METRIC_NAMES, count_in_words, interval_in_words
 from pipelines.reports.charts import Line, draw_shots_chart
-from pipelines.reports.pages import page_environment
+from pipelines.reports.pages import Link, page_environment
 
 
 class AdaptedRow(Record):
@@ -27,7 +27,8 @@ class AdaptedRow(Record):
 class AdaptationPage(Record):
     """Everything the page of one adaptation shows; `lead` is its first line.
 
-    `tested` says of how many test images the figures are, where these are not all.
+    `tested` says of how many test images the figures are, where these are not all. `version_page` is the link to the
+    page of the version's run; empty where there is none.
     """
 
     source: str
@@ -46,6 +47,8 @@ class AdaptationPage(Record):
     rows: tuple[AdaptedRow, ...]
     tested: str = ""
     failed: tuple[Failure, ...] = ()
+    version_page: str = ""
+    links: tuple[Link, ...] = ()
 
 
 def lead_in_words(source: str, method: str, *, scratch: bool, gain: Interval | None, on_test: bool) -> str:
@@ -86,6 +89,7 @@ def render_adaptation(page: AdaptationPage) -> str:
         .get_template("adapt.html")
         .render(
             page=page,
+            links=page.links,
             chart=draw_shots_chart(_lines(page.rows)),
             test_names=_names([row.metrics for row in page.rows]),
             validation_names=_names([row.validation for row in page.rows]),

@@ -13,6 +13,7 @@ from pipelines.core.records import Interval
 BINS = 40
 WIDTH, HEIGHT = 720, 284
 _LEFT, _RIGHT, _MIDDLE, _REACH = 12, 708, 124, 96
+_NEAR = 100  # half of what the threshold's words take on a phone
 
 
 @dataclass(frozen=True)
@@ -69,6 +70,11 @@ def _ticks(top: float) -> list[str]:
     ]
 
 
+def _side(place: float) -> str:
+    """Say to which side of a line its words go, so that a narrow page's edge cuts none off."""
+    return " early" if place < _NEAR else " late" if place > WIDTH - _NEAR else ""
+
+
 def draw_score_chart(normal: ArrayLike, anomalous: ArrayLike, threshold: float) -> Markup:
     """Draw both classes and the threshold; numbers only, so that no text of a user's enters the SVG.
 
@@ -89,7 +95,7 @@ def draw_score_chart(normal: ArrayLike, anomalous: ArrayLike, threshold: float) 
         *_bars(bins.anomalous, "anomalous", upwards=False),
         f'<line class="axis" x1="{_LEFT}" x2="{_RIGHT}" y1="{_MIDDLE}" y2="{_MIDDLE}"/>',
         f'<line class="threshold" x1="{line:.1f}" x2="{line:.1f}" y1="20" y2="{HEIGHT - 60}"/>',
-        f'<text class="mark" x="{line:.1f}" y="16">threshold {threshold:.3g}</text>',
+        f'<text class="mark{_side(line)}" x="{line:.1f}" y="16">threshold {threshold:.3g}</text>',
         *_ticks(bins.top),
         f'<text class="note" x="{_RIGHT}" y="{HEIGHT - 8}">{note}</text>',
         f'<text class="title" x="{_LEFT}" y="{HEIGHT - 8}">image score</text>',

@@ -3,18 +3,22 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from pydantic import Field
+
 from pipelines.core import wording
 from pipelines.core.files import write_whole
 from pipelines.core.records import Interval, Record
 from pipelines.core.results import CalibratedThreshold, Evaluation, Failure, Selection, Trained, VersionSummary
-from pipelines.reports.pages import page_environment
+from pipelines.reports.pages import Link, page_environment
+from pipelines.reports.side_by_side import ImageSeen
 from pipelines.training.choosing.figures import LABELLED, flatten_selection, read_labelled
 
 
 class ComparisonPage(Record):
     """Everything the page of one retrain shows. `reused` names versions that an earlier retrain had trained.
 
-    `decided` says what the gate made of the proposal, and what is in use since.
+    `decided` says what the gate made of the proposal, and what is in use since. `pages` are links to the pages of the
+    versions' runs by run, `side_by_side` the same images as each algorithm sees them.
     """
 
     surface: str
@@ -28,6 +32,16 @@ class ComparisonPage(Record):
     proposed: str | None = None
     reason: str = ""
     decided: str = ""
+    pages: dict[str, str] = Field(default_factory=dict)
+    side_by_side: tuple[ImageSeen, ...] = ()
+    links: tuple[Link, ...] = ()
+
+    @property
+    def outcome(self) -> str:
+        """Say in a line what the retrain came to."""
+        failed = [f"{failure.algorithm} failed" for failure in self.failed]
+        said = self.decided or (f"{self.proposed} is proposed" if self.proposed else "")
+        return "; ".join([said] * bool(said) + failed) or "nothing is proposed"
 
 
 def summarise(  # noqa: PLR0913 - a summary is of all of these
@@ -91,6 +105,7 @@ def render_comparison(page: ComparisonPage) -> str:
         .get_template("comparison.html")
         .render(
             page=page,
+            links=page.links,
             test_names=_names([m.metrics for m in page.models]),
             validation_names=_names([m.validation for m in page.models]),
             labelled=labelled,

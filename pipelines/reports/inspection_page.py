@@ -14,7 +14,7 @@ from pipelines.core.geometry import Defect
 from pipelines.core.records import NORMAL, UNKNOWN, Record
 from pipelines.core.results import CalibratedThreshold
 from pipelines.inspection.showcase import Shown
-from pipelines.reports.pages import page_environment
+from pipelines.reports.pages import Link, page_environment
 
 MEASURE_NAMES = {
     "brightness_mean": "brightness",
@@ -52,6 +52,7 @@ class InspectionPage(Record):
     usual: dict[str, tuple[float, float]] = Field(default_factory=dict)
     types: tuple[str, ...] = ()
     pixels_per_mm: float | None = None
+    links: tuple[Link, ...] = ()
 
     @property
     def drawn_at_random(self) -> int:
@@ -78,6 +79,7 @@ def render_inspection_page(page: InspectionPage) -> str:
         .get_template("inspection.html")
         .render(
             page=page,
+            links=page.links,
             count=wording.count_in_words,
             guarantee=wording.threshold_in_words,
             points=_points,

@@ -1,32 +1,27 @@
 """The page of one retrain run: one HTML file that needs no network and no script."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from pydantic import Field
 
 from pipelines.core import wording
 from pipelines.core.files import write_whole
-from pipelines.core.paths import SurfacePaths
 from pipelines.core.records import Interval, Label, Record
 from pipelines.core.results import (
     CalibratedThreshold,
     Evaluation,
-    ScoredImage,
     Selection,
     Trained,
     TypeFigures,
     ValidationReport,
 )
 from pipelines.core.wording import METRIC_NAMES, flatten, training_in_words
-from pipelines.data.prepared import PreparedImage, read_index, read_mask, read_region
-from pipelines.imaging.overlay import data_uri, encode_picture, strip
 from pipelines.reports.charts import draw_score_chart
-from pipelines.reports.pages import page_environment
+from pipelines.reports.pages import Link, page_environment
 
 
 class PictureGroup(StrEnum):
@@ -77,6 +72,7 @@ class RunPage(Record):
     stages: tuple[StageUse, ...] = ()
     settings: dict[str, Any] = Field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    links: tuple[Link, ...] = ()
 
     @property
     def model(self) -> str:
@@ -103,6 +99,7 @@ def render_run_page(page: RunPage) -> str:
         .get_template("run.html")
         .render(
             page=page,
+            links=page.links,
             summary=wording.summary(page.model, page.evaluation),
             names=wording.METRIC_NAMES,
             columns=_columns,
@@ -130,48 +127,6 @@ def write_run_page(page: RunPage, path: Path) -> Path:
     return path
 
 
-# A strip holds three panels of this longer side; twenty-four of them stay below 5 MB a page.
-_PANEL = 480
-
-
-def write_pages(
-    paths: SurfacePaths,
-    run_id: str,
-    page: RunPage,
-    pixel_threshold: float,
-    maps: Path,
-    pictures: int,
-) -> Path:
-    """Write a run's page and its pictures as files below the surface's reports.
-
-    Args:
-        paths: The surface's: `prepared` must still hold the images of the evaluation.
-        run_id: Names the folder of the run's reports.
-        page: Without pictures, which are chosen here from its evaluation.
-        pixel_threshold: On the scale of the maps.
-        maps: Holds a region's map (H, W) for each image of the evaluation: N.npy is the N-th, counted from 0.
-        pictures: How many each group shows at most: misses, false alarms and hits.
-
-    Returns:
-        The folder with index.html and the folder `pictures`.
-
-    Raises:
-        ToolError: If the table of prepared images is missing or damaged.
-    """
-    folder = paths.reports / run_id
-    prepared = {image.path: image for image in read_index(paths.prepared)}
-    shown: list[Picture] = []
-    for group, number, scored in _choose(page.evaluation, pictures):
-        encoded = _draw(paths.prepared, prepared[scored.path], maps / f"{number}.npy", pixel_threshold)
-        name = f"{group.value.replace(' ', '-')}-{sum(p.group == group for p in shown) + 1}.jpg"
-        (folder / "pictures").mkdir(parents=True, exist_ok=True)
-        (folder / "pictures" / name).write_bytes(encoded)
-        uri = data_uri(encoded)
-        shown.append(Picture(group=group, path=scored.path, score=scored.score, data_uri=uri, defects=scored.defects))
-    write_run_page(page.model_copy(update={"pictures": tuple(shown)}), folder / "index.html")
-    return folder
-
-
 def describe_run(  # noqa: PLR0913 - one page says all of these, and every one is named
     *,
     surface: str,
@@ -186,6 +141,7 @@ def describe_run(  # noqa: PLR0913 - one page says all of these, and every one i
     profile: str,
     commit: str,
     types: TypeFigures | None = None,
+    links: tuple[Link, ...] = (),
 ) -> RunPage:
     """Gather what a run's page says, pictures excepted; the date is now, UTC.
 
@@ -202,6 +158,7 @@ def describe_run(  # noqa: PLR0913 - one page says all of these, and every one i
         profile: Name of the profile that was trained with.
         commit: Git commit of the project; empty where there is none.
         types: How well types are named; None where the version names none.
+        links: To other pages, from the folder that this one is for.
 
     Returns:
         The page, with one line for each stage's time.
@@ -226,6 +183,7 @@ def describe_run(  # noqa: PLR0913 - one page says all of these, and every one i
             *([StageUse(stage="types", seconds=types.seconds)] if types else []),
         ),
         settings=settings,
+        links=links,
         notes=(*_selection_in_words(selection), *training_in_words(trained)),
     )
 
@@ -242,35 +200,3 @@ def _selection_in_words(selection: Selection) -> tuple[str, ...]:
         synthetic = f"{selection.synthetic} synthetic anomalies added to {selection.images} normal images"
         said.append(f"{synthetic} gave {figures}")
     return (f"Choices are made on the validation split: {'; '.join(said)}.",) if said else ()
-
-
-def _choose(evaluation: Evaluation, pictures: int) -> Iterator[tuple[PictureGroup, int, ScoredImage]]:
-    """Choose the worst misses and false alarms, and hits from the middle of their scores."""
-    numbered = list(enumerate(evaluation.images))
-
-    def among(test: Callable[[ScoredImage], bool], *, rising: bool) -> list[tuple[int, ScoredImage]]:
-        return sorted((p for p in numbered if test(p[1])), key=lambda p: p[1].score if rising else -p[1].score)
-
-    misses = among(lambda s: s.label == Label.ANOMALOUS and not s.anomalous, rising=True)
-    alarms = among(lambda s: s.label == Label.NORMAL and s.anomalous, rising=False)
-    hits = among(lambda s: s.label == Label.ANOMALOUS and s.anomalous, rising=False)
-    groups = (
-        (PictureGroup.MISS, misses),
-        (PictureGroup.FALSE_ALARM, alarms),
-        (PictureGroup.HIT, _middle(hits, pictures)),
-    )
-    for group, found in groups:
-        for number, scored in found[:pictures]:
-            yield group, number, scored
-
-
-def _middle(found: Sequence[tuple[int, ScoredImage]], count: int) -> list[tuple[int, ScoredImage]]:
-    start = max(0, (len(found) - count) // 2)
-    return list(found[start : start + count])
-
-
-def _draw(prepared: Path, image: PreparedImage, spooled: Path, pixel_threshold: float) -> bytes:
-    box = image.box
-    mask = read_mask(prepared, image)[box.top : box.bottom, box.left : box.right] > 0
-    picture = strip(read_region(prepared, image), np.load(spooled), pixel_threshold, mask, _PANEL)
-    return encode_picture(picture)

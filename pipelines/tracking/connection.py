@@ -25,6 +25,7 @@ class Connection:
         home = project.state / "mlflow"
         # MLflow itself writes the variable when an address is set, so its presence alone says nothing.
         self._remembered: dict[Hashable, Any] | None = None
+        self.written = False  # whether this object changed what is registered
         self.uri = os.environ.get("MLFLOW_TRACKING_URI") or local_uri(project)
         self._local = self.uri == local_uri(project)
         if self._local:
@@ -73,6 +74,8 @@ class Connection:
         return self._remembered[what]
 
     def _forget(self) -> None:
+        """Note that the registry is written to now."""
+        self.written = True
         if self._remembered is not None:
             self._remembered.clear()
 

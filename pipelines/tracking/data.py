@@ -11,6 +11,7 @@ from pipelines.data.versioning.versions import DataVersion, kept_versions
 from pipelines.tracking.store import Tracking
 
 ARTIFACT, IMAGES, VERDICT = "data_version.json", "images.json", "verdict.json"
+SUMMARY = "summary.json"  # a version in figures
 
 
 def find_data_version(project: Project, surface: str, version: str) -> DataVersion:

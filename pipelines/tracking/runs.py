@@ -5,6 +5,7 @@ import re
 import socket
 import time
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -26,9 +27,13 @@ def process_tag() -> str:
 class Run:
     """An MLflow run that is being written."""
 
-    def __init__(self, client: "mlflow.MlflowClient", run_id: str) -> None:
+    def __init__(self, client: "mlflow.MlflowClient", made: "mlflow.entities.Run", parent: str = "") -> None:
         self._client = client
-        self.id = run_id
+        self.id: str = made.info.run_id
+        self.name: str = made.info.run_name
+        self.experiment: str = made.info.experiment_id
+        self.started = datetime.fromtimestamp(made.info.start_time / 1000, UTC)
+        self.parent = parent
         self.failed = False
 
     def fail(self, reason: str) -> None:

@@ -45,7 +45,7 @@ class Tracking(Registry):
         nested = {"mlflow.parentRunId": parent} if parent else {}
         known = {**tags, **nested, PROCESS: process_tag()}
         made = self._client.create_run(self.experiment(surface), run_name=name, tags=known)
-        run = Run(self._client, made.info.run_id)
+        run = Run(self._client, made, parent or "")
         try:
             with interrupts_first():
                 yield run

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from pipelines.core.paths import Project
+from pipelines.reports.folders import find_folder
 from tests.conftest import run_knotwatch, set_training
 from tests.flows.projects import SURFACE, copy_project, lean_on
 
@@ -85,7 +86,10 @@ def test_the_version_names_its_source_and_is_proposed(project: Project, adapted:
     assert count_tested(project, version["run_id"]) > 10, "the version was not tested on all"
     assert (page.parent / "auroc.svg").is_file()
     # Made again to be registered, it says of itself what it was made as.
-    card = (page.parents[1] / version["run_id"] / "index.html").read_text()
+    folder = find_folder(page.parents[1], version["run_id"])
+    assert folder is not None
+    assert f'href="../{folder.name}/index.html"' in page.read_text()
+    card = (folder / "index.html").read_text()
     assert ("as the source has it" in card) == (tags["strategy"] == "reuse")
     assert ("to the learnt map of normal tiles" in card) == (tags["strategy"] != "reuse")
     assert adapted["decision"]["version"] == version["version"]

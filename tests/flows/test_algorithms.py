@@ -13,6 +13,7 @@ import pytest
 import yaml
 
 from pipelines.core.paths import Project
+from pipelines.reports.folders import find_folder, read_note
 from tests.conftest import Finished, run_knotwatch, set_training
 from tests.flows.projects import copy_project, lean_on
 
@@ -117,22 +118,27 @@ def test_a_later_proposal_waits_as_challenger_and_all_are_trained_compared_and_c
     aliases = {number: names for number, (_, names) in versions(project).items() if names}
     assert aliases == {1: ["champion"], 5: ["challenger"]}
     page = project.root / found["report"]
-    for model in found["models"]:
-        assert f"../{model['run_id']}/index.html" in page.read_text()
-        assert (page.parent / ".." / model["run_id"] / "index.html").is_file()
-    assert query(project, "select 1 from tags where key = 'proposed_reason' and run_uuid = ?", page.parent.name)
+    pages = {model["algorithm"]: find_folder(page.parents[1], model["run_id"]) for model in found["models"]}
+    for folder in pages.values():
+        assert folder is not None
+        assert f"../{folder.name}/index.html" in page.read_text()
+    assert page.read_text().count("<figure>") == 2 * len(pages), "an anomalous image and a normal one by each"
+    note = read_note(page.parent)
+    assert note is not None
+    assert query(project, "select 1 from tags where key = 'proposed_reason' and run_uuid = ?", note.run_id)
     again = retrain(project, "--json").json
     assert (again["skipped"], again["proposed"]["reason"]) == (True, found["proposed"]["reason"])
     assert found["proposed"]["reason"] in page.read_text()
-    check_ensemble(project, found)
+    check_ensemble(project, pages["ensemble"])
 
 
-def check_ensemble(project: Project, found: Any) -> None:
+def check_ensemble(project: Project, report: Path | None) -> None:
     """See that it stores no network twice, says what its members are, and outlives them."""
     places = {info.parent for info in project.root.glob(".knotwatch/mlflow/artifacts/**/members/*/model.json")}
     names = {place.name for place in places}
     assert names
-    page = project.root / "data/reports/drawn" / found["models"][3]["run_id"] / "index.html"
+    assert report is not None
+    page = report / "index.html"
     for place in places:
         assert f"{place.name} (version" in page.read_text()
         assert (place / "model.bin").stat().st_nlink > 1, f"{place.name} is stored twice"

@@ -54,8 +54,8 @@ def test_the_answer_says_what_was_trained(trained: Trained) -> None:
     assert model["peak_rss_mb"] < 4000
     assert model["folder_mb"] > 1
     comparison = trained.project.root / found["report"]
-    page = comparison.parent.with_name(model["run_id"]) / "index.html"
-    assert f'href="../{model["run_id"]}/index.html"' in comparison.read_text()
+    page = comparison.parent.with_name(f"{comparison.parent.name}-padim") / "index.html"
+    assert f'href="../{page.parent.name}/index.html"' in comparison.read_text()
     assert "data:image/jpeg" in page.read_text()
     for written in (comparison.read_text(), page.read_text()):
         assert "http" not in written.replace("http-equiv", "").replace("http://www.w3.org/2000/svg", "")

@@ -15,6 +15,6 @@ class EnsembleSettings(Settings):
     AUROC on synthetic anomalies is below `least_auroc` stays out.
     """
 
-    members: tuple[str, ...] = ("anomalydino", "fastflow", "efficientad", "padim")
+    members: tuple[str, ...] = ("fastflow", "efficientad", "padim", "anomalydino")
     least_auroc: float = Field(default=0.6, ge=0, le=1)
     score: ScoreSettings = ScoreSettings()

@@ -5,12 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from flows.steps.unchanged import SUMMARY, Known, find_known
+from flows.steps.unchanged import Known, find_known
 from pipelines.core.paths import Project
 from pipelines.core.records import Interval
 from pipelines.core.results import CalibratedThreshold, Quarantined, ValidationReport, VersionSummary
 from pipelines.registry.decision_log import DecisionLog
 from pipelines.registry.record import DecisionRecord
+from pipelines.tracking.data import SUMMARY
 from pipelines.tracking.runs import Run
 from pipelines.tracking.store import Tracking
 from tests.flows.sessions import looking_at

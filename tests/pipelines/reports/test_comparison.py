@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.core.records import Interval
+from pipelines.core.records import Interval, Label
 from pipelines.core.results import CalibratedThreshold, Failure, Selection, VersionSummary
 from pipelines.reports.comparison import ComparisonPage, folder_size_mb, render_comparison
+from pipelines.reports.side_by_side import ImageSeen, Seen
 from pipelines.training.choosing.figures import flatten_selection
 
 HOSTILE = "<script>alert(1)</script>"
@@ -44,6 +45,7 @@ def page() -> ComparisonPage:
         reused=("padim",),
         proposed="efficientad",
         reason="image AUROC 0.980 on the validation split",
+        pages={f"run-of-{name}": f"../2026-{name}/index.html" for name in ("padim", "efficientad")},
     )
 
 
@@ -90,8 +92,31 @@ def test_labelled_anomalies_of_the_validation_split_stand_first(page: Comparison
 def test_texts_are_escaped_and_links_lead_to_the_pages_beside_it(page: ComparisonPage) -> None:
     html = render_comparison(page)
     assert "<script" not in html
-    assert re.findall(r'href="([^"]*)"', html) == ["../run-of-padim/index.html", "../run-of-efficientad/index.html"]
+    assert re.findall(r'href="([^"]*)"', html) == ["../2026-padim/index.html", "../2026-efficientad/index.html"]
     assert not re.search(r"https?://|@import|url\(", html)
+
+
+def test_a_version_whose_page_is_not_here_is_not_linked(page: ComparisonPage) -> None:
+    bare = page.model_copy(update={"pages": {}})
+    assert "href" not in render_comparison(bare)
+    assert "not in this folder" in text(bare)
+
+
+def test_the_same_image_is_shown_by_each_algorithm_with_score_and_mistake(page: ComparisonPage) -> None:
+    views = tuple(
+        Seen(
+            algorithm=name, score=score, threshold=1.25, anomalous=score > 1.25, data_uri="data:image/jpeg;base64,AA=="
+        )
+        for name, score in (("padim", 0.5), ("efficientad", 2.5))
+    )
+    seen = ImageSeen(path=HOSTILE, label=Label.ANOMALOUS, defects=(HOSTILE,), views=views)
+    shown = page.model_copy(update={"side_by_side": (seen,)})
+    html = render_comparison(shown)
+    assert re.findall(r'<img src="([^"]{10})', html) == ["data:image"] * 2
+    assert "<script" not in html
+    said = text(shown)
+    assert "padim 0.500, not above 1.250: normal, missed" in said
+    assert "efficientad 2.500, above 1.250: anomalous " in said
 
 
 def test_what_is_absent_is_said_to_be(page: ComparisonPage) -> None:
