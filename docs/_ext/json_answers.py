@@ -19,6 +19,7 @@ _ANSWERS = (
     ("data add, data update", "flows.dataset.surface", "DataChange"),
     ("data add-types", "flows.dataset.surface", "TypesChange"),
     ("data review", "flows.dataset.review", "ReviewChange"),
+    ("data suspects", "flows.dataset.suspects", "SuspectsResult"),
     ("data show", "flows.dataset.overview", "SurfaceOverview"),
     ("schedule (each of `schedules`)", "flows.operations.upcoming", "ListedSchedule"),
     ("doctor (each of `checks`)", "flows.operations.doctor", "Check"),

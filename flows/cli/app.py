@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 from rich.text import Text
 
-from flows.cli import adapting, data, promotion, serving, watching
+from flows.cli import adapting, data, promotion, serving, suspects, watching
 from flows.cli.parameters import Json, Surface
 from flows.cli.printing import err, print_error, print_json, print_retrain, say
 from flows.runtime.disk import explain_by_disk
@@ -172,6 +172,10 @@ def inspect_command(
         raise typer.Exit(1)
 
 
+data.app.command(
+    short_help="List images taken for normal that look least like it.",
+    epilog="Example: knotwatch data suspects wood-boards --count 30; then open the page that it names",
+)(suspects.suspects)
 app.command(
     short_help="Bring what SOURCE taught to TARGET by a few normal images.",
     epilog="Example: knotwatch adapt wood-boards tiles --shots 16 --profile quick --json",

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import cv2
 import numpy as np
@@ -82,12 +82,12 @@ def render_inspection_page(page: InspectionPage) -> str:
             links=page.links,
             count=wording.count_in_words,
             guarantee=wording.threshold_in_words,
-            points=_points,
+            points=outline_points,
             around=_around,
             size=lambda defect: _size(defect, page.pixels_per_mm),
             named=lambda defect: "" if defect.type in {None, NORMAL, UNKNOWN} else defect.type,
             measured=lambda shown: _measured(shown, page.usual),
-            review=_review_data(page),
+            review=review_data(page),
         )
     )
 
@@ -106,8 +106,29 @@ def write_inspection_page(page: InspectionPage, path: Path) -> Path:
     return path
 
 
-def _review_data(page: InspectionPage) -> dict[str, Any]:
-    """What the page's script needs to write a review; see pipelines/data/review.py for what reads it."""
+class Reviewable(Protocol):
+    """What a page has on which images are judged."""
+
+    @property
+    def surface(self) -> str: ...
+    @property
+    def model(self) -> str: ...
+    @property
+    def date(self) -> str: ...
+    @property
+    def shown(self) -> tuple[Shown, ...]: ...
+
+
+def review_data(page: Reviewable, *, judge_outlines: bool = True) -> dict[str, Any]:
+    """Return what the page's script needs to write a review; see pipelines/data/review.py for what reads it.
+
+    Args:
+        page: Its texts need not be escaped.
+        judge_outlines: Whether a verdict is given on each outline, or on each image alone.
+
+    Returns:
+        Facts for JSON.
+    """
     return {
         "surface": page.surface,
         "model": page.model,
@@ -115,15 +136,23 @@ def _review_data(page: InspectionPage) -> dict[str, Any]:
         "images": [
             {
                 **shown.model_dump(include={"path", "sha256", "width", "height", "drawn", "more"}),
-                "defects": [{"outline": d.outline, "type": d.type} for d in shown.defects],
+                "defects": [{"outline": d.outline, "type": d.type} for d in shown.defects if judge_outlines],
             }
             for shown in page.shown
         ],
     }
 
 
-def _points(defect: Defect, shown: Shown) -> str:
-    """Write an outline for SVG, with no more corners than can be seen; a pixel's centre lies in its middle."""
+def outline_points(defect: Defect, shown: Shown) -> str:
+    """Write an outline for SVG, with no more corners than can be seen; a pixel's centre lies in its middle.
+
+    Args:
+        defect: One of `shown.defects`.
+        shown: Whose size says what can be seen.
+
+    Returns:
+        Pairs of numbers in pixels of the image.
+    """
     exact = np.array(defect.outline, np.int32)
     simple = cv2.approxPolyDP(exact, max(shown.width, shown.height) * _SIMPLER, closed=True).reshape(-1, 2)
     return " ".join(f"{x + 0.5:g},{y + 0.5:g}" for x, y in simple)

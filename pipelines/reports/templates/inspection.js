@@ -4,17 +4,19 @@
   const one = (id) => document.getElementById(id);
   const all = (selector, root = document) => [...root.querySelectorAll(selector)];
   const regions = all("li[data-defect]");
+  // What is judged one by one: each region, and an image as a whole where none of it is judged by itself.
+  const stops = all("li[data-defect], article:not(:has(li[data-defect]))");
   // The same inspection opened again goes on where it was left, as far as the browser lets a file remember.
   const memory = ["knotwatch", report.surface, report.model, report.date, ...report.images.map((p) => p.sha256.slice(0, 8))].join(" ");
   let unsaved = false;
 
-  // A defect's outline, its row in the table, and what is said of it.
-  const same = new Map(regions.map((region) => [region.id, []]));
+  // A defect's outline, its row in the table, and what is said of it; of an image as a whole its row and itself.
+  const same = new Map(stops.map((stop) => [stop.id, stop.dataset.defect ? [] : [stop]]));
   for (const element of all("[data-defect]")) same.get(element.dataset.defect).push(element);
   const twins = (id) => same.get(id) ?? [];
 
   function show() {
-    const type = one("type").value, least = Number(one("least").value) || 0, marked = one("marked").checked;
+    const type = one("type")?.value ?? "", least = Number(one("least")?.value) || 0, marked = one("marked")?.checked ?? false;
     let shown = 0;
     document.body.classList.toggle("no-outlines", !one("outlines").checked);
     for (const heat of all(".heat")) heat.style.opacity = one("heat").value / 100;
@@ -30,7 +32,7 @@
       article.hidden = (marked && article.dataset.anomalous !== "true")
         || (filtered && !all("li[data-defect]", article).some((li) => !li.hidden));
     }
-    one("count").textContent = shown;
+    if (regions.length) one("count").textContent = shown;
   }
 
   function select(id, focus) {
@@ -46,7 +48,7 @@
   }
 
   function step(by) {
-    const visible = regions.filter((region) => !region.hidden && !region.closest("article").hidden);
+    const visible = stops.filter((region) => !region.hidden && !region.closest("article").hidden);
     const at = visible.findIndex((region) => region.classList.contains("current"));
     const next = visible[at < 0 ? (by > 0 ? 0 : visible.length - 1) : at + by];
     if (next) select(next.id, true);
@@ -58,6 +60,11 @@
 
   function give(region, value) {
     for (const radio of all("input[type=radio]", region)) radio.checked = radio.value === value;
+  }
+
+  function judge(article, isAnomalous) {
+    article.dataset.sound = !isAnomalous;
+    all(".missed", article)[0].checked = isAnomalous;
   }
 
   function isJudged(article) {
@@ -99,6 +106,14 @@
       }
     const articles = all("article"), judged = articles.filter(isJudged);
     for (const article of articles) all(".done", article)[0].textContent = judged.includes(article) ? "reviewed" : "";
+    for (const article of stops.filter((stop) => !stop.dataset.defect)) {
+      const isAnomalous = all(".missed", article)[0].checked, isNormal = article.dataset.sound === "true";
+      for (const twin of twins(article.id)) {
+        twin.classList.toggle("confirmed", isAnomalous);
+        twin.classList.toggle("rejected", isNormal);
+      }
+      if (isAnomalous || isNormal) all(".done", article)[0].textContent = `reviewed: ${isAnomalous ? "anomalous" : "normal"}`;
+    }
     one("progress").textContent = `${judged.length} of ${articles.length} images reviewed`;
     one("save").disabled = judged.length === 0;
   }
@@ -138,11 +153,10 @@
     setTimeout(() => URL.revokeObjectURL(link.href), 60000);
   }
 
-  for (const id of ["outlines", "heat", "type", "least", "marked"]) one(id).addEventListener("input", show);
+  for (const id of ["outlines", "heat", "type", "least", "marked"]) one(id)?.addEventListener("input", show);
   for (const article of all("article")) {
     all(".sound", article)[0].addEventListener("click", () => {
-      article.dataset.sound = true;
-      all(".missed", article)[0].checked = false;
+      judge(article, false);
       for (const region of all("li[data-defect]", article)) give(region, "rejected");
       changed();
     });
@@ -154,12 +168,12 @@
       if (verdict(region) === "confirmed") region.closest("article").dataset.sound = false;
       changed();
     });
-    region.addEventListener("focusin", () => {
-      for (const old of all(".current")) old.classList.remove("current");
-      for (const twin of twins(region.id)) twin.classList.add("current");
-    });
   }
-  for (const polygon of all(".outlines polygon")) polygon.addEventListener("click", () => select(polygon.dataset.defect, true));
+  for (const stop of stops) stop.addEventListener("focusin", () => {
+    for (const old of all(".current")) old.classList.remove("current");
+    for (const twin of twins(stop.id)) twin.classList.add("current");
+  });
+  for (const polygon of all(".outlines polygon[data-defect]")) polygon.addEventListener("click", () => select(polygon.dataset.defect, true));
   for (const link of all("#table a")) link.addEventListener("click", (event) => {
     event.preventDefault();
     history.replaceState(null, "", link.getAttribute("href"));
@@ -167,12 +181,13 @@
   });
   document.addEventListener("keydown", (event) => {
     if (event.target.matches("input:not([type=radio]):not([type=checkbox]), select") || event.ctrlKey || event.metaKey || event.altKey) return;
-    const current = regions.find((region) => region.classList.contains("current"));
+    const current = stops.find((stop) => stop.classList.contains("current"));
     if (event.key === "n") step(1);
     else if (event.key === "p") step(-1);
     else if (event.key === "o") { one("outlines").checked = !one("outlines").checked; show(); }
     else if (current && (event.key === "c" || event.key === "r")) {
-      give(current, event.key === "c" ? "confirmed" : "rejected");
+      if (current.dataset.defect) give(current, event.key === "c" ? "confirmed" : "rejected");
+      else judge(current, event.key === "c");
       changed();
     }
   });

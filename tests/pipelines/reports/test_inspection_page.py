@@ -204,6 +204,20 @@ def test_a_review_is_saved_as_a_file(page: Path, tab: Tab, tmp_path: Path) -> No
     assert len(first["defects"][0]["outline"]) > 8
 
 
+def test_keys_reach_and_judge_an_image_without_an_outline(page: Path, tab: Tab, tmp_path: Path) -> None:
+    tab.call("Page.setDownloadBehavior", behavior="allow", downloadPath=str(tmp_path))
+    tab.open(page)
+    for key in ("n", "n", "n", "n", "n", "c"):
+        tab.press(key)
+    defect_without_outline = "document.querySelector('#p3 .missed').checked"
+    assert tab.evaluate(defect_without_outline) is True
+    tab.press("r")
+    assert tab.evaluate(defect_without_outline) is False
+    assert tab.evaluate("document.querySelector('#p3 .done').textContent") == "reviewed: normal"
+    # A page with unsaved verdicts would ask before it is left.
+    tab.evaluate("document.getElementById('save').click()")
+
+
 def reopen(tab: Tab, page: Path, progress: str) -> bool:
     """Open the page until it remembers: the browser's storage process takes in its own time what a page gives it."""
     deadline = time.monotonic() + 30
