@@ -190,6 +190,8 @@ def _attempt_all(
 
 def _strategies(origin: Origin, shots: int, requested: Strategy | None) -> list[Strategy]:
     """List what is tried; what is requested is compared with training from scratch."""
+    if origin.stranger:
+        return [Strategy.SCRATCH]
     # With nothing held out, nothing would say when to stop.
     known = [
         s for s in find_algorithm(origin.algorithm).strategies if s != Strategy.FINETUNE or shots >= LEAST_HELD_OUT

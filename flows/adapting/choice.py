@@ -8,9 +8,10 @@ from pipelines.core.records import Interval, Record, Strategy
 from pipelines.metrics.curves import image_auroc
 from pipelines.metrics.paired import image_auroc_difference
 from pipelines.models.registry import by_preference
-from pipelines.training.choosing.propose import AUTO, choose_proposal
+from pipelines.training.choosing.propose import AUTO, Figures, Proposal, choose_proposal
 from pipelines.training.transfer.strategy import StrategyChoice, choose_strategy, find_likelihood_gains
 
+FEW_IMAGES = "anomalydino"
 _RESAMPLES = 1000  # resamples of the choice: cheap, and a profile of less effort must not choose worse
 
 
@@ -52,7 +53,7 @@ def choose_attempt(attempts: Sequence[Attempt], requested: Strategy | None, seed
         if _has(found, requested)
     }
     figures = {a: by_algorithm[a][c.strategy].selection.metrics for a, c in choices.items()}
-    proposal = choose_proposal(figures, wanted)
+    proposal = _propose(figures, wanted)
     if proposal is None:
         raise ModelError("no strategy came to an end", hint="read the failures above; retrain the source")
     algorithm = proposal.algorithm
@@ -68,6 +69,19 @@ def choose_attempt(attempts: Sequence[Attempt], requested: Strategy | None, seed
         on_test=on_test is not None,
         with_labels=_choose_with_labels(by_algorithm, seed),
     )
+
+
+def _propose(figures: Mapping[str, Figures], wanted: str) -> Proposal | None:
+    """Take the bank of tokens where it was tried: synthetic anomalies do not say which is best of a few images.
+
+    On the surfaces measured it came first or level with the best from 1, 4, 8 and 64 images
+    (docs/decisions/0045-ensembles.md).
+    """
+    if wanted == AUTO and FEW_IMAGES in figures and len(figures) > 1:
+        other = choose_proposal(figures)
+        also = f"; synthetic anomalies would have taken {other.algorithm}" if other else ""
+        return Proposal(algorithm=FEW_IMAGES, reason=f"of a few images it did best over the surfaces measured{also}")
+    return choose_proposal(figures, wanted)
 
 
 def _has(found: Mapping[Strategy, Attempt], requested: Strategy | None) -> bool:

@@ -10,6 +10,7 @@ from pipelines.core.records import Record
 from pipelines.detector.checksums import check_folder
 from pipelines.detector.version import read_info
 from pipelines.models.registry import find_algorithm
+from pipelines.models.settings import SteppedSettings
 from pipelines.tracking.registry import ModelVersion
 from pipelines.tracking.store import Tracking
 
@@ -19,7 +20,10 @@ log = logging.getLogger(__name__)
 
 
 class Origin(Record):
-    """A version of the source: its run, files and tile plan; `structure` are KEY=VALUE words of its settings."""
+    """A version of the source: its run, files and tile plan; `structure` are KEY=VALUE words of its settings.
+
+    A `stranger` is of another algorithm than `algorithm`, which learns from the target's images alone.
+    """
 
     surface: str
     version: int
@@ -28,6 +32,7 @@ class Origin(Record):
     folder: str
     plan: TilePlan
     structure: tuple[str, ...] = ()
+    stranger: bool = False
 
     @property
     def name(self) -> str:
@@ -40,7 +45,8 @@ def find_origins(tracking: Tracking, source: str, algorithms: Sequence[str]) -> 
     Args:
         tracking: Store whose registry is searched; files of a remote one are fetched.
         source: Surface to start from.
-        algorithms: Names; one without a version is left out with a warning.
+        algorithms: Names; one without a version is left out with a warning, unless it takes no steps: that is learnt
+            from the target alone, beside a version of another.
 
     Returns:
         At least one version, in the order of `algorithms`. The files of each were compared with their checksums.
@@ -49,13 +55,17 @@ def find_origins(tracking: Tracking, source: str, algorithms: Sequence[str]) -> 
         ModelError: If the source has no version of any of them, or a version's files are gone or were changed.
     """
     versions = sorted(tracking.versions(source), key=_preference)
+    known = {a: v for a in algorithms if (v := next((v for v in versions if v.algorithm == a), None))}
     found = []
-    for algorithm in algorithms:
-        version = next((v for v in versions if v.algorithm == algorithm), None)
-        if version is None:
+    for algorithm in algorithms if known else ():
+        if algorithm in known:
+            found.append(_open(tracking, known[algorithm]))
+        elif isinstance(find_algorithm(algorithm).settings, SteppedSettings):
             log.warning("adapt: %s has no version of %s, which is left out", source, algorithm)
-            continue
-        found.append(_open(tracking, version))
+        else:
+            log.info("adapt: %s has no version of %s, which is tried from scratch alone", source, algorithm)
+            other = _open(tracking, next(iter(known.values())))
+            found.append(other.model_copy(update={"algorithm": algorithm, "structure": (), "stranger": True}))
     if not found:
         hint = offer_closest(f"knotwatch retrain {source}", source, tracking.model_names())
         raise ModelError(f"'{source}' has no version of {', '.join(algorithms)} to start from", hint=hint)

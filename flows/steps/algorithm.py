@@ -186,7 +186,15 @@ def make_version(shared: Shared, name: str, fit: Callable[[Path], Trained]) -> V
 
 
 def kept_model(shared: Shared, algorithm: str) -> Path:
-    """Return where the model of a trial, which the registry does not have, stays until the flow run ends."""
+    """Return where the model of a trial, which the registry does not have, stays until the flow run ends.
+
+    Args:
+        shared: Of the flow run.
+        algorithm: Of the trial, or `ensemble`.
+
+    Returns:
+        A path in the flow run's folder, which goes with it.
+    """
     folder = shared.scratch / "models"
     folder.mkdir(exist_ok=True)
     return folder / algorithm

@@ -59,7 +59,7 @@ def _make(shared: Shared, models: Sequence[VersionSummary]) -> VersionSummary:
     ours = shared._replace(job=job.model_copy(update={"lineage": {**job.lineage, **lineage}}))
 
     def fit(folder: Path) -> Trained:
-        return assemble_task(session, choice, versions, folder)
+        return assemble_task(session, job, choice, versions, folder)
 
     found = make_version(ours, ENSEMBLE, fit)
     _share(shared, choice, versions, found)

@@ -34,26 +34,55 @@ def open_folder(session: Session, run: Run, parent: Run | None = None) -> Path:
 
 
 def links_of_run(session: Session, run: Run, folder: Path) -> tuple[Link, ...]:
-    """Link from the page of a run to all results, and to the page of the run that it hangs below, written or not."""
+    """Link from the page of a run to all results, and to the page of the run that it hangs below, written or not.
+
+    Args:
+        session: Open on the surface.
+        run: Whose page it is.
+        folder: Of that page.
+
+    Returns:
+        Relative links.
+    """
     reports = session.paths.reports
     above = link_run(reports, folder, run.parent, note_kind(run.parent, reports))
     return (link_up(reports, folder), *above)
 
 
 def note_outcome(folder: Path, outcome: str) -> None:
-    """Note with a folder of reports what its run came to, in a line."""
+    """Note with a folder of reports what its run came to, in a line.
+
+    Args:
+        folder: One that `open_folder` made; without a note nothing is written.
+        outcome: In words.
+    """
     note = read_note(folder)
     if note is not None:
         write_note(folder, note.model_copy(update={"outcome": outcome}))
 
 
 def publish_folder(session: Session, run: Run, folder: Path) -> None:
-    """Put a folder of reports on its MLflow run, and say there where it lies in the project."""
+    """Put a folder of reports on its MLflow run, and say there where it lies in the project.
+
+    Args:
+        session: Open on the surface.
+        run: Not ended yet.
+        folder: Below the project; all its files are copied.
+    """
     run.files(folder)
     run.tags({"report": str((folder / PAGE).relative_to(session.project.root))})
 
 
 def link_pages(session: Session, start: Path, run_ids: list[str]) -> dict[str, str]:
-    """Map those runs to a link from the folder `start` that have a page here."""
+    """Map those runs to a link from the folder `start` that have a page here.
+
+    Args:
+        session: Open on the surface.
+        start: Folder of the page that links.
+        run_ids: Of the surface's runs, with a page or without.
+
+    Returns:
+        Links by the ids of runs.
+    """
     found = {run_id: link_run(session.paths.reports, start, run_id, "") for run_id in run_ids}
     return {run_id: links[0].href for run_id, links in found.items() if links}

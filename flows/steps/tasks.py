@@ -161,11 +161,14 @@ def evaluate_task(
 
 
 @task(name="assemble", task_run_name="assemble {session.surface}")
-def assemble_task(session: Session, choice: MemberChoice, versions: Mapping[str, int], folder: Path) -> Trained:
+def assemble_task(
+    session: Session, job: Job, choice: MemberChoice, versions: Mapping[str, int], folder: Path
+) -> Trained:
     """Make the model folder of an ensemble out of registered versions.
 
     Args:
         session: Open on the surface.
+        job: Its settings say how much each member counts.
         choice: The members, and why others stay out.
         versions: Numbers of the members' versions, by name.
         folder: Model folder to write; what lies there is removed.
@@ -177,7 +180,7 @@ def assemble_task(session: Session, choice: MemberChoice, versions: Mapping[str,
         ModelError: If a member's files are gone or were changed.
     """
     places = {name: session.tracking.folder(session.surface, versions[name]) for name in choice.members}
-    return assemble(places, folder, choice.notes(versions))
+    return assemble(places, folder, job.settings.ensemble.members, choice.notes(versions))
 
 
 @task(name="report", task_run_name="report {candidate.info.algorithm}")

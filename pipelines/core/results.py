@@ -140,7 +140,8 @@ class Trained(Record):
     words what belongs on the model card: the teacher, where training stopped. `false_blocks` is how many places of a
     normal image may be flagged where it was trained without labels. `likelihood_gains` is by how much held-out images
     have a higher log-likelihood (log-density a dimension) than they would be without the surface that was started from,
-    `densities` how likely they are, comparable among fits to the same tiles. An ensemble has `members`.
+    `densities` how likely they are, comparable among fits to the same tiles. An ensemble has `members` with their
+    weights.
     """
 
     former: ClassVar[Mapping[str, str]] = {"likelier": "likelihood_gains"}
@@ -157,7 +158,7 @@ class Trained(Record):
     false_blocks: float | None = None
     likelihood_gains: tuple[float, ...] = ()
     densities: tuple[float, ...] = ()
-    members: tuple[str, ...] = ()
+    members: dict[str, float] = Field(default_factory=dict)
 
 
 class Parity(Record):

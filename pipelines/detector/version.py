@@ -37,7 +37,7 @@ class Reference(FiniteRecord):
 class Member(FiniteRecord):
     """A network of an ensemble, in a folder below members/, and what its raw map is divided by before all are averaged.
 
-    `divisor` is the median score of normal images that nobody trained on.
+    `divisor` is the median score of normal images that nobody trained on, over the member's weight.
     """
 
     name: str = Field(pattern=r"^[a-z][a-z0-9_]*$")

@@ -45,6 +45,14 @@ def name_calibration_scores(detector: Detector, prepared: Path, images: Sequence
 def threshold_without(scores: Mapping[str, float], path: str, rate: float) -> float | None:
     """Return what the threshold would be without one image; None where it would be no lower.
 
+    Args:
+        scores: Of the calibration images, by path.
+        path: The one that is left out.
+        rate: Target false-positive rate, 0 to 1.
+
+    Returns:
+        On the scale of `scores`.
+
     >>> threshold_without({"a": 1.0, "b": 3.0, "c": 2.0}, "b", 0.01)
     2.0
     >>> threshold_without({"a": 1.0, "b": 3.0, "c": 2.0}, "a", 0.01)

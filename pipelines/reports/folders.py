@@ -47,6 +47,13 @@ class Noted(NamedTuple):
 def name_folder(title: str, started: datetime) -> str:
     """Name a folder by time and kind; whatever is no letter or digit becomes `-`, so that no title leads elsewhere.
 
+    Args:
+        title: Of the run, as MLflow has it.
+        started: When it began, UTC.
+
+    Returns:
+        A name without a separator, of bounded length.
+
     >>> name_folder("trial ../Less", datetime(2026, 11, 30, 9, 15))
     '2026-11-30-0915-trial-less'
     """
@@ -79,6 +86,12 @@ def claim_folder(reports: Path, note: RunNote) -> Path:
 
 
 def write_note(folder: Path, note: RunNote) -> None:
+    """Write the note of a folder of reports.
+
+    Args:
+        folder: Exists.
+        note: An earlier one is replaced.
+    """
     write_whole(folder / _NOTE, note.model_dump_json(indent=1) + "\n")
 
 
@@ -124,6 +137,13 @@ def list_unnamed(reports: Path) -> list[Path]:
 
 def href(start: Path, page: Path) -> str:
     """Write the link from a page in the folder `start` to another page below the same reports.
+
+    Args:
+        start: Folder of the page that links.
+        page: File that is linked to.
+
+    Returns:
+        A relative address, quoted.
 
     >>> href(Path("data/reports/oak/inspect"), Path("data/reports/oak/a b/index.html"))
     '../a%20b/index.html'

@@ -45,7 +45,17 @@ def link_up(reports: Path, start: Path) -> Link:
 
 
 def link_run(reports: Path, start: Path, run_id: str, text: str) -> tuple[Link, ...]:
-    """Link to the page of a run; to none where the run has no folder here."""
+    """Link to the page of a run; to none where the run has no folder here.
+
+    Args:
+        reports: Folder of the surface's reports.
+        start: Folder of the page that links.
+        run_id: May be empty.
+        text: What the link says.
+
+    Returns:
+        One link or none.
+    """
     folder = find_folder(reports, run_id)
     return () if folder is None else (Link(href=href(start, folder / PAGE), text=text),)
 
@@ -69,7 +79,15 @@ def link_version(reports: Path, start: Path, run_id: str, text: str) -> tuple[Li
 
 
 def note_kind(run_id: str, reports: Path) -> str:
-    """Say what the page above a version's is: the one of its adaptation, or that compares a retrain's algorithms."""
+    """Say what the page above a version's is: the one of its adaptation, or that compares a retrain's algorithms.
+
+    Args:
+        run_id: Of the run above; may be empty.
+        reports: Folder of the surface's reports.
+
+    Returns:
+        `adaptation` or `comparison`.
+    """
     folder = find_folder(reports, run_id)
     note = read_note(folder) if folder else None
     return "adaptation" if note and note.title.startswith("adapt ") else "comparison"

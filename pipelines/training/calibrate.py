@@ -84,7 +84,8 @@ def calibrate(  # noqa: PLR0913, PLR0917 - a stage is handed all that it depends
     members = tuple(Member(name=name, divisor=1) for name in trained.members)
     parts = open_parts(folder, members, trained.plan, trained.precision)
     if members:
-        parts = _balance(parts, rule, _regions(prepared, validation, "members"), wrap)
+        weights = list(trained.members.values())
+        parts = _balance(parts, weights, rule, _regions(prepared, validation, "members"), wrap)
         members = tuple(Member(name=one.name, divisor=p.divisor) for one, p in zip(members, parts, strict=True))
     scan = partial(scan_parts, parts, rule, wrap=wrap)
     scales = _fit_scales(scan(region) for region in _regions(prepared, validation, "scale"))
@@ -133,17 +134,21 @@ def _regions(prepared: Path, images: Sequence[PreparedImage], label: str) -> Ite
 
 
 def _balance(
-    parts: Sequence[Part], rule: ScoreRule, regions: Iterable[NDArray[np.uint8]], wrap: Wrap | None
+    parts: Sequence[Part],
+    weights: Sequence[float],
+    rule: ScoreRule,
+    regions: Iterable[NDArray[np.uint8]],
+    wrap: Wrap | None,
 ) -> tuple[Part, ...]:
-    """Bring the maps of an ensemble's members to one scale: the median score of normal images is 1 for each.
+    """Bring the maps of an ensemble's members to one scale: the median score of normal images is each one's weight.
 
     A median, because the tail of a member's normal scores says nothing of how good it is: of four surfaces the best
     member had the longest on one, the worst on another.
     """
     scores = [[scan_parts([part], rule, region, wrap).score for part in parts] for region in regions]
     return tuple(
-        part._replace(divisor=fit_scale(found, quantile=0.5).divisor)
-        for part, found in zip(parts, np.array(scores).T, strict=True)
+        part._replace(divisor=fit_scale(found, quantile=0.5).divisor / weight)
+        for part, weight, found in zip(parts, weights, np.array(scores).T, strict=True)
     )
 
 

@@ -60,7 +60,7 @@ class CommonSettings(Settings):
     @property
     def ensemble_members(self) -> tuple[str, ...]:
         """Name the algorithms that an ensemble may be made of, in its order; fewer than two make none."""
-        found = tuple(name for name in self.ensemble.members if name in self.algorithms)
+        found = tuple(name for name, weight in self.ensemble.members.items() if weight and name in self.algorithms)
         return found if len(found) > 1 else ()
 
     def score_of(self, name: str) -> ScoreSettings:
@@ -80,9 +80,9 @@ class CommonSettings(Settings):
             unknown = next((name for name in self.algorithms if name not in known), "")
             raise UnknownNameError(problem, unknown, known)
         strangers = [name for name in self.ensemble.members if name not in known]
-        if strangers or len(set(self.ensemble.members)) < len(self.ensemble.members):
-            problem = f"ensemble.members: name algorithms among {', '.join(known)}, each once, or none"
-            raise UnknownNameError(problem, strangers[0] if strangers else "", known)
+        if strangers:
+            problem = f"ensemble.members: name algorithms among {', '.join(known)}, or none"
+            raise UnknownNameError(problem, strangers[0], known)
         return self
 
 

@@ -20,4 +20,4 @@ class AnomalydinoSettings(AlgorithmSettings):
     neighbours: int = Field(default=1, ge=1, le=100)
     scales: tuple[Scale, ...] = Field(default=(1.0,), min_length=1, max_length=4)
     orientation: Literal["fixed", "free"] = "fixed"
-    score: ScoreSettings = ScoreSettings(border_share=0.0)
+    score: ScoreSettings = ScoreSettings(border_share=0.035)

@@ -64,7 +64,16 @@ def write_index_page(reports: Path, cards: Sequence[SurfaceCard], servers: Serve
 
 
 def render_index(reports: Path, cards: Sequence[SurfaceCard], servers: Servers) -> str:
-    """Render the page; every text is escaped, and links lead only to pages that are there."""
+    """Render the page; every text is escaped, and links lead only to pages that are there.
+
+    Args:
+        reports: Folder that index.html lies in.
+        cards: One a surface, in the order in which they are shown.
+        servers: Addresses of MLflow and Prefect, where known.
+
+    Returns:
+        HTML that loads nothing.
+    """
     surfaces = [_describe(reports, card, servers) for card in cards]
     template = page_environment().get_template("index.html")
     return template.render(

@@ -99,4 +99,10 @@ def read_card(reports: Path) -> SurfaceCard:
 
 
 def write_card(reports: Path, card: SurfaceCard) -> None:
+    """Keep what the page of all results says of a surface.
+
+    Args:
+        reports: Folder of the surface's reports, made where it is absent.
+        card: An earlier one is replaced.
+    """
     write_whole(reports / _FILE, card.model_dump_json() + "\n")

@@ -6,6 +6,7 @@ import shutil
 import time
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 from pipelines.core.errors import CallError
 from pipelines.core.records import TYPES, Precision
@@ -22,7 +23,12 @@ _EXACTNESS = (Precision.F32, Precision.BF16, Precision.INT8)
 log = logging.getLogger(__name__)
 
 
-def assemble(members: Mapping[str, Path], folder: Path, notes: Mapping[str, str] | None = None) -> Trained:
+def assemble(
+    members: Mapping[str, Path],
+    folder: Path,
+    weights: Mapping[str, float] = MappingProxyType({}),
+    notes: Mapping[str, str] = MappingProxyType({}),
+) -> Trained:
     """Make the model folder of an ensemble, without thresholds yet, out of calibrated versions.
 
     Each member is whole in members/NAME, but for what names types, which the ensemble has itself: it is loaded, checked
@@ -31,6 +37,7 @@ def assemble(members: Mapping[str, Path], folder: Path, notes: Mapping[str, str]
     Args:
         members: Their model folders by name, in the order in which they were taken; not changed.
         folder: The ensemble's model folder; whatever it holds is removed first.
+        weights: How much the maps of members count, above 0, by name; 1 where none is given.
         notes: What belongs on the model card.
 
     Returns:
@@ -60,8 +67,8 @@ def assemble(members: Mapping[str, Path], folder: Path, notes: Mapping[str, str]
         seconds=time.monotonic() - started,
         peak_rss_mb=0.0,
         precision=max((info.precision for info in infos), key=_EXACTNESS.index),
-        notes=dict(notes or {}),
-        members=tuple(members),
+        notes=dict(notes),
+        members={name: weights.get(name, 1.0) for name in members},
     )
 
 

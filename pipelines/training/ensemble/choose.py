@@ -49,7 +49,7 @@ def choose_members(versions: Sequence[VersionSummary], settings: EnsembleSetting
     members: list[str] = []
     left_out: dict[str, str] = {}
     spent = 0.0
-    for name in (name for name in settings.members if name in by_name):
+    for name in (name for name, weight in settings.members.items() if weight and name in by_name):
         auroc = by_name[name].validation.get("image_auroc")
         needed = by_name[name].latency_ms or 0.0
         if auroc is not None and auroc < settings.least_auroc:

@@ -70,6 +70,16 @@ def test_the_algorithm_follows_from_the_chosen_strategies() -> None:
     assert "among algorithms" in found.reason
 
 
+def test_of_a_few_images_the_bank_of_tokens_is_taken_where_it_was_tried() -> None:
+    attempts = [_attempt(Strategy.SCRATCH, 4, 1), _attempt(Strategy.SCRATCH, 1, 1, "anomalydino")]
+    found = choose_attempt(attempts, None, 0)
+    assert found.attempt.algorithm == "anomalydino"
+    assert "synthetic anomalies would have taken padim" in found.reason
+    assert choose_attempt(attempts, None, 0, "padim").attempt.algorithm == "padim", "the user's word counts"
+    few = [_attempt(Strategy.SCRATCH, 4, 1, few=True), _attempt(Strategy.SCRATCH, 1, 1, "anomalydino", few=True)]
+    assert choose_attempt(few, None, 0).attempt.algorithm == "anomalydino"
+
+
 def test_what_is_requested_is_taken_and_compared() -> None:
     attempts = [_attempt(Strategy.SCRATCH, 4, 4), _attempt(Strategy.REUSE, 0.1, 0.1)]
     found = choose_attempt(attempts, Strategy.REUSE, 0)

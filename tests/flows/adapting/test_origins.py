@@ -3,8 +3,9 @@ from typing import Any
 
 import pytest
 
-from flows.adapting.origins import find_origins
+from flows.adapting.origins import Origin, find_origins
 from pipelines.core.errors import ModelError
+from pipelines.core.geometry import TilePlan
 from pipelines.core.paths import Project
 from pipelines.core.records import Layout
 from pipelines.core.surface_settings import SourceSettings, SurfaceSettings
@@ -38,3 +39,16 @@ def test_a_source_without_versions_is_refused_and_the_one_that_was_meant_is_offe
     registry: Any = SimpleNamespace(versions=lambda _: [], model_names=lambda: ["fabric", "wood-boards"])
     with pytest.raises(ModelError, match="did you mean 'wood-boards'"):
         find_origins(registry, "wod-boards", ["padim"])
+
+
+def test_what_learns_without_steps_is_tried_from_scratch_where_the_source_has_no_version(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A bank wants no source; a network that is trained by steps does."""
+    version = SimpleNamespace(surface="oak", version=3, run_id="r", algorithm="padim", aliases=("champion",))
+    plan = TilePlan(mode="fit", tile_height=32, tile_width=32)
+    made = Origin(surface="oak", version=3, run_id="r", algorithm="padim", folder="f", plan=plan)
+    monkeypatch.setattr("flows.adapting.origins._open", lambda *_: made)
+    registry: Any = SimpleNamespace(versions=lambda _: [version])
+    found = find_origins(registry, "oak", ["padim", "fastflow", "anomalydino"])
+    assert [(origin.algorithm, origin.stranger) for origin in found] == [("padim", False), ("anomalydino", True)]

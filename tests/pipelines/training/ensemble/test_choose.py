@@ -4,7 +4,7 @@ from pipelines.core.results import CalibratedThreshold, VersionSummary
 from pipelines.training.ensemble.choose import choose_members
 from pipelines.training.ensemble.settings import EnsembleSettings
 
-SETTINGS = EnsembleSettings(members=("padim", "efficientad", "fastflow"), least_auroc=0.6)
+SETTINGS = EnsembleSettings(members={"padim": 1, "efficientad": 1, "fastflow": 1}, least_auroc=0.6)
 THRESHOLD = CalibratedThreshold(threshold=1, target_rate=0.01, achieved_rate=0.01, images=99)
 
 
