@@ -20,6 +20,7 @@ from tests.flows.projects import copy_project, lean_on
 pytestmark = pytest.mark.slow
 
 BUDGETS: dict[str, Any] = {
+    "algorithms": ["padim", "fastflow", "efficientad"],
     "padim": {"features": 20, "max_train_tiles": 12},
     "fastflow": {"max_steps": 2, "check_every": 1, "batch": 2, "flow_steps": 2, "max_train_tiles": 8},
     "efficientad": {"max_steps": 2, "check_every": 1, "batch": 1, "max_train_tiles": 8},

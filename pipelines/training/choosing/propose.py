@@ -75,7 +75,8 @@ def _choose_by_figures(candidates: Mapping[str, Figures]) -> Proposal | None:
     labelled = _choose_by_labelled({a: candidates[a] for a in together})
     if labelled:
         return Proposal(algorithm=labelled.algorithm, reason=labelled.reason + also)
-    if ENSEMBLE in candidates:
+    # Where no normal image was held out, nobody measured what a combination is worth: of images without labels.
+    if candidates.get(ENSEMBLE):
         reason = f"no labelled anomalies say which algorithm is best, so they are combined{also}"
         return Proposal(algorithm=ENSEMBLE, reason=reason)
     fixed = "no validation split to compare on: the algorithm that wants the fewest images comes first"

@@ -55,7 +55,7 @@ def test_each_layer_overrides_the_one_before_key_by_key(bare: Project) -> None:
 def test_the_shipped_profiles_resolve_and_differ(project: Project) -> None:
     quick, full = (resolve_run(project, surface(), profile, []) for profile in ("quick", "full"))
     assert quick.evaluation.bootstrap < full.evaluation.bootstrap
-    assert set(full.algorithms) - set(quick.algorithms) == {"anomalydino"}, "what takes longest"
+    assert set(full.algorithms) - set(quick.algorithms) == {"fastflow", "efficientad"}, "what takes steps"
     assert [settings.fastflow_dinov2.auxiliary for settings in (quick, full)] == [
         RunSettings().fastflow_dinov2.auxiliary
     ] * 2

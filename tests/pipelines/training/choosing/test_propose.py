@@ -123,6 +123,12 @@ def test_without_labels_all_are_combined_whatever_synthetic_anomalies_say() -> N
     )
 
 
+def test_without_a_validation_split_nothing_is_known_of_a_combination() -> None:
+    found = choose_proposal({"fastflow": {}, "padim": {}, ENSEMBLE: {}})
+    assert found is not None
+    assert found.algorithm == "padim"
+
+
 def test_labels_may_speak_against_the_ensemble_and_where_they_do_not_it_comes_first() -> None:
     def labelled(auroc: float) -> dict[str, float]:
         return {"labelled_anomalies": 20, "labelled_image_auroc": auroc}
