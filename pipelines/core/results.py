@@ -81,8 +81,9 @@ class Evaluation(Record):
     """What the test split says of a version. Metrics that cannot be computed are absent, not zero.
 
     `metrics` has image_auroc, image_ap, image_f1 (at the threshold), image_f1_max, pixel_auroc, pixel_ap, aupro,
-    false_positive_rate, image_recall (at the threshold), and image_recall_1, _2 and _5 (at the thresholds that the
-    calibration split gives for 1, 2 and 5 % false positives). `per_defect` and `per_condition` hold the same names for
+    false_positive_rate, image_recall (at the threshold), image_recall_1, _2 and _5 (at the thresholds that the
+    calibration split gives for 1, 2 and 5 % false positives), and, over the defects of masks that were found,
+    the medians outline_iou and outline_area_ratio. `per_defect` and `per_condition` hold the same names for
     a subset: each defect type against all normals, each condition by itself. Of an ensemble, `member_gains` says by how
     much each member raises the image AUROC: with it minus without.
     """

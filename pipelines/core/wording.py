@@ -19,6 +19,8 @@ METRIC_NAMES = {
     "pixel_auroc": "pixel AUROC",
     "pixel_ap": "pixel AP",
     "aupro": "AUPRO (to 30 % false positives)",
+    "outline_iou": "IoU of a found defect's outline, median",
+    "outline_area_ratio": "area of its outline over its own, median",
 }
 
 

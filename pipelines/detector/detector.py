@@ -166,7 +166,7 @@ class Detector:
             ScoreError: If what names types gives a probability that is not finite.
         """
         anomalous = self.is_anomalous(found.score)
-        defects = self._find_defects(found.map, anomalous)
+        defects = self.find_regions(found.map, anomalous=anomalous)
         if self._namer is None:
             return Judged(found.score, anomalous, defects, 0)
         named = self._namer.sort(region, defects)
@@ -176,10 +176,17 @@ class Detector:
         score = left * self.info.map_divisor / self.info.image_divisor
         return Judged(score, self.is_anomalous(score), named.defects, len(named.normal_regions))
 
-    def _find_defects(self, region_map: NDArray[np.float32], anomalous: bool) -> tuple[Defect, ...]:
+    def find_regions(self, region_map: NDArray[np.float32], *, anomalous: bool) -> tuple[Defect, ...]:
         """List a region's defects; where an anomalous one has none, those pixels that made its score what it is.
 
         The pixel threshold may exceed every pixel of a faint but wide defect, which the image score still sees.
+
+        Args:
+            region_map: Map of the region of interest, float32, (height, width), on the version's scale; not changed.
+            anomalous: The verdict on the region: an anomalous one is searched more closely.
+
+        Returns:
+            The highest peak first, not named; boxes and outlines in pixels of the map.
         """
         rule, settings = self.info.score_rule, self.info.defects
         level = pixel_level(self.info.pixel_threshold.threshold, settings, anomalous=anomalous)

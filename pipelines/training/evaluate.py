@@ -16,10 +16,12 @@ from pipelines.data.prepared import PreparedImage, read_mask, read_region
 from pipelines.detector.detector import Detector
 from pipelines.detector.scan import Wrap
 from pipelines.detector.version import read_drift_reference
+from pipelines.imaging.components import draw_regions
 from pipelines.metrics.conformal import conformal_threshold
 from pipelines.metrics.curves import confusion
 from pipelines.metrics.histograms import choose_edges
 from pipelines.metrics.intervals import image_intervals, pixel_intervals, recall_intervals
+from pipelines.metrics.matches import Match, match_defects
 from pipelines.metrics.paired import image_auroc_difference
 from pipelines.metrics.pixels import PixelHistograms, PixelTable
 from pipelines.training.run_settings import EvaluationSettings
@@ -187,8 +189,9 @@ def evaluate(
     threshold = detector.info.image_threshold.threshold
     report = _Reporter(found, threshold, _recall_levels(detector), settings.bootstrap, seed)
     groups = sorted(set(conditions)) if len(set(conditions)) > 1 else []
+    overall = report.overall(np.ones(len(chosen), dtype=bool))
     result = Evaluation(
-        metrics=report.overall(np.ones(len(chosen), dtype=bool)),
+        metrics=overall | _outline_figures(detector, prepared, chosen, found, spool),
         per_defect={name: report.for_defect(name, n + 1) for n, name in enumerate(found.types)},
         per_condition={name: report.overall(conditions == name) for name in groups if name},
         member_gains=_member_gains([one.name for one in detector.info.members], found, settings.bootstrap, seed),
@@ -199,6 +202,24 @@ def evaluate(
     )
     log.info("evaluate %s: %d images, %.1f s", detector.info.algorithm, len(chosen), result.seconds)
     return result
+
+
+def _outline_figures(
+    detector: Detector, prepared: Path, images: Sequence[PreparedImage], found: ScoredTest, spool: Path
+) -> dict[str, Interval]:
+    """Set the outlined regions against masks; nothing where no defect with a mask was found."""
+    matches: list[Match] = []
+    for number, (image, scored) in enumerate(zip(images, found.images, strict=True)):
+        if image.mask is None:
+            continue
+        box, region_map = image.box, np.load(spool / f"{number}.npy")
+        defects = detector.find_regions(region_map, anomalous=scored.anomalous)
+        truth = read_mask(prepared, image)[box.top : box.bottom, box.left : box.right] > 0
+        matches += match_defects(truth, draw_regions(defects, *region_map.shape) > 0)
+    if not matches:
+        return {}
+    iou, ratio = np.median(np.array(matches), axis=0)
+    return {"outline_iou": Interval(value=float(iou)), "outline_area_ratio": Interval(value=float(ratio))}
 
 
 def _recall_levels(detector: Detector) -> dict[str, float]:

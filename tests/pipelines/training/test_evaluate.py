@@ -10,12 +10,14 @@ from numpy.typing import NDArray
 from PIL import Image
 from sklearn.metrics import average_precision_score, f1_score, roc_auc_score
 
-from pipelines.core.geometry import Box
+from pipelines.core.geometry import Box, Defect
 from pipelines.core.records import Label, Split
 from pipelines.core.results import Evaluation
+from pipelines.core.surface_settings import DefectSettings
 from pipelines.data.prepared import PreparedImage
 from pipelines.detector.scan import RegionScan, Wrap
 from pipelines.detector.version import DriftReference
+from pipelines.imaging.components import find_defects
 from pipelines.training.evaluate import evaluate
 from pipelines.training.run_settings import EvaluationSettings
 
@@ -40,6 +42,9 @@ class Fake:
         assert wrap is None
         found = (region[..., 0] / 128).astype(np.float32)
         return RegionScan(found, float(found.mean()))
+
+    def find_regions(self, region_map: NDArray[np.float32], *, anomalous: bool) -> tuple[Defect, ...]:
+        return find_defects(region_map, 0.9, DefectSettings(min_area=1)) if anomalous else ()
 
     def is_anomalous(self, score: float) -> bool:
         return score > float(self.info.image_threshold.threshold)
