@@ -1,9 +1,11 @@
-"""Progress on long work: a bar on a terminal, silence elsewhere (a stage logs once, at its end)."""
+"""Progress on long work: a bar on a terminal, a line every 30 seconds elsewhere."""
 
+import logging
 import signal
 import sys
 import threading
-from collections.abc import Iterable, Iterator
+import time
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 from typing import TypeVar
@@ -79,6 +81,33 @@ def _remember(number: int, _frame: FrameType | None) -> None:
 
 
 _Item = TypeVar("_Item")
+_EVERY = 30.0  # seconds
+
+log = logging.getLogger(__name__)
+
+
+class Pace:
+    """Says every 30 seconds how far some work is, where no terminal shows a bar."""
+
+    def __init__(self, label: str, total: int, clock: Callable[[], float] = time.monotonic) -> None:
+        """Begin to measure.
+
+        Args:
+            label: What the line begins with.
+            total: Number of items.
+            clock: Seconds that only rise.
+        """
+        self._label, self._total, self._clock = label, total, clock
+        self._began = self._said = clock()
+
+    def note(self, done: int) -> None:
+        """Say how far it is, unless that was said within 30 seconds; what is left is estimated from what was done."""
+        now = self._clock()
+        if now - self._said < _EVERY or not 0 < done < self._total:
+            return
+        self._said = now
+        left = (now - self._began) / done * (self._total - done)
+        log.info("%s: %d of %d, about %.0f s left", self._label, done, self._total, left)
 
 
 def track(items: Iterable[_Item], total: int, label: str) -> Iterator[_Item]:
@@ -86,8 +115,8 @@ def track(items: Iterable[_Item], total: int, label: str) -> Iterator[_Item]:
 
     Args:
         items: May be computed as they are taken.
-        total: Number of items, for the bar alone; below 20 there is none.
-        label: What stands before the bar.
+        total: Number of items, for bar and lines alone; below 20 there is no bar.
+        label: What stands before the bar, and begins the lines.
 
     Yields:
         The items as they come.
@@ -95,7 +124,13 @@ def track(items: Iterable[_Item], total: int, label: str) -> Iterator[_Item]:
     Raises:
         KeyboardInterrupt: Before an item, if the process was told to stop and works on.
     """
-    if total < 20 or not sys.stderr.isatty():
+    if not sys.stderr.isatty():
+        pace = Pace(label, total)
+        for number, item in enumerate(_heeding(items), 1):
+            yield item
+            pace.note(number)
+        return
+    if total < 20:
         yield from _heeding(items)
         return
     from rich.console import Console

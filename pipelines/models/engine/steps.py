@@ -5,6 +5,7 @@ A budget of steps, a check of the validation split, the best kept.
 
 import logging
 import math
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +17,7 @@ from torch import nn
 from torch.utils.data import DataLoader, IterableDataset
 
 from pipelines.core.errors import ModelError
+from pipelines.core.progress import Pace
 from pipelines.models.engine.device import has_bf16
 from pipelines.models.engine.lightning import run_engine
 from pipelines.models.settings import SteppedSettings
@@ -99,6 +101,7 @@ class _KeepBest(Callback):
         self._module, self._settings, self._validate, self._warm = module, settings, validate, warm
         self._best: dict[str, torch.Tensor] = {}
         self._since = 0
+        self._pace = Pace("train, steps", settings.max_steps)
         self.stopped = Stopped(0, math.inf, 0)
 
     def on_train_start(self, *_: Any) -> None:
@@ -107,6 +110,9 @@ class _KeepBest(Callback):
 
     def on_train_batch_end(self, trainer: Any, *_: Any) -> None:
         step = int(trainer.global_step)
+        # On a terminal Lightning has a bar of its own.
+        if not sys.stderr.isatty():
+            self._pace.note(step)
         if step % self._settings.check_every and step < self._settings.max_steps:
             return
         value = self._measure()

@@ -35,6 +35,7 @@ COMMANDS = (
     "data add",
     "data update",
     "data checkout",
+    "data suspects",
 )
 
 
@@ -77,7 +78,7 @@ def test_every_surface_is_completed(project: Project) -> None:
     }
     new = taken.pop(("data", "add", "surface"))
     assert new == [], "a new surface has a new name"
-    assert len(taken) == 18
+    assert len(taken) == 19
     assert {words for words, found in taken.items() if found != ["wood-boards", "wool"]} == set()
 
 
