@@ -113,7 +113,8 @@ def test_the_old_schedule_is_listed_and_the_worker_runs_it_as_it_was_deployed(ol
         state = ui.api(f"flow_runs/{run}")["state"]
     assert state["type"] == "COMPLETED", state
     listed = run_knotwatch(old.root, "models", SURFACE, "--json").json["models"]
-    assert {m["version"]: m["algorithm"] for m in listed} == {4: "fastflow", 3: "padim", 2: "fastflow", 1: "padim"}
+    names = {m["version"]: m["algorithm"] for m in listed}
+    assert names == {5: "ensemble", 4: "fastflow", 3: "padim", 2: "fastflow", 1: "padim"}
 
 
 def deployed_from(project: Project) -> None:

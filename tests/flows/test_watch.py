@@ -145,7 +145,9 @@ def test_an_alias_set_by_hand_is_decided_and_a_refusal_is_told(watched: Watched,
     first = tracking.client.get_model_version("boards", "1")
     tags = {name: value for name, value in first.tags.items() if not name.startswith("decision")}
     made = tracking.client.create_model_version("boards", first.source, first.run_id, tags=tags)
+    # Slower than is allowed, and than a line may wait for.
     watched.change(lambda values: values["policy"]["gate"].update(max_latency_ratio=0.01))
+    watched.change(lambda values: values["policy"].update(latency_ms=0.001))
     tracking.set_alias("boards", "challenger", int(made.version))
     (decided,) = watched.watch()["requests"]
     assert f"version {made.version}" in decided

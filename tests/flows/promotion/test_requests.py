@@ -48,11 +48,14 @@ def tracking(project: Project) -> Tracking:
 
 
 def set_gate(project: Project, **gate: Any) -> None:
-    """Write the policy; both versions are measured in turns, the margin is for what else the machine may do."""
+    """Write the policy; both versions are measured in turns, the margin is for what else the machine may do.
+
+    No line waits: what is slower than the champion is too slow.
+    """
     gate = {"max_latency_ratio": 2.5, **gate}
     path = project.surface(SURFACE).settings
     values = yaml.safe_load(path.read_text())
-    path.write_text(yaml.safe_dump({**values, "policy": {"gate": gate}}))
+    path.write_text(yaml.safe_dump({**values, "policy": {"gate": gate, "latency_ms": 0.001}}))
 
 
 def names(record: DecisionRecord) -> list[str]:
