@@ -33,7 +33,7 @@ demo: install ## Draw boards, train on them, inspect some, adapt to fabric: the 
 	@$(BIN)/knotwatch data show $(NEXT) >/dev/null 2>&1 || $(BIN)/knotwatch data add $(NEXT) --layout procedural \
 	  --material fabric --seed 2 --normal 60 --defective 20
 	$(BIN)/knotwatch adapt $(DEMO) $(NEXT) --shots 16 --profile quick --set "algorithms=[padim]"
-	@echo "Look at: data/reports/$(DEMO)/ and data/reports/$(NEXT)/ (report and marked boards); 'make ui' shows Prefect's and MLflow's pages"
+	@echo "Look at: data/reports/index.html, which leads to every page; 'make ui' shows Prefect's and MLflow's"
 
 FAST = -m "not slow and not services"
 TIER = $(FAST)
