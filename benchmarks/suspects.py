@@ -34,7 +34,7 @@ from pipelines.models.openvino.compiled import compile_frozen
 from pipelines.models.outliers import padim_view
 from pipelines.models.padim.settings import PadimSettings
 
-_PLANTED, _POOL = 3, 60  # images that are called normal, and defective ones that they are drawn from
+_MISLABELLED, _POOL = 3, 60  # images that are called normal, and defective ones that they are drawn from
 _RIDGE = 0.01
 
 Maps = NDArray[np.float32]
@@ -44,7 +44,7 @@ Compare = Callable[[FeatureCache, Sequence[int], Sequence[int]], Maps]
 def plant(
     folder: Annotated[Path, typer.Argument(help="A data set with normal and defective images.")],
     layout: Annotated[Layout, typer.Option(help="How it lies on disk.")] = Layout.FOLDER,
-    rounds: Annotated[int, typer.Option(min=1, help="How often three others are planted.")] = 10,
+    rounds: Annotated[int, typer.Option(min=1, help="How often three others are called normal.")] = 10,
 ) -> None:
     """Plant defective images among the normal ones, and print at which ranks they come."""
     surface = SurfaceSettings(source=SourceSettings(layout=layout))
@@ -52,20 +52,20 @@ def plant(
         prepared = prepare_folder(folder, Path(scratch) / "prepared", surface=surface)
         normal = taken_for_normal(prepared.images)
         defective = [image for image in prepared.images if image.label == Label.ANOMALOUS]
-        if len(defective) < _PLANTED:
+        if len(defective) < _MISLABELLED:
             raise CallError(
-                f"{folder} has {len(defective)} defective images", hint=f"name one with {_PLANTED} and more"
+                f"{folder} has {len(defective)} defective images", hint=f"name one with {_MISLABELLED} and more"
             )
         random = np.random.default_rng(0)
         pool = [defective[i] for i in sorted(random.permutation(len(defective))[:_POOL])]
-        drawn = [len(normal) + random.permutation(len(pool))[:_PLANTED] for _ in range(rounds)]
+        drawn = [len(normal) + random.permutation(len(pool))[:_MISLABELLED] for _ in range(rounds)]
         table = Table("features", "median rank", "among 10", "among 20", "among 30", "seconds", box=None)
         for name, cache, compare in (
             ("PaDiM", _cache_padim, _compare_gaussian),
             ("DINOv2 tokens", _cache_dinov2, _compare_tokens),
         ):
             table.add_row(name, *_try(prepared.folder, normal, pool, drawn, cache, compare))
-    Console().print(f"{folder.name}: {_PLANTED} planted among {len(normal)} normal images, {rounds} times")
+    Console().print(f"{folder.name}: {_MISLABELLED} mislabelled among {len(normal)} normal images, {rounds} times")
     Console().print(table)
 
 
@@ -77,22 +77,22 @@ def _try(
     embed: Callable[[Path, Sequence[PreparedImage]], FeatureCache],
     compare: Compare,
 ) -> list[str]:
-    """Rank the planted images of every round; return the figures as text, and what one command would take."""
+    """Rank the mislabelled images of every round; return the figures as text, and what one command would take."""
     images = [*normal, *pool]
     started = time.process_time()
     with embed(prepared, images) as cache:
         embedded = (time.process_time() - started) * len(normal) / len(images)
         started = time.process_time()
-        ranks = np.concatenate([_rank(cache, images, len(normal), planted, compare) for planted in drawn])
+        ranks = np.concatenate([_rank(cache, images, len(normal), mislabelled, compare) for mislabelled in drawn])
     compared = (time.process_time() - started) / len(drawn)
     shares = [f"{np.mean(ranks <= first):.0%}" for first in (10, 20, 30)]
     return [f"{np.median(ranks):g}", *shares, f"{embedded + compared:.0f} of one core"]
 
 
 def _rank(
-    cache: FeatureCache, images: Sequence[PreparedImage], normal: int, planted: NDArray[np.int64], compare: Compare
+    cache: FeatureCache, images: Sequence[PreparedImage], normal: int, mislabelled: NDArray[np.int64], compare: Compare
 ) -> NDArray[np.int64]:
-    used = [*range(normal), *planted.tolist()]
+    used = [*range(normal), *mislabelled.tolist()]
     maps = compare(cache, used, assign_folds([images[i].group for i in used]))
     scores = np.array([score_map(found) for found in maps])
     return np.array([1 + np.sum(scores > score) for score in scores[normal:]])

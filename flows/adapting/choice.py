@@ -74,13 +74,12 @@ def choose_attempt(attempts: Sequence[Attempt], requested: Strategy | None, seed
 def _propose(figures: Mapping[str, Figures], wanted: str) -> Proposal | None:
     """Take the bank of tokens where it was tried: synthetic anomalies do not say which is best of a few images.
 
-    On the surfaces measured it came first or level with the best from 1, 4, 8 and 64 images
-    (docs/decisions/0045-ensembles.md).
+    What it comes to from 4 images of four surfaces stands in docs/decisions/0045-ensembles.md.
     """
     if wanted == AUTO and FEW_IMAGES in figures and len(figures) > 1:
         other = choose_proposal(figures)
         also = f"; synthetic anomalies would have taken {other.algorithm}" if other else ""
-        return Proposal(algorithm=FEW_IMAGES, reason=f"of a few images it did best over the surfaces measured{also}")
+        return Proposal(algorithm=FEW_IMAGES, reason=f"of a few images its bank of tokens is taken{also}")
     return choose_proposal(figures, wanted)
 
 

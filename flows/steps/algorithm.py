@@ -31,7 +31,8 @@ log = logging.getLogger(__name__)
 class Shared(NamedTuple):
     """What the steps of one run have in common.
 
-    In its own folder `scratch`, what names types is learnt once; `cache` keeps maps of tiles there, for the ensemble.
+    In its own folder `scratch`, what names types is learnt once; where an ensemble will be made, `cache` keeps maps of
+    tiles there.
     """
 
     session: Session
@@ -62,8 +63,7 @@ def parent_run(
         tempfile.TemporaryDirectory(dir=scratch_folder(session.project, job.surface)) as scratch,
         session.tracking.run(job.surface, name, tags=tags) as parent,
     ):
-        cache = RunCache(Path(scratch) / "maps") if job.settings.ensemble_members else None
-        yield Shared(session, job, verdict, parent, Path(scratch), cache)
+        yield Shared(session, job, verdict, parent, Path(scratch))
 
 
 def log_data(shared: Shared, run: Run, job: Job) -> None:
@@ -190,7 +190,7 @@ def kept_model(shared: Shared, algorithm: str) -> Path:
 
     Args:
         shared: Of the flow run.
-        algorithm: Of the trial, or `ensemble`.
+        algorithm: Of the trial.
 
     Returns:
         A path in the flow run's folder, which goes with it.

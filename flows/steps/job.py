@@ -74,7 +74,7 @@ def read_images(session: Session, job: Job) -> list[PreparedImage]:
 class EvaluatedVersion(Record):
     """A version on its way into the registry: what was trained, its calibration, what the splits say.
 
-    `latency_ms` is how many milliseconds a megapixel takes at best.
+    `latency_ms` is how many milliseconds a megapixel takes at best; None of what is not to be registered.
     """
 
     trained: Trained

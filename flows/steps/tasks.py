@@ -156,7 +156,7 @@ def evaluate_task(
         selection=selection,
         evaluation=found,
         types=figures,
-        latency_ms=measure_latency(detector, prepared, images),
+        latency_ms=measure_latency(detector, prepared, images) if types else None,
     )
 
 

@@ -45,6 +45,16 @@ def copy_project(project: Project, folder: Path) -> Project:
     return Project(folder)
 
 
+def work_in_copy(project: Project, folder: Path, patch: pytest.MonkeyPatch) -> Project:
+    """Copy a project and make it the current folder of this process, with its own MLflow store."""
+    copy = copy_project(project, folder)
+    # MLflow writes these itself: another test's store would be taken for the user's server.
+    for name in ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI"):
+        patch.setenv(name, "")
+    patch.chdir(copy.root)
+    return copy
+
+
 def add_few(project: Project) -> None:
     """Add a surface of 28 small drawn boards."""
     words = ("--layout", "procedural", "--normal", "24", "--defective", "4", "--size", "128x128")

@@ -13,7 +13,7 @@ from pipelines.tracking.store import Tracking
 from tests import tiny_version as tiny
 from tests.conftest import run_knotwatch
 from tests.flows.candidates import add_anomaly, equal
-from tests.flows.projects import SURFACE, copy_project
+from tests.flows.projects import SURFACE, work_in_copy
 
 pytestmark = [
     # MLflow's own, of its chat types, when mlflow.pyfunc is first imported.
@@ -24,12 +24,7 @@ pytestmark = [
 
 @pytest.fixture
 def project(trained_once: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
-    copy = copy_project(trained_once, tmp_path / "project")
-    # MLflow writes these itself: another test's store would be taken for the user's server.
-    for name in ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI"):
-        monkeypatch.setenv(name, "")
-    monkeypatch.chdir(copy.root)
-    return copy
+    return work_in_copy(trained_once, tmp_path / "project", monkeypatch)
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import pytest
 from pipelines.tracking.store import Tracking
 from tests.conftest import call_knotwatch, run_knotwatch
 from tests.flows.candidates import add_anomaly, equal
-from tests.flows.projects import SURFACE, Project, copy_project
+from tests.flows.projects import SURFACE, Project
 
 pytestmark = [
     # MLflow's own, of its chat types, when mlflow.pyfunc is first imported.

@@ -21,7 +21,7 @@ from pipelines.registry.record import DecisionRecord, Outcome, Trigger
 from pipelines.tracking.store import Tracking
 from tests.conftest import run_knotwatch
 from tests.flows.candidates import add_anomaly, alarming, elsewhere, equal, ignorant, silent, slow, tampered
-from tests.flows.projects import SURFACE, copy_project
+from tests.flows.projects import SURFACE, work_in_copy
 
 pytestmark = [
     # MLflow's own, of its chat types, when mlflow.pyfunc is first imported.
@@ -33,11 +33,7 @@ pytestmark = [
 @pytest.fixture
 def project(trained_once: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
     """A copy of the trained project, with the registry as it was after the first retrain."""
-    copy = copy_project(trained_once, tmp_path / "project")
-    # MLflow writes these itself: another test's store would be taken for the user's server.
-    for name in ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI"):
-        monkeypatch.setenv(name, "")
-    monkeypatch.chdir(copy.root)
+    copy = work_in_copy(trained_once, tmp_path / "project", monkeypatch)
     set_gate(copy)
     return copy
 

@@ -17,7 +17,7 @@ from pipelines.reports.overview.surface_card import read_card
 from pipelines.tracking.store import Tracking
 from tests.conftest import run_knotwatch
 from tests.flows.candidates import add_anomaly, equal
-from tests.flows.projects import SURFACE, copy_project
+from tests.flows.projects import SURFACE, work_in_copy
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:.*Any type hint is inferred as AnyType:UserWarning"),
@@ -28,11 +28,7 @@ pytestmark = [
 @pytest.fixture
 def project(trained_once: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
     """A copy of the trained project, which is the current folder."""
-    copy = copy_project(trained_once, tmp_path / "project")
-    for name in ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI"):
-        monkeypatch.setenv(name, "")
-    monkeypatch.chdir(copy.root)
-    return copy
+    return work_in_copy(trained_once, tmp_path / "project", monkeypatch)
 
 
 def page(project: Project) -> str:
