@@ -54,7 +54,7 @@ def test_a_killed_batch_gives_the_table_of_one_that_was_not(in_use: Project, boa
     tables = [pd.read_parquet(path) for path in (killed, whole)]
     pd.testing.assert_frame_equal(*tables)
     assert list(tables[0].columns) == COLUMNS
-    assert len(read_history(in_use.surface("drawn").history)) == seen + 2 * 77
+    assert len(read_history(in_use.surface("drawn").history)) == seen + 2 * 82
     assert not list(tmp_path.glob("*.jsonl"))
 
 

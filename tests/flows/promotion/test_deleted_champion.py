@@ -5,10 +5,11 @@ from pathlib import Path
 import mlflow
 import pytest
 
+from pipelines.core.paths import Project
 from pipelines.tracking.store import Tracking
 from tests.conftest import call_knotwatch, run_knotwatch
 from tests.flows.candidates import add_anomaly, equal
-from tests.flows.projects import SURFACE, Project
+from tests.flows.projects import SURFACE, work_in_copy
 
 pytestmark = [
     # MLflow's own, of its chat types, when mlflow.pyfunc is first imported.
@@ -20,11 +21,7 @@ pytestmark = [
 def test_the_versions_that_are_left_are_offered_and_one_can_be_promoted(
     trained_once: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    project = copy_project(trained_once, tmp_path / "project")
-    # MLflow writes these itself: another test's store would be taken for the user's server.
-    for name in ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI"):
-        monkeypatch.setenv(name, "")
-    monkeypatch.chdir(project.root)
+    project = work_in_copy(trained_once, tmp_path / "project", monkeypatch)
     tracking = Tracking(project)
     left = add_anomaly(project, tracking, equal)
     offered = f"knotwatch promote {SURFACE} --version {left}"
