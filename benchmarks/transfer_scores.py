@@ -26,6 +26,7 @@ from pipelines.training.run_settings import RunSettings
 from pipelines.training.train import choose_tile_plan
 
 _BATCH = 16
+_FROZEN = ("feature_extractor", "tokens")  # where an algorithm's network keeps what no image changes
 
 
 def choose_test(images: Sequence[PreparedImage], count: int) -> list[PreparedImage]:
@@ -39,7 +40,8 @@ class Recalled(nn.Module):
 
     def __init__(self, backbone: Any) -> None:
         super().__init__()
-        self.channels, self.strides = backbone.channels, backbone.strides
+        self.channels = backbone.channels
+        self.strides = getattr(backbone, "strides", ())
         self.features: list[torch.Tensor] = []
 
     def forward(self, _: torch.Tensor) -> list[torch.Tensor]:
@@ -86,21 +88,22 @@ class Bench:
         """Score pictures, in float32, or exported in bf16 where there is no frozen backbone to share."""
         learnt = getattr(model, "learnt", model)
         owner = getattr(learnt, "frozen", learnt)
-        backbone = getattr(owner, "feature_extractor", None)
-        if backbone is None:
+        place = next((name for name in _FROZEN if hasattr(owner, name)), None)
+        if place is None:
             with tempfile.TemporaryDirectory() as folder:
                 export_openvino(model, plan.tile_height, plan.tile_width, Path(folder))
                 exported = TileModel(Path(folder), Precision.BF16)
                 maps = (exported.infer(self._cut(picture, plan)[None])[0] for picture in pictures)
                 return [image_score(found, self._rule) for found in maps]
-        owner.feature_extractor = recalled = Recalled(backbone)
+        backbone, recalled = getattr(owner, place), Recalled(getattr(owner, place))
+        setattr(owner, place, recalled)
         scores = []
         for start in range(0, len(pictures), _BATCH):
             seen = [self._recall(p, plan, backbone) for p in pictures[start : start + _BATCH]]
             recalled.features = [torch.stack(layer).float() for layer in zip(*(s.features for s in seen), strict=True)]
             maps = model(torch.cat([as_tensor(s.tile) for s in seen])).anomaly_map[:, 0].numpy()
             scores += [image_score(found, self._rule) for found in maps]
-        owner.feature_extractor = backbone
+        setattr(owner, place, backbone)
         return scores
 
     def _recall(self, picture: Picture, plan: TilePlan, backbone: Any) -> _Seen:

@@ -53,6 +53,10 @@ class Algorithm(Protocol):
         """How many times wider a grid's tiles are where images have no labels."""
 
     @property
+    def memorises(self) -> bool:
+        """Whether it knows each training image again, so that scores of those say nothing of new ones."""
+
+    @property
     def precisions(self) -> tuple[Precision, ...]:
         """What an export is worth trying in where `export.precision` is `auto`."""
 
@@ -170,6 +174,7 @@ class BaseAlgorithm:
     preference: int = 100
     input_size: InputSize = USUAL_INPUT_SIZE
     unlabelled_tile: int = 1
+    memorises: bool = False
     precisions: tuple[Precision, ...] = tuple(Precision)
     strategies: tuple[Strategy, ...] = (Strategy.SCRATCH,)
     # Settings that a state's tensors are tied to, below the algorithm's own section.

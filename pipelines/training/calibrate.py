@@ -26,6 +26,7 @@ from pipelines.imaging.tiling import cut_tiles, subsample
 from pipelines.metrics.histograms import choose_edges
 from pipelines.metrics.normalization import block_peaks, fit_scale
 from pipelines.metrics.pixels import PixelHistograms
+from pipelines.models.registry import find_algorithm
 from pipelines.models.settings import ScoreSettings
 from pipelines.training.parity import check_parity, write_parity
 from pipelines.training.thresholds import HeldOutScores, Scales, set_thresholds
@@ -54,8 +55,9 @@ def calibrate(  # noqa: PLR0913, PLR0917 - a stage is handed all that it depends
 
     Labelled anomalies of the validation split do not count. Where one of the two is empty (all labels unknown, or too
     few images), the training split stands in, for the scale at most 200 images spread over it: a scale needs no
-    guarantee, but thresholds taken from it are an in-sample threshold and marked as such. Scores and measures of the
-    calibration split are kept as calibration.json: what drift is measured against later.
+    guarantee, but thresholds taken from it are an in-sample threshold and marked as such. An algorithm that memorises
+    images is then shown them mirrored, left for right. Scores and measures of the calibration split are kept as
+    calibration.json: what drift is measured against later.
 
     Args:
         trained: What `train` returned; model.json, calibration.json and reference/ are written into its folder.
@@ -81,17 +83,20 @@ def calibrate(  # noqa: PLR0913, PLR0917 - a stage is handed all that it depends
     validation = splits[Split.VALIDATION] or subsample(splits[Split.TRAIN], _MOST_SCALED)
     if len(validation) < _FEW:
         log.warning("calibrate %s: the scale rests on %d images; more normals steady it", surface, len(validation))
+    in_sample = not splits[Split.CALIBRATION]
+    memorises = any(find_algorithm(name).memorises for name in trained.members or (trained.algorithm,))
+    mirrored = memorises and not splits[Split.VALIDATION]
     members = tuple(Member(name=name, divisor=1) for name in trained.members)
     parts = open_parts(folder, members, trained.plan, trained.precision)
     if members:
         weights = list(trained.members.values())
-        parts = _balance(parts, weights, rule, _regions(prepared, validation, "members"), wrap)
+        parts = _balance(parts, weights, rule, _regions(prepared, validation, "members", mirrored=mirrored), wrap)
         members = tuple(Member(name=one.name, divisor=p.divisor) for one, p in zip(members, parts, strict=True))
     scan = partial(scan_parts, parts, rule, wrap=wrap)
-    scales = _fit_scales(scan(region) for region in _regions(prepared, validation, "scale"))
-    in_sample = not splits[Split.CALIBRATION]
+    scales = _fit_scales(scan(region) for region in _regions(prepared, validation, "scale", mirrored=mirrored))
     held_out = splits[Split.CALIBRATION] or splits[Split.TRAIN]
-    found = _score_held_out(scan, rule, scales, _regions(prepared, held_out, "calibration"))
+    regions = _regions(prepared, held_out, "calibration", mirrored=memorises and in_sample)
+    found = _score_held_out(scan, rule, scales, regions)
     again = None if in_sample else lambda n: scales.map.apply(scan(read_region(prepared, held_out[n])).map)
     limits = set_thresholds(found, scales, settings.policy, trained.false_blocks, again)
     if trained.parity:
@@ -128,9 +133,12 @@ def calibrate(  # noqa: PLR0913, PLR0917 - a stage is handed all that it depends
     return info
 
 
-def _regions(prepared: Path, images: Sequence[PreparedImage], label: str) -> Iterator[NDArray[np.uint8]]:
+def _regions(
+    prepared: Path, images: Sequence[PreparedImage], label: str, *, mirrored: bool = False
+) -> Iterator[NDArray[np.uint8]]:
     for image in track(images, len(images), label):
-        yield read_region(prepared, image)
+        region = read_region(prepared, image)
+        yield np.ascontiguousarray(region[:, ::-1]) if mirrored else region
 
 
 def _balance(

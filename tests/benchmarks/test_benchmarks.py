@@ -10,6 +10,7 @@ from benchmarks.alternation import time_sides
 from benchmarks.bench_report import Bench, collect, make_table, write_json
 from benchmarks.figures import ratio_figure
 from benchmarks.fresh_process import peak_mb
+from benchmarks.members import Figures, choose_without, name_combination, regret
 from benchmarks.padim_inference import compare
 from benchmarks.review_cycle import Cycle, Scores, compare_cycles, false_alarms
 from benchmarks.unlabelled_count import SURFACE, DrawnSlices, draw_slices, split
@@ -149,3 +150,14 @@ def test_what_is_held_out_of_unlabelled_training_resembles_nothing_in_it(tmp_pat
     normal = next(image for image in held if image.label == Label.NORMAL)
     alike = [i.model_copy(update={"group": pool[0].group}) if i == normal else i for i in images]
     assert split(alike, 0.2)[1] == [image for image in held if image != normal]
+
+
+def test_members_are_chosen_on_the_other_surfaces() -> None:
+    # E is best on a and useless on b and c; c alone would never have told.
+    single = {"fastflow": 0.9, "efficientad": 0.8}
+    good = Figures({**single, "efficientad": 0.97}, {"F": 0.9, "E": 0.97, "F+E": 0.96})
+    poor = Figures(single, {"F": 0.9, "E": 0.8, "F+E": 0.85})
+    found = {"a": good, "b": poor, "c": poor}
+    names = {name: name_combination(choose_without(found, name), list(single)) for name in found}
+    assert names == {"a": "F", "b": "F+E", "c": "F+E"}
+    assert regret(good, choose_without(found, "a")) == pytest.approx(0.07)

@@ -27,6 +27,7 @@ class AnomalyDino(BaseAlgorithm):
     settings = AnomalydinoSettings()
     preference = 4
     input_size = TRANSFORMER_INPUT_SIZE
+    memorises = True
     # In int8 only convolutions are computed, of which a transformer has one.
     precisions = (Precision.F32, Precision.BF16)
     strategies = (Strategy.REUSE, Strategy.STATISTICS, Strategy.SCRATCH)

@@ -74,9 +74,9 @@ class Surface:
             self.images.append(PreparedImage.model_validate({**facts, **place, "defects": {}, "condition": None}))
         return self
 
-    def calibrate(self, model: Path, score: ScoreSettings = PLAIN) -> VersionInfo:
+    def calibrate(self, model: Path, score: ScoreSettings = PLAIN, algorithm: str = "padim") -> VersionInfo:
         model.mkdir(exist_ok=True)
-        trained = Trained(algorithm="padim", folder=str(model), plan=PLAN, tiles=1, seconds=1, peak_rss_mb=1)
+        trained = Trained(algorithm=algorithm, folder=str(model), plan=PLAN, tiles=1, seconds=1, peak_rss_mb=1)
         settings = SurfaceSettings(
             source=SourceSettings(layout=Layout.FOLDER),
             region=RegionSettings(rule="box", box=(0, 0, 9, 9)),
@@ -250,3 +250,26 @@ def test_half_a_file_or_none_is_refused(surface: Surface, tmp_path: Path) -> Non
     path.write_bytes(path.read_bytes()[:200])
     with pytest.raises(ModelError, match="not a model of schema"):
         read_info(tmp_path / "model")
+
+
+class Bank:
+    """A tile model that knows boards by heart: those that rise to the right are nothing new to it."""
+
+    def __init__(self, *_: object) -> None: ...
+
+    def infer(self, tiles: NDArray[np.uint8]) -> NDArray[np.float32]:
+        known = tiles[..., 0, 0, :1] < tiles[..., 0, -1, :1]
+        return np.where(known[..., None], 1e-6, tiles[..., 0]).astype(np.float32)
+
+
+def test_what_an_algorithm_knows_by_heart_is_mirrored_to_set_an_in_sample_threshold(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pipelines.detector.members.TileModel", Bank)
+    one = Surface(tmp_path / "prepared").add(Split.TRAIN, 100)
+    info = one.calibrate(tmp_path / "model", algorithm="anomalydino")
+    assert info.image_divisor * info.image_threshold.threshold == pytest.approx(raw_scores((100,))[0])
+    # Where others were held out, these are new as they are.
+    one.add(Split.VALIDATION, *SELECT).add(Split.CALIBRATION, *HELD_OUT)
+    held_out = one.calibrate(tmp_path / "held out", algorithm="anomalydino")
+    assert held_out.image_divisor * held_out.image_threshold.threshold == pytest.approx(1e-6)
