@@ -1,6 +1,7 @@
 """What the attempts of an adaptation come to: one strategy an algorithm, one version, and what it gained."""
 
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 from flows.adapting.attempt import Attempt
 from pipelines.core.errors import ModelError
@@ -16,17 +17,25 @@ _RESAMPLES = 1000  # resamples of the choice: cheap, and a profile of less effor
 
 
 class Chosen(Record):
-    """The attempt that becomes a version, why, and how much higher than training from scratch it ranks.
+    """The attempt that becomes a version, why, and what the source was worth.
 
-    `gain` is on the test split where that has labelled defects (`on_test`), else on synthetic ones. `with_labels` says
-    in words what the test split's labels would have chosen.
+    `gain` is by how much what learnt from the source ranks higher (image AUROC) than what did without, each the best of
+    its kind by the same rule; one of the two is `attempt`, the other `compared`. It is of the test split where that has
+    labelled defects (`on_test`), else of synthetic ones. `with_labels` says in words what the test split's labels would
+    have chosen.
     """
 
     attempt: Attempt
     reason: str
+    compared: Attempt | None = None
     gain: Interval | None
     on_test: bool
     with_labels: str | None
+
+
+class _Taken(NamedTuple):
+    attempt: Attempt
+    reason: str
 
 
 def choose_attempt(attempts: Sequence[Attempt], requested: Strategy | None, seed: int, wanted: str = AUTO) -> Chosen:
@@ -39,36 +48,47 @@ def choose_attempt(attempts: Sequence[Attempt], requested: Strategy | None, seed
         wanted: `policy.propose` of the target: the algorithm to take where it was tried, or `auto`.
 
     Returns:
-        The attempt that becomes a version, why, and its gain in image AUROC over training from scratch.
+        The attempt that becomes a version, why, and what the source was worth.
 
     Raises:
         ModelError: If no attempt came to an end that can be used.
     """
     usable = [a for a in attempts if a.strategy != Strategy.NEAREST]
-    names = by_preference(sorted({a.algorithm for a in usable}))
-    by_algorithm = {algorithm: {a.strategy: a for a in usable if a.algorithm == algorithm} for algorithm in names}
-    choices = {
-        algorithm: _choose(found, requested, seed)
-        for algorithm, found in by_algorithm.items()
-        if _has(found, requested)
-    }
-    figures = {a: by_algorithm[a][c.strategy].selection.metrics for a, c in choices.items()}
+    taken = _take(usable, requested, seed, wanted)
+    if taken is None:
+        raise ModelError("no strategy came to an end", hint="read the failures above; retrain the source")
+    learnt = taken.attempt.strategy != Strategy.SCRATCH
+    others = _take([a for a in usable if (a.strategy != Strategy.SCRATCH) != learnt], None, seed, wanted)
+    gain, on_test = None, False
+    if others is not None:
+        sides = (taken.attempt, others.attempt) if learnt else (others.attempt, taken.attempt)
+        gain, on_test = _difference(*sides, seed)
+    return Chosen(
+        attempt=taken.attempt,
+        reason=taken.reason,
+        compared=others.attempt if others else None,
+        gain=gain,
+        on_test=on_test,
+        with_labels=_choose_with_labels(_by_algorithm(usable), seed),
+    )
+
+
+def _by_algorithm(attempts: Sequence[Attempt]) -> dict[str, dict[Strategy, Attempt]]:
+    names = by_preference(sorted({a.algorithm for a in attempts}))
+    return {algorithm: {a.strategy: a for a in attempts if a.algorithm == algorithm} for algorithm in names}
+
+
+def _take(attempts: Sequence[Attempt], requested: Strategy | None, seed: int, wanted: str) -> _Taken | None:
+    """Take a strategy of each algorithm, then an algorithm; None where no attempt can be taken."""
+    found = _by_algorithm(attempts)
+    choices = {a: _choose(tried, requested, seed) for a, tried in found.items() if _has(tried, requested)}
+    figures = {a: found[a][choice.strategy].selection.metrics for a, choice in choices.items()}
     proposal = _propose(figures, wanted)
     if proposal is None:
-        raise ModelError("no strategy came to an end", hint="read the failures above; retrain the source")
-    algorithm = proposal.algorithm
-    choice = choices[algorithm]
-    taken = by_algorithm[algorithm][choice.strategy]
-    scratch = by_algorithm[algorithm].get(Strategy.SCRATCH)
-    on_test = None if scratch is None else _difference(taken, scratch, seed)
+        return None
+    choice = choices[proposal.algorithm]
     reason = choice.reason if len(choices) == 1 else f"{choice.reason}; among algorithms: {proposal.reason}"
-    return Chosen(
-        attempt=taken,
-        reason=reason,
-        gain=choice.gain if on_test is None else on_test,
-        on_test=on_test is not None,
-        with_labels=_choose_with_labels(by_algorithm, seed),
-    )
+    return _Taken(found[proposal.algorithm][choice.strategy], reason)
 
 
 def _propose(figures: Mapping[str, Figures], wanted: str) -> Proposal | None:
@@ -94,18 +114,16 @@ def _choose(found: Mapping[Strategy, Attempt], requested: Strategy | None, seed:
         alarming = [strategy for strategy, attempt in found.items() if attempt.alarming]
         likelihood_gains = find_likelihood_gains(found)
         return choose_strategy(scores, labels, _RESAMPLES, seed, alarming, likelihood_gains)
-    gain = None
-    if Strategy.SCRATCH in scores and image_auroc([float(label) for label in labels], labels) is not None:
-        gain = image_auroc_difference(scores[requested], scores[Strategy.SCRATCH], labels, _RESAMPLES, seed)
-    return StrategyChoice(strategy=requested, reason=f"--strategy {requested} was requested", gain=gain)
+    return StrategyChoice(strategy=requested, reason=f"--strategy {requested} was requested")
 
 
-def _difference(taken: Attempt, scratch: Attempt, seed: int) -> Interval | None:
-    """Compare with training from scratch on the labelled test split; None where it has no labelled defect."""
-    labels = taken.labels
-    if image_auroc([float(label) for label in labels], labels) is None:
-        return None
-    return image_auroc_difference(taken.scores, scratch.scores, labels, _RESAMPLES, seed)
+def _difference(one: Attempt, other: Attempt, seed: int) -> tuple[Interval | None, bool]:
+    """Say how much higher one ranks, and whether the labelled test split says so, or synthetic anomalies."""
+    for on_test, labels in ((True, one.labels), (False, one.selection.holds_defect)):
+        if image_auroc([float(label) for label in labels], labels) is not None:
+            ours, theirs = (a.scores if on_test else a.selection.scores for a in (one, other))
+            return image_auroc_difference(ours, theirs, labels, _RESAMPLES, seed), on_test
+    return None, False
 
 
 def _choose_with_labels(attempts: Mapping[str, Mapping[Strategy, Attempt]], seed: int) -> str | None:

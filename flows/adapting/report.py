@@ -43,13 +43,14 @@ def describe(
     Returns:
         The page's content; nothing is written.
     """
-    method = f"{chosen.attempt.algorithm} by {chosen.attempt.strategy}"
+    method, compared = _name(chosen.attempt), _name(chosen.compared) if chosen.compared else ""
     return AdaptationPage(
         source=source,
         target=job.surface,
         lead=lead_in_words(
             source,
             method,
+            compared,
             scratch=chosen.attempt.strategy == Strategy.SCRATCH,
             gain=chosen.gain,
             on_test=chosen.on_test,
@@ -68,6 +69,10 @@ def describe(
         rows=tuple(_row(found, chosen.attempt) for found in attempts),
         failed=tuple(failed),
     )
+
+
+def _name(found: Attempt) -> str:
+    return f"{found.algorithm} by {found.strategy}"
 
 
 def _tested(found: Attempt, job: Job) -> str:

@@ -53,7 +53,8 @@ class ChosenResult(Record):
 
 
 class AdaptResult(Record):
-    """One adaptation. `shots` images were used; `gain_over_scratch` is of image AUROC, with a paired interval.
+    """One adaptation. `shots` images were used; `gain_over_scratch` is by how much the best that learnt from the source
+    has a higher image AUROC than the best that did without, with a paired interval.
 
     `decision` is what the target's gate said of the version. `chosen_with_labels` says in words what the labelled
     defects of the test split would have chosen; they did not. `skipped` says that nothing had changed since the same

@@ -51,35 +51,50 @@ class AdaptationPage(Record):
     links: tuple[Link, ...] = ()
 
 
-def lead_in_words(source: str, method: str, *, scratch: bool, gain: Interval | None, on_test: bool) -> str:
-    """Say in one sentence whether learning from the source beat training from scratch.
+def lead_in_words(
+    source: str, method: str, compared: str, *, scratch: bool, gain: Interval | None, on_test: bool
+) -> str:
+    """Say in one sentence what the source was worth, and what was chosen.
 
     Args:
         source: Name of the surface that was learnt from.
         method: What was chosen, as "ALGORITHM by STRATEGY".
-        scratch: Whether the chosen strategy does without the source.
-        gain: By how much image AUROC is higher than from scratch, -1 to 1; None where too few images tell.
+        compared: The best of what did without the source, or, where `method` does without, of what learnt from it; ""
+            where there is none.
+        scratch: Whether `method` does without the source.
+        gain: By how much the one that learnt from the source has a higher image AUROC than the other, -1 to 1; None
+            where too few images tell.
         on_test: Whether `gain` is of the test split, and not of held-out images with synthetic anomalies.
 
     Returns:
         Plain text, not escaped.
 
     >>> gain = Interval(value=0.1, low=0.05, high=0.15)
-    >>> lead_in_words("boards", "fastflow by finetune", scratch=False, gain=gain, on_test=True)
-    'Learning from boards helped: fastflow by finetune ranks 0.100 (0.050 to 0.150) higher than training from \
-scratch (image AUROC on the test split).'
+    >>> lead_in_words("boards", "fastflow by finetune", "padim by scratch", scratch=False, gain=gain, on_test=True)
+    'Learning from boards helped: fastflow by finetune ranks 0.100 (0.050 to 0.150) higher than padim by scratch \
+(image AUROC on the test split); fastflow by finetune was chosen.'
     """
-    if scratch:
-        return f"Learning from {source} did not help: training from scratch was chosen ({method})."
-    where = "the test split" if on_test else "held-out images with synthetic anomalies"
+    if not compared:
+        return f"{method} was chosen; nothing that it could be compared with came to an end."
     if gain is None:
-        return f"{method} was taken; with so few images nothing tells how much {source} helped."
-    figure = f"{interval_in_words(gain)} higher than training from scratch (image AUROC on {where})"
+        return f"{method} was chosen; with so few images nothing tells what {source} was worth."
+    learnt, alone = (compared, method) if scratch else (method, compared)
+    where = "the test split" if on_test else "held-out images with synthetic anomalies"
+    if gain.value < 0:
+        turned = Interval(value=-gain.value, low=_negative(gain.high), high=_negative(gain.low))
+        words = f"{interval_in_words(turned)} lower"
+    else:
+        words = f"{interval_in_words(gain)} higher"
+    figure = f"{learnt} ranks {words} than {alone} (image AUROC on {where}); {method} was chosen"
     if gain.low is not None and gain.low > 0:
-        return f"Learning from {source} helped: {method} ranks {figure}."
+        return f"Learning from {source} helped: {figure}."
     if gain.high is not None and gain.high < 0:
-        return f"Learning from {source} harmed: {method} was chosen and ranks {figure}."
-    return f"Whether learning from {source} helped is not shown: {method} ranks {figure}."
+        return f"Learning from {source} harmed: {figure}."
+    return f"Whether learning from {source} helped is not shown: {figure}."
+
+
+def _negative(bound: float | None) -> float | None:
+    return None if bound is None else -bound
 
 
 def render_adaptation(page: AdaptationPage) -> str:

@@ -80,6 +80,22 @@ def test_of_a_few_images_the_bank_of_tokens_is_taken_where_it_was_tried() -> Non
     assert choose_attempt(few, None, 0).attempt.algorithm == "anomalydino"
 
 
+def test_what_did_without_the_source_is_set_against_the_best_that_learnt_from_it() -> None:
+    attempts = [
+        _attempt(Strategy.SCRATCH, 1, 4, "anomalydino"),
+        _attempt(Strategy.REUSE, 0.1, 0.1),
+        _attempt(Strategy.STATISTICS, 3, 1),
+        _attempt(Strategy.SCRATCH, 0.1, 9),
+    ]
+    found = choose_attempt(attempts, None, 0)
+    assert found.attempt.algorithm == "anomalydino"
+    assert found.compared is not None
+    assert (found.compared.algorithm, found.compared.strategy) == ("padim", Strategy.STATISTICS)
+    assert found.on_test
+    assert found.gain is not None
+    assert found.gain.value < -0.1, "of the two, not of padim's own start from scratch"
+
+
 def test_what_is_requested_is_taken_and_compared() -> None:
     attempts = [_attempt(Strategy.SCRATCH, 4, 4), _attempt(Strategy.REUSE, 0.1, 0.1)]
     found = choose_attempt(attempts, Strategy.REUSE, 0)
