@@ -159,11 +159,13 @@ class DefectSettings(Settings):
 
     A region holds a pixel above the pixel threshold, in an anomalous image above `anomalous` times that, and
     spreads as far as the map exceeds `low` times that level. Its area is at least `min_area` pixels of the image
-    or, where the surface says how many `pixels_per_mm` its images have, `min_area_mm2`.
+    or, where the surface says how many `pixels_per_mm` its images have, `min_area_mm2`. The higher its peak, the closer
+    it is drawn: `trim` says by how much, 0 not at all.
     """
 
     anomalous: float = Field(default=0.75, gt=0, le=1)
     low: float = Field(default=0.9, gt=0, le=1)
+    trim: float = Field(default=0.6, ge=0, le=1)
     min_area: int = Field(default=25, ge=1, le=10**9)
     min_area_mm2: float | None = Field(default=None, gt=0, le=1e9)
     pixels_per_mm: float | None = Field(default=None, gt=0, le=1e6)

@@ -11,9 +11,9 @@ from pipelines.core.geometry import Box, Defect
 from pipelines.detector.checksums import check_folder
 from pipelines.detector.members import check_references, count_references, open_parts
 from pipelines.detector.scan import RegionScan, Wrap, scan_parts
-from pipelines.detector.types import blank_regions, find_namer
+from pipelines.detector.types import Sorted, blank_regions, find_namer
 from pipelines.detector.version import read_info
-from pipelines.imaging.components import find_defects, pixel_level
+from pipelines.imaging.components import find_defects, pixel_level, trim_regions
 from pipelines.imaging.image_score import border_width, image_score, inner_part, score_level
 from pipelines.imaging.roi import find_region
 from pipelines.metrics.normalization import block_peaks, per_image_scale
@@ -166,15 +166,31 @@ class Detector:
             ScoreError: If what names types gives a probability that is not finite.
         """
         anomalous = self.is_anomalous(found.score)
-        defects = self.find_regions(found.map, anomalous=anomalous)
-        if self._namer is None:
-            return Judged(found.score, anomalous, defects, 0)
-        named = self._namer.sort(region, defects)
+        regions = self.find_regions(found.map, anomalous=anomalous)
+        # What is normal is blanked with all that it spreads to; what is drawn keeps closer to the peaks.
+        named = self._namer.sort(region, regions) if self._namer else Sorted(regions, ())
+        defects = self.trim_regions(found.map, named.defects, anomalous=anomalous)
         if not named.normal_regions:
-            return Judged(found.score, anomalous, named.defects, 0)
+            return Judged(found.score, anomalous, defects, 0)
         left = image_score(blank_regions(found.map, named.normal_regions), self.info.score_rule)
         score = left * self.info.map_divisor / self.info.image_divisor
-        return Judged(score, self.is_anomalous(score), named.defects, len(named.normal_regions))
+        return Judged(score, self.is_anomalous(score), defects, len(named.normal_regions))
+
+    def trim_regions(
+        self, region_map: NDArray[np.float32], defects: tuple[Defect, ...], *, anomalous: bool
+    ) -> tuple[Defect, ...]:
+        """Draw a region's defects closer around their peaks.
+
+        Args:
+            region_map: The map that `find_regions` was given; not changed.
+            defects: From there, possibly named since.
+            anomalous: The same as there.
+
+        Returns:
+            See `pipelines.imaging.components.trim_regions`.
+        """
+        level = pixel_level(self.info.pixel_threshold.threshold, self.info.defects, anomalous=anomalous)
+        return trim_regions(region_map, defects, level, self.info.defects)
 
     def find_regions(self, region_map: NDArray[np.float32], *, anomalous: bool) -> tuple[Defect, ...]:
         """List a region's defects; where an anomalous one has none, those pixels that made its score what it is.

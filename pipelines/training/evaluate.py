@@ -213,7 +213,8 @@ def _outline_figures(
         if image.mask is None:
             continue
         box, region_map = image.box, np.load(spool / f"{number}.npy")
-        defects = detector.find_regions(region_map, anomalous=scored.anomalous)
+        regions = detector.find_regions(region_map, anomalous=scored.anomalous)
+        defects = detector.trim_regions(region_map, regions, anomalous=scored.anomalous)
         truth = read_mask(prepared, image)[box.top : box.bottom, box.left : box.right] > 0
         matches += match_defects(truth, draw_regions(defects, *region_map.shape) > 0)
     if not matches:

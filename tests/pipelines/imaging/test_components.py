@@ -10,7 +10,7 @@ from skimage.measure import label, regionprops
 from pipelines.core.geometry import Box
 from pipelines.core.surface_settings import DefectSettings
 from pipelines.detector.version import VersionInfo
-from pipelines.imaging.components import draw_regions, find_defects, flagged_share, pixel_level
+from pipelines.imaging.components import draw_regions, find_defects, flagged_share, pixel_level, trim_regions
 from pipelines.metrics.conformal import risk_controlled_threshold
 from pipelines.metrics.histograms import choose_edges
 from pipelines.metrics.pixels import PixelHistograms
@@ -152,3 +152,34 @@ def test_a_version_from_before_defects_still_loads() -> None:
         }
     )
     assert info.defects == DefectSettings()
+
+
+def bump(peak: float, width: float, size: int = 161) -> NDArray[np.float32]:
+    """Draw what a network makes of a point: a peak that falls off as a Gaussian."""
+    off = np.arange(size) - size // 2
+    return (peak * np.exp(-(off[:, None] ** 2 + off**2) / (2 * width**2))).astype(np.float32)
+
+
+def test_a_region_far_above_its_level_is_drawn_closer_and_one_next_to_it_stays() -> None:
+    settings = DefectSettings(low=1, min_area=1)
+    high, faint = bump(32, 10), bump(1.9, 10)
+    for found, trimmed in ((high, True), (faint, False)):
+        (region,) = find_defects(found, 1.0, settings)
+        (drawn,) = trim_regions(found, (region.model_copy(update={"type": "knot"}),), 1.0, settings)
+        # The area of a Gaussian above a level is 2 pi width^2 ln(peak / level).
+        level = 16**0.6 if trimmed else 1
+        assert drawn.area == pytest.approx(200 * np.pi * np.log(found.max() / level), rel=0.03)
+        assert (drawn.score, drawn.type) == (region.score, "knot")
+    off = settings.model_copy(update={"trim": 0.0})
+    assert trim_regions(high, find_defects(high, 1.0, off), 1.0, off) == find_defects(high, 1.0, off)
+
+
+def test_two_peaks_that_share_a_foot_are_both_kept() -> None:
+    found = np.pad(np.maximum(np.roll(bump(40, 16), -32, 1), np.roll(bump(4, 16), 32, 1)), 7)
+    settings = DefectSettings(low=1, min_area=30)
+    (region,) = find_defects(found, 1.0, settings)
+    drawn = trim_regions(found, (region,), 1.0, settings)
+    assert [defect.score for defect in drawn] == [40, 4], "the weak one lies below what the strong one is cut at"
+    assert [defect.box.left < 87 for defect in drawn] == [True, False]
+    everywhere = draw_regions((region,), *found.shape) > 0
+    assert not (draw_regions(drawn, *found.shape) > 0)[~everywhere].any()

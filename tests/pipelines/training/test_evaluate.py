@@ -46,6 +46,11 @@ class Fake:
     def find_regions(self, region_map: NDArray[np.float32], *, anomalous: bool) -> tuple[Defect, ...]:
         return find_defects(region_map, 0.9, DefectSettings(min_area=1)) if anomalous else ()
 
+    def trim_regions(
+        self, _map: NDArray[np.float32], defects: tuple[Defect, ...], *, anomalous: bool
+    ) -> tuple[Defect, ...]:
+        return defects if anomalous else ()
+
     def is_anomalous(self, score: float) -> bool:
         return score > float(self.info.image_threshold.threshold)
 
