@@ -29,6 +29,7 @@ class Subject(StrEnum):
     FASTFLOW_STEP = "fastflow-step"
     EFFICIENTAD_INFERENCE = "efficientad-inference"
     EFFICIENTAD_STEP = "efficientad-step"
+    ANOMALYDINO_BANK = "anomalydino-bank"
     INSPECT_LARGE = "inspect-large"
     INSPECT_REPORT = "inspect-report"
     SERVE = "serve"

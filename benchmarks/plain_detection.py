@@ -30,7 +30,7 @@ def fit_plain_algorithm(algorithm: str, tiles: TileSet, validation: TileSet, set
     if algorithm == "fastflow":
         return _fit_fastflow(tiles, settings.fastflow)
     if algorithm == "anomalydino":
-        return _fit_anomalydino(tiles, settings.anomalydino)
+        return fit_plain_anomalydino(tiles, settings.anomalydino)
     return _fit_efficientad(tiles, validation, settings.efficientad, settings.seed)
 
 
@@ -48,7 +48,7 @@ def _fit_fastflow(tiles: TileSet, ours: FastflowSettings) -> Any:
 
 
 @torch.no_grad()
-def _fit_anomalydino(tiles: TileSet, ours: AnomalydinoSettings) -> Any:
+def fit_plain_anomalydino(tiles: TileSet, ours: AnomalydinoSettings) -> Any:
     """Keep every token of every tile, as anomalib does where no coreset is asked for."""
     from anomalib.models.image.anomaly_dino.torch_model import AnomalyDINOModel
     from anomalib.models.image.patchcore.anomaly_map import AnomalyMapGenerator
