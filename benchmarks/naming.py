@@ -55,7 +55,7 @@ def crops(
         prepared = Path(scratch)
         take_in_types(folder, prepared / "kept", _MEGAPIXELS)
         prepare_types(prepared / "kept", prepared / TYPES, _MEGAPIXELS)
-        examples = read_examples(prepared, [], 0)
+        examples = read_examples(prepared, [], 0).kept
         started = time.monotonic()
         types, groups = [e.type for e in examples], [e.group for e in examples]
         ours = name_held_out(examples, prepared / "network").named
@@ -89,7 +89,7 @@ def masks(folder: Annotated[Path, typer.Argument(help="A data set of layout vsb.
         table = assign_splits(assign_groups(table, ValidationSettings().near_duplicate_bits), SplitSettings())
         verdict = ValidationReport(accepted=True, images=len(table), usable=len(table))
         preprocess(table, verdict, folder, RegionSettings(), _MEGAPIXELS, prepared)
-        examples = read_examples(prepared, read_index(prepared), 0)
+        examples = read_examples(prepared, read_index(prepared), 0).kept
         defects = [e for e in examples if e.type != NORMAL]
         for label, kept in (("regions of masks", defects), ("with normal wood", examples)):
             started = time.monotonic()

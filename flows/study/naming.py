@@ -43,7 +43,7 @@ class NamedCrops:
 
 def hold_out_crops(prepared: Prepared) -> NamedCrops:
     """Name each crop by a head that was fitted without it; empty where a study has too few."""
-    examples = read_examples(prepared.folder, prepared.images, _SEED)
+    examples = read_examples(prepared.folder, prepared.images, _SEED).kept
     return name_held_out(examples, prepared.folder.with_name("embedding"))
 
 

@@ -179,7 +179,8 @@ class TypeFigures(Record):
     """What held-out examples say of the naming of types.
 
     `confusion` counts examples by their own type (rows) and the one they were given (columns), both in the order of
-    `types`. `unknown` of them lay too far from all others to be given one. `held_out` says in words how.
+    `types`. `unknown` of them lay too far from all others to be given one. `held_out` says in words how. `too_few` says
+    of types that are not learnt on how many images, or by how many crops, they were found.
     """
 
     types: tuple[str, ...]
@@ -188,6 +189,7 @@ class TypeFigures(Record):
     macro_f1: Interval
     unknown: int
     held_out: str
+    too_few: dict[str, int] = Field(default_factory=dict)
     seconds: float = 0.0
 
 

@@ -130,7 +130,17 @@ def types_in_words(types: TypeFigures | None) -> str:
     count = count_in_words(sum(sum(row) for row in types.confusion), "example")
     figures = f"accuracy {interval_in_words(types.accuracy)}, macro-F1 {interval_in_words(types.macro_f1)}"
     far = f"{types.unknown} of them lay too far from all others to be named"
-    return f"{', '.join(types.types)}: {figures} on {count}, held out ({types.held_out}); {far}."
+    few = f" Not learnt, too few images of them: {counts_in_words(types.too_few)}." if types.too_few else ""
+    return f"{', '.join(types.types)}: {figures} on {count}, held out ({types.held_out}); {far}.{few}"
+
+
+def counts_in_words(counts: Mapping[str, int]) -> str:
+    """Write how many there are of each.
+
+    >>> counts_in_words({"crack": 2, "resin": 1})
+    'crack 2, resin 1'
+    """
+    return ", ".join(f"{name} {count}" for name, count in counts.items())
 
 
 def confusion_in_words(confusion: Confusion) -> str:

@@ -28,13 +28,20 @@ class Example(NamedTuple):
     group: str
 
 
+class Examples(NamedTuple):
+    """Examples to learn from, and the types that have too few: in how many groups each was found."""
+
+    kept: list[Example]
+    too_few: dict[str, int]
+
+
 class _TypedRegion(NamedTuple):
     image: PreparedImage
     box: Box
     type: str
 
 
-def read_examples(prepared: Path, images: Sequence[PreparedImage], seed: int) -> list[Example]:
+def read_examples(prepared: Path, images: Sequence[PreparedImage], seed: int) -> Examples:
     """Read a surface's examples of types, and of what is normal, to tell them from.
 
     Regions of masks are named by the mask, and as much normal wood of their sizes is cut from training normals; what a
@@ -47,7 +54,7 @@ def read_examples(prepared: Path, images: Sequence[PreparedImage], seed: int) ->
         seed: Draws at most 300 examples of a type, and the places on normals.
 
     Returns:
-        Crops of types with at least three groups each; empty where fewer than two types have as many.
+        Crops of types with at least three groups each, none where fewer than two types have as many; and the others.
     """
     random = np.random.default_rng(seed)
     regions = _draw(list(_find_regions(prepared, images)), random)
@@ -56,7 +63,8 @@ def read_examples(prepared: Path, images: Sequence[PreparedImage], seed: int) ->
     found = [*_read_crops(prepared), *_cut_regions(prepared, regions)]
     known = Counter(name for name, _ in {(e.type, e.group) for e in found})
     kept = [e for e in found if known[e.type] >= _LEAST_GROUPS]
-    return kept if len({e.type for e in kept}) > 1 else []
+    too_few = {name: known[name] for name in sorted(known) if known[name] < _LEAST_GROUPS and name != NORMAL}
+    return Examples(kept if len({e.type for e in kept}) > 1 else [], too_few)
 
 
 def _read_crops(prepared: Path) -> Iterator[Example]:

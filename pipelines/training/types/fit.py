@@ -9,6 +9,7 @@ from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import LeaveOneGroupOut, StratifiedGroupKFold
+from threadpoolctl import threadpool_limits
 
 from pipelines.core.records import NORMAL
 from pipelines.detector.type_head import Floats, Limits, TypeHead, nearest, order_types, unit
@@ -144,6 +145,8 @@ def _find_drop_level(held_out: HeldOutLogits, types: Sequence[str], temperature:
     return float(defects[-1 - int(_LOST * defects.size)])
 
 
+# On products this small a second thread gains nothing, and on a busy machine each of thousands waits for it.
+@threadpool_limits.wrap(limits=1, user_api="blas")
 def _fit_linear(features: Floats, labels: NDArray[np.str_]) -> TypeHead:
     """Fit multinomial logistic regression to every view of every example; rare types weigh as much as frequent ones."""
     count, views, width = features.shape
@@ -151,9 +154,10 @@ def _fit_linear(features: Floats, labels: NDArray[np.str_]) -> TypeHead:
     mean, scale = rows.mean(axis=0), rows.std(axis=0)
     scale = np.where(scale > 1e-6, scale, 1).astype(np.float32)
     scaled = (rows - mean) / scale
+    basis = _row_space(scaled)
     fitted = LogisticRegression(C=_FREEDOM, class_weight="balanced", max_iter=_ITERATIONS)
-    fitted.fit(scaled, np.repeat(labels, views))
-    weights, bias = fitted.coef_, fitted.intercept_
+    fitted.fit(scaled @ basis, np.repeat(labels, views))
+    weights, bias = fitted.coef_ @ basis.T, fitted.intercept_
     if len(weights) == 1:  # of two types scikit-learn keeps the second against the first
         weights, bias = np.concatenate([0 * weights, weights]), np.concatenate([0 * bias, bias])
     names = order_types(labels.tolist())
@@ -161,3 +165,13 @@ def _fit_linear(features: Floats, labels: NDArray[np.str_]) -> TypeHead:
     limits = Limits(types=names, temperature=1.0, max_distance=np.inf, drop_above=1.0)
     examples = unit(scaled.reshape(count, views, width).mean(axis=1))
     return TypeHead(limits, mean, scale, weights[order].astype(np.float32), bias[order].astype(np.float32), examples)
+
+
+def _row_space(rows: Floats) -> Floats:
+    """Return an orthonormal basis (d, k) that holds all rows (n, d), with k at most n.
+
+    Shrunk weights lie in the span of the rows, and turning the axes changes neither loss nor penalty: a fit in these
+    coordinates is the same fit, of fewer unknowns.
+    """
+    count, width = rows.shape
+    return np.linalg.qr(rows.T)[0] if count < width else np.eye(width, dtype=rows.dtype)

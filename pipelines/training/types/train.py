@@ -9,6 +9,7 @@ from pipelines.core.files import write_whole
 from pipelines.core.parsing import read_record
 from pipelines.core.records import TYPES
 from pipelines.core.results import TypeFigures
+from pipelines.core.wording import counts_in_words
 from pipelines.data.prepared import PreparedImage
 from pipelines.detector.type_head import FILE
 from pipelines.metrics.types import count_confusion, type_intervals
@@ -47,7 +48,9 @@ def name_types(
     if (folder / TYPES / _FIGURES).is_file():
         return read_record(TypeFigures, folder / TYPES / _FIGURES, "retrain with --force")
     started = time.monotonic()
-    examples = read_examples(prepared, images, seed)
+    examples, too_few = read_examples(prepared, images, seed)
+    if too_few:
+        log.warning("types: %s: too few images to learn from, 3 or more are needed", counts_in_words(too_few))
     if not examples:
         return None
     from pipelines.models.features.crops import export_embedding
@@ -67,6 +70,7 @@ def name_types(
         macro_f1=intervals.macro_f1,
         unknown=int((held_out.distances > head.limits.max_distance).sum()),
         held_out=held_out.message,
+        too_few=too_few,
         seconds=time.monotonic() - started,
     )
     write_whole(folder / TYPES / _FIGURES, figures.model_dump_json(indent=1))

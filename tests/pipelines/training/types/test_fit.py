@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from scipy.special import log_softmax
+from sklearn.linear_model import LogisticRegression
 
 from pipelines.core.errors import ModelError
 from pipelines.core.records import NORMAL, UNKNOWN
@@ -47,6 +48,16 @@ def test_held_out_names_come_from_heads_that_saw_nothing_of_the_group() -> None:
     apart = hold_out(features, types, [str(n) for n in range(60)], 0)
     hits = [np.mean([a == b for a, b in zip(h.named, types, strict=True)]) for h in (together, apart)]
     assert hits[0] < 0.6 < hits[1]
+
+
+def test_a_head_fitted_in_the_span_of_its_rows_is_the_head_fitted_to_all_features() -> None:
+    features, types, _ = draw_clouds(8, 0.2)
+    assert features.shape[0] * features.shape[1] < features.shape[2], "more features than rows"
+    head = fit(each=8, apart=0.2)
+    rows = head.standardise(features).reshape(-1, features.shape[2])
+    plain = LogisticRegression(C=0.01, class_weight="balanced", max_iter=3000).fit(rows, np.repeat(types, 4))
+    assert head.weights == pytest.approx(plain.coef_, abs=1e-4)
+    assert head.bias == pytest.approx(plain.intercept_, abs=5e-3)
 
 
 def test_only_normal_regions_beyond_doubt_are_dropped() -> None:

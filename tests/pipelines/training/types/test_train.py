@@ -14,6 +14,7 @@ from pipelines.core.errors import SourceError
 from pipelines.core.geometry import Box
 from pipelines.core.records import TYPES, Label, Split
 from pipelines.core.surface_settings import DefectSettings
+from pipelines.core.wording import types_in_words
 from pipelines.data.prepared import PreparedImage, read_region
 from pipelines.data.type_examples import prepare_types, take_in_types
 from pipelines.detector.type_head import FILE, load_head
@@ -148,20 +149,31 @@ def paint_masked(folder: Path) -> list[PreparedImage]:
 
 def test_masks_give_examples_by_their_value_with_normal_wood_beside(tmp_path: Path) -> None:
     images = paint_masked(tmp_path)
-    found = read_examples(tmp_path, images, 0)
+    found = read_examples(tmp_path, images, 0).kept
     kinds = [(e.type, e.group) for e in found]
     assert sorted(kinds[:8]) == sorted((kind, f"g{n}") for n in range(4) for kind in ("knot", "resin"))
     assert {kind for kind, _ in kinds[8:]} == {"normal"}
     assert {group for _, group in kinds[8:]} == {"g4", "g5", "g6", "g7"}
-    assert read_examples(tmp_path, images[:2] + images[4:], 0) == [], "two groups of a type cannot be held out"
+    few = read_examples(tmp_path, images[:2] + images[4:], 0)
+    assert few == ([], {"knot": 2, "resin": 2}), "two groups of a type cannot be held out"
+
+
+def test_a_type_found_on_too_few_images_is_named(tmp_path: Path) -> None:
+    images = paint_masked(tmp_path)
+    for number in (1, 2):
+        images[number] = images[number].model_copy(update={"defects": {1: "knot"}})
+    figures = name_types(tmp_path, images, tmp_path / "run", 0, 0)
+    assert figures is not None
+    assert (figures.types, figures.too_few) == (("knot", "normal"), {"resin": 2})
+    assert "resin 2" in types_in_words(figures)
 
 
 def test_what_a_reviewer_rejected_on_a_training_normals_is_an_example_of_normal(tmp_path: Path) -> None:
     images = paint_masked(tmp_path)
-    before = read_examples(tmp_path, images, 0)
+    before = read_examples(tmp_path, images, 0).kept
     boxes = (Box(20, 20, 40, 40), Box(0, 0, 8, 8))  # the second lies outside the region of interest
     images[3], images[6] = (images[n].model_copy(update={"rejected": boxes}) for n in (3, 6))
-    after = read_examples(tmp_path, images, 0)
+    after = read_examples(tmp_path, images, 0).kept
     assert len(after) == len(before) + 1, "an image of the test split must teach nothing"
     expected = cut_crop(read_region(tmp_path, images[6]), Box(10, 10, 30, 30))
     assert [e.group for e in after if e.type == "normal" and np.array_equal(e.crop, expected)] == ["g6"]
