@@ -32,7 +32,7 @@ from pipelines.reports.pictures import write_pages
 from pipelines.reports.run_page import describe_run
 from pipelines.tracking.registry import ModelVersion
 from pipelines.tracking.runs import Run
-from pipelines.training.calibrate import calibrate
+from pipelines.training.agreeing import calibrate_agreeing
 from pipelines.training.choosing.selection import score_selection
 from pipelines.training.ensemble.assemble import assemble
 from pipelines.training.ensemble.choose import MemberChoice
@@ -132,12 +132,12 @@ def evaluate_task(
         What may be registered; without figures of types where the surface has too few examples.
 
     Raises:
-        ModelError: If the exported network does not judge as the fitted one does.
+        ParityError: If the exported network does not judge as the fitted one does, in no precision that is allowed.
     """
     prepared = session.paths.prepared
     images = read_images(session, job)
-    score = job.settings.score_of(trained.algorithm)
-    info = calibrate(trained, prepared, images, job.surface, job.own, score, job.data.version, wrap)
+    said = (job.surface, job.own, job.settings, job.data.version)
+    trained, info = calibrate_agreeing(trained, prepared, images, *said, wrap)
     detector = Detector(Path(trained.folder))
     settings, seed = job.settings.evaluation, job.settings.seed
     figures = name_types(prepared, images, types, settings.bootstrap, seed) if types else None

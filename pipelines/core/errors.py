@@ -55,6 +55,10 @@ class ModelError(KnotwatchError):
     """A model folder is incomplete, of a newer schema, or does not reproduce its own scores."""
 
 
+class ParityError(ModelError):
+    """An exported network does not judge as the fitted one does."""
+
+
 class ScoreError(ModelError):
     """A version gives an image a score or map that is not finite: nothing can be said of the image."""
 

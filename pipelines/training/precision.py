@@ -22,6 +22,7 @@ from pipelines.models.openvino.runtime import TileModel, machine_precisions
 from pipelines.models.registry import find_algorithm
 from pipelines.training.parity import ParityRegion, disagreements, score_regions
 
+UNROUNDED = "unrounded"  # where a network in int8 keeps the exact one until it is calibrated
 _QUANTISATION_TILES = 48
 _WARM_UP, _TIMED = 2, 9
 _NEAR = 1.25  # times the fastest: no gain worth rounding for
@@ -116,7 +117,8 @@ def export_agreeing(
         regions: Draws the same ones each time, at least one of them normal, for they may be too many to be kept.
         rule: How a map becomes a score.
         requested: f32, bf16, int8, or auto: the least rounded of the fast ones.
-        folder: Existing folder that model.xml and model.bin are written to.
+        folder: Existing folder that model.xml and model.bin are written to. Where `auto` chose int8, its subfolder
+            `unrounded` has the network in float32.
 
     Returns:
         The precision that the network is to be run with; `parity` is never None.
@@ -137,6 +139,9 @@ def export_agreeing(
         models = {p: TileModel(Path(scratch) if p == Precision.INT8 else folder, p) for p in wanted}
         exported = _choose(algorithm, model, models, tiles, regions, rule, requested)
         if exported.precision == Precision.INT8:
+            if requested == "auto":
+                (folder / UNROUNDED).mkdir()
+                move_ir(folder, folder / UNROUNDED)
             move_ir(Path(scratch), folder)
     log.info("export %s: %s", algorithm, exported.message)
     return exported

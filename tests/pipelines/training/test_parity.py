@@ -10,10 +10,11 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import nn
 
-from pipelines.core.errors import ModelError
+from pipelines.core.errors import ModelError, ParityError
 from pipelines.core.geometry import TilePlan
-from pipelines.core.records import Label, Precision, Split
-from pipelines.core.results import Parity
+from pipelines.core.records import Label, Layout, Precision, Split
+from pipelines.core.results import Parity, Trained
+from pipelines.core.surface_settings import RegionSettings, SourceSettings, SurfaceSettings
 from pipelines.data.prepared import PreparedImage
 from pipelines.imaging.image_score import ScoreRule
 from pipelines.imaging.procedural import draw
@@ -22,8 +23,10 @@ from pipelines.models.engine.anomalib import InferenceBatch
 from pipelines.models.openvino.export import TorchTiles, export_openvino
 from pipelines.models.openvino.runtime import TileModel
 from pipelines.training import precision as room
+from pipelines.training.agreeing import calibrate_agreeing
 from pipelines.training.parity import ParityRegion, check_parity, disagreements, draw_regions, score_regions
 from pipelines.training.precision import choose_precision, export_agreeing
+from pipelines.training.run_settings import ExportSettings, RunSettings
 
 HEIGHT, WIDTH = 64, 96
 PLAN = TilePlan(mode="fit", tile_height=HEIGHT, tile_width=WIDTH)
@@ -77,12 +80,23 @@ SCORES = np.concatenate([np.linspace(0, 1, 50), np.linspace(0.5, 1.5, 50)])
 def test_one_verdict_of_a_hundred_may_differ_and_not_two() -> None:
     one, two = SCORES.copy(), SCORES.copy()
     one[49] = 0.98
-    two[[48, 49]] = 0.97
+    two[[48, 49]] = 0.96
     assert disagreements(_parity(one), 0.99) == ()
     assert disagreements(_parity(two), 0.975) == ("2 of 100 verdicts differ",)
     check_parity(_parity(one), 0.99)
     with pytest.raises(ModelError, match="2 of 100 verdicts differ"):
         check_parity(_parity(two), 0.975)
+
+
+def test_scores_beside_the_threshold_that_are_the_same_are_no_disagreement() -> None:
+    beside = SCORES.copy()
+    beside[[30, 31, 32]] = 0.69  # all three flagged by torch; the next lower score is farther away than 1 %
+    torch = SCORES.copy()
+    torch[[30, 31, 32]] = 0.692
+    both = _parity(beside).model_copy(update={"torch": tuple(torch)})
+    assert disagreements(both, 0.691) == ()
+    apart = both.model_copy(update={"exported": tuple(np.where(np.arange(100) // 3 == 10, 0.66, torch))})
+    assert disagreements(apart, 0.691) == ("3 of 100 verdicts differ",)
 
 
 def test_another_ranking_disagrees_even_where_verdicts_do_not() -> None:
@@ -161,7 +175,7 @@ def _burn(region: ParityRegion) -> ParityRegion:
     return ParityRegion(image, True)
 
 
-def test_the_chosen_network_alone_stays(
+def test_beside_int8_the_network_in_float32_waits_for_calibration(
     tmp_path: Path, tiles: TileSet, regions: list[ParityRegion], speeds: dict[Precision, float]
 ) -> None:
     clear = [r if not r.synthetic else _burn(r) for r in regions]
@@ -169,7 +183,8 @@ def test_the_chosen_network_alone_stays(
     chosen = _export(tiles, clear, "auto", tmp_path / "auto")
     assert (plain.precision, chosen.precision) == (F32, INT8)
     assert chosen.message == "int8, 1.0 ms a tile (f32 3.0)"
-    assert sorted(p.name for p in (tmp_path / "auto").iterdir()) == ["model.bin", "model.xml"]
+    assert sorted(p.name for p in (tmp_path / "f32").iterdir()) == ["model.bin", "model.xml"]
+    assert sorted(p.name for p in (tmp_path / "auto").iterdir()) == ["model.bin", "model.xml", room.UNROUNDED]
     tile = regions[0].image[None]
     exact, int8 = TileModel(tmp_path / "f32").infer(tile), TileModel(tmp_path / "auto", INT8).infer(tile)
     assert not np.array_equal(exact, int8)
@@ -191,3 +206,40 @@ def test_a_forced_precision_that_disagrees_or_is_not_there_is_refused(
     kept = _export(tiles, regions, "auto", tmp_path / "auto")
     assert kept.precision == F32
     assert "int8 1.0, disagrees: " in kept.message
+
+
+def _calibrate(folder: Path, images: list[PreparedImage], exported: room.Exported, requested: str) -> tuple[Any, Any]:
+    """Calibrate an export that is said to have judged every defect to be nothing."""
+    assert exported.parity is not None
+    blind = tuple(0.01 * s if s > np.median(exported.parity.torch) else s for s in exported.parity.torch)
+    parity = exported.parity.model_copy(update={"exported": blind})
+    cost = {"tiles": 1, "seconds": 1, "peak_rss_mb": 1}
+    trained = Trained(
+        algorithm="padim", folder=str(folder), plan=PLAN, precision=exported.precision, parity=parity, **cost
+    )
+    own = SurfaceSettings(source=SourceSettings(layout=Layout.FOLDER), region=RegionSettings(rule="none"))
+    settings = RunSettings(export=ExportSettings(precision=requested))
+    return calibrate_agreeing(trained, folder.parent, images, "oak", own, settings, "0" * 16)
+
+
+def test_what_disagrees_at_its_own_threshold_goes_on_in_the_next_safer_precision(
+    tmp_path: Path,
+    images: list[PreparedImage],
+    tiles: TileSet,
+    regions: list[ParityRegion],
+    speeds: dict[Precision, float],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("pipelines.training.agreeing.machine_precisions", lambda: (F32, INT8))
+    monkeypatch.setattr("pipelines.training.agreeing.draw_regions", lambda *_: iter(clear))
+    clear = [r if not r.synthetic else _burn(r) for r in regions]
+    plain = _export(tiles, clear, "f32", tmp_path / "f32")
+    chosen = _export(tiles, clear, "auto", tmp_path / "auto")
+    trained, info = _calibrate(tmp_path / "auto", images, chosen, "auto")
+    assert (chosen.precision, trained.precision, info.precision) == (INT8, F32, F32)
+    assert trained.parity == plain.parity
+    assert (tmp_path / "auto/model.bin").read_bytes() == (tmp_path / "f32/model.bin").read_bytes()
+    assert not (tmp_path / "auto" / room.UNROUNDED).exists()
+    forced = _export(tiles, clear, "int8", tmp_path / "int8")
+    with pytest.raises(ParityError, match="verdicts differ"):
+        _calibrate(tmp_path / "int8", images, forced, "int8")
