@@ -11,6 +11,7 @@ from prefect import flow
 
 from flows.adapting.attempt import Attempt, attempt
 from flows.adapting.choice import Chosen, choose_attempt
+from flows.adapting.kept import find_attempt, fingerprint_attempt, forget_attempts, keep_attempt
 from flows.adapting.known import TAG, find_adapted, fingerprint_adaptation, keep_result, propose_again
 from flows.adapting.origins import Origin, find_origins
 from flows.adapting.report import describe, write_task
@@ -44,6 +45,7 @@ class _Adapting(NamedTuple):
     shared: Shared
     source: str
     requested: Strategy | None
+    force: bool
 
 
 @flow(name="adapt", flow_run_name="adapt {source} to {target}", on_failure=[tell_failure], on_crashed=[mark_cancelled])
@@ -59,7 +61,8 @@ def adapt(  # noqa: PLR0913, PLR0917 - a flow is called with what its command ta
 ) -> dict[str, Any]:
     """Bring the versions of `source` to `target` by a few images, compare the strategies, register and propose one.
 
-    Where nothing changed since the same adaptation, its result is returned, without `force`.
+    Where nothing changed since the same adaptation, its result is returned, and of one that was stopped or failed the
+    attempts that were finished are taken; with `force` neither.
 
     Args:
         source: Surface whose versions are started from.
@@ -99,8 +102,10 @@ def adapt(  # noqa: PLR0913, PLR0917 - a flow is called with what its command ta
             tags = {**job.tags(), "adapted_from": source, TAG: fingerprint}
             requested = None if strategy == "auto" else Strategy(strategy)
             with parent_run(session, job, verdict, f"adapt {source} {profile}", tags) as shared:
-                result = _adapt_all(_Adapting(shared, source, requested), origins, counts)
+                result = _adapt_all(_Adapting(shared, source, requested, force), origins, counts)
                 keep_result(shared.parent, result)
+            if not result.failed:
+                forget_attempts(session)
     return result.model_copy(update={"seconds": time.monotonic() - started}).model_dump(mode="json")
 
 
@@ -174,17 +179,25 @@ def _attempt_all(
         )
     found: list[Attempt] = []
     failed: list[Failure] = []
-    started = time.monotonic()
+    seconds: list[float] = []
     log.info("adapt %s: %d strategies %s", surface, len(methods), ", ".join(o.name for o in origins))
-    for number, (shots, origin, strategy) in enumerate(methods):
+    for number, (shots, origin, strategy) in enumerate(methods, 1):
         job = jobs[shots].model_copy(update={"lineage": {"adapted_from": origin.name}})
-        folder = scratch / f"{origin.algorithm}-{strategy}-{shots}"
+        fingerprint = fingerprint_attempt(job, origin, strategy)
+        known = None if adapting.force else find_attempt(session, fingerprint)
+        if known is not None:
+            log.info("adapt %s: %s %s with %d images was finished before", surface, origin.algorithm, strategy, shots)
+            found.append(known)
+            continue
+        folder, started = scratch / f"{origin.algorithm}-{strategy}-{shots}", time.monotonic()
         try:
-            found.append(attempt(session, job, origin, strategy, folder, parent))
+            tried = attempt(session, job, origin, strategy, folder, parent)
+            found.append(keep_attempt(session, fingerprint, tried))
         except Exception as error:
             failed.append(describe_failure(origin.algorithm, error))
-        left = (time.monotonic() - started) / (number + 1) * (len(methods) - number - 1)
-        log.info("adapt %s: %d of %d, about %.0f s left", surface, number + 1, len(methods), left)
+        seconds.append(time.monotonic() - started)
+        left = sum(seconds) / len(seconds) * (len(methods) - number)
+        log.info("adapt %s: %d of %d, about %.0f s left", surface, number, len(methods), left)
     return found, failed
 
 

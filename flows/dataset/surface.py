@@ -317,7 +317,8 @@ def prepared_images(project: Project, name: str) -> list[PreparedImage]:
 
 
 def _forget(project: Project, paths: SurfacePaths) -> None:
-    for folder in (paths.raw, paths.work, paths.reports, project.state / "versions" / paths.name):
+    kept = [project.state / name / paths.name for name in ("versions", "attempts")]
+    for folder in (paths.raw, paths.work, paths.reports, *kept):
         shutil.rmtree(folder, ignore_errors=True)
     paths.settings.unlink(missing_ok=True)
     with data_lock(project):

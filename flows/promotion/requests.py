@@ -7,6 +7,7 @@ from flows.runtime.session import Session, hold
 from pipelines.core.errors import CallError, ModelError
 from pipelines.registry.aliases import carry_out, propose
 from pipelines.registry.decision_log import DecisionLog, records_of
+from pipelines.registry.first_champion import find_excess
 from pipelines.registry.record import DecisionRecord, Outcome, Trigger, last_of
 from pipelines.tracking.registry import ModelVersion
 from pipelines.tracking.store import Tracking
@@ -167,9 +168,12 @@ def _settle_challenger(session: Session) -> DecisionRecord | None:
     records = records_of(version)
     is_proposal = "proposed_reason" in version.tags and (not records or records[-1].outcome == Outcome.PROPOSED)
     waits = _why_it_waits(session) if is_proposal else ""
+    most = session.settings.policy.max_false_positive_rate
+    if is_proposal and not waits and records and (records[-1].flagged_share or 0) > most:
+        return None
     if not waits:
-        trigger = Trigger.RETRAIN if is_proposal else Trigger.CHALLENGER
-        return keep(session, judge(session, version, champion, trigger))
+        record = judge(session, version, champion, Trigger.RETRAIN if is_proposal else Trigger.CHALLENGER)
+        return keep(session, _wait_for_a_person(record, most) if is_proposal else record)
     if records:
         return None
     number = DecisionLog(tracking, surface).next_number(version)
@@ -180,6 +184,15 @@ def _why_it_waits(session: Session) -> str:
     if not session.settings.policy.gate.automatic:
         return "policy.gate.automatic is false"
     return DecisionLog(session.tracking, session.surface).hold()
+
+
+def _wait_for_a_person(record: DecisionRecord, most: float) -> DecisionRecord:
+    """Have an accepted first champion wait where it flags a larger share of good images than the policy says."""
+    if not record.accepted or record.decision is None:
+        return record
+    evidence = record.decision.evidence
+    reason = find_excess(evidence, most)
+    return record.waiting(reason, evidence.false_alarms / evidence.images.normal) if reason else record
 
 
 def _find(tracking: Tracking, surface: str, number: int | None) -> ModelVersion | None:

@@ -2,6 +2,7 @@
 
 import logging
 import shutil
+import time
 from pathlib import Path
 
 import psutil
@@ -10,6 +11,7 @@ from flows.runtime.session import Session
 from pipelines.core.paths import Project
 from pipelines.tracking.orphans import end_orphans
 
+_KEPT = 7 * 24 * 3600.0  # seconds; nobody goes on with an adaptation of last week
 _PATIENCE = 10.0  # seconds that a server may take to end by itself
 
 log = logging.getLogger(__name__)
@@ -30,10 +32,30 @@ def scratch_folder(project: Project, surface: str) -> Path:
     return folder
 
 
+def attempts_folder(project: Project, surface: str) -> Path:
+    """Return the folder of finished attempts of adaptations that were stopped or failed.
+
+    Args:
+        project: Its state folder, which git ignores, holds the folder.
+        surface: The target. What lies there for a week is removed by the surface's next change.
+
+    Returns:
+        A folder that may be absent.
+    """
+    return project.state / "attempts" / surface
+
+
+def _drop_old_attempts(project: Project, surface: str) -> None:
+    for kept in attempts_folder(project, surface).glob("*"):
+        if time.time() - kept.stat().st_mtime > _KEPT:
+            shutil.rmtree(kept, ignore_errors=True)
+
+
 def clear_up(session: Session) -> None:
     """Remove what a killed process left, and end its runs and servers. The surface's lock must be held."""
     project, surface = session.project, session.surface
     shutil.rmtree(project.state / "scratch" / surface, ignore_errors=True)
+    _drop_old_attempts(project, surface)
     end_orphans(session.tracking, surface)
     lost = find_lost_servers(project)
     for server in lost:

@@ -210,7 +210,8 @@ class PolicySettings(Settings):
     """What the surface guarantees: shares of normal images, and of normal area, that may be flagged.
 
     What a retrain proposes is chosen (`propose: auto`), or named by the user: an algorithm, or `ensemble`. An ensemble
-    takes members until they need `latency_ms` milliseconds for a megapixel.
+    takes members until they need `latency_ms` milliseconds for a megapixel. A first champion that flags a larger share
+    of the normal test images than `max_false_positive_rate` waits for a person.
     """
 
     former: ClassVar[Mapping[str, str]] = {
@@ -222,6 +223,7 @@ class PolicySettings(Settings):
     flagged_area_rate: float = Field(default=0.01, gt=0, lt=1)
     propose: str = "auto"
     latency_ms: float = Field(default=2000.0, gt=0, le=1e9)
+    max_false_positive_rate: float = Field(default=0.1, gt=0, le=1)
     defects: DefectSettings = DefectSettings()
     gate: GateSettings = GateSettings()
     watch: WatchSettings = WatchSettings()

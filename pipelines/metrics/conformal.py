@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.stats import betabinom
+from scipy.stats import betabinom, binom
 
 from pipelines.core.results import CalibratedThreshold
 from pipelines.metrics.checks import MetricError, check_rate, check_scores
@@ -171,6 +171,22 @@ def places_above(rate: float, images: int) -> int:
     if images < 1:
         raise MetricError(f"no threshold is set on {images} images", hint="calibrate on one normal image at least")
     return min(images, max(1, math.floor((images + 1) * check_rate(rate) + _ROUNDING)))
+
+
+def most_by_chance(rate: float, images: int) -> int:
+    """Return the number of flagged images that a true rate exceeds with probability 10 % at most.
+
+    Args:
+        rate: Share of images that is flagged in the long run, 0 to 1.
+        images: How many there are, 0 or more.
+
+    Returns:
+        Images, 0 to `images`: the 90 % quantile of the binomial distribution.
+
+    >>> most_by_chance(0.1, 10), most_by_chance(0.1, 100)
+    (2, 14)
+    """
+    return int(binom.ppf(0.9, images, rate)) if images else 0
 
 
 def most_false_alarms(rate: float, images: int, normals: int, quantile: float = 0.99) -> int:

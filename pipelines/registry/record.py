@@ -37,6 +37,7 @@ class DecisionRecord(Record):
 
     `previous` is what the alias of this name is given where the champion moves. `reason` is a person's own, who
     overrode a refusal or rolled back. `decision` has all figures; it is None where there was nothing to measure.
+    `flagged_share` of the normal test images are flagged by what waits because of that.
     """
 
     former: ClassVar[Mapping[str, str]] = {"asked": "trigger", "verdict": "outcome", "words": "message"}
@@ -54,6 +55,7 @@ class DecisionRecord(Record):
     message: str
     reason: str = ""
     decision: Decision | None = None
+    flagged_share: float | None = None
 
     @classmethod
     def judged(
@@ -159,6 +161,20 @@ class DecisionRecord(Record):
     def _of(cls, number: int, version: "ModelVersion", trigger: Trigger, **evidence: Any) -> Self:
         named: dict[str, Any] = {"surface": version.surface, "version": version.version, "algorithm": version.algorithm}
         return cls(number=number, time=now(), trigger=trigger, **named, **evidence)
+
+    def waiting(self, reason: str, flagged_share: float) -> "DecisionRecord":
+        """Say that an accepted version waits for a person after all; nothing moves.
+
+        Args:
+            reason: Why, in words that end a sentence.
+            flagged_share: Share of the normal test images that it flags, 0 to 1.
+
+        Returns:
+            A changed copy of the record.
+        """
+        message = f"version {self.version} ({self.algorithm}) is proposed and waits: {reason}"
+        found = {"outcome": Outcome.PROPOSED, "after": self.before, "flagged_share": flagged_share}
+        return self.model_copy(update={**found, "message": message})
 
     def forced(self, reason: str) -> "DecisionRecord":
         """Make a refused version champion all the same, for a person's reason."""

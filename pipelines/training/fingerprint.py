@@ -16,6 +16,8 @@ from pipelines.training.run_settings import RunSettings
 # What can change a model or its figures. Reports and wiring cannot.
 _SOURCES = ("models", "imaging", "metrics", "detector", "training", "data/prepared.py", "loader.py")
 _TRACKED = ("flows", "pipelines", "params.yaml", "dvc.yaml")
+# Of the policy: what decides on a version that is there, or combines some, changes none.
+_OF_USE = {"gate", "propose", "latency_ms", "max_false_positive_rate", "watch"}
 _LIBRARIES = ("anomalib", "nncf", "numpy", "opencv-python-headless", "openvino", "timm", "torch", "torchvision")
 
 
@@ -25,7 +27,7 @@ def fingerprint(data_version: str, settings: RunSettings, policy: PolicySettings
     Args:
         data_version: Hash of the prepared data.
         settings: Sections of other algorithms do not count, nor which others are trained beside it.
-        policy: The surface's; its `gate`, `propose`, `latency_ms` and `watch` do not count.
+        policy: The surface's; what decides on versions that are there does not count.
         algorithm: Name of a known algorithm.
 
     Returns:
@@ -36,7 +38,7 @@ def fingerprint(data_version: str, settings: RunSettings, policy: PolicySettings
         "data": data_version,
         "algorithm": algorithm,
         "settings": settings.model_dump(mode="json", exclude=others),
-        "policy": policy.model_dump(mode="json", exclude={"gate", "propose", "latency_ms", "watch"}),
+        "policy": policy.model_dump(mode="json", exclude=_OF_USE),
         "code": code_hash(Path(__file__).parents[1]),
         "libraries": {name: version(name) for name in _LIBRARIES},
         "brought by": package_of(algorithm),

@@ -8,6 +8,7 @@ import mlflow
 import pytest
 import yaml
 
+from flows.promotion.decide import judge
 from flows.promotion.lineage import find_data_users
 from flows.promotion.requests import decide_promotion, decide_proposal, settle_requests
 from flows.promotion.rollback import release_hold, roll_back
@@ -48,10 +49,13 @@ def set_gate(project: Project, **gate: Any) -> None:
 
     No line waits: what is slower than the champion is too slow.
     """
-    gate = {"max_latency_ratio": 2.5, **gate}
+    set_policy(project, gate={"max_latency_ratio": 2.5, **gate}, latency_ms=0.001)
+
+
+def set_policy(project: Project, **policy: Any) -> None:
     path = project.surface(SURFACE).settings
     values = yaml.safe_load(path.read_text())
-    path.write_text(yaml.safe_dump({**values, "policy": {"gate": gate, "latency_ms": 0.001}}))
+    path.write_text(yaml.safe_dump({**values, "policy": {**values.get("policy", {}), **policy}}))
 
 
 def names(record: DecisionRecord) -> list[str]:
@@ -205,6 +209,34 @@ def test_without_automatic_promotion_a_proposal_waits_for_promote(project: Proje
     assert (record.outcome, tracking.aliases(SURFACE)["challenger"]) == (Outcome.PROPOSED, version.version)
     shown = run_knotwatch(project.root, "promote", SURFACE, "--json").json
     assert (shown["outcome"], shown["after"]) == ("accepted", version.version)
+    assert tracking.aliases(SURFACE) == {"champion": version.version, "previous": 1}
+
+
+def test_a_first_champion_that_flags_many_good_images_waits_until_the_user_says_otherwise(
+    project: Project, tracking: Tracking, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    version = tracking.version(SURFACE, add_anomaly(project, tracking, equal))
+    (tracking.folder(SURFACE, 1) / "model.bin").unlink()  # nothing is left to compare with
+    judged: list[int] = []
+
+    def judge_with_alarms(*words: Any) -> DecisionRecord:
+        judged.append(words[1].version)
+        record = judge(*words)
+        assert record.decision is not None
+        alarming = record.decision.evidence.model_copy(update={"false_alarms": 5})
+        return record.model_copy(update={"decision": record.decision.model_copy(update={"evidence": alarming})})
+
+    monkeypatch.setattr("flows.promotion.requests.judge", judge_with_alarms)
+    record = decide_proposal(look_at(SURFACE), version, "the only one")
+    assert record is not None
+    assert (record.outcome, record.after) == (Outcome.PROPOSED, 1)
+    assert "policy.max_false_positive_rate" in record.message
+    assert tracking.aliases(SURFACE) == {"champion": 1, "challenger": version.version}
+    assert decide_proposal(look_at(SURFACE), version, "the only one") == record.model_copy(update={"decision": None})
+    assert len(judged) == 1, "it was judged again"
+    assert decide_promotion(look_at(SURFACE), version.version, dry_run=True).accepted
+    set_policy(project, max_false_positive_rate=1.0)
+    settle_requests(look_at(SURFACE))
     assert tracking.aliases(SURFACE) == {"champion": version.version, "previous": 1}
 
 

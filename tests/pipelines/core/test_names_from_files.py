@@ -79,7 +79,7 @@ _SHOWN = {
     "Start.folder": "handed on within a process",
     "Trained.folder": "handed on within a process",
     "Origin.folder": "handed on within a process",
-    "Attempt.folder": "handed on within a process",
+    "Attempt.folder": "handed on within a process; of one that was kept, where it was found",
 }
 
 

@@ -22,6 +22,7 @@ from pipelines.registry.decision import (
     EvidenceCounts,
     Scored,
 )
+from pipelines.registry.first_champion import find_excess
 from pipelines.registry.gate import decide, is_worse
 
 POLICY = GateSettings()
@@ -111,6 +112,17 @@ def test_a_better_and_an_equal_candidate_are_accepted_with_every_check_listed() 
         assert found.basis == ("judged by 220 defective and 100 normal test images; compared with version 3")
         assert outcome(found, "synthetic_auroc") == CheckOutcome.NOT_JUDGED
     assert Decision.model_validate_json(found.model_dump_json()) == found
+
+
+def test_a_first_champion_that_flags_many_normal_images_is_for_a_person_to_judge() -> None:
+    few = EvidenceCounts(normal=10, defective=12, masked=0, synthetic=0)
+
+    def excess(flagged: int, most: float = 0.1, **changes: Any) -> str:
+        return find_excess(evidence(comparison=None, images=few, false_alarms=flagged, **changes), most)
+
+    assert (excess(2), excess(10, 1.0)) == ("", "")
+    assert re.search(r"3 of 10 .* \(30 %\), more than the 10 % .* knotwatch promote boards$", excess(3))
+    assert find_excess(evidence(images=few, false_alarms=9), 0.1) == "", "it is compared with a champion"
 
 
 def test_every_bad_thing_is_named_at_once() -> None:
