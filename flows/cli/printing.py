@@ -12,6 +12,7 @@ from rich.text import Text
 from pipelines.core.errors import KnotwatchError
 from pipelines.core.records import Record
 from pipelines.core.results import ValidationReport
+from pipelines.core.wording import count_in_words
 
 if TYPE_CHECKING:
     from flows.adapting.results import AdaptResult
@@ -60,7 +61,7 @@ def say(text: str, style: str = "") -> None:
 
 def print_verdict(verdict: ValidationReport) -> None:
     """Print what validation found, file by file."""
-    say(f"{verdict.images} images, {verdict.usable} usable")
+    say(f"{count_in_words(verdict.images, 'image')}, {verdict.usable} usable")
     for title, files in (("quarantined", verdict.quarantined), ("duplicate", verdict.duplicates)):
         for file in files:
             say(f"  {title}: {file.path}: {file.reason}", "yellow")
@@ -79,7 +80,8 @@ def print_change(change: "DataChange", *, as_json: bool) -> None:
         print_json(change)
         return
     taken, prepared = change.intake, change.prepared
-    say(f"{change.surface}: {taken.images} images, {taken.new} new, {taken.changed} changed, {prepared} prepared")
+    counts = f"{taken.new} new, {taken.changed} changed, {prepared} prepared"
+    say(f"{change.surface}: {count_in_words(taken.images, 'image')}, {counts}")
     print_verdict(change.verdict)
     say(f"data version {change.data_version}")
 
@@ -108,8 +110,8 @@ def print_inspect(result: "InspectResult") -> None:
     else:
         before = f" ({result.before} of them by an earlier call)" if result.before else ""
         say(
-            f"{result.total} images{before}, {result.anomalous} anomalous, {result.unreadable} unreadable "
-            f"(threshold {result.image_threshold:.3f})"
+            f"{count_in_words(result.total, 'image')}{before}, {result.anomalous} anomalous, "
+            f"{result.unreadable} unreadable (threshold {result.image_threshold:.3f})"
         )
         say(f"table: {result.table}")
     say(f"model: {result.model}; {pictures}; {result.seconds:.1f} s")

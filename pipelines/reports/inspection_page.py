@@ -168,12 +168,12 @@ def _around(defect: Defect, shown: Shown) -> str:
     return f"{left:.1f} {top:.1f} {side:.1f} {side:.1f}"
 
 
-def _size(defect: Defect, pixels_per_mm: float | None) -> str:
-    """Write length, width and area in millimetres where the scale is known, else in pixels."""
+def _size(defect: Defect, pixels_per_mm: float | None) -> tuple[str, str]:
+    """Write length by width, and the area, in millimetres where the scale is known, else in pixels."""
     if pixels_per_mm is None:
-        return f"{defect.length:.0f} x {defect.width:.0f} px, {defect.area:,} px²"
+        return f"{defect.length:.0f} x {defect.width:.0f} px", f"{defect.area:,} px²"
     length, width = defect.length / pixels_per_mm, defect.width / pixels_per_mm
-    return f"{length:.1f} x {width:.1f} mm, {defect.area / pixels_per_mm**2:.3g} mm²"
+    return f"{length:.1f} x {width:.1f} mm", f"{defect.area / pixels_per_mm**2:.3g} mm²"
 
 
 def _measured(shown: Shown, usual: Mapping[str, tuple[float, float]]) -> list[tuple[str, str, str]]:

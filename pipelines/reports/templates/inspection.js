@@ -114,7 +114,7 @@
       }
       if (isAnomalous || isNormal) all(".done", article)[0].textContent = `reviewed: ${isAnomalous ? "anomalous" : "normal"}`;
     }
-    one("progress").textContent = `${judged.length} of ${articles.length} images reviewed`;
+    one("progress").textContent = `${judged.length} of ${articles.length} ${articles.length === 1 ? "image" : "images"} reviewed`;
     one("save").disabled = judged.length === 0;
   }
 
@@ -180,7 +180,13 @@
     select(link.getAttribute("href").slice(1), true);
   });
   document.addEventListener("keydown", (event) => {
-    if (event.target.matches("input:not([type=radio]):not([type=checkbox]), select") || event.ctrlKey || event.metaKey || event.altKey) return;
+    if (event.ctrlKey || event.metaKey || event.altKey) return;
+    // Only where letters are written they are letters; sliders, lists and boxes keep the focus after a click.
+    if (event.target.matches(".named")) {
+      if (event.key === "Enter" || event.key === "Escape") (event.target.closest("li[data-defect]") ?? document.body).focus({ preventScroll: true });
+      return;
+    }
+    if (event.target.matches("select") && "npcro".includes(event.key)) event.preventDefault();
     const current = stops.find((stop) => stop.classList.contains("current"));
     if (event.key === "n") step(1);
     else if (event.key === "p") step(-1);

@@ -87,7 +87,7 @@ def test_the_highest_scores_and_the_drawn_ones_are_shown(tmp_path: Path) -> None
     ]
     assert (showcase.images, showcase.anomalous) == (6, 3)
     text = render_inspection_page(page_of(showcase))
-    assert "Shown: 4 of 6 images, those with the highest scores and 1 drawn at random." in text
+    assert "Shown: 4 of 6 images, by the highest scores, 1 of them drawn at random." in text
 
 
 def test_of_very_many_defects_the_highest_are_listed(tmp_path: Path) -> None:
@@ -159,6 +159,33 @@ def test_outlines_and_heatmap_can_be_switched(page: Path, tab: Tab) -> None:
     assert tab.evaluate("getComputedStyle(document.querySelector('.heat')).opacity") == "0.7"
 
 
+@pytest.mark.parametrize("field", ["#heat", "#type", "#least", "#outlines", "summary"])
+def test_keys_work_wherever_the_focus_is(page: Path, tab: Tab, field: str) -> None:
+    tab.open(page)
+    tab.evaluate(f"document.querySelector('{field}').focus()")
+    assert tab.evaluate(f"document.activeElement.matches('{field}')"), "nothing has the focus"
+    tab.press("n")
+    assert tab.evaluate("document.activeElement.id") == "p1-d1"
+    assert tab.evaluate("document.getElementById('type').value") == "", "the list took the key too"
+
+
+@pytest.mark.parametrize("width", [1280, 900, 390])
+def test_sizes_are_whole_and_long_names_wrap(tmp_path: Path, tab: Tab, width: int) -> None:
+    showcase = Showcase(1.0)
+    long = see(tmp_path, 1, 3, 2.0)
+    name = f"{'a-long-name-without-a-blank' * 5}.png"
+    showcase.add(long._replace(name=name))
+    shown = showcase.shown()[0].model_copy(update={"path": name})
+    file = write_inspection_page(page_of(showcase, shown=(shown,), image_threshold=CALIBRATED), tmp_path / "long.html")
+    tab.open(file, width)
+    inside = "[...document.querySelectorAll('.list .wide, .list td, .photo, h2')]"
+    cut = f"{inside}.filter(e => e.scrollWidth > e.clientWidth + 1).map(e => e.outerHTML.slice(0, 80))"
+    assert tab.evaluate(cut) == []
+    assert tab.evaluate("document.documentElement.scrollWidth") <= width
+    assert "threshold 1.000" in tab.evaluate("document.querySelector('.verdict').textContent")
+    assert "(threshold 1.00)" in tab.evaluate("document.querySelector('#p1-d1 p').textContent")
+
+
 def test_the_table_jumps_and_filters_hide(page: Path, tab: Tab) -> None:
     tab.open(page, height=500)
     tab.evaluate("document.querySelectorAll('#table a')[3].click()")
@@ -216,6 +243,17 @@ def test_keys_reach_and_judge_an_image_without_an_outline(page: Path, tab: Tab, 
     assert tab.evaluate("document.querySelector('#p3 .done').textContent") == "reviewed: normal"
     # A page with unsaved verdicts would ask before it is left.
     tab.evaluate("document.getElementById('save').click()")
+
+
+def test_letters_of_a_type_are_letters_until_it_is_ended(page: Path, tab: Tab) -> None:
+    tab.open(page)
+    tab.evaluate("document.querySelector('#p1-d3 .named').focus()")
+    for key in ("r", "o", "n", "Enter", "n"):
+        tab.press(key)
+    assert tab.evaluate("document.querySelector('#p1-d3 .named').value").endswith("ron")
+    assert tab.evaluate("document.activeElement.id") == "p2-d1"
+    # A page with unsaved verdicts would ask before it is left.
+    tab.evaluate("document.querySelector('#p1 .sound').click(); document.getElementById('save').click()")
 
 
 def reopen(tab: Tab, page: Path, progress: str) -> bool:
