@@ -179,6 +179,8 @@ def make_version(shared: Shared, name: str, fit: Callable[[Path], Trained]) -> V
         run.metrics({"folder_mb": found.folder_mb})
         if found.latency_ms is not None:
             run.metrics({"latency_ms": found.latency_ms})
+        if candidate.load is not None:
+            run.metrics({"load_average": candidate.load.average})
         run.text(found.model_dump_json(indent=1), SUMMARY)
         if version is None:
             shutil.move(trained.folder, kept_model(shared, name))

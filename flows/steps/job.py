@@ -4,6 +4,7 @@ from prefect import runtime
 from pydantic import Field
 
 from flows.runtime.session import Session
+from pipelines.core.load import Load
 from pipelines.core.records import Record, Split
 from pipelines.core.results import Evaluation, Selection, Trained, TypeFigures
 from pipelines.core.surface_settings import SurfaceSettings
@@ -75,6 +76,7 @@ class EvaluatedVersion(Record):
     """A version on its way into the registry: what was trained, its calibration, what the splits say.
 
     `latency_ms` is how many milliseconds a megapixel takes at best; None of what is not to be registered.
+    `load` is how busy the machine was meanwhile.
     """
 
     trained: Trained
@@ -83,6 +85,7 @@ class EvaluatedVersion(Record):
     evaluation: Evaluation
     types: TypeFigures | None = None
     latency_ms: float | None = None
+    load: Load | None = None
 
 
 def resolve_job(session: Session, profile: str, assignments: list[str], trial: str | None, data: DataVersion) -> Job:

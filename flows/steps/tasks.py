@@ -15,6 +15,7 @@ from flows.steps import artifacts
 from flows.steps.job import EvaluatedVersion, Job, read_images
 from flows.steps.pages import links_of_run, open_folder, publish_folder
 from pipelines.core.errors import KnotwatchError
+from pipelines.core.load import latency_in_words, read_load
 from pipelines.core.records import TYPES, Split
 from pipelines.core.results import Start, Trained, ValidationReport
 from pipelines.data.prepared import PreparedImage, read_index, read_region
@@ -157,6 +158,7 @@ def evaluate_task(
         evaluation=found,
         types=figures,
         latency_ms=measure_latency(detector, prepared, images) if types else None,
+        load=read_load() if types else None,
     )
 
 
@@ -221,6 +223,7 @@ def report_task(
         profile=job.profile,
         commit=job.commit,
         types=candidate.types,
+        latency=latency_in_words(candidate.latency_ms, candidate.load),
         links=links_of_run(session, run, folder),
     )
     pictures = job.settings.evaluation.pictures
@@ -248,7 +251,7 @@ def register_task(session: Session, job: Job, run: Run, candidate: EvaluatedVers
     template = session.project.root / "mlflow/model_card.md.j2"
     trained, info = candidate.trained, candidate.info
     said = (candidate.selection, candidate.evaluation, job.profile, job.commit, candidate.types)
-    card = model_card(template, info, trained, *said)
+    card = model_card(template, info, trained, *said, latency_in_words(candidate.latency_ms, candidate.load))
     version = register(session.tracking, run, Path(trained.folder), info, job.tags(trained.algorithm), card)
     paths = session.paths
     images = read_index(paths.prepared)[:_REPRODUCED]

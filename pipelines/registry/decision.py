@@ -6,6 +6,7 @@ from typing import ClassVar
 
 from pydantic import Field, field_validator
 
+from pipelines.core.load import Load
 from pipelines.core.records import Interval, Record
 from pipelines.core.results import CalibratedThreshold
 from pipelines.core.surface_settings import GateSettings
@@ -67,6 +68,7 @@ class ChampionComparison(Record):
 
     `latency_ratio` is the candidate's p95 over the champion's, measured alternating, with its interval; `latency_ms`
     what the candidate takes for a megapixel at best, and `allowed_ms` what the surface allows (`policy.latency_ms`).
+    `load` is how busy the machine was meanwhile.
     `image_threshold` is the champion's image threshold; decisions of before recall was looked at have none.
     """
 
@@ -81,6 +83,7 @@ class ChampionComparison(Record):
     image_threshold: CalibratedThreshold | None = None
     latency_ratio: Interval | None = None
     latency_ms: float | None = None
+    load: Load | None = None
     allowed_ms: float | None = None
 
     @field_validator("latency_ratio", mode="before")

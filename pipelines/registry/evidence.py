@@ -30,8 +30,9 @@ from pipelines.metrics.paired import (
     synthetic_auroc,
     synthetic_auroc_difference,
 )
-from pipelines.registry.checks import check_coordinates, latency_ratio, reproduce
+from pipelines.registry.checks import check_coordinates, reproduce
 from pipelines.registry.decision import ChampionComparison, CheckResult, Evidence, EvidenceCounts, Scored
+from pipelines.registry.timing import time_in_turns
 from pipelines.training.choosing.selection import scan_synthetic, validation_normals
 from pipelines.training.ensemble.latency import measure_latency
 from pipelines.training.evaluate import ScoredTest, score_test
@@ -227,6 +228,7 @@ def _compare(
     by_rank = image_auroc(test.scores, test.anomalous) is not None
     timed = (splits.test or list(context.images))[:_CHECKED]
     regions = [read_region(context.paths.prepared, image) for image in timed]
+    timing = time_in_turns(ours.detector, theirs.detector, regions, context.own.policy.gate.max_latency_ratio)
     return ChampionComparison(
         champion=_figures(context, champion, theirs),
         image_auroc=image_auroc_difference(test.scores, other.scores, test.anomalous, resamples, seed)
@@ -237,8 +239,9 @@ def _compare(
         recall=recall_difference(ours.flagged, theirs.flagged, resamples, seed),
         synthetic_recall=recall_difference(ours.flagged_synthetic, theirs.flagged_synthetic, resamples, seed),
         image_threshold=theirs.detector.info.image_threshold,
-        latency_ratio=latency_ratio(ours.detector, theirs.detector, regions),
+        latency_ratio=timing.ratio,
         latency_ms=measure_latency(ours.detector, context.paths.prepared, timed),
+        load=timing.load,
         allowed_ms=context.own.policy.latency_ms,
     )
 

@@ -223,11 +223,14 @@ def _check_latency(evidence: Evidence, policy: GateSettings) -> Check:
     surely = ratio.value if ratio.low is None else ratio.low
     found = f"{interval_in_words(ratio, 2)} times"
     message = f"latency p95 is {found} that of version {champion}, {most:g} are allowed"
+    load = evidence.comparison.load
     in_time = taken is not None and allowed is not None and taken <= allowed
     if taken is not None and allowed is not None:
         found += f", {taken:.0f} ms a megapixel"
         message += f", or {allowed:g} ms a megapixel, of which it takes {taken:.0f}"
     outcome = CheckOutcome.PASSED if surely <= most or in_time else CheckOutcome.REFUSED
+    if load is not None:
+        found, message = (f"{text}, {load.message}" for text in (found, message))
     return Check(name=name, outcome=outcome, found=found, wanted=wanted, message=message)
 
 

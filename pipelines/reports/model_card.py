@@ -29,6 +29,7 @@ def model_card(  # noqa: PLR0913, PLR0917 - one card says all of these
     profile: str,
     commit: str,
     types: TypeFigures | None = None,
+    latency: str = "",
 ) -> str:
     """Write a version's model card in Markdown.
 
@@ -41,6 +42,7 @@ def model_card(  # noqa: PLR0913, PLR0917 - one card says all of these
         profile: Name of the profile that it was trained with.
         commit: Git commit of the project; empty where there is none.
         types: How well types are named; None where the version names none.
+        latency: How long a megapixel takes, and how busy the machine was, in a sentence; empty where nothing was timed.
 
     Returns:
         The card; texts are not escaped.
@@ -59,7 +61,7 @@ def model_card(  # noqa: PLR0913, PLR0917 - one card says all of these
         names=METRIC_NAMES,
         in_words=interval_in_words,
         about=_ABOUT_ENSEMBLE if trained.members else find_algorithm(trained.algorithm).about,
-        training=training_in_words(trained),
+        training=(*training_in_words(trained), *([latency] if latency else [])),
         profile=profile,
         commit=commit,
         image_threshold=threshold_in_words(info.image_threshold, "normal images"),

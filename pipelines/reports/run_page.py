@@ -141,6 +141,7 @@ def describe_run(  # noqa: PLR0913 - one page says all of these, and every one i
     profile: str,
     commit: str,
     types: TypeFigures | None = None,
+    latency: str = "",
     links: tuple[Link, ...] = (),
 ) -> RunPage:
     """Gather what a run's page says, pictures excepted; the date is now, UTC.
@@ -158,6 +159,7 @@ def describe_run(  # noqa: PLR0913 - one page says all of these, and every one i
         profile: Name of the profile that was trained with.
         commit: Git commit of the project; empty where there is none.
         types: How well types are named; None where the version names none.
+        latency: How long a megapixel takes, and how busy the machine was, in a sentence; empty where nothing was timed.
         links: To other pages, from the folder that this one is for.
 
     Returns:
@@ -184,7 +186,7 @@ def describe_run(  # noqa: PLR0913 - one page says all of these, and every one i
         ),
         settings=settings,
         links=links,
-        notes=(*_selection_in_words(selection), *training_in_words(trained)),
+        notes=(*_selection_in_words(selection), *training_in_words(trained), *([latency] if latency else [])),
     )
 
 

@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from pipelines.core.load import Load
 from pipelines.core.records import Interval
 from pipelines.registry.checks import latency_ratio
+from pipelines.registry.timing import time_in_turns
 
 REGIONS = [np.zeros((8, 8, 3), np.uint8)]
 
@@ -59,6 +61,28 @@ def test_what_strikes_one_of_them_now_and_then_is_inside_the_interval(clock: Clo
     found = ratio(Worker(clock, 0.01, every=16), Worker(clock, 0.01))
     assert found.low == pytest.approx(1)
     assert found.value > 2
+
+
+@pytest.mark.parametrize(
+    ("ratios", "loads", "kept", "measured"),
+    [
+        ([3.0, 1.0, 3.0], [9.0, 8.0, 8.0], (1.0, 8.0), 2),
+        ([3.0, 2.9, 2.8], [9.0, 7.0, 8.0], (2.9, 7.0), 3),
+        ([3.0, 1.0, 1.0], [2.0, 9.0, 9.0], (3.0, 2.0), 1),
+        ([1.0, 3.0, 3.0], [9.0, 2.0, 2.0], (1.0, 9.0), 1),
+    ],
+    ids=["a burst", "slower by itself", "a quiet machine", "within the limit"],
+)
+def test_what_a_busy_machine_would_refuse_is_timed_again(
+    monkeypatch: pytest.MonkeyPatch, ratios: list[float], loads: list[float], kept: tuple[float, float], measured: int
+) -> None:
+    timed, loaded = iter(ratios), iter(loads)
+    monkeypatch.setattr("pipelines.registry.timing.latency_ratio", lambda *_: Interval(value=next(timed)))
+    monkeypatch.setattr("pipelines.registry.timing.read_load", lambda: Load(average=next(loaded), cores=2))
+    found = time_in_turns(None, None, REGIONS, 1.5)  # type: ignore[arg-type] - both stand-ins are timed by a stand-in
+    assert found.ratio is not None
+    assert (found.ratio.value, found.load.average) == kept
+    assert len(ratios) - len(list(timed)) == measured
 
 
 @pytest.mark.parametrize(("seconds", "resamples"), [(0.01, 100), (1.0, 16), (10.0, 6)])
