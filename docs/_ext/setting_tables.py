@@ -1,25 +1,25 @@
 """Lists of settings from the pydantic models: key, values, default, and what it means.
 
-A field's own `description` says what it means; where it has none, `docs/_ext/meanings.yaml` does. A field with neither
-is a warning, and so an error of `make docs`, so that no setting stays unexplained.
+A field's own `description` says what it means; where it has none, `pipelines/core/meanings.yaml` does. A field with
+neither is a warning, and so an error of `make docs`, so that no setting stays unexplained.
 """
 
 import types
 from collections.abc import Iterator
 from enum import Enum
-from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import annotated_types
-import yaml
 from pieces import code, definitions
 from pydantic import AliasChoices, BaseModel
 from pydantic.fields import FieldInfo
 from sphinx.util import logging
 
+from pipelines.core.meanings import read_meanings
+
 log = logging.getLogger(__name__)
 
-_MEANINGS: dict[str, str] = yaml.safe_load(Path(__file__).with_name("meanings.yaml").read_text(encoding="utf-8"))
+_MEANINGS = read_meanings()
 _BOUNDS = {"ge": ">=", "gt": ">", "le": "<=", "lt": "<", "multiple_of": "multiple of"}
 _NAMES = {int: "integer", float: "number", str: "text", bool: "true or false"}
 

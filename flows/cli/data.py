@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from flows.cli.parameters import Json, Surface, complete_surface
-from flows.cli.printing import print_change, print_json, print_table, print_verdict, say
+from flows.cli.printing import print_change, print_json, print_labels, print_table, print_verdict, say
 from flows.runtime.environment import log_to_terminal
 from pipelines.core.errors import CallError
 from pipelines.core.paths import find_project
@@ -39,6 +39,7 @@ def add(
     as_json: Json = False,
 ) -> None:
     """Bring a data set under DVC, write its settings, validate and prepare it. The source is never changed."""
+    from flows.dataset.overview import describe
     from flows.dataset.surface import add_surface, check_source
     from pipelines.core.settings import check_settings
     from pipelines.core.surface_settings import SourceSettings, read_procedural_options
@@ -58,6 +59,7 @@ def add(
         source = SourceSettings(layout=layout, path=str(check_source(Path(path))))
     print_change(add_surface(project, surface, source), as_json=as_json)
     if not as_json:
+        print_labels(describe(project, surface))
         say(f"settings: data/surfaces/{surface}.yaml; next: knotwatch retrain {surface}")
 
 
@@ -164,6 +166,7 @@ def show(surface: Surface, as_json: Json = False) -> None:
         for split, counts in found.splits.items()
     ]
     print_table(["split", "normal", "anomalous", "unknown"], rows)
+    print_labels(found)
     if found.verdict:
         print_verdict(found.verdict)
     say(f"settings: data/surfaces/{surface}.yaml; validation pages: {found.docs or 'not made yet'}")

@@ -12,10 +12,11 @@ from rich.text import Text
 from pipelines.core.errors import KnotwatchError
 from pipelines.core.records import Record
 from pipelines.core.results import ValidationReport
-from pipelines.core.wording import count_in_words
+from pipelines.core.wording import count_in_words, counts_in_words
 
 if TYPE_CHECKING:
     from flows.adapting.results import AdaptResult
+    from flows.dataset.overview import SurfaceOverview
     from flows.dataset.surface import DataChange
     from flows.steps.results import InspectResult, ModelResult, RetrainResult
     from pipelines.core.results import Inspected
@@ -84,6 +85,17 @@ def print_change(change: "DataChange", *, as_json: bool) -> None:
     say(f"{change.surface}: {count_in_words(taken.images, 'image')}, {counts}")
     print_verdict(change.verdict)
     say(f"data version {change.data_version}")
+
+
+def print_labels(surface: "SurfaceOverview") -> None:
+    """Print what masks and types a surface's images have, and how to find mislabelled ones."""
+    if surface.masks or surface.types:
+        named = f"; types: {counts_in_words(surface.types)}" if surface.types else "; no types"
+        say(f"{count_in_words(surface.masks, 'image')} with a mask{named}")
+    if surface.examples:
+        say(f"examples of types: {counts_in_words(surface.examples)}")
+    if surface.images:
+        say(f"normal images that may be mislabelled: knotwatch data suspects {surface.surface}")
 
 
 def print_error(error: KnotwatchError, *, as_json: bool) -> None:

@@ -2,17 +2,23 @@
 
 from collections import Counter
 
+from pydantic import Field
+
 from flows.dataset.surface import prepared_images
 from flows.runtime.data_stages import read_warned_verdict
 from pipelines.core.paths import Project
-from pipelines.core.records import Record, Split
+from pipelines.core.records import TYPES, Record, Split
 from pipelines.core.results import ValidationReport
 from pipelines.core.surface_settings import SourceSettings, read_surface
 from pipelines.data.versioning.versions import data_version, kept_versions
 
 
 class SurfaceOverview(Record):
-    """A surface at a glance. `splits` counts prepared images by split and label; paths are relative to the project."""
+    """A surface at a glance. `splits` counts prepared images by split and label; paths are relative to the project.
+
+    `masks` counts images with a mask, `types` by type the images whose mask or folder names it, `examples` the crops
+    that were added by `data add-types`.
+    """
 
     surface: str
     layout: str
@@ -21,6 +27,9 @@ class SurfaceOverview(Record):
     data_version: str | None
     versions: tuple[str, ...]
     splits: dict[str, dict[str, int]]
+    masks: int = 0
+    types: dict[str, int] = Field(default_factory=dict)
+    examples: dict[str, int] = Field(default_factory=dict)
     verdict: ValidationReport | None
     docs: str | None
 
@@ -52,6 +61,9 @@ def describe(project: Project, name: str) -> SurfaceOverview:
         data_version=data_version(project, name),
         versions=tuple(kept_versions(project, name)),
         splits=splits,
+        masks=sum(image.mask is not None for image in images),
+        types=dict(sorted(Counter(name for image in images for name in set(image.defects.values())).items())),
+        examples=dict(sorted(Counter(crop.parent.name for crop in (paths.prepared / TYPES).glob("*/*.png")).items())),
         verdict=read_warned_verdict(project, name, settings) if paths.verdict.is_file() else None,
         docs=str(docs.relative_to(project.root)) if docs.is_file() else None,
     )

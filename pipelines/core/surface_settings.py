@@ -5,11 +5,11 @@ from collections.abc import Mapping
 from pathlib import PurePosixPath
 from typing import Annotated, Any, ClassVar, Literal
 
-import yaml
 from pydantic import Field, model_validator
 
 from pipelines.core.errors import SettingsError, offer_closest
 from pipelines.core.files import write_whole
+from pipelines.core.meanings import explain_yaml, read_meanings
 from pipelines.core.paths import Project, check_name
 from pipelines.core.records import Layout
 from pipelines.core.renamed import modernise, present_text
@@ -297,7 +297,7 @@ def renew_surface(project: Project, name: str) -> None:
 
 
 def write_surface(project: Project, name: str, settings: SurfaceSettings) -> None:
-    """Write a surface's YAML with its defaults spelt out, so that a user sees what can be set.
+    """Write a surface's YAML with its defaults spelt out and explained, so that a user sees what can be set.
 
     Args:
         project: Where the surface is or will be.
@@ -308,7 +308,7 @@ def write_surface(project: Project, name: str, settings: SurfaceSettings) -> Non
         CallError: If the name cannot be a surface's.
     """
     path = project.surface(name).settings
-    text = yaml.safe_dump(settings.model_dump(mode="json", exclude_none=True), sort_keys=False)
+    text = explain_yaml(settings.model_dump(mode="json", exclude_none=True), read_meanings())
     write_whole(path, text)
 
 

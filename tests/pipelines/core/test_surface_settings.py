@@ -77,6 +77,16 @@ def test_a_wrong_assignment_is_refused_and_named(bare: Project, word: str, said:
         resolve_run(bare, surface(), "full", [word])
 
 
+def test_every_key_of_a_new_surface_has_a_comment(bare: Project) -> None:
+    settings = surface(padim={"features": 30})
+    write_surface(bare, "oak", settings)
+    assert read_surface(bare, "oak") == settings
+    lines = bare.surface("oak").settings.read_text().splitlines()
+    above = zip(["", *lines], lines, strict=False)
+    bald = [line for before, line in above if ":" in line and "#" not in line and not before.lstrip().startswith("#")]
+    assert bald == ["  padim:", "    features: 30"], "of one's own training settings params.yaml says what they mean"
+
+
 def test_a_policy_that_proposes_an_unknown_algorithm_is_refused(bare: Project) -> None:
     wanted = surface().model_copy(update={"policy": PolicySettings(propose="padi")})
     with pytest.raises(SettingsError, match="padim"):
