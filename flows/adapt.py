@@ -5,13 +5,14 @@ import logging
 import math
 import time
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from prefect import flow
 
-from flows.adapting.attempt import Attempt, attempt
+from flows.adapting.attempt import Attempt
+from flows.adapting.attempts import FINISHING, Adapting, attempt_all
 from flows.adapting.choice import Chosen, choose_attempt
-from flows.adapting.kept import find_attempt, fingerprint_attempt, forget_attempts, keep_attempt
+from flows.adapting.kept import forget_attempts
 from flows.adapting.known import TAG, find_adapted, fingerprint_adaptation, keep_result, propose_again
 from flows.adapting.origins import Origin, find_origins
 from flows.adapting.report import describe, write_task
@@ -21,9 +22,10 @@ from flows.runtime.cancelled import mark_cancelled
 from flows.runtime.data_stages import refuse_bad
 from flows.runtime.locks import LONGEST_WAIT
 from flows.runtime.session import Session, open_session
-from flows.steps.algorithm import Shared, describe_failure, log_data, parent_run, train_algorithm
+from flows.steps.algorithm import log_data, parent_run, train_algorithm
 from flows.steps.job import Job, resolve_job
 from flows.steps.opening import answer_requests, end_leftovers
+from flows.steps.outlook import durations_of
 from flows.steps.results import Champion
 from flows.steps.tasks import decide_task, preprocess_task, validate_task
 from pipelines.core.errors import CallError
@@ -33,19 +35,9 @@ from pipelines.core.results import Failure, VersionSummary
 from pipelines.core.wording import flatten
 from pipelines.data.prepared import read_index
 from pipelines.data.versioning.versions import DataVersion
-from pipelines.models.registry import find_algorithm
-from pipelines.training.transfer.shots import LEAST_HELD_OUT, draw_shots, find_candidates, keep_tested
+from pipelines.training.transfer.shots import draw_shots, find_candidates, keep_tested
 
 log = logging.getLogger(__name__)
-
-
-class _Adapting(NamedTuple):
-    """What all steps of one adaptation need."""
-
-    shared: Shared
-    source: str
-    requested: Strategy | None
-    force: bool
 
 
 @flow(name="adapt", flow_run_name="adapt {source} to {target}", on_failure=[tell_failure], on_crashed=[mark_cancelled])
@@ -102,7 +94,7 @@ def adapt(  # noqa: PLR0913, PLR0917 - a flow is called with what its command ta
             tags = {**job.tags(), "adapted_from": source, TAG: fingerprint}
             requested = None if strategy == "auto" else Strategy(strategy)
             with parent_run(session, job, verdict, f"adapt {source} {profile}", tags) as shared:
-                result = _adapt_all(_Adapting(shared, source, requested, force), origins, counts)
+                result = _adapt_all(Adapting(shared, source, requested, force), origins, counts)
                 keep_result(shared.parent, result)
             if not result.failed:
                 forget_attempts(session)
@@ -139,7 +131,7 @@ def _draw(session: Session, job: Job, shots: int) -> Job:
     return job.model_copy(update={"splits": splits, "settings": settings})
 
 
-def _adapt_all(adapting: _Adapting, origins: Sequence[Origin], counts: Sequence[int]) -> AdaptResult:
+def _adapt_all(adapting: Adapting, origins: Sequence[Origin], counts: Sequence[int]) -> AdaptResult:
     session, job, _, parent, *_ = adapting.shared
     jobs = {shots: _draw(session, job, shots) for shots in counts}
     final = jobs[max(counts)]
@@ -152,67 +144,16 @@ def _adapt_all(adapting: _Adapting, origins: Sequence[Origin], counts: Sequence[
     parent.params(
         dict(flatten(job.settings.model_dump(mode="json"))) | {"shots": max(counts), "source": adapting.source}
     )
-    attempts, failed = _attempt_all(adapting, origins, reported)
+    attempts, failed = attempt_all(adapting, origins, reported)
     most = [a for a in attempts if a.shots == max(counts)]
     chosen = choose_attempt(most, adapting.requested, job.settings.seed, job.own.policy.propose)
     origin = next(o for o in origins if o.algorithm == chosen.attempt.algorithm)
-    model = _finish(adapting, final, origin, chosen)
+    with durations_of(session, job).timed(FINISHING):
+        model = _finish(adapting, final, origin, chosen)
     return _conclude(adapting, final, attempts, failed, chosen, model)
 
 
-def _attempt_all(
-    adapting: _Adapting, origins: Sequence[Origin], jobs: dict[int, Job]
-) -> tuple[list[Attempt], list[Failure]]:
-    """Try every strategy, one after another: each uses all cores. One that fails loses the others nothing."""
-    session, _, _, parent, scratch, _ = adapting.shared
-    surface = session.surface
-    methods = [
-        (shots, origin, strategy)
-        for shots in jobs
-        for origin in origins
-        for strategy in _strategies(origin, shots, adapting.requested)
-    ]
-    if adapting.requested and all(strategy != adapting.requested for *_, strategy in methods):
-        raise CallError(
-            f"no algorithm can be brought to '{surface}' by '{adapting.requested}'",
-            hint=f"choose another --strategy, or at least {LEAST_HELD_OUT} --shots",
-        )
-    found: list[Attempt] = []
-    failed: list[Failure] = []
-    seconds: list[float] = []
-    log.info("adapt %s: %d strategies %s", surface, len(methods), ", ".join(o.name for o in origins))
-    for number, (shots, origin, strategy) in enumerate(methods, 1):
-        job = jobs[shots].model_copy(update={"lineage": {"adapted_from": origin.name}})
-        fingerprint = fingerprint_attempt(job, origin, strategy)
-        known = None if adapting.force else find_attempt(session, fingerprint)
-        if known is not None:
-            log.info("adapt %s: %s %s with %d images was finished before", surface, origin.algorithm, strategy, shots)
-            found.append(known)
-            continue
-        folder, started = scratch / f"{origin.algorithm}-{strategy}-{shots}", time.monotonic()
-        try:
-            tried = attempt(session, job, origin, strategy, folder, parent)
-            found.append(keep_attempt(session, fingerprint, tried))
-        except Exception as error:
-            failed.append(describe_failure(origin.algorithm, error))
-        seconds.append(time.monotonic() - started)
-        left = sum(seconds) / len(seconds) * (len(methods) - number)
-        log.info("adapt %s: %d of %d, about %.0f s left", surface, number, len(methods), left)
-    return found, failed
-
-
-def _strategies(origin: Origin, shots: int, requested: Strategy | None) -> list[Strategy]:
-    """List what is tried; what is requested is compared with training from scratch."""
-    if origin.stranger:
-        return [Strategy.SCRATCH]
-    # With nothing held out, nothing would say when to stop.
-    known = [
-        s for s in find_algorithm(origin.algorithm).strategies if s != Strategy.FINETUNE or shots >= LEAST_HELD_OUT
-    ]
-    return known if requested is None else [s for s in known if s in (requested, Strategy.SCRATCH)]
-
-
-def _finish(adapting: _Adapting, job: Job, origin: Origin, chosen: Chosen) -> VersionSummary:
+def _finish(adapting: Adapting, job: Job, origin: Origin, chosen: Chosen) -> VersionSummary:
     """Make the chosen network again from its own state, set its export against torch, evaluate and register it."""
     found = chosen.attempt
     lineage = {"adapted_from": origin.name, "strategy": found.strategy, "shots": str(found.shots)}
@@ -232,7 +173,7 @@ def _used(job: Job) -> str:
 
 
 def _conclude(
-    adapting: _Adapting, job: Job, attempts: list[Attempt], failed: list[Failure], chosen: Chosen, model: VersionSummary
+    adapting: Adapting, job: Job, attempts: list[Attempt], failed: list[Failure], chosen: Chosen, model: VersionSummary
 ) -> AdaptResult:
     """Write the page, mark and propose the version, and answer."""
     session, _, _, parent, *_ = adapting.shared

@@ -18,6 +18,7 @@ from flows.steps.conclusion import Outcome, answer, compare_models, decide_on
 from flows.steps.ensemble import add_ensemble, keep_maps
 from flows.steps.job import Job, resolve_job
 from flows.steps.opening import answer_requests, end_leftovers
+from flows.steps.outlook import DECIDING, durations_of
 from flows.steps.results import RetrainResult, SomeFailedError
 from flows.steps.tasks import preprocess_task, validate_task
 from flows.steps.unchanged import Known, find_known, propose_among
@@ -85,7 +86,8 @@ def _train(session: Session, job: Job, verdict: ValidationReport, known: Mapping
         models, failed = train_each(shared, known)
         add_ensemble(shared, models, failed, known)
         proposed = propose_among(session, models)
-        record = decide_on(shared, proposed)
+        with durations_of(session, job).timed(DECIDING):
+            record = decide_on(shared, proposed)
         outcome = Outcome(models, failed, known, proposed, record)
         report = compare_models(shared, outcome)
         return answer(shared, outcome, report)

@@ -15,7 +15,7 @@ from pydantic import AliasChoices, BaseModel
 from pydantic.fields import FieldInfo
 from sphinx.util import logging
 
-from pipelines.core.meanings import read_meanings
+from pipelines.core.settings import read_meanings
 
 log = logging.getLogger(__name__)
 

@@ -41,7 +41,7 @@ def fingerprint_adaptation(job: Job, origins: Sequence[Origin], counts: Sequence
         "shots": sorted(counts),
         "strategy": strategy,
         "code": hash_modules(
-            *(f"flows.{name}" for name in ("adapt", "adapting.choice", "adapting.attempt")),
+            *(f"flows.{name}" for name in ("adapt", "adapting.choice", "adapting.attempt", "adapting.attempts")),
         ),
     }
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]

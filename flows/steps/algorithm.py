@@ -14,6 +14,7 @@ from flows.runtime.disk import explain_by_disk
 from flows.runtime.leftovers import scratch_folder
 from flows.runtime.session import Session
 from flows.steps.job import Job, read_images
+from flows.steps.outlook import algorithms_in_words, durations_of, list_parts, say_left, say_outlook
 from flows.steps.pages import open_folder
 from flows.steps.tasks import evaluate_task, register_task, report_task, train_task
 from pipelines.core.errors import KnotwatchError
@@ -95,7 +96,10 @@ def train_each(shared: Shared, known: Mapping[str, VersionSummary]) -> tuple[lis
     Raises:
         KeyboardInterrupt: For Ctrl-C and SIGTERM, which are no failures.
     """
-    job = shared.job
+    job, durations = shared.job, durations_of(shared.session, shared.job)
+    parts = list_parts(job, list(known))
+    what = f"retrain {job.surface}"
+    say_outlook(f"{what}: {algorithms_in_words(parts)}", parts, durations)
     models: list[VersionSummary] = []
     failed: list[Failure] = []
     for algorithm in job.settings.algorithms:
@@ -104,9 +108,11 @@ def train_each(shared: Shared, known: Mapping[str, VersionSummary]) -> tuple[lis
             models.append(known[algorithm])
             continue
         try:
-            models.append(train_algorithm(shared, algorithm))
+            with durations.timed(algorithm):
+                models.append(train_algorithm(shared, algorithm))
         except Exception as error:
             failed.append(describe_failure(algorithm, error))
+        say_left(what, parts.index(algorithm) + 1, parts, durations)
     return models, failed
 
 

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from flows.steps.algorithm import Shared, describe_failure, make_version
+from flows.steps.outlook import durations_of
 from flows.steps.tasks import assemble_task
 from pipelines.core.results import Failure, Trained, VersionSummary
 from pipelines.detector.cache import RunCache
@@ -59,7 +60,8 @@ def add_ensemble(
         log.warning("retrain %s: no ensemble is made: %s", job.surface, why)
         return
     try:
-        models.append(_make(shared, models))
+        with durations_of(shared.session, job).timed(ENSEMBLE):
+            models.append(_make(shared, models))
     except Exception as error:
         failed.append(describe_failure(ENSEMBLE, error))
 

@@ -4,13 +4,13 @@ from prefect import runtime
 from pydantic import Field
 
 from flows.runtime.session import Session
-from pipelines.core.load import Load
 from pipelines.core.records import Record, Split
 from pipelines.core.results import Evaluation, Selection, Trained, TypeFigures
 from pipelines.core.surface_settings import SurfaceSettings
 from pipelines.data.prepared import PreparedImage, read_index
 from pipelines.data.versioning.versions import DataVersion
 from pipelines.detector.version import VersionInfo
+from pipelines.registry.load import Load
 from pipelines.training.fingerprint import fingerprints, git_commit
 from pipelines.training.run_settings import RunSettings
 from pipelines.training.transfer.shots import relabel

@@ -15,7 +15,6 @@ from flows.steps import artifacts
 from flows.steps.job import EvaluatedVersion, Job, read_images
 from flows.steps.pages import links_of_run, open_folder, publish_folder
 from pipelines.core.errors import KnotwatchError
-from pipelines.core.load import latency_in_words, read_load
 from pipelines.core.records import TYPES, Split
 from pipelines.core.results import Start, Trained, ValidationReport
 from pipelines.data.prepared import PreparedImage, read_index, read_region
@@ -24,6 +23,7 @@ from pipelines.data.versioning.versions import DataVersion
 from pipelines.detector.detector import Detector
 from pipelines.detector.scan import Wrap
 from pipelines.models.registry import find_algorithm
+from pipelines.registry.load import latency_in_words, read_load
 from pipelines.registry.record import DecisionRecord
 from pipelines.registry.register import check_reproduction, register
 from pipelines.reports.comparison import ComparisonPage, write_comparison

@@ -139,6 +139,37 @@ def track(items: Iterable[_Item], total: int, label: str) -> Iterator[_Item]:
     yield from rich_track(_heeding(items), description=label, total=total, console=Console(stderr=True), transient=True)
 
 
+@contextmanager
+def waiting(label: str) -> Iterator[None]:
+    """Say every 30 seconds that a block of unknown length still works, by a turning sign on a terminal.
+
+    Args:
+        label: What is done, in a few words.
+
+    Yields:
+        Nothing; the block ends the lines.
+    """
+    if sys.stderr.isatty():
+        from rich.console import Console
+
+        with Console(stderr=True).status(label):
+            yield
+        return
+    ended, began = threading.Event(), time.monotonic()
+
+    def speak() -> None:
+        while not ended.wait(_EVERY):
+            log.info("%s: %.0f s so far", label, time.monotonic() - began)
+
+    speaker = threading.Thread(target=speak, name="waiting", daemon=True)
+    speaker.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        speaker.join()
+
+
 def _heeding(items: Iterable[_Item]) -> Iterator[_Item]:
     for item in items:
         heed_interrupt()

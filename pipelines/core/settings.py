@@ -1,15 +1,20 @@
 """What all settings have in common: frozen, no unknown keys, read from YAML with errors that name file and key."""
 
+import functools
 import re
+import textwrap
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, get_args
 
+import yaml
 from pydantic import ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
 from pipelines.core.errors import SettingsError, UnknownNameError, find_closest, offer
 from pipelines.core.parsing import MalformedError, parse_yaml
 from pipelines.core.renamed import Renamed, section
+
+_WIDTH = 110  # characters of a comment in YAML
 
 # What torch and numpy both take as a seed.
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
@@ -98,3 +103,39 @@ def _keys(model: type[Renamed], above: list[str]) -> list[str]:
             return []
         model = inner
     return list(model.model_fields)
+
+
+@functools.cache
+def read_meanings() -> Mapping[str, str]:
+    """Read what each setting means, by its dotted key."""
+    found: dict[str, str] = yaml.safe_load(Path(__file__).with_name("meanings.yaml").read_text("utf-8"))
+    return found
+
+
+def explain_yaml(values: Mapping[str, Any], meanings: Mapping[str, str]) -> str:
+    """Write settings as YAML with a comment above each key that has a meaning.
+
+    Args:
+        values: Of what YAML knows; nested mappings are sections.
+        meanings: By dotted key.
+
+    Returns:
+        A text that reads back as `values`.
+
+    >>> print(explain_yaml({"gate": {"ratio": 1.5}}, {"gate.ratio": "Largest ratio."}), end="")
+    gate:
+      # Largest ratio.
+      ratio: 1.5
+    """
+    return "".join(f"{line}\n" for line in _lines(values, meanings, ""))
+
+
+def _lines(values: Mapping[str, Any], meanings: Mapping[str, str], prefix: str) -> Iterator[str]:
+    for key, value in values.items():
+        for line in textwrap.wrap(meanings.get(f"{prefix}{key}", ""), _WIDTH):
+            yield f"# {line}"
+        if isinstance(value, Mapping) and value:
+            yield yaml.safe_dump({key: {}}).removesuffix(" {}\n")
+            yield from (f"  {line}" for line in _lines(value, meanings, f"{prefix}{key}."))
+        else:
+            yield from yaml.safe_dump({key: value}, sort_keys=False).splitlines()

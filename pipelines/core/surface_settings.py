@@ -9,11 +9,10 @@ from pydantic import Field, model_validator
 
 from pipelines.core.errors import SettingsError, offer_closest
 from pipelines.core.files import write_whole
-from pipelines.core.meanings import explain_yaml, read_meanings
 from pipelines.core.paths import Project, check_name
 from pipelines.core.records import Layout
 from pipelines.core.renamed import modernise, present_text
-from pipelines.core.settings import Settings, check_settings, read_yaml
+from pipelines.core.settings import Settings, check_settings, explain_yaml, read_meanings, read_yaml
 
 log = logging.getLogger(__name__)
 

@@ -134,6 +134,20 @@ def types_in_words(types: TypeFigures | None) -> str:
     return f"{', '.join(types.types)}: {figures} on {count}, held out ({types.held_out}); {far}.{few}"
 
 
+def duration_in_words(seconds: float) -> str:
+    """Write how long something takes, to the second, the minute or the hour.
+
+    >>> duration_in_words(9.6), duration_in_words(200), duration_in_words(4000)
+    ('10 s', '3 min 20 s', '1 h 7 min')
+    """
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {round(whole % 3600 / 60)} min"
+
+
 def counts_in_words(counts: Mapping[str, int]) -> str:
     """Write how many there are of each.
 

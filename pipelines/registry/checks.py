@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from pipelines.core.errors import KnotwatchError
 from pipelines.core.paths import SurfacePaths
+from pipelines.core.progress import waiting
 from pipelines.core.records import Interval, Split
 from pipelines.core.surface_settings import RegionSettings
 from pipelines.core.wording import count_in_words
@@ -143,7 +144,8 @@ def reproduce(folder: Path, registered: str = "", seconds: float = _LONGEST) -> 
     """
     command = [sys.executable, "-m", "pipelines.registry.checks", str(folder), registered]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=seconds, check=False)  # noqa: S603 - ours
+        with waiting("gate, load in a fresh process"):
+            done = subprocess.run(command, capture_output=True, text=True, timeout=seconds, check=False)  # noqa: S603 - ours
     except subprocess.TimeoutExpired:
         return CheckResult(
             ok=False, message=f"it did not load and score its reference tiles within {seconds:g} seconds"

@@ -6,10 +6,10 @@ from typing import ClassVar
 
 from pydantic import Field, field_validator
 
-from pipelines.core.load import Load
 from pipelines.core.records import Interval, Record
 from pipelines.core.results import CalibratedThreshold
 from pipelines.core.surface_settings import GateSettings
+from pipelines.registry.load import Load
 
 
 class CheckOutcome(StrEnum):

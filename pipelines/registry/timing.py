@@ -7,10 +7,11 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.core.load import Load, read_load
+from pipelines.core.progress import waiting
 from pipelines.core.records import Interval
 from pipelines.detector.detector import Detector
 from pipelines.registry.checks import latency_ratio
+from pipelines.registry.load import Load, read_load
 
 _MOST_TIMINGS = 3
 
@@ -42,8 +43,13 @@ def time_in_turns(candidate: Detector, champion: Detector, regions: Sequence[NDA
     Returns:
         A timing within the limit if there was one, else the one at the lowest load.
     """
-    found = [Timing(latency_ratio(candidate, champion, regions), read_load())]
+    found = [_time(candidate, champion, regions)]
     while len(found) < _MOST_TIMINGS and found[-1].load.is_busy and found[-1].is_above(most):
         log.info("gate: %s; latency is measured again", found[-1].load.message)
-        found.append(Timing(latency_ratio(candidate, champion, regions), read_load()))
+        found.append(_time(candidate, champion, regions))
     return min(found, key=lambda one: (one.is_above(most), one.load.average))
+
+
+def _time(candidate: Detector, champion: Detector, regions: Sequence[NDArray[np.uint8]]) -> Timing:
+    with waiting("gate, latency"):
+        return Timing(latency_ratio(candidate, champion, regions), read_load())

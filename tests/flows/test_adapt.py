@@ -39,14 +39,14 @@ def project(trained_once: Project, prefect: str, tmp_path_factory: pytest.TempPa
 # Kills the process instead of trying a fourth strategy.
 KILL = """
 import os, signal
-import flows.adapt
-original, tried = flows.adapt.attempt, []
+import flows.adapting.attempts as room
+original, tried = room.attempt, []
 
 def attempt(*args):
     tried.append(args)
     return original(*args) if len(tried) < 4 else os.kill(os.getpid(), signal.SIGKILL)
 
-flows.adapt.attempt = attempt
+room.attempt = attempt
 """
 
 

@@ -13,6 +13,7 @@ import openvino
 from numpy.typing import NDArray
 
 from pipelines.core.errors import ModelError
+from pipelines.core.progress import waiting
 from pipelines.models.openvino.runtime import BIN, XML
 
 # Read when nncf is imported: it would report its use to its makers.
@@ -52,7 +53,7 @@ def quantise(source: Path, tiles: Sequence[NDArray[np.uint8]], folder: Path) -> 
     model = openvino.Core().read_model(source / XML, source / BIN)
     others = sorted({operation.get_type_name() for operation in model.get_ops()} - _QUANTISED)
     try:
-        with redirect_stdout(io.StringIO()):
+        with waiting("quantise to int8"), redirect_stdout(io.StringIO()):
             quantised = nncf.quantize(
                 model,
                 nncf.Dataset([tile[None] for tile in tiles]),

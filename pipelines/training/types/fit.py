@@ -11,6 +11,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import LeaveOneGroupOut, StratifiedGroupKFold
 from threadpoolctl import threadpool_limits
 
+from pipelines.core.progress import track
 from pipelines.core.records import NORMAL
 from pipelines.detector.type_head import Floats, Limits, TypeHead, nearest, order_types, unit
 
@@ -57,7 +58,8 @@ def hold_out(features: Floats, types: Sequence[str], groups: Sequence[str], seed
         names, np.full((len(types), len(names)), _ABSENT, np.float32), np.zeros(len(types), np.float32), _words(groups)
     )
     labels = np.asarray(types)
-    for seen, unseen in _split(labels, groups, seed):
+    folds = _split(labels, groups, seed)
+    for seen, unseen in track(folds, len(folds), "types, held out"):
         head = _fit_linear(features[seen], labels[seen])
         scaled = head.standardise(features[unseen])
         columns = np.array([names.index(name) for name in head.limits.types])

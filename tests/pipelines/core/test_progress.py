@@ -1,11 +1,12 @@
 """Long work says how far it is, also where nobody watches a terminal."""
 
 import logging
+import threading
 
 import pytest
 
 from pipelines.core import progress
-from pipelines.core.progress import Pace, track
+from pipelines.core.progress import Pace, track, waiting
 
 
 def test_a_line_every_thirty_seconds_says_what_is_left(caplog: pytest.LogCaptureFixture) -> None:
@@ -17,6 +18,19 @@ def test_a_line_every_thirty_seconds_says_what_is_left(caplog: pytest.LogCapture
         pace.note(done)
     assert caplog.messages[:2] == ["scan: 15 of 100, about 170 s left", "scan: 30 of 100, about 140 s left"]
     assert len(caplog.messages) == 6, "not one for each item, and none when all is done"
+
+
+def test_what_cannot_be_counted_says_that_it_still_works(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    caplog.set_level(logging.INFO)
+    said = threading.Event()
+    caplog.handler.addFilter(lambda _: said.set() or True)
+    monkeypatch.setattr(progress, "_EVERY", 0.0)
+    with waiting("quantise"):
+        assert said.wait(60), "nothing was said"
+    assert caplog.messages[0] == "quantise: 0 s so far"
+    assert "waiting" not in [thread.name for thread in threading.enumerate()]
 
 
 def test_items_come_through_and_quick_work_says_nothing(

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from pipelines.core.load import Load
 from pipelines.core.records import Interval
 from pipelines.registry.checks import latency_ratio
+from pipelines.registry.load import Load
 from pipelines.registry.timing import time_in_turns
 
 REGIONS = [np.zeros((8, 8, 3), np.uint8)]

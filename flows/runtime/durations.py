@@ -1,0 +1,46 @@
+"""How long the parts of this machine's own runs took: the best guess at how long the next will take."""
+
+import json
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+
+from pipelines.core.files import write_whole
+from pipelines.core.parsing import MalformedError, parse_json
+from pipelines.core.paths import Project
+
+
+class Durations:
+    """Seconds by part, such as an algorithm, of the last run of a surface by a profile."""
+
+    def __init__(self, project: Project, surface: str, profile: str) -> None:
+        self._file = project.state / "durations" / surface / f"{profile}.json"
+
+    @contextmanager
+    def timed(self, part: str) -> Iterator[None]:
+        """Remember how long the block takes, unless an error or Ctrl-C leaves it."""
+        started = time.monotonic()
+        yield
+        self.remember(part, time.monotonic() - started)
+
+    def remember(self, part: str, seconds: float) -> None:
+        """Write down how long a part took; what it took before is forgotten.
+
+        Args:
+            part: Its name.
+            seconds: 0 or more.
+        """
+        write_whole(self._file, json.dumps({**self._read(), part: round(seconds, 2)}, indent=1))
+
+    def expect(self, parts: Sequence[str]) -> float | None:
+        """Return how many seconds parts took together when each was last run; None where one never was."""
+        known = self._read()
+        return sum(known[part] for part in parts) if all(part in known for part in parts) else None
+
+    def _read(self) -> dict[str, float]:
+        # A guess is not worth an error: what is damaged is as if it were not there.
+        with suppress(OSError, MalformedError):
+            found = parse_json(self._file.read_text("utf-8"))
+            if isinstance(found, dict):
+                return {part: float(s) for part, s in found.items() if isinstance(s, int | float) and s >= 0}
+        return {}

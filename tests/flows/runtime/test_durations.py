@@ -1,0 +1,39 @@
+"""How long runs took here: what is remembered, and what is no guess."""
+
+import pytest
+
+from flows.runtime.durations import Durations
+from flows.steps.outlook import say_left, say_outlook
+from pipelines.core.paths import Project
+
+
+def test_the_last_run_of_each_part_is_the_guess(project: Project, caplog: pytest.LogCaptureFixture) -> None:
+    durations = Durations(project, "oak", "quick")
+    assert durations.expect(["padim"]) is None
+    durations.remember("padim", 500.0)
+    durations.remember("padim", 140.0)
+    durations.remember("ensemble", 60.0)
+    assert durations.expect(["padim", "ensemble"]) == 200.0
+    assert durations.expect(["padim", "fastflow"]) is None
+    assert Durations(project, "oak", "full").expect(["padim"]) is None
+    say_outlook("retrain oak: padim, then the ensemble", ["padim", "ensemble"], durations)
+    say_left("retrain oak", 1, ["padim", "ensemble"], durations)
+    assert caplog.messages == [
+        "retrain oak: padim, then the ensemble; the last such run took 3 min 20 s",
+        "retrain oak: 1 of 2, about 1 min 0 s left",
+    ]
+
+
+def test_what_failed_or_is_damaged_is_no_guess(project: Project) -> None:
+    durations = Durations(project, "oak", "quick")
+    with pytest.raises(ValueError, match="no memory"), durations.timed("padim"):
+        raise ValueError("no memory")
+    assert durations.expect(["padim"]) is None
+    with durations.timed("padim"):
+        pass
+    assert durations.expect(["padim"]) is not None
+    (file,) = (project.state / "durations").rglob("*.json")
+    file.write_text('{"padim": "soon", "fastflow": -1}')
+    assert (durations.expect(["padim"]), durations.expect(["fastflow"])) == (None, None)
+    file.write_text("no JSON")
+    assert durations.expect(["padim"]) is None
