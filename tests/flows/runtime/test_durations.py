@@ -1,5 +1,7 @@
 """How long runs took here: what is remembered, and what is no guess."""
 
+import logging
+
 import pytest
 
 from flows.runtime.durations import Durations
@@ -8,6 +10,7 @@ from pipelines.core.paths import Project
 
 
 def test_the_last_run_of_each_part_is_the_guess(project: Project, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
     durations = Durations(project, "oak", "quick")
     assert durations.expect(["padim"]) is None
     durations.remember("padim", 500.0)
