@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import ClassVar
 
 from flows.adapting.attempt import Attempt
-from flows.steps.results import Champion
+from flows.steps.results import Champion, MlflowPages
 from pipelines.core.records import Interval, Record
 from pipelines.core.results import Failure
 from pipelines.registry.record import DecisionRecord
@@ -58,7 +58,7 @@ class AdaptResult(Record):
 
     `decision` is what the target's gate said of the version. `chosen_with_labels` says in words what the labelled
     defects of the test split would have chosen; they did not. `skipped` says that nothing had changed since the same
-    adaptation, whose result this is.
+    adaptation, whose result this is. `mlflow` links to the chosen version where a server shows it.
     """
 
     former: ClassVar[Mapping[str, str]] = {"promise": "guarantee"}
@@ -76,5 +76,6 @@ class AdaptResult(Record):
     decision: DecisionRecord | None = None
     champion: Champion | None = None
     report: str | None
+    mlflow: MlflowPages | None = None
     skipped: bool = False
     seconds: float = 0.0

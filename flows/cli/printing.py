@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from flows.adapting.results import AdaptResult
     from flows.dataset.overview import SurfaceOverview
     from flows.dataset.surface import DataChange
-    from flows.steps.results import InspectResult, ModelResult, RetrainResult
+    from flows.steps.results import InspectResult, MlflowPages, ModelResult, RetrainResult
     from pipelines.core.results import Inspected
 
 
@@ -174,7 +174,14 @@ def print_outcome(result: "RetrainResult | AdaptResult") -> None:
     if result.report:
         say(f"report: {result.report}")
     say(ALL_RESULTS)
+    print_pages(result.mlflow)
     say(f"{result.seconds:.1f} s")
+
+
+def print_pages(pages: "MlflowPages | None") -> None:
+    """Print where MLflow shows a version, or its experiment; nothing where no server does."""
+    if pages:
+        say(f"MLflow: {pages.version or pages.experiment}")
 
 
 def _row(model: "ModelResult", shown: Sequence[str]) -> list[object]:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from flows.cli.parameters import Json, Surface
-from flows.cli.printing import ALL_RESULTS, print_json, print_table, say
+from flows.cli.printing import ALL_RESULTS, print_json, print_pages, print_table, say
 from pipelines.core.errors import CallError
 
 if TYPE_CHECKING:
@@ -34,11 +34,12 @@ def promote(
         raise CallError(
             "--force and --reason go together", hint=f'knotwatch promote {surface} --force --reason "why it may"'
         )
-    record = call_promote(surface, version, dry_run=dry_run, force_reason=reason.strip() or None)
+    record, pages = call_promote(surface, version, dry_run=dry_run, force_reason=reason.strip() or None)
     if as_json:
-        print_json(record)
+        print_json({**record.model_dump(mode="json"), "mlflow": pages and pages.model_dump()})
     else:
         _print_record(record, dry_run=dry_run)
+        print_pages(pages)
     if not (record.moved or record.accepted):
         raise typer.Exit(_REFUSED)
 

@@ -2,6 +2,7 @@
 
 from typing import NamedTuple
 
+from flows.commands.links import link_version
 from flows.promotion.lineage import DataUser, Lineage, find_data_users, trace, why
 from flows.promotion.requests import decide_promotion, find_proposed
 from flows.promotion.rollback import release_hold, roll_back
@@ -9,7 +10,7 @@ from flows.runtime.champion import explain_no_champion
 from flows.runtime.environment import log_to_terminal, prepare_environment
 from flows.runtime.report_index import update_index
 from flows.runtime.session import Session, look_at
-from flows.steps.results import ModelLine
+from flows.steps.results import MlflowPages, ModelLine
 from pipelines.core.paths import find_project
 from pipelines.core.surface_settings import read_surface
 from pipelines.registry.decision_log import DecisionLog
@@ -18,7 +19,14 @@ from pipelines.tracking.registry import ModelVersion
 from pipelines.tracking.store import Tracking
 
 
-def call_promote(surface: str, version: int | None, *, dry_run: bool, force_reason: str | None) -> DecisionRecord:
+class Decided(NamedTuple):
+    """A decision, and MLflow's pages about the version where a server shows them."""
+
+    record: DecisionRecord
+    mlflow: MlflowPages | None
+
+
+def call_promote(surface: str, version: int | None, *, dry_run: bool, force_reason: str | None) -> Decided:
     """Let the gate decide on a version, by default the challenger.
 
     Args:
@@ -28,7 +36,7 @@ def call_promote(surface: str, version: int | None, *, dry_run: bool, force_reas
         force_reason: Why a refused version becomes champion all the same, kept with the decision; None does not force.
 
     Returns:
-        The decision, with all figures.
+        The decision, with all figures, and links to the version.
 
     Raises:
         BusyError: If another process changes the surface.
@@ -37,7 +45,8 @@ def call_promote(surface: str, version: int | None, *, dry_run: bool, force_reas
     """
     session = _look_at(surface)
     number = find_proposed(session) if version is None else version
-    return decide_promotion(session, number, dry_run=dry_run, force_reason=force_reason)
+    record = decide_promotion(session, number, dry_run=dry_run, force_reason=force_reason)
+    return Decided(record, link_version(session, number))
 
 
 def call_rollback(surface: str, to: int | None, reason: str) -> DecisionRecord:

@@ -5,6 +5,7 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from flows.commands.links import link_version
 from flows.local_servers.temporary import ensure_server
 from flows.runtime.disk import require_space
 from flows.runtime.environment import log_to_terminal
@@ -54,7 +55,8 @@ def call_retrain(surface: str, profile: str, assignments: list[str], trial: str 
 
             found = retrain(surface, profile, assignments, trial, force, wait=0.0)
     result = unchanged or RetrainResult.model_validate(found)
-    return result.model_copy(update={"seconds": time.monotonic() - started})
+    pages = link_version(session, result.proposed.version if result.proposed else None)
+    return result.model_copy(update={"mlflow": pages, "seconds": time.monotonic() - started})
 
 
 def _begin(surface: str) -> Session:
@@ -148,4 +150,5 @@ def call_adapt(
     with hold(session, "adapt"):
         found = adapt(source, target, shots or None, strategy, profile, assignments, force, wait=0.0)
     result = AdaptResult.model_validate(found)
-    return result.model_copy(update={"seconds": time.monotonic() - started})
+    pages = link_version(session, result.chosen.version)
+    return result.model_copy(update={"mlflow": pages, "seconds": time.monotonic() - started})

@@ -29,6 +29,7 @@ def make_app(port: int, code: str) -> Guard:
     os.environ["PREFECT_SERVER_CORS_ALLOWED_ORIGINS"] = f"http://127.0.0.1:{port}"
     # Under whichever of its names the page was opened.
     os.environ.setdefault("PREFECT_UI_API_URL", "/api")
+    os.environ.setdefault("PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT", "false")
     os.environ["PREFECT__SERVER_FINAL"] = "1"
     if not code:
         os.environ["PREFECT__SERVER_EPHEMERAL"] = "1"

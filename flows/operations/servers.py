@@ -46,6 +46,8 @@ def run_ui(project: Project, prefect_port: int, mlflow_port: int | None, ready: 
     if running_servers(project):
         raise BusyError("this project's servers run already", hint="use them, or end that `knotwatch ui` first")
     prepare_environment(project)
+    # Its own database, whatever this process was told: what it would ask of another server, it would ask of itself.
+    settings = {**_MLFLOW_SETTINGS, "MLFLOW_TRACKING_URI": _mlflow_store(project)}
     mlflow_url, code = f"http://{HOST}:{port}", secrets.token_urlsafe(16)
     previous = signal.signal(signal.SIGTERM, _interrupt)
     try:
@@ -54,7 +56,7 @@ def run_ui(project: Project, prefect_port: int, mlflow_port: int | None, ready: 
             bind_port("MLflow", port).close()
             prefect, prefect_url = stack.enter_context(prefect_server(project, listener, code))
             mlflow = stack.enter_context(
-                run_server(project, "mlflow", _mlflow_command(project, port), f"{mlflow_url}/health", _MLFLOW_SETTINGS)
+                run_server(project, "mlflow", _mlflow_command(project, port), f"{mlflow_url}/health", settings)
             )
             servers = {"prefect": prefect, "mlflow": mlflow}
             os.environ["PREFECT_API_URL"] = prefect_url
@@ -87,11 +89,17 @@ def _mlflow_command(project: Project, port: int) -> list[str]:
     home.mkdir(parents=True, exist_ok=True)
     return [
         *(sys.executable, "-m", "mlflow", "server", "--app-name", "knotwatch", "--host", HOST, "--port", str(port)),
-        *("--workers", str(settings["workers"]), "--backend-store-uri", f"sqlite:///{home / 'mlflow.db'}"),
+        *("--workers", str(settings["workers"]), "--backend-store-uri", _mlflow_store(project)),
         # For clients elsewhere, who send their artefacts through the server. This project's own commands store them
         # at `knotwatch:/…`, see pipelines/tracking/artifacts.py.
         *("--artifacts-destination", str(home / "artifacts")),
     ]
+
+
+def _mlflow_store(project: Project) -> str:
+    from pipelines.tracking.connection import local_uri  # loads MLflow, which takes seconds
+
+    return local_uri(project)
 
 
 def _worker_command() -> list[str]:

@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import re
 import sys
 from pathlib import Path
 
@@ -58,6 +59,18 @@ def running_servers(project: Project) -> dict[str, str] | None:
     except psutil.NoSuchProcess:
         alive = False
     return {"prefect": found["prefect"], "mlflow": found["mlflow"]} if alive else None
+
+
+def mlflow_address(project: Project) -> str:
+    """Return where MLflow's pages are: the user's own server, else that of `knotwatch ui` while it runs, else empty."""
+    own = os.environ.get("MLFLOW_TRACKING_URI", "")
+    running = running_servers(project) or {"mlflow": ""}
+    return plain_address(own if own.startswith("http") else running["mlflow"])
+
+
+def plain_address(address: str) -> str:
+    """Leave out what a person may log in with: pages and answers may be shown to others."""
+    return re.sub(r"^(\w+://)[^/]*@", r"\1", address).rstrip("/")
 
 
 def state_file(project: Project) -> Path:

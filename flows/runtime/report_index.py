@@ -3,7 +3,6 @@
 import base64
 import logging
 import os
-import re
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING
 import yaml
 from filelock import FileLock
 
-from flows.runtime.environment import running_servers
+from flows.runtime.environment import mlflow_address, plain_address, running_servers
 from pipelines.core.errors import ModelError
 from pipelines.core.paths import Project, SurfacePaths
 from pipelines.core.results import ValidationReport, VersionSummary
@@ -86,17 +85,11 @@ def find_servers(project: Project) -> "Servers":
     """Return where links into MLflow and Prefect lead: to what runs, else to where `knotwatch ui` would put them."""
     from pipelines.reports.overview.index_page import Servers
 
-    running = running_servers(project) or {"prefect": "", "mlflow": ""}
-    own = {name: os.environ.get(name, "") for name in ("MLFLOW_TRACKING_URI", "PREFECT_UI_URL", "PREFECT_API_URL")}
-    remote = own["MLFLOW_TRACKING_URI"] if own["MLFLOW_TRACKING_URI"].startswith("http") else ""
+    running = running_servers(project) or {"prefect": ""}
+    own = {name: os.environ.get(name, "") for name in ("PREFECT_UI_URL", "PREFECT_API_URL")}
     prefect = running["prefect"] or own["PREFECT_UI_URL"] or own["PREFECT_API_URL"] or "http://127.0.0.1:4200"
-    mlflow = remote or running["mlflow"] or f"http://127.0.0.1:{_mlflow_port(project)}"
-    return Servers(_plain(mlflow), _plain(prefect).removesuffix("/api"))
-
-
-def _plain(address: str) -> str:
-    """Leave out what a person may log in with: the page may be shown to others."""
-    return re.sub(r"^(\w+://)[^/]*@", r"\1", address).rstrip("/")
+    mlflow = mlflow_address(project) or f"http://127.0.0.1:{_mlflow_port(project)}"
+    return Servers(mlflow, plain_address(prefect).removesuffix("/api"))
 
 
 def _mlflow_port(project: Project) -> int:

@@ -4,10 +4,11 @@ from collections.abc import Sequence
 
 from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
 
-from flows.runtime.environment import running_servers
+from flows.runtime.environment import mlflow_address
 from flows.runtime.session import Session
 from flows.steps.results import RetrainResult
 from pipelines.core.results import Quarantined, ValidationReport
+from pipelines.tracking.pages import run_page
 
 _SHOWN = 50
 
@@ -56,11 +57,10 @@ def publish_result(session: Session, result: RetrainResult) -> None:
     if result.decision:
         said.append(_plain(result.decision.summary))
     create_table_artifact(rows, key=f"models-{result.surface}", description="; ".join(said))
-    tracking, running = session.tracking, running_servers(session.project)
-    server = tracking.uri if tracking.uri.startswith("http") else running["mlflow"] if running else None
+    server = mlflow_address(session.project)
     for model in result.models:
         if server:
-            page = f"{server.rstrip('/')}/#/experiments/{tracking.experiment(result.surface)}/runs/{model.run_id}"
+            page = run_page(server, session.tracking.experiment(result.surface), model.run_id)
             key = f"mlflow-{result.surface}-{model.algorithm}"
             create_link_artifact(page, key=key, link_text=f"MLflow run of {model.algorithm}")
 

@@ -65,11 +65,20 @@ class Champion(Record):
         return cls(algorithm=version.algorithm, version=version.version) if version else None
 
 
+class MlflowPages(Record):
+    """Pages of MLflow about a version: its surface's experiment, its run, and itself in the registry."""
+
+    experiment: str
+    run: str | None = None
+    version: str | None = None
+
+
 class RetrainResult(Record):
     """One retrain. `skipped` means that data, settings and code were as they were before; `report` is relative.
 
     `failed` names algorithms that came to no end; the other ones are registered all the same. `decision` is what the
-    gate said of the proposed version, now or when it was proposed first.
+    gate said of the proposed version, now or when it was proposed first. `mlflow` links to that version where a server
+    shows it.
     """
 
     surface: str
@@ -82,6 +91,7 @@ class RetrainResult(Record):
     decision: DecisionRecord | None = None
     champion: Champion | None = None
     report: str | None = None
+    mlflow: MlflowPages | None = None
     seconds: float = 0.0
 
 

@@ -14,6 +14,7 @@ from pipelines.core.records import Interval
 from pipelines.reports.folders import PAGE, href, list_runs, list_unnamed
 from pipelines.reports.overview.surface_card import ChampionNote, ModelsNote, SurfaceCard
 from pipelines.reports.pages import Link, page_environment
+from pipelines.tracking.pages import experiment_page, run_page, version_page
 
 _RUNS = 5
 _FIGURES = ("image_auroc", "image_recall", "false_positive_rate", "pixel_auroc", "aupro")
@@ -114,14 +115,12 @@ def _pages(reports: Path, card: SurfaceCard, servers: Servers) -> Iterator[Link]
     champion = card.models.champion if card.models else None
     if champion:
         yield from _there(reports, reports / card.surface / champion.page / PAGE, f"version {champion.version}")
-        name, number = quote(card.surface), champion.version
-        yield Link(href=f"{servers.mlflow}/#/models/{name}/versions/{number}", text=f"version {number} in MLflow")
+        number = champion.version
+        yield Link(href=version_page(servers.mlflow, card.surface, number), text=f"version {number} in MLflow")
         if champion.experiment:
-            experiment = quote(champion.experiment, safe="")
-            yield Link(href=f"{servers.mlflow}/#/experiments/{experiment}/runs", text="all its runs in MLflow")
+            yield Link(href=experiment_page(servers.mlflow, champion.experiment), text="all its runs in MLflow")
     if card.inspection and card.inspection.page:
         yield from _there(reports, reports / card.inspection.page, "inspection, and its review")
-    yield from _there(reports, reports / card.surface / "validation" / PAGE, "validation of the data")
     if card.drift and card.drift.review:
         yield from _there(reports, reports.parents[1] / card.drift.review, "images to review for drift")
 
@@ -144,8 +143,7 @@ def _runs(reports: Path, surface: str, servers: Servers) -> list[_Run]:
     for folder, note in islice((n for n in list_runs(reports / surface) if not n.note.parent), _RUNS):
         links = list(_there(reports, folder / PAGE, "page"))
         if note.experiment:
-            run = f"{quote(note.experiment, safe='')}/runs/{quote(note.run_id, safe='')}"
-            links.append(Link(href=f"{servers.mlflow}/#/experiments/{run}", text="MLflow"))
+            links.append(Link(href=run_page(servers.mlflow, note.experiment, note.run_id), text="MLflow"))
         if note.flow_run:
             flow_run = quote(note.flow_run, safe="")
             links.append(Link(href=f"{servers.prefect}/flow-runs/flow-run/{flow_run}", text="Prefect"))

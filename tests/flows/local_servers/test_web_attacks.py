@@ -105,13 +105,16 @@ def test_no_page_of_another_port_commands_any_server(target: Target, tab: Tab, p
     assert ask(target.mlflow, "GET", "/api/2.0/mlflow/experiments/get-by-name?experiment_name=evil-api", {})[0] == 404
 
 
+_TEXT = "document.body ? document.body.innerText : ''"
+
+
 def log_in(tab: Tab, link: str) -> None:
     tab.visit(link)
     see(tab, "Flow Runs")
 
 
 def see(tab: Tab, words: str) -> None:
-    until(lambda: words in str(tab.evaluate("document.body ? document.body.innerText : ''")), words, seconds=60)
+    until(lambda: words in str(tab.evaluate(_TEXT)), words, seconds=60)
 
 
 def test_the_owner_sees_both_pages_and_pauses_a_schedule_on_one(target: Target, tab: Tab) -> None:
@@ -139,6 +142,38 @@ def test_the_owner_sees_both_pages_and_pauses_a_schedule_on_one(target: Target, 
         assert schedule["active"] is active
     tab.visit(target.ui.mlflow)
     see(tab, "Recent Experiments")
+    # What a person chose on MLflow's page is kept.
+    assert tab.evaluate("localStorage.getItem('mlflow.workflowType_v1')") == '"machine_learning"'
+    tab.evaluate("localStorage.setItem('mlflow.workflowType_v1', '\"genai\"')")
+    tab.visit(f"{target.ui.mlflow}/?again")
+    see(tab, "Prompts")
+    tab.evaluate("localStorage.clear()")
+
+
+def test_pages_open_on_model_training_and_ask_no_other_machine(target: Target, tab: Tab) -> None:
+    origin, mlflow, project = target.ui.prefect.removesuffix("/api"), target.ui.mlflow, target.ui.project
+    found = run_knotwatch(project.root, "models", SURFACE, "--json").json["models"][0]
+    (flow_run,) = target.ui.api("flow_runs/filter", {"limit": 1})
+    log_in(tab, target.ui.link)
+    pages = {
+        f"{mlflow}/": "Recent Experiments",
+        f"{mlflow}/#/experiments/1": "retrain quick",
+        f"{mlflow}/#/experiments/1/runs/{found['run_id']}": "About this run",
+        f"{mlflow}/#/models/{SURFACE}": "Version 1",
+        f"{mlflow}/#/models/{SURFACE}/versions/1": "Source Run",
+        f"{origin}/v2/dashboard": "Flow Runs",
+        f"{origin}/v2/runs/flow-run/{flow_run['id']}": "Task Runs",
+        (project.root / "data/reports/index.html").as_uri(): SURFACE,
+    }
+    for address, words in pages.items():
+        # From another page: a new fragment alone would not load anything.
+        tab.visit("about:blank")
+        tab.events.clear()
+        tab.visit(address)
+        see(tab, words)
+        assert not [url for url in tab.requests() if not url.startswith(("file:", "about:", mlflow, origin))], address
+        if address.startswith(mlflow):
+            assert not [word for word in ("Prompts", "Assistant", "telemetry") if word in tab.evaluate(_TEXT)], address
 
 
 def test_a_link_opens_once(target: Target, tab: Tab, tmp_path: Path) -> None:

@@ -1,5 +1,9 @@
 """`ui`, `schedule` and the user's own servers: real ones on loopback, stopped by process id."""
 
+import json
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -42,9 +46,31 @@ def test_a_busy_port_is_reported_by_name(ui: Ui, tmp_path: Path) -> None:
     assert "run already" in run_knotwatch(ui.project.root, "ui", expect=1).err
 
 
-def test_the_worker_retrains_as_scheduled_and_then_looks_for_drift(ui: Ui) -> None:
+# From another folder, by the server's address alone.
+_LOAD = """
+import json, sys, mlflow, pandas as pd
+model = mlflow.pyfunc.load_model("models:/drawn@champion")
+print(json.dumps(list(model.predict(pd.DataFrame({"image": [open(sys.argv[1], "rb").read()]}))["score"])))
+"""
+
+
+def test_the_worker_retrains_as_scheduled_and_then_looks_for_drift(ui: Ui, tmp_path: Path) -> None:
     retrain_as_scheduled(ui)
+    load_from_elsewhere(ui, tmp_path)
     look_as_scheduled(ui)
+
+
+def load_from_elsewhere(ui: Ui, folder: Path) -> None:
+    """Any client that knows the server's address loads what is in use, through the server."""
+    image = min((ui.project.surface("drawn").source / "images").iterdir())
+    keep = {name: value for name, value in os.environ.items() if not name.startswith(("MLFLOW_", "PREFECT_"))}
+    command = [sys.executable, "-c", _LOAD, str(image)]
+    environment = {**keep, "MLFLOW_TRACKING_URI": ui.mlflow}
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    (score,) = json.loads(done.stdout)
+    (inspected,) = run_knotwatch(ui.project.root, "inspect", "drawn", str(image), "--json").json["images"]
+    assert score == pytest.approx(inspected["score"], rel=1e-6)
 
 
 def retrain_as_scheduled(ui: Ui) -> None:
