@@ -35,6 +35,8 @@ from pipelines.core.results import Failure, VersionSummary
 from pipelines.core.wording import flatten
 from pipelines.data.prepared import read_index
 from pipelines.data.versioning.versions import DataVersion
+from pipelines.registry.descriptions import describe_retrain
+from pipelines.registry.figures import shown_figures
 from pipelines.training.transfer.shots import draw_shots, find_candidates, keep_tested
 
 log = logging.getLogger(__name__)
@@ -181,13 +183,15 @@ def _conclude(
         raise AssertionError("an adaptation is no trial")
     page = describe(adapting.source, job, attempts, failed, chosen, model, _used(job))
     report = write_task(session, parent, page)
-    gain = {} if chosen.gain is None else {"gain_over_scratch": chosen.gain.value}
-    parent.metrics({**gain, "shots": job.shots})
+    gain = {} if chosen.gain is None else {"transfer/gain_over_scratch": round(chosen.gain.value, 4)}
+    parent.metrics({**shown_figures(model.metrics, model.validation), **gain, "transfer/shots": job.shots})
     parent.tags({"proposed": model.algorithm, "proposed_reason": page.reason, "proposed_version": str(model.version)})
     parent.tags({"summary": page.lead})
     record = decide_task(session, session.tracking.version(job.surface, model.version), page.reason)
     if record:
         parent.tags({"decision": record.summary})
+    said = "; ".join([page.lead.rstrip("."), *([record.summary] if record else [])])
+    parent.describe(describe_retrain(parent, job.surface, job.data.version, said))
     champion = session.tracking.champion(job.surface)
     return AdaptResult(
         source=adapting.source,

@@ -17,6 +17,7 @@ from pipelines.detector.checksums import TAG
 from pipelines.registry.aliases import carry_out
 from pipelines.registry.decision import CheckResult, Decision
 from pipelines.registry.decision_log import DecisionLog
+from pipelines.registry.descriptions import describe_model
 from pipelines.registry.evidence import Candidate, EvaluationContext, gather_evidence
 from pipelines.registry.gate import decide
 from pipelines.registry.record import DecisionRecord, Outcome, Trigger
@@ -78,6 +79,7 @@ def keep(session: Session, record: DecisionRecord) -> DecisionRecord:
     DecisionLog(tracking, record.surface).add(version, record, page)
     write_whole(folder / f"{record.number:04d}.html", page)
     carry_out(tracking, record)
+    tracking.describe_model(record.surface, describe_model(record.surface, record))
     if record.outcome == Outcome.REFUSED:
         notify(session.project, record.surface, f"version {record.version} was refused", record.summary)
     return record

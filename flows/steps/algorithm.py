@@ -21,6 +21,7 @@ from pipelines.core.errors import KnotwatchError
 from pipelines.core.progress import heed_interrupt
 from pipelines.core.results import Failure, Start, Trained, ValidationReport, VersionSummary
 from pipelines.detector.cache import RunCache
+from pipelines.registry.descriptions import describe_run, describe_surface
 from pipelines.registry.register import log_types, log_version
 from pipelines.reports.comparison import folder_size_mb, summarise
 from pipelines.tracking.data import ARTIFACT, IMAGES, SUMMARY, VERDICT
@@ -64,6 +65,7 @@ def parent_run(
         tempfile.TemporaryDirectory(dir=scratch_folder(session.project, job.surface)) as scratch,
         session.tracking.run(job.surface, name, tags=tags) as parent,
     ):
+        session.tracking.describe_experiment(job.surface, describe_surface(job.surface))
         yield Shared(session, job, verdict, parent, Path(scratch))
 
 
@@ -182,11 +184,12 @@ def make_version(shared: Shared, name: str, fit: Callable[[Path], Trained]) -> V
             folder_mb=folder_size_mb(Path(trained.folder)),
             latency_ms=candidate.latency_ms,
         )
-        run.metrics({"folder_mb": found.folder_mb})
+        run.metrics({"cost/folder_mb": round(found.folder_mb, 1)})
         if found.latency_ms is not None:
-            run.metrics({"latency_ms": found.latency_ms})
+            run.metrics({"cost/latency_ms": round(found.latency_ms, 1)})
         if candidate.load is not None:
-            run.metrics({"load_average": candidate.load.average})
+            run.metrics({"cost/load_average": round(candidate.load.average, 2)})
+        run.describe(describe_run(run, job.surface, job.data.version, found))
         run.text(found.model_dump_json(indent=1), SUMMARY)
         if version is None:
             shutil.move(trained.folder, kept_model(shared, name))

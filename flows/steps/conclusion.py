@@ -11,6 +11,8 @@ from flows.steps.results import Champion, ModelResult, Proposed, RetrainResult, 
 from flows.steps.side_by_side import see_side_by_side
 from flows.steps.tasks import compare_task, decide_task
 from pipelines.core.results import Failure, VersionSummary
+from pipelines.registry.descriptions import describe_retrain
+from pipelines.registry.figures import shown_figures
 from pipelines.registry.record import DecisionRecord
 from pipelines.reports.comparison import ComparisonPage
 from pipelines.reports.pages import Link, link_up
@@ -84,6 +86,20 @@ def _link_decision(record: DecisionRecord | None) -> tuple[Link, ...]:
     return (Link(href=f"../decisions/{record.number:04d}.html", text=f"decision {record.number}"),)
 
 
+def describe_parent(shared: Shared, outcome: Outcome) -> None:
+    """Say on the parent run's page what came of it, with the figures of what is proposed."""
+    proposed, job = outcome.proposed, shared.job
+    model = next((m for m in outcome.models if proposed and m.algorithm == proposed.algorithm), None)
+    if model:
+        shared.parent.metrics(shown_figures(model.metrics, model.validation))
+    failed = [f"{failure.algorithm} failed: {failure.problem}" for failure in outcome.failed]
+    reason = f"{proposed.algorithm} is proposed: {proposed.reason}" if proposed else ""
+    said = outcome.record.summary if outcome.record else reason
+    shared.parent.describe(
+        describe_retrain(shared.parent, job.surface, job.data.version, "; ".join([*([said] if said else []), *failed]))
+    )
+
+
 def answer(shared: Shared, outcome: Outcome, report: Path) -> RetrainResult:
     """Note the decision on the parent run, which fails where an algorithm did, and say what the retrain came to.
 
@@ -98,6 +114,7 @@ def answer(shared: Shared, outcome: Outcome, report: Path) -> RetrainResult:
     session, job, verdict, parent, *_ = shared
     if outcome.record:
         parent.tags({"decision": outcome.record.summary})
+    describe_parent(shared, outcome)
     if outcome.failed:
         parent.fail("; ".join(f"{f.algorithm}: {f.problem}" for f in outcome.failed))
     return RetrainResult(

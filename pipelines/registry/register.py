@@ -12,10 +12,12 @@ from pipelines.core.results import Evaluation, Selection, Trained, TypeFigures
 from pipelines.core.wording import flatten
 from pipelines.detector.version import VersionInfo
 from pipelines.models.registry import algorithms
+from pipelines.registry.descriptions import describe_model
+from pipelines.registry.figures import shown_figures
 from pipelines.tracking.registry import ModelVersion, load_pyfunc
 from pipelines.tracking.runs import Run
 from pipelines.tracking.store import Tracking
-from pipelines.training.choosing.figures import flatten_intervals, flatten_selection
+from pipelines.training.choosing.figures import flatten_selection
 from pipelines.training.run_settings import RunSettings
 
 EVALUATION = "evaluation.json"
@@ -33,9 +35,8 @@ def log_version(
         run: Open; it is written to.
         trained: What was fitted, and what it cost.
         info: The version's model.json, whose thresholds are logged and which becomes a file of the run.
-        selection: Figures of the validation split; their names begin with `validation_`, those of labelled anomalies
-            with `validation_labelled_`.
-        evaluation: Figures of the test split, with bounds as NAME_low and NAME_high; it becomes a file of the run.
+        selection: Figures of the validation split; `shown_figures` says which are logged, and how they are named.
+        evaluation: Figures of the test split; it becomes a file of the run, with all of them and their bounds.
         settings: Parameters by dotted keys; the sections of other algorithms are left out.
     """
     others = {
@@ -45,28 +46,17 @@ def log_version(
     }
     own = dict(flatten(settings.model_dump(mode="json", exclude=others)))
     run.params({**own, "tiles.count": trained.tiles, "plan": info.plan.mode})
-    figures = flatten_intervals(evaluation.metrics)
-    figures |= {f"validation_{name}": value for name, value in flatten_selection(selection).items()}
-    for defect, metrics in evaluation.per_defect.items():
-        figures.update({f"{_word(defect)}/{name}": figure.value for name, figure in metrics.items()})
-    for condition, metrics in evaluation.per_condition.items():
-        figures.update({f"condition {_word(condition)}/{name}": figure.value for name, figure in metrics.items()})
-    figures.update(
-        image_threshold=info.image_threshold.threshold,
-        pixel_threshold=info.pixel_threshold.threshold,
-        train_seconds=trained.seconds,
-        evaluate_seconds=evaluation.seconds,
-        peak_rss_mb=trained.peak_rss_mb,
-    )
     run.tags({"precision": trained.precision, **{f"note {name}": text for name, text in trained.notes.items()}})
-    run.metrics(figures)
+    run.metrics(shown_figures(evaluation.metrics, flatten_selection(selection)))
+    run.metrics({
+        "threshold/image_threshold": round(info.image_threshold.threshold, 4),
+        "threshold/pixel_threshold": round(info.pixel_threshold.threshold, 4),
+        "cost/train_seconds": round(trained.seconds, 1),
+        "cost/evaluate_seconds": round(evaluation.seconds, 1),
+        "cost/peak_rss_mb": round(trained.peak_rss_mb),
+    })  # fmt: skip
     run.text(evaluation.model_dump_json(indent=1), EVALUATION)
     run.text(info.model_dump_json(indent=1), "model.json")
-
-
-def _word(name: str) -> str:
-    """Make a user's word for a defect or condition one step of a metric's name, of bounded length."""
-    return name.replace("/", "_").strip(". ")[:100] or "_"
 
 
 def log_types(run: Run, types: TypeFigures) -> None:
@@ -76,8 +66,7 @@ def log_types(run: Run, types: TypeFigures) -> None:
         run: Open; it is written to.
         types: Figures on examples that were held out; they become a file of the run.
     """
-    figures = {"types_accuracy": types.accuracy, "types_macro_f1": types.macro_f1}
-    run.metrics({name: figure.value for name, figure in figures.items()})
+    run.metrics({"types/accuracy": round(types.accuracy.value, 4), "types/macro_f1": round(types.macro_f1.value, 4)})
     run.text(types.model_dump_json(indent=1), "types.json")
 
 
@@ -99,6 +88,8 @@ def register(
     """
     started = time.monotonic()
     version = tracking.register(run, info.surface, folder, {"algorithm": info.algorithm, **tags}, card)
+    if version.version == 1:
+        tracking.describe_model(info.surface, describe_model(info.surface, None))
     log.info("register %s: version %d, %.1f s", info.surface, version.version, time.monotonic() - started)
     return version
 

@@ -18,9 +18,9 @@ SCHEME = "knotwatch"
 class ProjectArtifacts(LocalArtifactRepository):
     """Resolve `knotwatch:/…` beside the tracking database, so that a moved project finds its artefacts.
 
-    MLflow itself stores absolute locations for local artefacts. A client of a tracking server gets and sends them through
-    that server, which keeps them in the same folder. Without a server and a database, the project around the current
-    folder is meant.
+    MLflow itself stores absolute locations for local artefacts. A client of a tracking server gets and sends them
+    through that server, which keeps them in the same folder. Without a server and a database, the project around the
+    current folder is meant.
     """
 
     def __new__(cls, artifact_uri: str, tracking_uri: str | None = None, registry_uri: str | None = None) -> Any:

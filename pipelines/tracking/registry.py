@@ -184,6 +184,15 @@ class Registry(Connection):
         for name, value in tags.items():
             self._client.set_model_version_tag(surface, str(version), name, value[:MOST_TAG])
 
+    def describe_model(self, surface: str, text: str) -> None:
+        """Say in Markdown what a registered surface is, on its page.
+
+        Args:
+            surface: Has at least one registered version.
+            text: Replaces what was there.
+        """
+        self._client.update_registered_model(surface, text)
+
     def folder(self, surface: str, version: int) -> Path:
         """Return a version's model folder, fetched into MLflow's cache where the store is remote.
 

@@ -12,8 +12,19 @@ from typing import Any
 import mlflow
 import psutil
 from mlflow.entities import Metric, Param
+from mlflow.utils.mlflow_tags import MLFLOW_RUN_NOTE
 
 MOST_TAG = 4000  # characters; MLflow refuses tags of versions above 5,000
+
+# What the groups that MLflow's pages fold figures into are outside them, and in stores of before there were groups.
+_GROUPS = {
+    "test/": "",
+    "validation/": "validation_",
+    "cost/": "",
+    "threshold/": "",
+    "transfer/": "",
+    "types/": "types_",
+}
 
 # The tag that says who writes a run, so that a later process can tell whether it still does.
 PROCESS = "process"
@@ -22,6 +33,19 @@ PROCESS = "process"
 def process_tag() -> str:
     """Name this process so that no later one is taken for it: host, number and start."""
     return f"{socket.gethostname()} {os.getpid()} {psutil.Process().create_time():.2f}"
+
+
+def without_groups(metrics: Mapping[str, float]) -> dict[str, float]:
+    """Return a run's metrics under the names that answers have, in whichever way they were logged.
+
+    >>> without_groups({"test/aupro": 0.5, "validation/aupro": 0.6, "pixel_auroc": 0.7})
+    {'aupro': 0.5, 'validation_aupro': 0.6, 'pixel_auroc': 0.7}
+    """
+    found = {}
+    for name, value in metrics.items():
+        group = next((group for group in _GROUPS if name.startswith(group)), "")
+        found[_GROUPS.get(group, "") + name.removeprefix(group)] = value
+    return found
 
 
 class Run:
@@ -53,6 +77,10 @@ class Run:
     def tags(self, values: Mapping[str, str]) -> None:
         for key, value in values.items():
             self._client.set_tag(self.id, key, value[:MOST_TAG])
+
+    def describe(self, text: str) -> None:
+        """Say in Markdown what the run is, on its page."""
+        self.tags({MLFLOW_RUN_NOTE: text})
 
     def text(self, text: str, name: str) -> None:
         """Store a text as one of the run's files.

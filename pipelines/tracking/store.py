@@ -8,6 +8,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import mlflow
+from mlflow.utils.mlflow_tags import MLFLOW_RUN_NOTE
 
 from pipelines.core.errors import ModelError, ToolError
 from pipelines.core.progress import interrupts_first
@@ -15,7 +16,7 @@ from pipelines.core.renamed import metric_names
 from pipelines.tracking.artifacts import SCHEME
 from pipelines.tracking.closing import close_stopped
 from pipelines.tracking.registry import Registry
-from pipelines.tracking.runs import PROCESS, Run, process_tag
+from pipelines.tracking.runs import PROCESS, Run, process_tag, without_groups
 
 
 class Tracking(Registry):
@@ -27,7 +28,20 @@ class Tracking(Registry):
         if found is not None:
             return str(found.experiment_id)
         location = f"{SCHEME}:/{surface}" if self._local else None
-        return str(self._client.create_experiment(surface, artifact_location=location))
+        # Where MLflow's pages know kinds of experiments, this is the one that trains models.
+        kind = {"mlflow.experimentKind": "custom_model_development"}
+        return str(self._client.create_experiment(surface, artifact_location=location, tags=kind))
+
+    def describe_experiment(self, surface: str, text: str) -> None:
+        """Say in Markdown what the surface's experiment is, on its page; nothing is written where it says so already.
+
+        Args:
+            surface: Its experiment, made on first use.
+            text: Replaces what was there.
+        """
+        experiment = self.experiment(surface)
+        if self._client.get_experiment(experiment).tags.get(MLFLOW_RUN_NOTE) != text:
+            self._client.set_experiment_tag(experiment, MLFLOW_RUN_NOTE, text)
 
     @contextmanager
     def run(self, surface: str, name: str, *, parent: str | None = None, tags: Mapping[str, str]) -> Iterator[Run]:
@@ -81,7 +95,7 @@ class Tracking(Registry):
         return self._ask(("run", run_id), lambda: self._client.get_run(run_id))
 
     def metrics(self, run_id: str) -> dict[str, float]:
-        return metric_names(self._run(run_id).data.metrics)
+        return metric_names(without_groups(self._run(run_id).data.metrics))
 
     def params(self, run_id: str) -> dict[str, str]:
         return dict(self._run(run_id).data.params)

@@ -1,0 +1,91 @@
+"""What MLflow's pages say of a surface, a run and a retrain, for somebody who has never seen one: Markdown."""
+
+from pipelines.core.results import VersionSummary
+from pipelines.core.wording import METRIC_NAMES, interval_in_words, threshold_in_words
+from pipelines.registry.record import DecisionRecord
+from pipelines.tracking.runs import Run
+
+_FIGURES = ("image_auroc", "aupro", "image_recall", "false_positive_rate")
+
+
+def describe_surface(surface: str) -> str:
+    """Say what the runs of a surface's experiment are."""
+    return (
+        f"Anomaly detectors for images of **{surface}**, trained on normal images only.\n\n"
+        "Each run `retrain …` or `adapt …` holds one run an algorithm below it. `test/…` are figures of images that nothing "
+        "was trained or chosen on, at the calibrated threshold where they need one; `validation/…` are those that "
+        "algorithms are chosen by; `cost/…` is time in seconds and size in MB. A run's files have every figure "
+        "(`summary.json`, `evaluation.json`), charts, and its report (`index.html`).\n\n"
+        f"The version in use is [registered](#/models/{surface}) under the alias `champion`."
+    )
+
+
+def describe_model(surface: str, record: DecisionRecord | None) -> str:
+    """Say what a registered model is, how it is loaded, and why its champion is in use.
+
+    Args:
+        surface: Name of the registered model.
+        record: The last decision; None where there was none yet.
+
+    Returns:
+        Markdown.
+    """
+    said = f"**Last decision** ({record.time:%d %B %Y}): {record.summary}.\n\n" if record else ""
+    return (
+        f"{said}Anomaly detectors for images of **{surface}**: encoded images (JPEG, PNG …) in the column `image` to a "
+        "score and a verdict. The alias `champion` is the version in use, `challenger` waits for a decision, `previous` was in "
+        "use before.\n\n"
+        f'`mlflow.pyfunc.load_model("models:/{surface}@champion")` loads it where knotwatch is installed. '
+        f"`knotwatch models {surface} --lineage` traces it back to its images."
+    )
+
+
+def describe_run(run: Run, surface: str, data_version: str, found: VersionSummary) -> str:
+    """Say what a run trained, on which data, how good that is, and where more stands.
+
+    Args:
+        run: Of one algorithm.
+        surface: Name of the surface.
+        data_version: Of the data that was trained on.
+        found: Its figures; without a version it is a trial.
+
+    Returns:
+        Markdown.
+    """
+    if found.version:
+        named = f"[Version {found.version}](#/models/{surface}/versions/{found.version}) of **{surface}**"
+    else:
+        named = f"A trial on **{surface}**, not registered"
+    figures = [f"- {METRIC_NAMES[n]}: {interval_in_words(found.metrics[n])}" for n in _FIGURES if n in found.metrics]
+    lines = figures or ["- No labelled test images: nothing is known of how well it finds defects."]
+    return "\n".join([
+        f"{named}: {found.algorithm}, trained on {found.tiles} tiles of normal images in {found.seconds:.0f} s.",
+        "",
+        "On the test split (95 % interval):",
+        "",
+        *lines,
+        "",
+        f"Threshold: {threshold_in_words(found.image_threshold, 'normal images')}",
+        "",
+        _origin(run, surface, data_version),
+    ])  # fmt: skip
+
+
+def describe_retrain(run: Run, surface: str, data_version: str, said: str) -> str:
+    """Say what a retrain or an adaptation came to, and where more stands.
+
+    Args:
+        run: The parent run.
+        surface: Name of the surface.
+        data_version: Of the data that was trained on.
+        said: What was decided or proposed, in words; empty for nothing.
+
+    Returns:
+        Markdown.
+    """
+    return f"{said or 'Nothing was proposed'}.\n\n{_origin(run, surface, data_version)}"
+
+
+def _origin(run: Run, surface: str, data_version: str) -> str:
+    report = f"[Report](#/experiments/{run.experiment}/runs/{run.id}/artifacts/index.html)"
+    return f"{report} · data version `{data_version}`, which `knotwatch data checkout {surface} {data_version}` brings back"
