@@ -7,7 +7,6 @@ from pathlib import Path
 
 import yaml
 from pieces import code, table
-from sphinx.errors import ExtensionError
 from sphinx.util import logging
 
 log = logging.getLogger(__name__)
@@ -21,17 +20,27 @@ def tags() -> str:
     from pipelines.registry import decision_log
     from pipelines.tracking.runs import PROCESS
 
-    fixed = [PROCESS, decision_log._SETTLED, decision_log._HOLD, f"{decision_log._TAG}NNNN", "note NAME"]
+    fixed = [
+        PROCESS,
+        decision_log._SETTLED,
+        decision_log._HOLD,
+        f"{decision_log._HIDDEN}{decision_log._TAG}NNNN",
+        "note NAME",
+    ]
     return table(("tag", "meaning"), [(code(n), _said("tags", n)) for n in sorted({*_dict_keys("tags"), *fixed})])
 
 
 def metrics() -> str:
     """Write every metric of a run: those of the test split, those of the validation split, and costs."""
     from pipelines.core.wording import METRIC_NAMES
+    from pipelines.registry.figures import TEST, VALIDATION
 
-    rows = [(code(name), f"{title}, on the test split.") for name, title in METRIC_NAMES.items()]
-    rows += [(code(f"{_prefix()}NAME"), "The same figure on the validation split, normal against synthetic anomalies.")]
-    others = sorted({*_updated(), *_dict_keys("metrics", assigned=False), "gain_over_scratch"})
+    rows = [(code(f"test/{name}"), f"{METRIC_NAMES[name]}, on the test split.") for name in TEST]
+    for name in VALIDATION:
+        against = "labelled" if name.startswith("labelled_") else "synthetic"
+        title = METRIC_NAMES[name.removeprefix("labelled_")]
+        rows.append((code(f"validation/{name}"), f"{title}, on the validation split, against {against} anomalies."))
+    others = sorted({*_dict_keys("metrics", assigned=False), "transfer/gain_over_scratch"})
     rows += [(code(name), _said("metrics", name)) for name in others]
     rows += [(code(name), text) for name, text in _SAID["patterns"].items()]
     return table(("metric", "meaning"), rows)
@@ -77,25 +86,3 @@ def _keys(found: ast.Dict) -> Iterator[str]:
     for key in found.keys:
         if isinstance(key, ast.Constant) and isinstance(key.value, str):
             yield key.value
-
-
-def _updated() -> Iterator[str]:
-    """Find the figures that `log_version` and `log_types` add by name."""
-    for tree in _trees("pipelines.registry"):
-        for node in ast.walk(tree):
-            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "update":
-                yield from (k.arg for k in node.keywords if k.arg and k.arg != "update")
-            if isinstance(node, ast.Assign) and isinstance(node.value, ast.Dict):
-                named = isinstance(node.targets[0], ast.Name) and node.targets[0].id == "figures"
-                yield from _keys(node.value) if named else ()
-
-
-def _prefix() -> str:
-    """Find what the names of the validation split's figures begin with."""
-    for tree in _trees("pipelines.registry"):
-        for node in ast.walk(tree):
-            if isinstance(node, ast.JoinedStr) and len(node.values) == 2 and isinstance(node.values[0], ast.Constant):
-                text = str(node.values[0].value)
-                if text in ("select_", "validation_"):
-                    return text
-    raise ExtensionError("nothing logs figures of the validation split")

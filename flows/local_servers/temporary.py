@@ -5,7 +5,7 @@ import os
 from contextlib import ExitStack
 
 from flows.local_servers.process import bind_port, prefect_server
-from flows.runtime.environment import prepare_environment, use_secret
+from flows.runtime.environment import NO_PAGES, prepare_environment, use_secret
 from pipelines.core.paths import Project
 
 
@@ -28,6 +28,7 @@ def ensure_server(project: Project) -> None:
     _, url = stack.enter_context(prefect_server(project, bind_port("Prefect", 0)))
     atexit.register(stack.close)
     os.environ["PREFECT_API_URL"] = url
+    os.environ[NO_PAGES] = "1"
     # It has no pages; `knotwatch ui` shows its runs later.
     os.environ.setdefault("PREFECT_UI_URL", "http://127.0.0.1:4200")
     use_secret(project)

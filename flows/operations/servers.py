@@ -72,6 +72,7 @@ def run_ui(project: Project, prefect_port: int, mlflow_port: int | None, ready: 
             # All are told to end before the first is waited for.
             stack.callback(_terminate_all, servers)
             ready(f"http://{HOST}:{prefect_port}{DOOR}#{code}", mlflow_url)
+            _link_runs(project, f"http://{HOST}:{prefect_port}")
             _watch(project, servers)
     except KeyboardInterrupt:
         log.info("stopped")
@@ -94,6 +95,19 @@ def _mlflow_command(project: Project, port: int) -> list[str]:
         # at `knotwatch:/…`, see pipelines/tracking/artifacts.py.
         *("--artifacts-destination", str(home / "artifacts")),
     ]
+
+
+def _link_runs(project: Project, prefect: str) -> None:
+    """Link what was made while there were no pages to the flow runs' pages; it never fails the servers."""
+    from pipelines.tracking.flow_pages import fill_flow_pages
+    from pipelines.tracking.store import Tracking
+
+    try:
+        filled = fill_flow_pages(Tracking(project), prefect)
+    except Exception as error:
+        log.warning("MLflow's runs are not linked to Prefect's pages: %s", error)
+    else:
+        log.debug("%d runs and versions linked to Prefect's pages", filled)
 
 
 def _mlflow_store(project: Project) -> str:

@@ -13,6 +13,8 @@ from flows.runtime.prefect_secret import prefect_secret
 from pipelines.core.paths import Project
 
 LOGGERS = ("flows", "pipelines")
+# Set where Prefect's server has no pages: the links that Prefect itself makes then lead nowhere.
+NO_PAGES = "KNOTWATCH_NO_PREFECT_PAGES"
 
 
 def prepare_environment(project: Project) -> None:
@@ -71,6 +73,11 @@ def mlflow_address(project: Project) -> str:
 def plain_address(address: str) -> str:
     """Leave out what a person may log in with: pages and answers may be shown to others."""
     return re.sub(r"^(\w+://)[^/]*@", r"\1", address).rstrip("/")
+
+
+def flow_page(url: str | None) -> str:
+    """Return the address of a flow run's page, empty where the server that it runs on shows none."""
+    return url if url and os.environ.get(NO_PAGES) != "1" and url.startswith("http") else ""
 
 
 def state_file(project: Project) -> Path:

@@ -3,6 +3,7 @@
 from prefect import runtime
 from pydantic import Field
 
+from flows.runtime.environment import flow_page
 from flows.runtime.session import Session
 from pipelines.core.records import Record, Split
 from pipelines.core.results import Evaluation, Selection, Trained, TypeFigures
@@ -48,7 +49,7 @@ class Job(Record):
             "git_commit": self.commit,
             "profile": self.profile,
             "prefect_flow_run": str(runtime.flow_run.id or ""),
-            "prefect_page": str(runtime.flow_run.ui_url or ""),
+            "prefect_page": flow_page(runtime.flow_run.ui_url),
             "trial": self.trial or "",
             **self.lineage,
         }

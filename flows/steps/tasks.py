@@ -15,7 +15,7 @@ from flows.steps import artifacts
 from flows.steps.job import EvaluatedVersion, Job, read_images
 from flows.steps.pages import links_of_run, open_folder, publish_folder
 from pipelines.core.errors import KnotwatchError
-from pipelines.core.records import TYPES, Split
+from pipelines.core.records import TYPES, Label, Split
 from pipelines.core.results import Start, Trained, ValidationReport
 from pipelines.data.prepared import PreparedImage, read_index, read_region
 from pipelines.data.review_ledger import raw_file
@@ -26,6 +26,7 @@ from pipelines.models.registry import find_algorithm
 from pipelines.registry.load import latency_in_words, read_load
 from pipelines.registry.record import DecisionRecord
 from pipelines.registry.register import check_reproduction, register
+from pipelines.reports.charts.curves import CHARTS, write_charts, write_training
 from pipelines.reports.comparison import ComparisonPage, write_comparison
 from pipelines.reports.folders import PAGE
 from pipelines.reports.model_card import model_card
@@ -228,6 +229,9 @@ def report_task(
     )
     pictures = job.settings.evaluation.pictures
     path = write_pages(session.paths.prepared, folder, page, info.pixel_threshold.threshold, maps, pictures)
+    scores = page.scores(Label.NORMAL), page.scores(Label.ANOMALOUS)
+    write_charts(folder / CHARTS, *scores, info.image_threshold.threshold)
+    write_training(folder / CHARTS, candidate.trained.curves)
     publish_folder(session, run, folder)
     return path
 

@@ -142,7 +142,7 @@ class Trained(Record):
     normal image may be flagged where it was trained without labels. `likelihood_gains` is by how much held-out images
     have a higher log-likelihood (log-density a dimension) than they would be without the surface that was started from,
     `densities` how likely they are, comparable among fits to the same tiles. An ensemble has `members` with their
-    weights.
+    weights. `curves` are values by training step.
     """
 
     former: ClassVar[Mapping[str, str]] = {"likelier": "likelihood_gains"}
@@ -160,6 +160,7 @@ class Trained(Record):
     likelihood_gains: tuple[float, ...] = ()
     densities: tuple[float, ...] = ()
     members: dict[str, float] = Field(default_factory=dict)
+    curves: dict[str, tuple[tuple[int, float], ...]] = Field(default_factory=dict)
 
 
 class Parity(Record):

@@ -16,7 +16,8 @@ class Fitted:
     `anomaly_map` (n, 1, h, w), raw, finite and >= 0. `state` is what a later fit on other images may start from;
     `notes` says in words what belongs on the model card. `likelihood_gains` is, for each held-out image, how much more
     a fit that started from another surface expects it than one that did not: log-density a dimension. `densities` are
-    those log-densities themselves, without their constant: fits to the same tiles can be compared by them.
+    those log-densities themselves, without their constant: fits to the same tiles can be compared by them. `curves` are
+    values by step, where training took steps.
     """
 
     model: nn.Module
@@ -24,6 +25,7 @@ class Fitted:
     notes: Mapping[str, str] = field(default_factory=dict)
     likelihood_gains: tuple[float, ...] = ()
     densities: tuple[float, ...] = ()
+    curves: Mapping[str, tuple[tuple[int, float], ...]] = field(default_factory=dict)
 
 
 def average_tiles(values: Sequence[float], owners: Sequence[int]) -> tuple[float, ...]:

@@ -12,9 +12,9 @@ def describe_surface(surface: str) -> str:
     """Say what the runs of a surface's experiment are."""
     return (
         f"Anomaly detectors for images of **{surface}**, trained on normal images only.\n\n"
-        "Each run `retrain …` or `adapt …` holds one run an algorithm below it. `test/…` are figures of images that nothing "
-        "was trained or chosen on, at the calibrated threshold where they need one; `validation/…` are those that "
-        "algorithms are chosen by; `cost/…` is time in seconds and size in MB. A run's files have every figure "
+        "Each run `retrain …` or `adapt …` holds one run an algorithm below it. `test/…` are figures of images that "
+        "nothing was trained or chosen on, at the calibrated threshold where they need one; `validation/…` are those "
+        "that algorithms are chosen by; `cost/…` is time in seconds and size in MB. A run's files have every figure "
         "(`summary.json`, `evaluation.json`), charts, and its report (`index.html`).\n\n"
         f"The version in use is [registered](#/models/{surface}) under the alias `champion`."
     )
@@ -33,8 +33,8 @@ def describe_model(surface: str, record: DecisionRecord | None) -> str:
     said = f"**Last decision** ({record.time:%d %B %Y}): {record.summary}.\n\n" if record else ""
     return (
         f"{said}Anomaly detectors for images of **{surface}**: encoded images (JPEG, PNG …) in the column `image` to a "
-        "score and a verdict. The alias `champion` is the version in use, `challenger` waits for a decision, `previous` was in "
-        "use before.\n\n"
+        "score and a verdict. The alias `champion` is the version in use, `challenger` waits for a decision, "
+        "`previous` was in use before.\n\n"
         f'`mlflow.pyfunc.load_model("models:/{surface}@champion")` loads it where knotwatch is installed. '
         f"`knotwatch models {surface} --lineage` traces it back to its images."
     )
@@ -88,4 +88,5 @@ def describe_retrain(run: Run, surface: str, data_version: str, said: str) -> st
 
 def _origin(run: Run, surface: str, data_version: str) -> str:
     report = f"[Report](#/experiments/{run.experiment}/runs/{run.id}/artifacts/index.html)"
-    return f"{report} · data version `{data_version}`, which `knotwatch data checkout {surface} {data_version}` brings back"
+    back = f"`knotwatch data checkout {surface} {data_version}` brings it back"
+    return f"{report} · data version `{data_version}`: {back}"

@@ -4,11 +4,11 @@ from collections.abc import Mapping
 
 from pipelines.core.records import Interval
 
-_TEST = (
+TEST = (
     *("image_auroc", "aupro", "image_recall", "false_positive_rate", "image_f1", "image_ap", "pixel_auroc"),
     "outline_iou",
 )
-_VALIDATION = ("image_auroc", "aupro", "pixel_auroc", "labelled_image_auroc", "labelled_aupro")
+VALIDATION = ("image_auroc", "aupro", "pixel_auroc", "labelled_image_auroc", "labelled_aupro")
 _DIGITS = 4
 
 
@@ -25,6 +25,6 @@ def shown_figures(test: Mapping[str, Interval], validation: Mapping[str, float])
     >>> shown_figures({"aupro": Interval(value=0.51239), "image_f1_max": Interval(value=1)}, {"image_auroc": 0.9})
     {'test/aupro': 0.5124, 'validation/image_auroc': 0.9}
     """
-    found = {f"test/{name}": test[name].value for name in _TEST if name in test}
-    found |= {f"validation/{name}": validation[name] for name in _VALIDATION if name in validation}
+    found = {f"test/{name}": test[name].value for name in TEST if name in test}
+    found |= {f"validation/{name}": validation[name] for name in VALIDATION if name in validation}
     return {name: round(value, _DIGITS) for name, value in found.items()}

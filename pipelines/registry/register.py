@@ -55,6 +55,7 @@ def log_version(
         "cost/evaluate_seconds": round(evaluation.seconds, 1),
         "cost/peak_rss_mb": round(trained.peak_rss_mb),
     })  # fmt: skip
+    run.curves(trained.curves)
     run.text(evaluation.model_dump_json(indent=1), EVALUATION)
     run.text(info.model_dump_json(indent=1), "model.json")
 

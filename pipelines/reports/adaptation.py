@@ -7,7 +7,7 @@ from pipelines.core.files import write_whole
 from pipelines.core.records import Interval, Record, Strategy
 from pipelines.core.results import Failure
 from pipelines.core.wording import METRIC_NAMES, count_in_words, interval_in_words
-from pipelines.reports.charts import Line, draw_shots_chart
+from pipelines.reports.charts.shots import Line, draw_shots_chart
 from pipelines.reports.pages import Link, page_environment
 
 

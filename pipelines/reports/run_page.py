@@ -20,7 +20,7 @@ from pipelines.core.results import (
     ValidationReport,
 )
 from pipelines.core.wording import METRIC_NAMES, flatten, training_in_words
-from pipelines.reports.charts import draw_score_chart
+from pipelines.reports.charts.histogram import draw_score_chart
 from pipelines.reports.pages import Link, page_environment
 
 

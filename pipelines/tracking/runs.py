@@ -4,7 +4,7 @@ import os
 import re
 import socket
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -14,16 +14,14 @@ import psutil
 from mlflow.entities import Metric, Param
 from mlflow.utils.mlflow_tags import MLFLOW_RUN_NOTE
 
+_BATCH = 1000  # metrics; MLflow takes no more at once
 MOST_TAG = 4000  # characters; MLflow refuses tags of versions above 5,000
 
-# What the groups that MLflow's pages fold figures into are outside them, and in stores of before there were groups.
+# What the groups that MLflow's pages fold figures into are called outside them; old stores have no groups.
 _GROUPS = {
-    "test/": "",
     "validation/": "validation_",
-    "cost/": "",
-    "threshold/": "",
-    "transfer/": "",
     "types/": "types_",
+    **dict.fromkeys(("test/", "cost/", "threshold/", "transfer/"), ""),
 }
 
 # The tag that says who writes a run, so that a later process can tell whether it still does.
@@ -73,6 +71,13 @@ class Run:
         now = int(time.time() * 1000)
         named = {re.sub(r"[^\w. /-]", "_", key)[:250]: value for key, value in values.items()}
         self._client.log_batch(self.id, metrics=[Metric(key, value, now, 0) for key, value in named.items()])
+
+    def curves(self, lines: Mapping[str, Sequence[tuple[int, float]]]) -> None:
+        """Log values by training step, for MLflow's charts; names become `training/NAME`."""
+        now = int(time.time() * 1000)
+        values = [Metric(f"training/{n}", value, now, step) for n, points in lines.items() for step, value in points]
+        for start in range(0, len(values), _BATCH):
+            self._client.log_batch(self.id, metrics=values[start : start + _BATCH])
 
     def tags(self, values: Mapping[str, str]) -> None:
         for key, value in values.items():

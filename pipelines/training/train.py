@@ -108,6 +108,7 @@ def train(
         false_blocks=settings.unlabelled.false_blocks if unlabelled else None,
         likelihood_gains=fitted.likelihood_gains,
         densities=fitted.densities,
+        curves=dict(fitted.curves),
     )
 
 

@@ -74,7 +74,8 @@ def fit_efficientad(
                 module, len(views), settings, seed, lambda: model.loss_on(normal, told), warm=warm is not None
             )
     model = model.cpu().eval()
-    return Fitted(model, model.state(), {"teacher": described, "stopped": stopped.in_words()})
+    notes = {"teacher": described, "stopped": stopped.in_words()}
+    return Fitted(model, model.state(), notes, curves=stopped.curves)
 
 
 class TileEfficientAdModel(EfficientAdModel):

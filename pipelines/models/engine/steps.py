@@ -7,7 +7,7 @@ import logging
 import math
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -28,12 +28,13 @@ log = logging.getLogger(__name__)
 @dataclass(frozen=True)
 class Stopped:
     """Where training ended: the step that was kept, its value on the validation split, and how many steps were
-    taken.
+    taken. `curves` are the training loss and the validation split's value by step.
     """
 
     best_step: int
     best_value: float
     steps: int
+    curves: dict[str, tuple[tuple[int, float], ...]] = field(default_factory=dict)
 
     def in_words(self) -> str:
         return f"step {self.best_step} of {self.steps} was the best on the validation split ({self.best_value:.4g})"
@@ -76,7 +77,7 @@ def train_in_steps(
         precision="bf16-mixed" if has_bf16() else "32-true",
     )
     watch.restore()
-    return watch.stopped
+    return watch.told()
 
 
 class _Rows(IterableDataset[list[int]]):
@@ -102,14 +103,17 @@ class _KeepBest(Callback):
         self._best: dict[str, torch.Tensor] = {}
         self._since = 0
         self._pace = Pace("train, steps", settings.max_steps)
+        self._losses: list[torch.Tensor] = []  # of the steps since the last look
+        self._curves: dict[str, list[tuple[int, float]]] = {"training loss": [], "validation": []}
         self.stopped = Stopped(0, math.inf, 0)
 
     def on_train_start(self, *_: Any) -> None:
         if self._warm:
             self._take(0, self._measure())
 
-    def on_train_batch_end(self, trainer: Any, *_: Any) -> None:
+    def on_train_batch_end(self, trainer: Any, _module: Any, outputs: Any, *_: Any) -> None:
         step = int(trainer.global_step)
+        self._losses.append(outputs["loss"].detach())
         # On a terminal Lightning has a bar of its own.
         if not sys.stderr.isatty():
             self._pace.note(step)
@@ -129,6 +133,10 @@ class _KeepBest(Callback):
 
     def _take(self, step: int, value: float) -> None:
         log.debug("step %d: %.5g on the validation split", step, value)
+        if self._losses:
+            self._curves["training loss"].append((step, float(torch.stack(self._losses).float().mean())))
+            self._losses.clear()
+        self._curves["validation"].append((step, value))
         if value < self.stopped.best_value:
             self._best = {n: p.detach().clone() for n, p in self._module.named_parameters() if p.requires_grad}
             self.stopped = Stopped(step, value, step)
@@ -136,6 +144,11 @@ class _KeepBest(Callback):
         else:
             self.stopped = Stopped(self.stopped.best_step, self.stopped.best_value, step)
             self._since += 1
+
+    def told(self) -> Stopped:
+        """Return where training ended, with what is finite of the values on the way."""
+        finite = {n: tuple((s, v) for s, v in points if math.isfinite(v)) for n, points in self._curves.items()}
+        return replace(self.stopped, curves=finite)
 
     def restore(self) -> None:
         """Put the best weights back; raise ModelError where there are none."""

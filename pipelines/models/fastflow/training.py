@@ -83,7 +83,7 @@ def train_model(
         densities = average_tiles(module.densities(held), validation.owners) if len(validation) else ()
     model.cpu().eval()
     notes = {"features": settings.in_words(), "stopped": stopped.in_words()}
-    return Fitted(model, state=model.state(), notes=notes, densities=densities)
+    return Fitted(model, state=model.state(), notes=notes, densities=densities, curves=stopped.curves)
 
 
 def standardise(model: TileFastflowModel, moments: Sequence[ChannelMoments]) -> None:

@@ -5,7 +5,7 @@ import pytest
 
 from pipelines.core.records import Interval, Strategy
 from pipelines.reports.adaptation import AdaptationPage, AdaptedRow, lead_in_words, render_adaptation, write_adaptation
-from pipelines.reports.charts import Line, draw_shots_chart
+from pipelines.reports.charts.shots import Line, draw_shots_chart
 
 AUROC = Interval(value=0.8, low=0.7, high=0.9)
 

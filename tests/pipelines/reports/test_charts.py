@@ -5,7 +5,7 @@ import re
 import numpy as np
 import pytest
 
-from pipelines.reports.charts import bin_scores, draw_score_chart
+from pipelines.reports.charts.histogram import bin_scores, draw_score_chart
 
 
 @pytest.mark.parametrize("threshold", [0.0, 0.4, 3.0])
