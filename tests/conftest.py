@@ -4,6 +4,7 @@ import json
 import logging
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import threading
@@ -97,6 +98,7 @@ def pressed(monkeypatch: pytest.MonkeyPatch) -> None:
     requested = threading.Event()
     requested.set()
     monkeypatch.setattr("pipelines.core.progress._interrupted", requested)
+    monkeypatch.setattr("pipelines.core.progress._numbers", [signal.SIGINT])
 
 
 @pytest.fixture(autouse=True)

@@ -87,7 +87,12 @@ def _link_decision(record: DecisionRecord | None) -> tuple[Link, ...]:
 
 
 def describe_parent(shared: Shared, outcome: Outcome) -> None:
-    """Say on the parent run's page what came of it, with the figures of what is proposed."""
+    """Say on the parent run's page what came of it, with the figures of what is proposed.
+
+    Args:
+        shared: Of the flow run, whose parent run is not ended yet.
+        outcome: May be of failures alone.
+    """
     proposed, job = outcome.proposed, shared.job
     model = next((m for m in outcome.models if proposed and m.algorithm == proposed.algorithm), None)
     if model:

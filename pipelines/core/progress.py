@@ -34,8 +34,8 @@ def heed_interrupt() -> None:
 
 
 def is_interrupted() -> bool:
-    """Tell whether the process was told to stop, by Ctrl-C or SIGTERM."""
-    return _interrupted.is_set()
+    """Tell whether the process was ever told to stop, by Ctrl-C or SIGTERM, also after that was heeded."""
+    return bool(_numbers)
 
 
 def exit_code_of_stop() -> int:
@@ -51,7 +51,7 @@ def interrupts_first() -> Iterator[None]:
             yield
         except Exception as error:
             # It stays remembered: what is raised here may be swallowed or changed again further out.
-            if _interrupted.is_set():
+            if is_interrupted():
                 raise KeyboardInterrupt from error
             raise
 

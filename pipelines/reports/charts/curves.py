@@ -63,6 +63,13 @@ def write_training(folder: Path, curves: Mapping[str, Points]) -> None:
 def rates(normal: ArrayLike, anomalous: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Give both classes' shares at or above each score, from the highest score to the lowest.
 
+    Args:
+        normal: Image scores of normal images, shape (n,), at least one.
+        anomalous: Image scores of anomalous images on the same scale, shape (m,), at least one.
+
+    Returns:
+        The false-positive rate and the recall at each score of either class, of the same length.
+
     >>> [share.tolist() for share in rates([1.0, 2.0], [2.0, 3.0])]
     [[0.0, 0.5, 1.0], [0.5, 1.0, 1.0]]
     """

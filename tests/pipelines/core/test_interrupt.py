@@ -35,7 +35,7 @@ def test_a_process_that_is_deaf_to_it_stays_so() -> None:
 
 CHANGED = """
 import os, signal
-from pipelines.core.progress import interrupts_first, remember_interrupts
+from pipelines.core.progress import heed_interrupt, interrupts_first, remember_interrupts
 remember_interrupts()
 with interrupts_first():
     try:
@@ -43,6 +43,10 @@ with interrupts_first():
             os.kill(os.getpid(), signal.SIGINT)
         raise LookupError
     except BaseException as error:
+        try:
+            heed_interrupt()  # in work that goes on, and is swallowed again
+        except KeyboardInterrupt:
+            pass
         raise ValueError("Task run is not set") from error
 """
 
