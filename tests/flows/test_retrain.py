@@ -81,18 +81,48 @@ parent = client.get_run(run.data.tags["mlflow.parentRunId"])
 version = client.get_model_version_by_alias("drawn", "champion")
 files = sorted(f.path for f in client.list_artifacts(run.info.run_id))
 kept = mlflow.artifacts.load_text(parent.info.artifact_uri + "/data_version.json")
-print(json.dumps([run.data.tags, run.data.params, files, json.loads(kept), version.description, parent.info.status]))
+shown = client.get_experiment_by_name("drawn").tags, client.get_registered_model("drawn").description
+told = [run.data.metrics, parent.data.metrics, parent.data.tags, version.tags, *shown]
+said = [run.data.tags, run.data.params, files, json.loads(kept), version.description, parent.info.status]
+print(json.dumps([*said, *told]))
 """
-    tags, params, files, kept, card, status = json.loads(in_python(trained.project.root, code))
+    tags, params, files, kept, card, status, *shown = json.loads(in_python(trained.project.root, code))
+    assert_told_to_strangers(trained, tags, *shown)
     assert tags["data_version"] == trained.result["data_version"] == kept["version"]
     assert tags["prefect_flow_run"]
     assert params["padim.features"] == "40"
     assert not [name for name in params if name.startswith("fastflow")], "another algorithm's settings were logged"
-    assert {"index.html", "pictures", "evaluation.json", "model.json", "summary.json"} <= set(files)
+    assert {"index.html", "pictures", "charts", "evaluation.json", "model.json", "summary.json"} <= set(files)
     assert set(kept["lock"]) == {"validate@drawn", "preprocess@drawn"}
     assert "At most" in card
     assert "PaDiM (Defard et al. 2021)" in card
     assert status == "FINISHED"
+
+
+def assert_told_to_strangers(  # noqa: PLR0917 - all that MLflow's pages show of a run
+    trained: Trained,
+    tags: dict[str, str],
+    metrics: dict[str, float],
+    above: dict[str, float],
+    parent: dict[str, str],
+    version: dict[str, str],
+    experiment: dict[str, str],
+    model: str,
+) -> None:
+    """What MLflow's pages show is described, short, and of few figures; nothing that is shown is JSON or no link."""
+    answered = trained.result["models"][0]["metrics"]
+    assert len(metrics) <= 25
+    for name in ("image_auroc", "aupro", "image_recall", "false_positive_rate"):
+        assert metrics[f"test/{name}"] == above[f"test/{name}"] == pytest.approx(answered[name], abs=1e-4)
+    assert metrics["cost/train_seconds"] > 0
+    assert "[Version 1](#/models/drawn/versions/1)" in tags["mlflow.note.content"]
+    assert trained.result["decision"]["message"] in parent["mlflow.note.content"]
+    assert "`champion`" in experiment["mlflow.note.content"]
+    assert trained.result["decision"]["message"] in model
+    for shown in (tags, parent, version):
+        seen = {name: text for name, text in shown.items() if not name.startswith("mlflow.")}
+        assert "prefect_page" not in seen, "no server had pages"
+        assert not [name for name, text in seen.items() if text.startswith(("{", "["))]
 
 
 def test_inspect_gives_the_scores_of_mlflow_also_after_a_move(trained: Trained, tmp_path: Path) -> None:

@@ -32,7 +32,7 @@ def write_charts(folder: Path, normal: Sequence[float], anomalous: Sequence[floa
         threshold: The image threshold, on that scale.
     """
     if normal or anomalous:
-        chart = draw_score_chart(normal, anomalous, threshold)
+        chart = str(draw_score_chart(normal, anomalous, threshold))
         write_whole(folder / "scores.svg", chart.replace("<svg ", f"<svg {_SVG} ", 1).replace(">", f">{_STYLE}", 1))
     if not (normal and anomalous):
         return
