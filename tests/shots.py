@@ -1,0 +1,69 @@
+"""Take the pictures of MLflow's, Prefect's and our own pages that the docs show: python -m tests.shots PROJECT FOLDER.
+
+The project is one that has trained on drawn boards; nothing of it is changed but what `knotwatch ui` changes.
+"""
+
+import argparse
+import base64
+import tempfile
+import time
+from pathlib import Path
+
+from pipelines.core.paths import Project
+from tests.chromium import Tab, open_chromium
+from tests.conftest import run_knotwatch
+from tests.flows.started import Ui, start_ui
+
+_SETTLE = 15  # seconds that a page may take to load what it shows
+_WIDE, _PHONE = (1400, 900), (390, 844)
+
+
+def main() -> None:
+    """Start the servers, open each page, and write a JPEG of it."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("project", type=Path)
+    parser.add_argument("folder", type=Path)
+    asked = parser.parse_args()
+    asked.folder.mkdir(parents=True, exist_ok=True)
+    project = Project(asked.project.resolve())
+    with start_ui(project) as ui, tempfile.TemporaryDirectory() as profile, open_chromium(Path(profile)) as tab:
+        for name, address in _pages(ui).items():
+            _take(tab, address, asked.folder / f"{name}.jpg", _WIDE)
+        index = (project.root / "data/reports/index.html").as_uri()
+        _take(tab, index, asked.folder / "index-phone.jpg", _PHONE)
+
+
+def _pages(ui: Ui) -> dict[str, str]:
+    """Name each page; the one of Prefect's that lets the browser in comes before the others."""
+    surface = ui.project.surface_names()[0]
+    listed = run_knotwatch(ui.project.root, "models", surface, "--json").json["models"]
+    used = next(model for model in listed if "champion" in model["aliases"])
+    (flow_run,) = ui.api("flow_runs/filter", {"limit": 1, "sort": "START_TIME_DESC"})
+    run = f"{ui.mlflow}/#/experiments/1/runs/{used['run_id']}"
+    return {
+        "index": (ui.project.root / "data/reports/index.html").as_uri(),
+        "mlflow-start": f"{ui.mlflow}/",
+        "mlflow-experiment": f"{ui.mlflow}/#/experiments/1",
+        "mlflow-run": run,
+        "mlflow-charts": f"{run}/model-metrics",
+        "mlflow-roc": f"{run}/artifacts/charts/roc.svg",
+        "mlflow-registered": f"{ui.mlflow}/#/models/{surface}",
+        "mlflow-version": f"{ui.mlflow}/#/models/{surface}/versions/{used['version']}",
+        "prefect-dashboard": ui.link,
+        "prefect-run": f"{ui.prefect.removesuffix('/api')}/v2/runs/flow-run/{flow_run['id']}",
+    }
+
+
+def _take(tab: Tab, address: str, file: Path, size: tuple[int, int]) -> None:
+    width, height = size
+    view = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600}
+    tab.call("Emulation.setDeviceMetricsOverride", **view)
+    tab.visit("about:blank")
+    tab.visit(address)
+    time.sleep(_SETTLE)
+    taken = tab.call("Page.captureScreenshot", format="jpeg", quality=80)
+    file.write_bytes(base64.b64decode(taken["data"]))
+
+
+if __name__ == "__main__":
+    main()
