@@ -8,7 +8,7 @@ from threading import Thread
 
 import uvicorn
 
-from flows.local_servers.door import make_door
+from flows.local_servers.door import make_door, run_routes
 from pipelines.tracking.guard import Guard
 
 _LAST = 3  # seconds that requests under way may take at the end
@@ -38,7 +38,8 @@ def make_app(port: int, code: str) -> Guard:
     # Without arguments, as Prefect's services call it: they are to find this one.
     app = create_app()
     if code:
-        app.router.routes.insert(0, make_door(os.environ["PREFECT_SERVER_API_AUTH_STRING"], code))
+        door = make_door(os.environ["PREFECT_SERVER_API_AUTH_STRING"], code)
+        app.router.routes[:0] = [door, *run_routes()]
     # Around it, not in it: Prefect's services ask the same application, within the process and under no host's name.
     return Guard(app)
 

@@ -35,6 +35,6 @@ def fill_flow_pages(tracking: Tracking, prefect: str) -> int:
 
 def _new_page(tags: Mapping[str, str], prefect: str) -> str:
     known, flow_run = tags.get(_PAGE, ""), tags.get(_RUN, "")
-    page = f"{prefect}/runs/flow-run/{flow_run}"
+    page = f"{prefect}/flow-runs/flow-run/{flow_run}"
     stale = not known or known.startswith(_STALE)
     return page if flow_run and stale and known != page else ""

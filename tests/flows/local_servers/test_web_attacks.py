@@ -162,7 +162,7 @@ def test_pages_open_on_model_training_and_ask_no_other_machine(target: Target, t
         f"{mlflow}/#/models/{SURFACE}": "Version 1",
         f"{mlflow}/#/models/{SURFACE}/versions/1": "Source Run",
         f"{origin}/v2/dashboard": "Flow Runs",
-        f"{origin}/v2/runs/flow-run/{flow_run['id']}": "Task Runs",
+        f"{origin}/flow-runs/flow-run/{flow_run['id']}": "Task Runs",
         (project.root / "data/reports/index.html").as_uri(): SURFACE,
     }
     for address, words in pages.items():

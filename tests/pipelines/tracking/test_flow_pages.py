@@ -26,6 +26,6 @@ def test_links_that_lead_nowhere_are_mended_and_others_stay(tmp_path: Path, monk
         runs["none"] = run.id
     assert fill_flow_pages(store, PREFECT) == 3
     found = {name: store.client.get_run(run_id).data.tags.get("prefect_page") for name, run_id in runs.items()}
-    mended = {name: f"{PREFECT}/runs/flow-run/{name}" for name in "abc"}
+    mended = {name: f"{PREFECT}/flow-runs/flow-run/{name}" for name in "abc"}
     assert found == {**mended, "d": KEPT, "none": None}
     assert fill_flow_pages(store, PREFECT) == 0
