@@ -11,8 +11,6 @@ from pipelines.tracking.registry import ModelVersion
 from pipelines.tracking.store import Tracking
 
 FOLDER = "decisions"
-# Not shown on MLflow's pages, which leave out what begins so; stores of before have tags without it.
-_HIDDEN = "mlflow.knotwatch."
 _TAG = "decision_"
 _SETTLED, _HOLD = "decisions_settled", "hold"
 _MESSAGE = 1200  # characters of a tag; the file has all
@@ -68,7 +66,7 @@ class DecisionLog:
             self._tracking.client.log_text(version.run_id, record.model_dump_json(indent=1), f"{name}.json")
         short = record.model_copy(update={"message": record.message[:_MESSAGE], "reason": record.reason[:_MESSAGE]})
         tags = {
-            f"{_HIDDEN}{_TAG}{record.number:04d}": short.model_dump_json(exclude={"decision"}),
+            f"{_TAG}{record.number:04d}": short.model_dump_json(exclude={"decision"}),
             "decision": record.summary,
         }
         self._tracking.tag_version(self._surface, record.version, tags)
@@ -95,7 +93,7 @@ def records_of(version: ModelVersion) -> list[DecisionRecord]:
     """Read a version's decision records from its tags, the oldest first; a tag that somebody changed is passed over."""
     found = []
     for name, text in version.tags.items():
-        if re.fullmatch(rf"({re.escape(_HIDDEN)})?{_TAG}\d+", name):
+        if re.fullmatch(rf"{_TAG}\d+", name):
             with suppress(ValueError):
                 found.append(DecisionRecord.model_validate_json(text))
     return sorted(found, key=lambda record: record.number)

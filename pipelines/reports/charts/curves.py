@@ -8,7 +8,7 @@ from markupsafe import escape
 from numpy.typing import ArrayLike, NDArray
 
 from pipelines.core.files import write_whole
-from pipelines.reports.charts.histogram import draw_score_chart
+from pipelines.reports.charts.histogram import HEIGHT, WIDTH, draw_score_chart
 
 CHARTS = "charts"
 _SIDE, _LEFT, _BOTTOM, _TOP, _RIGHT = 480, 64, 420, 40, 456
@@ -33,7 +33,10 @@ def write_charts(folder: Path, normal: Sequence[float], anomalous: Sequence[floa
     """
     if normal or anomalous:
         chart = str(draw_score_chart(normal, anomalous, threshold))
-        write_whole(folder / "scores.svg", chart.replace("<svg ", f"<svg {_SVG} ", 1).replace(">", f">{_STYLE}", 1))
+        write_whole(
+            folder / "scores.svg",
+            chart.replace("<svg ", f'<svg {_SVG} width="{WIDTH}" height="{HEIGHT}" ', 1).replace(">", f">{_STYLE}", 1),
+        )
     if not (normal and anomalous):
         return
     flagged, found = rates(normal, anomalous)
@@ -96,7 +99,7 @@ def draw_curves(x_name: str, y_name: str, lines: Mapping[str, Points], *, unit: 
     low, high = (np.zeros(2), np.ones(2)) if unit else (points.min(0), points.max(0))
     high = np.where(high > low, high, low + 1)
     parts = [
-        f'<svg {_SVG} viewBox="0 0 {_SIDE} {_SIDE}" role="img">{_STYLE}',
+        f'<svg {_SVG} width="{_SIDE}" height="{_SIDE}" viewBox="0 0 {_SIDE} {_SIDE}" role="img">{_STYLE}',
         f'<path d="M{_LEFT} {_TOP}V{_BOTTOM}H{_RIGHT}" fill="none" class="axis"/>',
         f'<text x="{(_LEFT + _RIGHT) // 2}" y="{_SIDE - 12}">{escape(x_name)}</text>',
         f'<text class="title" x="8" y="20">{escape(y_name)}</text>',
