@@ -14,7 +14,7 @@ from tests.chromium import Tab, open_chromium
 from tests.conftest import run_knotwatch
 from tests.flows.started import Ui, start_ui
 
-_SETTLE = 15  # seconds that a page may take to load what it shows
+_SETTLE = 25  # seconds that a page may take to load what it shows
 _WIDE, _PHONE = (1400, 900), (390, 844)
 
 
