@@ -35,8 +35,7 @@ from pipelines.core.results import Failure, VersionSummary
 from pipelines.core.wording import flatten
 from pipelines.data.prepared import read_index
 from pipelines.data.versioning.versions import DataVersion
-from pipelines.registry.descriptions import describe_retrain
-from pipelines.registry.figures import shown_figures
+from pipelines.registry.descriptions import describe_retrain, shown_figures
 from pipelines.training.transfer.shots import draw_shots, find_candidates, keep_tested
 
 log = logging.getLogger(__name__)

@@ -27,7 +27,7 @@ def tags() -> str:
 def metrics() -> str:
     """Write every metric of a run: those of the test split, those of the validation split, and costs."""
     from pipelines.core.wording import METRIC_NAMES
-    from pipelines.registry.figures import TEST, VALIDATION
+    from pipelines.registry.descriptions import TEST, VALIDATION
 
     rows = [(code(f"test/{name}"), f"{METRIC_NAMES[name]}, on the test split.") for name in TEST]
     for name in VALIDATION:

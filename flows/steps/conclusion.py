@@ -11,8 +11,7 @@ from flows.steps.results import Champion, ModelResult, Proposed, RetrainResult, 
 from flows.steps.side_by_side import see_side_by_side
 from flows.steps.tasks import compare_task, decide_task
 from pipelines.core.results import Failure, VersionSummary
-from pipelines.registry.descriptions import describe_retrain
-from pipelines.registry.figures import shown_figures
+from pipelines.registry.descriptions import describe_retrain, shown_figures
 from pipelines.registry.record import DecisionRecord
 from pipelines.reports.comparison import ComparisonPage
 from pipelines.reports.pages import Link, link_up

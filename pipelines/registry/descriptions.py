@@ -1,5 +1,8 @@
-"""What MLflow's pages say of a surface, a run and a retrain, for somebody who has never seen one: Markdown."""
+"""What MLflow's pages say of a surface, a run and a retrain, in Markdown, and which few figures they show."""
 
+from collections.abc import Mapping
+
+from pipelines.core.records import Interval
 from pipelines.core.results import VersionSummary
 from pipelines.core.wording import METRIC_NAMES, interval_in_words, threshold_in_words
 from pipelines.registry.record import DecisionRecord
@@ -90,3 +93,29 @@ def _origin(run: Run, surface: str, data_version: str) -> str:
     report = f"[Report](#/experiments/{run.experiment}/runs/{run.id}/artifacts/index.html)"
     back = f"`knotwatch data checkout {surface} {data_version}` brings it back"
     return f"{report} · data version `{data_version}`: {back}"
+
+
+TEST = (
+    *("image_auroc", "aupro", "image_recall", "false_positive_rate", "image_f1", "image_ap", "pixel_auroc"),
+    "outline_iou",
+)
+VALIDATION = ("image_auroc", "aupro", "pixel_auroc", "labelled_image_auroc", "labelled_aupro")
+_DIGITS = 4
+
+
+def shown_figures(test: Mapping[str, Interval], validation: Mapping[str, float]) -> dict[str, float]:
+    """Choose what a run's page shows of the test and the validation split.
+
+    Args:
+        test: Figures of the test split by name.
+        validation: Figures of the validation split by name, as `flatten_selection` names them.
+
+    Returns:
+        Figures by `test/NAME` and `validation/NAME`, rounded; those that there are.
+
+    >>> shown_figures({"aupro": Interval(value=0.51239), "image_f1_max": Interval(value=1)}, {"image_auroc": 0.9})
+    {'test/aupro': 0.5124, 'validation/image_auroc': 0.9}
+    """
+    found = {f"test/{name}": test[name].value for name in TEST if name in test}
+    found |= {f"validation/{name}": validation[name] for name in VALIDATION if name in validation}
+    return {name: round(value, _DIGITS) for name, value in found.items()}

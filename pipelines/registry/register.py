@@ -12,8 +12,7 @@ from pipelines.core.results import Evaluation, Selection, Trained, TypeFigures
 from pipelines.core.wording import flatten
 from pipelines.detector.version import VersionInfo
 from pipelines.models.registry import algorithms
-from pipelines.registry.descriptions import describe_model
-from pipelines.registry.figures import shown_figures
+from pipelines.registry.descriptions import describe_model, shown_figures
 from pipelines.tracking.registry import ModelVersion, load_pyfunc
 from pipelines.tracking.runs import Run
 from pipelines.tracking.store import Tracking
