@@ -34,7 +34,7 @@ from pipelines.training.run_settings import RunSettings, resolve_run
 from pipelines.training.transfer.shots import LEAST_HELD_OUT, draw_shots, relabel
 from pipelines.training.transfer.strategy import choose_strategy, find_likelihood_gains
 
-_DRAWS = {"padim": 5, "fastflow": 5, "efficientad": 2, "fastflow_dinov2": 2}
+_DRAWS = {"padim": 5, "fastflow": 5, "efficientad": 2, "anomalydino": 5, "fastflow_dinov2": 2}
 _ROUNDS = 1000
 
 
