@@ -17,7 +17,7 @@ from pipelines.detector.checksums import TAG
 from pipelines.registry.aliases import carry_out
 from pipelines.registry.decision import CheckResult, Decision
 from pipelines.registry.decision_log import DecisionLog
-from pipelines.registry.descriptions import describe_model
+from pipelines.registry.descriptions import describe_model, describe_versions, report_address
 from pipelines.registry.evidence import Candidate, EvaluationContext, gather_evidence
 from pipelines.registry.gate import decide
 from pipelines.registry.record import DecisionRecord, Outcome, Trigger
@@ -80,6 +80,11 @@ def keep(session: Session, record: DecisionRecord) -> DecisionRecord:
     write_whole(folder / f"{record.number:04d}.html", page)
     carry_out(tracking, record)
     tracking.describe_model(record.surface, describe_model(record.surface, record))
+    report = report_address(tracking.experiment(record.surface), version.run_id) if version.run_id else ""
+    for number, said in describe_versions(record, report).items():
+        # A champion that was deleted on MLflow's page has no page any more.
+        if any(known.version == number for known in tracking.versions(record.surface)):
+            tracking.describe_version(record.surface, number, said)
     if record.outcome == Outcome.REFUSED:
         notify(session.project, record.surface, f"version {record.version} was refused", record.summary)
     return record

@@ -11,6 +11,11 @@ from pipelines.tracking.runs import Run
 _FIGURES = ("image_auroc", "aupro", "image_recall", "false_positive_rate")
 
 
+def report_address(experiment: str, run_id: str) -> str:
+    """Address a run's report from any of MLflow's pages."""
+    return f"#/experiments/{experiment}/runs/{run_id}/artifacts/index.html"
+
+
 def describe_surface(surface: str) -> str:
     """Say what the runs of a surface's experiment are."""
     return (
@@ -41,6 +46,27 @@ def describe_model(surface: str, record: DecisionRecord | None) -> str:
         f'`mlflow.pyfunc.load_model("models:/{surface}@champion")` loads it where knotwatch is installed. '
         f"`knotwatch models {surface} --lineage` traces it back to its images."
     )
+
+
+def describe_versions(record: DecisionRecord, report: str) -> dict[int, str]:
+    """Say of the versions that a decision is about whether they are in use, and why.
+
+    Args:
+        record: The decision.
+        report: Address of the report of the version that was decided on; empty where it has none.
+
+    Returns:
+        Markdown by the number of the version: the one decided on, and the champion that it replaced.
+    """
+    used = record.after == record.version
+    found = {
+        record.version: f"**{'In use' if used else 'Not in use'}** since {record.time:%d %B %Y}: {record.summary}."
+        + (f" [Report]({report})" if report else "")
+    }
+    if record.before is not None and record.before != record.after:
+        now = f"version {record.after} is" if record.after else "none is"
+        found[record.before] = f"**In use until** {record.time:%d %B %Y}; {now} now: {record.summary}."
+    return found
 
 
 def describe_run(run: Run, surface: str, data_version: str, found: VersionSummary) -> str:
@@ -90,7 +116,7 @@ def describe_retrain(run: Run, surface: str, data_version: str, said: str) -> st
 
 
 def _origin(run: Run, surface: str, data_version: str) -> str:
-    report = f"[Report](#/experiments/{run.experiment}/runs/{run.id}/artifacts/index.html)"
+    report = f"[Report]({report_address(run.experiment, run.id)})"
     back = f"`knotwatch data checkout {surface} {data_version}` brings it back"
     return f"{report} · data version `{data_version}`: {back}"
 

@@ -32,6 +32,9 @@ class ModelVersion(Record):
     aliases: tuple[str, ...]
 
 
+_ABOVE_CARD = "\n\n<!-- model card -->\n\n"
+
+
 class Registry(Connection):
     """The registry of a project's MLflow store: one registered model a surface."""
 
@@ -192,6 +195,18 @@ class Registry(Connection):
             text: Replaces what was there.
         """
         self._client.update_registered_model(surface, text)
+
+    def describe_version(self, surface: str, version: int, text: str) -> None:
+        """Say in Markdown what became of a version, on its page above the model card.
+
+        Args:
+            surface: Name of the registered model.
+            version: Number of an existing version, from 1.
+            text: Replaces what was said before; the card stays.
+        """
+        known = self._client.get_model_version(surface, str(version)).description or ""
+        card = known.partition(_ABOVE_CARD)[2] or known
+        self._client.update_model_version(surface, str(version), f"{text}{_ABOVE_CARD}{card}")
 
     def folder(self, surface: str, version: int) -> Path:
         """Return a version's model folder, fetched into MLflow's cache where the store is remote.

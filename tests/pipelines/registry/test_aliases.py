@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from pipelines.registry.aliases import carry_out, propose
+from pipelines.registry.descriptions import describe_versions
 from pipelines.registry.record import DecisionRecord, Outcome, Trigger, champions
 from pipelines.tracking.registry import ModelVersion
 from pipelines.tracking.store import Tracking
@@ -124,3 +125,13 @@ def test_the_summary_says_what_became_of_the_champion() -> None:
     assert record(3, 3, outcome=Outcome.REFUSED).summary == "x; champion stays version 3"
     forced = record(3, 5, outcome=Outcome.REFUSED, reason="for a trial")
     assert (forced.accepted, forced.summary) == (False, "x; forced: for a trial; champion is version 5")
+
+
+def test_pages_say_which_version_is_in_use_and_what_it_replaced() -> None:
+    accepted = describe_versions(record(3, 5), "#/report")
+    assert accepted[5].startswith("**In use** since 01 January 2026: ")
+    assert accepted[5].endswith("[Report](#/report)")
+    assert accepted[3].startswith("**In use until** 01 January 2026; version 5 is now: ")
+    refused = describe_versions(record(3, 3, outcome=Outcome.REFUSED), "")
+    assert list(refused) == [5]
+    assert refused[5].startswith("**Not in use** since")

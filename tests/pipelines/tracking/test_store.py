@@ -267,3 +267,13 @@ def test_a_server_that_does_not_answer_is_named(tmp_path: Path, monkeypatch: pyt
         mlflow.set_tracking_uri(before[0])
         mlflow.set_registry_uri(before[1])
     assert not (tmp_path / ".knotwatch").exists(), "a local store was made for a user who has a server"
+
+
+@pytest.mark.usefixtures("versions")
+def test_a_version_says_what_became_of_it_above_its_card(store: Tracking) -> None:
+    for said in ("**Not in use** since", "**In use** since"):
+        store.describe_version("oak", 2, said)
+    found = mlflow.MlflowClient(store.uri).get_model_version("oak", "2").description
+    assert found.startswith("**In use** since"), "the last word alone"
+    assert found.endswith("# A card")
+    assert "Not in use" not in found
