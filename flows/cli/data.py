@@ -160,7 +160,8 @@ def show(surface: Surface, as_json: Json = False) -> None:
         print_json(found)
         return
     say(f"{found.surface}: layout {found.layout}, from {found.source}")
-    say(f"data version {found.data_version or 'not prepared'}; known: {', '.join(found.versions) or 'none'}")
+    others = [version for version in found.versions if version != found.data_version]
+    say(f"data version {found.data_version or 'not prepared'}" + (f"; others: {', '.join(others)}" if others else ""))
     rows = [
         (split, *(counts.get(label, 0) for label in ("normal", "anomalous", "unknown")))
         for split, counts in found.splits.items()

@@ -91,11 +91,17 @@ def print_labels(surface: "SurfaceOverview") -> None:
     """Print what masks and types a surface's images have, and how to find mislabelled ones."""
     if surface.masks or surface.types:
         named = f"; types: {counts_in_words(surface.types)}" if surface.types else "; no types"
-        say(f"{count_in_words(surface.masks, 'image')} with a mask{named}")
+        masks = f"{count_in_words(surface.masks, 'image')} with a mask" if surface.masks else "no masks"
+        say(f"{masks}{named}")
     if surface.examples:
         say(f"examples of types: {counts_in_words(surface.examples)}")
-    if surface.images:
+    if not surface.images:
+        return
+    if any(counts.get("normal") for counts in surface.splits.values()):
         say(f"normal images that may be mislabelled: knotwatch data suspects {surface.surface}")
+    else:
+        say("no image is labelled normal: all are trained on, and thresholds come without a guarantee")
+        say(f"images that may show a defect: knotwatch data suspects {surface.surface}")
 
 
 def print_error(error: KnotwatchError, *, as_json: bool) -> None:

@@ -10,6 +10,7 @@ from pipelines.core.errors import CallError
 
 if TYPE_CHECKING:
     from flows.promotion.lineage import Lineage
+    from flows.steps.results import ModelLine
     from pipelines.registry.record import DecisionRecord
 
 _REFUSED = 3
@@ -105,14 +106,7 @@ def models(
     if as_json:
         print_json({"surface": surface, "hold": hold, "models": [m.model_dump(mode="json") for m in lines]})
         return
-    print_table(
-        ["version", "algorithm", "aliases", "data", *(n.replace("_", " ") for n in _FIGURES)],
-        [
-            (m.version, m.algorithm, ", ".join(m.aliases), m.data_version,
-             *(f"{m.metrics[n]:.3f}" if n in m.metrics else "-" for n in _FIGURES))
-            for m in lines
-        ],
-    )  # fmt: skip
+    _print_versions(surface, lines)
     for line in lines:
         if line.why:
             say(line.why)
@@ -121,6 +115,20 @@ def models(
     if hold:
         say(f"promotion is {hold}; `knotwatch rollback {surface} --release` ends that", "yellow")
     say(ALL_RESULTS)
+
+
+def _print_versions(surface: str, lines: "list[ModelLine]") -> None:
+    if not lines:
+        say(f"no version yet: knotwatch retrain {surface}")
+        return
+    print_table(
+        ["version", "algorithm", "aliases", "data", *(n.replace("_", " ") for n in _FIGURES)],
+        [
+            (m.version, m.algorithm, ", ".join(m.aliases), m.data_version,
+             *(f"{m.metrics[n]:.3f}" if n in m.metrics else "-" for n in _FIGURES))
+            for m in lines
+        ],
+    )  # fmt: skip
 
 
 def _print_record(record: "DecisionRecord", *, dry_run: bool) -> None:

@@ -2,7 +2,7 @@
 
 from contextlib import nullcontext, suppress
 from datetime import UTC, datetime
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -10,6 +10,9 @@ from flows.cli.parameters import Json, Surface, complete_surface
 from flows.cli.printing import print_json, print_table, say
 from pipelines.core.errors import CallError
 from pipelines.core.paths import Project, find_project
+
+if TYPE_CHECKING:
+    from flows.operations.upcoming import ListedSchedule
 
 
 def schedule(
@@ -65,11 +68,20 @@ def schedule(
     if as_json:
         print_json({"schedules": [s.model_dump(mode="json") for s in found]})
         return
+    _print_schedules(found, surface)
+
+
+def _print_schedules(found: "list[ListedSchedule]", surface: str | None) -> None:
+    from flows.operations import deployments
+
+    if not found:
+        say(f'no schedule; to make one: knotwatch schedule {surface or "--all"} --cron "0 2 * * 1" --watch')
+        return
     rows = [(s.surface, s.flow, s.cron, s.timezone, s.profile, "active" if s.active else "paused") for s in found]
     print_table(["surface", "flow", "cron", "time zone", "profile", "state"], rows)
     for run in (run for s in found if surface and s.flow == deployments.RETRAIN for run in s.next_runs):
         say(f"next {deployments.RETRAIN}: {run:%a %d %B %Y, %H:%M %Z}")
-    if found and not _is_served():
+    if not _is_served():
         say("These run while a worker runs: start `knotwatch ui` (docs/guides/operations.md: how to start it at boot).")
 
 

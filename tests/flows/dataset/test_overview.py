@@ -2,6 +2,7 @@
 
 import pytest
 
+from flows.commands.registry import ModelList
 from pipelines.core.files import write_whole
 from pipelines.core.paths import Project
 from pipelines.core.records import Label, Layout, Split
@@ -22,6 +23,22 @@ def test_masks_types_and_examples_are_counted(project: Project, capsys: pytest.C
     said = call_knotwatch(capsys, "data", "show", "oak").out
     assert "2 images with a mask; types: crack 1, knot 2" in said
     assert "knotwatch data suspects oak" in said
+
+
+def test_without_labels_it_says_what_that_costs(project: Project, capsys: pytest.CaptureFixture[str]) -> None:
+    write_surface(project, "oak", SurfaceSettings(source=SourceSettings(layout=Layout.UNLABELLED, path="/photographs")))
+    unknown = image_of(0, {}).model_copy(update={"split": Split.TRAIN, "label": Label.UNKNOWN})
+    write_index(project.surface("oak").prepared, [unknown])
+    said = call_knotwatch(capsys, "data", "show", "oak").out
+    assert "thresholds come without a guarantee" in said
+    assert "mislabelled" not in said
+
+
+def test_without_a_version_it_says_what_makes_one(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("flows.commands.registry.list_models", lambda _: ModelList([], "", ""))
+    assert call_knotwatch(capsys, "models", "oak").out.startswith("no version yet: knotwatch retrain oak\n")
 
 
 def image_of(number: int, defects: dict[int, str]) -> PreparedImage:

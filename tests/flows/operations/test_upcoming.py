@@ -52,4 +52,5 @@ def test_schedule_tells_the_next_three_runs(served: Project, capsys: pytest.Capt
         assert [len(found["next_runs"]) for found in listed] == [3, 3]
         assert listed[0]["next_runs"][0].endswith("-07-01T02:30:00-04:00")
     finally:
-        call_knotwatch(capsys, "schedule", "oak", "--remove")
+        removed = call_knotwatch(capsys, "schedule", "oak", "--remove").out
+    assert removed.startswith("no schedule; to make one: knotwatch schedule oak --cron")
