@@ -13,9 +13,9 @@ METRIC_NAMES = {
     "image_f1_max": "image F1, best threshold",
     "false_positive_rate": "false-positive rate",
     "image_recall": "recall at the threshold",
-    "image_recall_1": "recall, 1 % false positives asked for",
-    "image_recall_2": "recall, 2 % false positives asked for",
-    "image_recall_5": "recall, 5 % false positives asked for",
+    "image_recall_1": "recall, target rate 1 %",
+    "image_recall_2": "recall, target rate 2 %",
+    "image_recall_5": "recall, target rate 5 %",
     "pixel_auroc": "pixel AUROC",
     "pixel_ap": "pixel AP",
     "aupro": "AUPRO (to 30 % false positives)",
@@ -91,7 +91,8 @@ def threshold_in_words(calibrated: CalibratedThreshold, what: str) -> str:
         return (
             f"An in-sample threshold without a guarantee of {rate} of {what}: set on {images} that {were} trained on."
         )
-    kept = f"At most {rate} of {what} are flagged, on average; set on {images}."
+    verb = "are" if what.endswith("s") else "is"
+    kept = f"At most {rate} of {what} {verb} flagged, on average; set on {images}."
     if calibrated.achieved_rate > calibrated.target_rate:
         needed = count_in_words(round(1 / calibrated.target_rate) - 1, "image")
         return f"{kept} {share_in_words(calibrated.target_rate)} is the target, which takes at least {needed}."

@@ -14,6 +14,13 @@ def test_too_few_images_are_said_to_be_too_few() -> None:
     assert words.endswith("1 % is the target, which takes at least 99 images.")
 
 
+def test_an_area_is_flagged_and_images_are() -> None:
+    found = CalibratedThreshold(threshold=1, target_rate=0.01, achieved_rate=0.01, images=105)
+    assert threshold_in_words(found, "the normal area") == (
+        "At most 1 % of the normal area is flagged, on average; set on 105 images."
+    )
+
+
 def test_an_in_sample_threshold_never_reads_as_a_guarantee() -> None:
     words = threshold_in_words(
         CalibratedThreshold(threshold=1, target_rate=0.01, achieved_rate=0.01, images=1, in_sample=True), "normal area"

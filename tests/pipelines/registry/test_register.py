@@ -54,7 +54,7 @@ def card(selection: Selection, evaluation: Evaluation) -> str:
         "- The exported network computes in bf16: image scores differ from torch's by 1 % at most, on 2 regions.",
         "- Images: At most 1 % of normal images are flagged, on average; set on 105 images.",
         "| image AUROC | 0.951 | 0.930 to 0.970 | 0.987 |",
-        "| AUPRO (to 30 % false positives) | none | none | 0.700 |",
+        "| AUPRO (to 30 % false positives) | - | - | 0.700 |",
         "- No masks.",
     ],
 )
@@ -70,7 +70,7 @@ def test_labelled_anomalies_have_a_column_of_their_own() -> None:
     assert lines[start + 1 : start + 4] == [
         "| --- | --- | --- | --- | --- |",
         "| image AUROC | 0.951 | 0.930 to 0.970 | 0.987 | 0.800 (0.700 to 0.900) |",
-        "| AUPRO (to 30 % false positives) | none | none | 0.700 | none |",
+        "| AUPRO (to 30 % false positives) | - | - | 0.700 | - |",
     ]
 
 
