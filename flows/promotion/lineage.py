@@ -168,4 +168,6 @@ def why(tracking: Tracking, version: ModelVersion) -> str:
     records = records_of(version)
     if records:
         return records[-1].summary
-    return "" if not version.run_id or tracking.is_finished(version.run_id) else "its run did not come to its end"
+    if not version.run_id or tracking.is_finished(version.run_id):
+        return ""
+    return f"version {version.version}: its run is under way, or was stopped"
