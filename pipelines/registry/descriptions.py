@@ -12,7 +12,12 @@ _FIGURES = ("image_auroc", "aupro", "image_recall", "false_positive_rate")
 
 
 def report_address(experiment: str, run_id: str) -> str:
-    """Address a run's report from any of MLflow's pages."""
+    """Address a run's report from any of MLflow's pages.
+
+    Args:
+        experiment: Number of the surface's experiment.
+        run_id: Run that the report is an artifact of.
+    """
     return f"#/experiments/{experiment}/runs/{run_id}/artifacts/index.html"
 
 
