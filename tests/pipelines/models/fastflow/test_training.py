@@ -1,4 +1,5 @@
 import gc
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -188,7 +189,9 @@ def test_training_stops_where_nothing_gets_better_and_keeps_the_best_weights() -
     settings = SETTINGS.model_copy(update={"check_every": 2, "patience": 2})
     with cache_outputs(5, lambda row: [torch.full((112, 4, 6), float(row))], "rows") as kept:
         found = train_in_steps(FastflowTraining(model, kept, 1e-3), 5, settings, 0, look)
-    assert found == Stopped(best_step=4, best_value=1.0, steps=8)
+    assert replace(found, curves={}) == Stopped(best_step=4, best_value=1.0, steps=8)
+    assert found.curves["validation"] == ((2, 3.0), (4, 1.0), (6, 2.0), (8, 1.5))
+    assert [step for step, _ in found.curves["training loss"]] == [2, 4, 6, 8]
     assert torch.equal(model.state()["fast_flow_blocks.0.module_list.0.subnet.0.weight"], seen[1])
     assert not torch.equal(seen[1], seen[3])
 
