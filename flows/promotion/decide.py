@@ -81,9 +81,10 @@ def keep(session: Session, record: DecisionRecord) -> DecisionRecord:
     carry_out(tracking, record)
     tracking.describe_model(record.surface, describe_model(record.surface, record))
     report = report_address(tracking.experiment(record.surface), version.run_id) if version.run_id else ""
+    # A champion that was deleted on MLflow's page has no page any more.
+    left = {known.version for known in tracking.versions(record.surface)}
     for number, said in describe_versions(record, report).items():
-        # A champion that was deleted on MLflow's page has no page any more.
-        if any(known.version == number for known in tracking.versions(record.surface)):
+        if number in left:
             tracking.describe_version(record.surface, number, said)
     if record.outcome == Outcome.REFUSED:
         notify(session.project, record.surface, f"version {record.version} was refused", record.summary)

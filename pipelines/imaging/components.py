@@ -105,7 +105,8 @@ def trim_regions(
     level = threshold * settings.low
     found: list[Defect] = []
     for defect in defects:
-        if not settings.trim or defect.score <= _HIGH * level:
+        # Above a level of 0 every peak is infinitely far: it says nothing of where a defect ends.
+        if not settings.trim or level <= 0 or defect.score <= _HIGH * level:
             found.append(defect)
             continue
         left, top, right, bottom = defect.box

@@ -170,6 +170,7 @@ def test_a_region_far_above_its_level_is_drawn_closer_and_one_next_to_it_stays()
         level = 16**0.6 if trimmed else 1
         assert drawn.area == pytest.approx(200 * np.pi * np.log(found.max() / level), rel=0.03)
         assert (drawn.score, drawn.type) == (region.score, "knot")
+    assert trim_regions(high, find_defects(high, 0.0, settings), 0.0, settings) == find_defects(high, 0.0, settings)
     off = settings.model_copy(update={"trim": 0.0})
     assert trim_regions(high, find_defects(high, 1.0, off), 1.0, off) == find_defects(high, 1.0, off)
 
