@@ -19,6 +19,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.command import run_command
+from benchmarks.newest import newest_versions
 from benchmarks.plain_anomalib import to_float
 from benchmarks.plain_detection import fit_plain_algorithm
 from pipelines.core.errors import ModelError, ToolError
@@ -28,7 +29,6 @@ from pipelines.core.records import Split
 from pipelines.core.surface_settings import read_surface
 from pipelines.core.wording import interval_in_words
 from pipelines.data.prepared import PreparedImage, read_index, without_anomalies
-from pipelines.data.versioning.versions import data_version
 from pipelines.detector.detector import Detector
 from pipelines.detector.scan import RegionScan
 from pipelines.imaging.image_score import ScoreRule, image_score
@@ -78,13 +78,11 @@ def detection(
 def _find_versions(project: Project, surface: str, algorithms: list[str]) -> Iterator[tuple[str, Path, RunSettings]]:
     """Find each algorithm's newest version that was trained on the whole of the current data, and its settings."""
     tracking, own = Tracking(project), read_surface(project, surface)
-    data = data_version(project, surface)
+    versions = newest_versions(project, tracking, surface)
     for algorithm in algorithms:
-        of_data = (v for v in tracking.versions(surface) if v.tags.get("data_version") == data)
-        fitting = [v for v in of_data if v.algorithm == algorithm and "adapted_from" not in v.tags]
-        if not fitting:
+        if algorithm not in versions:
             raise ModelError(f"no version of {algorithm} of the current data", hint=f"knotwatch retrain {surface}")
-        newest = max(fitting, key=lambda v: v.version)
+        newest = versions[algorithm]
         params = tracking.params(newest.run_id)
         if f"{algorithm}.auxiliary.backbone" in params or params.get(f"{algorithm}.backbone", "lite0") not in (
             *BACKBONES,

@@ -19,13 +19,13 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.command import run_command
+from benchmarks.newest import newest_versions
 from pipelines.core.errors import CallError, ModelError
 from pipelines.core.files import write_whole
 from pipelines.core.paths import Project, find_project
 from pipelines.core.progress import track
 from pipelines.core.records import Label, Split
 from pipelines.data.prepared import PreparedImage, read_index, read_region, without_anomalies
-from pipelines.data.versioning.versions import data_version
 from pipelines.detector.members import open_parts
 from pipelines.detector.scan import Part, average_maps, scan_parts
 from pipelines.detector.version import read_info
@@ -92,14 +92,14 @@ def regret(figures: Figures, weights: Combination) -> float:
 
 
 def _combinations() -> list[Combination]:
-    return [weights for weights in product(*_WEIGHTS.values()) if any(weights)]
+    # Alone, a version is the same however much it counts.
+    return [weights for weights in product(*_WEIGHTS.values()) if sum(w > 0 for w in weights) > 1 or 1 in weights]
 
 
 def _score_surface(project: Project, surface: str) -> Figures:
     """Score a surface's test images, or read what the same versions came to before."""
-    tracking, data = Tracking(project), data_version(project, surface)
-    of_data = [v for v in tracking.versions(surface) if v.tags.get("data_version") == data]
-    newest = {v.algorithm: v for v in sorted(of_data, key=lambda v: v.version) if "adapted_from" not in v.tags}
+    tracking = Tracking(project)
+    newest = newest_versions(project, tracking, surface)
     taken = {algorithm: newest[algorithm] for algorithm in _WEIGHTS if algorithm in newest}
     if len(taken) < 2:
         raise ModelError(f"{surface}: fewer than two algorithms have a version", hint=f"knotwatch retrain {surface}")
