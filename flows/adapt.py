@@ -186,7 +186,8 @@ def _conclude(
     parent.metrics({**shown_figures(model.metrics, model.validation), **gain, "transfer/shots": job.shots})
     parent.tags({"proposed": model.algorithm, "proposed_reason": page.reason, "proposed_version": str(model.version)})
     parent.tags({"summary": page.lead})
-    record = decide_task(session, session.tracking.version(job.surface, model.version), page.reason)
+    version = session.tracking.version(job.surface, model.version)
+    record = decide_task(session, version, page.reason, adapting.shared.wrap)
     if record:
         parent.tags({"decision": record.summary})
     said = "; ".join([page.lead.rstrip("."), *([record.summary] if record else [])])

@@ -15,7 +15,7 @@ from flows.runtime.session import Session, open_session
 from flows.steps.algorithm import log_data, parent_run, train_each
 from flows.steps.artifacts import publish_result
 from flows.steps.conclusion import Outcome, answer, compare_models, decide_on
-from flows.steps.ensemble import add_ensemble, keep_maps
+from flows.steps.ensemble import add_ensemble
 from flows.steps.job import Job, resolve_job
 from flows.steps.opening import answer_requests, end_leftovers
 from flows.steps.outlook import DECIDING, durations_of
@@ -79,8 +79,7 @@ def retrain(
 def _train(session: Session, job: Job, verdict: ValidationReport, known: Mapping[str, VersionSummary]) -> RetrainResult:
     """Train what is not `known` under one parent run, which carries what brings the data back, and propose one."""
     name = f"trial {job.trial}" if job.trial else f"retrain {job.profile}"
-    with parent_run(session, job, verdict, name, job.tags()) as opened:
-        shared = keep_maps(opened)
+    with parent_run(session, job, verdict, name, job.tags()) as shared:
         log_data(shared, shared.parent, job)
         shared.parent.params(dict(flatten(job.settings.model_dump(mode="json"))))
         models, failed = train_each(shared, known)

@@ -14,6 +14,7 @@ from pipelines.core.results import ValidationReport
 from pipelines.data.prepared import read_index
 from pipelines.data.versioning.versions import data_version
 from pipelines.detector.checksums import TAG
+from pipelines.detector.scan import Wrap
 from pipelines.registry.aliases import carry_out
 from pipelines.registry.decision import CheckResult, Decision
 from pipelines.registry.decision_log import DecisionLog
@@ -30,7 +31,13 @@ from pipelines.tracking.store import Tracking
 _PROFILE = "full"
 
 
-def judge(session: Session, version: ModelVersion, champion: ModelVersion | None, trigger: Trigger) -> DecisionRecord:
+def judge(
+    session: Session,
+    version: ModelVersion,
+    champion: ModelVersion | None,
+    trigger: Trigger,
+    wrap: Wrap | None = None,
+) -> DecisionRecord:
     """Decide on a version; nothing is written. One that cannot be judged is refused, with the reason.
 
     Args:
@@ -38,6 +45,7 @@ def judge(session: Session, version: ModelVersion, champion: ModelVersion | None
         version: Candidate.
         champion: Version to compare with; None where there is none. One whose files are lost does not keep others out.
         trigger: Who asked, for the record.
+        wrap: Puts a network before each of the versions', such as one that knows the maps of a retrain. None: none.
 
     Returns:
         The decision with all figures, numbered next in the surface's log and not kept yet.
@@ -46,7 +54,7 @@ def judge(session: Session, version: ModelVersion, champion: ModelVersion | None
         SettingsError: If the surface's settings cannot be read.
         ToolError: If the prepared images cannot be read.
     """
-    context, tracking = _context(session), session.tracking
+    context, tracking = _context(session, wrap), session.tracking
     found: Decision | CheckResult
     try:
         candidate = _candidate(tracking, version)
@@ -91,11 +99,11 @@ def keep(session: Session, record: DecisionRecord) -> DecisionRecord:
     return record
 
 
-def _context(session: Session) -> EvaluationContext:
+def _context(session: Session, wrap: Wrap | None) -> EvaluationContext:
     settings = session.run_settings(_PROFILE, [])
     images = read_index(session.paths.prepared)
     scratch = scratch_folder(session.project, session.surface)
-    return EvaluationContext(session.paths, session.settings, images, settings.evaluation, settings.seed, scratch)
+    return EvaluationContext(session.paths, session.settings, images, settings.evaluation, settings.seed, scratch, wrap)
 
 
 def _candidate(tracking: Tracking, version: ModelVersion) -> Candidate:

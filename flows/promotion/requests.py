@@ -5,6 +5,7 @@ import logging
 from flows.promotion.decide import judge, keep
 from flows.runtime.session import Session, hold
 from pipelines.core.errors import CallError, ModelError
+from pipelines.detector.scan import Wrap
 from pipelines.registry.aliases import carry_out, propose
 from pipelines.registry.decision_log import DecisionLog, records_of
 from pipelines.registry.first_champion import find_excess
@@ -67,13 +68,16 @@ def settle_requests(session: Session) -> list[DecisionRecord]:
         return [record for record in found if record]
 
 
-def decide_proposal(session: Session, version: ModelVersion, reason: str) -> DecisionRecord | None:
+def decide_proposal(
+    session: Session, version: ModelVersion, reason: str, wrap: Wrap | None = None
+) -> DecisionRecord | None:
     """Make a retrain's proposal challenger and decide on it, where promotion is automatic and not held.
 
     Args:
         session: Open on the version's surface, which is held meanwhile.
         version: What was decided on it before is not decided again.
         reason: In words, why it is proposed; kept with the version.
+        wrap: Puts a network before each of the versions', such as one that knows the maps of a retrain. None: none.
 
     Returns:
         What was decided now or before, or that it waits and for what; None where the version is champion already.
@@ -86,7 +90,7 @@ def decide_proposal(session: Session, version: ModelVersion, reason: str) -> Dec
         if known and known.outcome != Outcome.PROPOSED:
             return known
         propose(session.tracking, version, reason)
-        return _settle_challenger(session) or known
+        return _settle_challenger(session, wrap) or known
 
 
 def find_proposed(session: Session) -> int:
@@ -155,7 +159,7 @@ def _note_removal(session: Session, last: DecisionRecord, before: ModelVersion |
     )
 
 
-def _settle_challenger(session: Session) -> DecisionRecord | None:
+def _settle_challenger(session: Session, wrap: Wrap | None = None) -> DecisionRecord | None:
     """Decide on the challenger: a request by hand at once, a retrain's proposal where it may be promoted."""
     surface, tracking = session.surface, session.tracking
     named = tracking.aliases(surface).get("challenger")
@@ -172,7 +176,8 @@ def _settle_challenger(session: Session) -> DecisionRecord | None:
     if is_proposal and not waits and records and (records[-1].flagged_share or 0) > most:
         return None
     if not waits:
-        record = judge(session, version, champion, Trigger.RETRAIN if is_proposal else Trigger.CHALLENGER)
+        trigger = Trigger.RETRAIN if is_proposal else Trigger.CHALLENGER
+        record = judge(session, version, champion, trigger, wrap)
         return keep(session, _wait_for_a_person(record, most) if is_proposal else record)
     if records:
         return None

@@ -21,6 +21,7 @@ from pipelines.core.errors import KnotwatchError
 from pipelines.core.progress import heed_interrupt
 from pipelines.core.results import Failure, Start, Trained, ValidationReport, VersionSummary
 from pipelines.detector.cache import RunCache
+from pipelines.detector.scan import Wrap
 from pipelines.registry.descriptions import describe_run, describe_surface
 from pipelines.registry.register import log_types, log_version
 from pipelines.reports.comparison import folder_size_mb, summarise
@@ -33,8 +34,8 @@ log = logging.getLogger(__name__)
 class Shared(NamedTuple):
     """What the steps of one run have in common.
 
-    In its own folder `scratch`, what names types is learnt once; where an ensemble will be made, `cache` keeps maps of
-    tiles there.
+    In its own folder `scratch`, what names types is learnt once, and `cache` keeps maps of tiles, which an ensemble and
+    the gate ask for again; a trial has neither, and no cache.
     """
 
     session: Session
@@ -43,6 +44,10 @@ class Shared(NamedTuple):
     parent: Run
     scratch: Path
     cache: RunCache | None = None
+
+    @property
+    def wrap(self) -> Wrap | None:
+        return self.cache.wrap if self.cache else None
 
 
 @contextmanager
@@ -66,7 +71,8 @@ def parent_run(
         session.tracking.run(job.surface, name, tags=tags) as parent,
     ):
         session.tracking.describe_experiment(job.surface, describe_surface(job.surface))
-        yield Shared(session, job, verdict, parent, Path(scratch))
+        cache = None if job.trial else RunCache(Path(scratch) / "maps")
+        yield Shared(session, job, verdict, parent, Path(scratch), cache)
 
 
 def log_data(shared: Shared, run: Run, job: Job) -> None:
@@ -157,7 +163,7 @@ def make_version(shared: Shared, name: str, fit: Callable[[Path], Trained]) -> V
     Raises:
         ModelError: If the registered version does not give its scores again.
     """
-    session, job, verdict, parent, shared_files, cache = shared
+    session, job, verdict, parent, shared_files, _ = shared
     with (
         tempfile.TemporaryDirectory(dir=scratch_folder(session.project, job.surface)) as scratch,
         session.tracking.run(job.surface, name, parent=parent.id, tags=job.tags(name)) as run,
@@ -165,7 +171,7 @@ def make_version(shared: Shared, name: str, fit: Callable[[Path], Trained]) -> V
         maps = Path(scratch) / "maps"
         log_data(shared, run, job)
         trained = fit(Path(scratch) / "model")
-        candidate = evaluate_task(session, job, trained, maps, shared_files, cache.wrap if cache else None)
+        candidate = evaluate_task(session, job, trained, maps, shared_files, shared.wrap)
         log_version(run, candidate.trained, candidate.info, candidate.selection, candidate.evaluation, job.settings)
         if candidate.types:
             log_types(run, candidate.types)

@@ -44,7 +44,7 @@ def decide_on(shared: Shared, proposed: Proposed | None) -> DecisionRecord | Non
         return None
     shared.parent.tags({"proposed_version": str(proposed.version)})
     version = shared.session.tracking.version(shared.job.surface, proposed.version)
-    return decide_task(shared.session, version, proposed.reason)
+    return decide_task(shared.session, version, proposed.reason, shared.wrap)
 
 
 def compare_models(shared: Shared, outcome: Outcome) -> Path:

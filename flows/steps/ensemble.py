@@ -8,26 +8,11 @@ from flows.steps.algorithm import Shared, describe_failure, make_version
 from flows.steps.outlook import durations_of
 from flows.steps.tasks import assemble_task
 from pipelines.core.results import Failure, Trained, VersionSummary
-from pipelines.detector.cache import RunCache
 from pipelines.training.ensemble.assemble import share_files
 from pipelines.training.ensemble.choose import MemberChoice, choose_members
 from pipelines.training.ensemble.settings import ENSEMBLE
 
 log = logging.getLogger(__name__)
-
-
-def keep_maps(shared: Shared) -> Shared:
-    """Have the run keep its versions' maps of tiles, if an ensemble of them may follow; nothing else would read them.
-
-    Args:
-        shared: Of the flow run.
-
-    Returns:
-        The same, with a cache where one is of use.
-    """
-    if shared.job.trial or ENSEMBLE not in shared.job.fingerprints:
-        return shared
-    return shared._replace(cache=RunCache(shared.scratch / "maps"))
 
 
 def add_ensemble(

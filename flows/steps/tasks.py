@@ -285,13 +285,16 @@ def compare_task(session: Session, run: Run, page: ComparisonPage, folder: Path)
 
 
 @task(name="decide", task_run_name="decide {version.surface}", **_RETRY)
-def decide_task(session: Session, version: ModelVersion, reason: str) -> DecisionRecord | None:
+def decide_task(
+    session: Session, version: ModelVersion, reason: str, wrap: Wrap | None = None
+) -> DecisionRecord | None:
     """Propose a version, and let the gate decide on it where that is automatic.
 
     Args:
         session: Open on the version's surface.
         version: Registered version; what was decided on it before stands.
         reason: In words, why it is proposed.
+        wrap: Puts a network before each of the versions', such as one that knows the maps of a retrain. None: none.
 
     Returns:
         What was decided, or that it waits; None where the version is champion already.
@@ -299,4 +302,4 @@ def decide_task(session: Session, version: ModelVersion, reason: str) -> Decisio
     Raises:
         BusyError: If another process changes the surface.
     """
-    return decide_proposal(session, version, reason)
+    return decide_proposal(session, version, reason, wrap)

@@ -19,6 +19,7 @@ from pipelines.core.wording import parity_in_words
 from pipelines.data.prepared import PreparedImage, read_region
 from pipelines.detector.detector import Detector
 from pipelines.detector.members import member_folder
+from pipelines.detector.scan import Wrap
 from pipelines.detector.version import VersionInfo, read_info
 from pipelines.metrics.curves import image_auroc
 from pipelines.metrics.intervals import image_intervals, pixel_intervals
@@ -62,7 +63,8 @@ class Candidate(NamedTuple):
 class EvaluationContext(NamedTuple):
     """What versions are compared on: a surface's images and settings, and how much effort is spent.
 
-    Maps are kept in `scratch` while they are counted.
+    Maps are kept in `scratch` while they are counted. `wrap` puts a network before each of the versions', such as one
+    that knows the maps of a retrain: a network is known by its files, so that it is the registered one that is judged.
     """
 
     paths: SurfacePaths
@@ -71,6 +73,7 @@ class EvaluationContext(NamedTuple):
     settings: EvaluationSettings
     seed: int
     scratch: Path
+    wrap: Wrap | None = None
 
 
 class _Scores(NamedTuple):
@@ -170,11 +173,11 @@ def _load(who: Candidate) -> Detector:
 
 
 def _score(context: EvaluationContext, splits: _Splits, who: Candidate, detector: Detector) -> _Scores:
-    prepared, repeats = context.paths.prepared, splits.repeats
+    prepared, repeats, wrap = context.paths.prepared, splits.repeats, context.wrap
     label = f"version {who.version}"
     with tempfile.TemporaryDirectory(dir=context.scratch) as spool:
-        test = score_test(detector, prepared, splits.test, Path(spool), label)
-    scans = scan_synthetic(detector, prepared, splits.validation, repeats, context.seed, f"{label}, synthetic")
+        test = score_test(detector, prepared, splits.test, Path(spool), label, wrap)
+    scans = scan_synthetic(detector, prepared, splits.validation, repeats, context.seed, f"{label}, synthetic", wrap)
     synthetic = np.array([found.scan.score for found in scans])
     return _Scores(
         detector, test, synthetic.reshape(len(splits.validation), -1) if synthetic.size else np.zeros((0, 0))

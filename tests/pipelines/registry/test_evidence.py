@@ -4,12 +4,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from PIL import Image
 
 from pipelines.core.paths import Project
 from pipelines.core.records import Label, Layout, Split
 from pipelines.core.surface_settings import RegionSettings, SourceSettings, SurfaceSettings
 from pipelines.data.prepared import PreparedImage
+from pipelines.detector.cache import RunCache
+from pipelines.models.openvino.runtime import TileModel
 from pipelines.registry.decision import CheckResult, Evidence
 from pipelines.registry.evidence import Candidate, EvaluationContext, gather_evidence
 from pipelines.training.run_settings import EvaluationSettings
@@ -70,6 +73,27 @@ def test_a_candidate_alone_is_scored_on_the_test_split(context: EvaluationContex
     assert evidence.candidate.recall is not None
     assert evidence.candidate.recall.value == 1
     assert evidence.comparison is None
+
+
+@pytest.mark.usefixtures("at_once")
+def test_maps_that_the_run_knows_are_not_computed_again(
+    context: EvaluationContext, candidate: Candidate, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known = context._replace(wrap=RunCache(tmp_path / "maps").wrap)
+    computed: list[int] = []
+    infer = TileModel.infer
+
+    def count(network: TileModel, tiles: NDArray[np.uint8]) -> NDArray[np.float32]:
+        computed.append(len(tiles))
+        return infer(network, tiles)
+
+    monkeypatch.setattr(TileModel, "infer", count)
+    alone = gather(context, candidate)
+    first = len(computed)
+    assert gather(known, candidate) == alone
+    assert len(computed) == 2 * first
+    assert gather(known, candidate) == alone
+    assert len(computed) == 3 * first - len(context.images), "only what checks coordinates looks at the images again"
 
 
 @pytest.mark.usefixtures("at_once")
