@@ -28,10 +28,11 @@ from pipelines.metrics.curves import image_auroc
 from pipelines.models.openvino.export import load_state
 from pipelines.models.registry import algorithms, find_algorithm
 from pipelines.tracking.store import Tracking
+from pipelines.training.cross_fit import MOST_FOLDS, fit_without, make_without
 from pipelines.training.fingerprint import code_hash
 from pipelines.training.fitting import adapt
 from pipelines.training.run_settings import RunSettings, resolve_run
-from pipelines.training.transfer.shots import LEAST_HELD_OUT, draw_shots, relabel
+from pipelines.training.transfer.shots import LEAST_HELD_OUT, draw_shots, hold_none_out, relabel
 from pipelines.training.transfer.strategy import choose_strategy, find_likelihood_gains
 
 _DRAWS = {"padim": 5, "fastflow": 5, "efficientad": 2, "anomalydino": 5, "fastflow_dinov2": 2}
@@ -85,10 +86,12 @@ def _measure(
 ) -> list[Outcome]:
     """Fit and score all strategies on one draw, and mark the one that its held-out images choose."""
     started = time.monotonic()
-    drawn = relabel(images, draw_shots(images, shots, draw))
+    splits, without_itself = draw_shots(images, shots, draw), find_algorithm(origin.algorithm).memorises and shots > 1
+    drawn = relabel(images, hold_none_out(splits) if without_itself else splits)
     train, held = ([i for i in drawn if i.split == split] for split in (Split.TRAIN, Split.VALIDATION))
-    resamples = -(-settings.adapt.synthetic // len(held)) if held else 0
-    synthetic = [Picture(image, number) for image in held for number in range(resamples + 1)]
+    judged = train if without_itself else held
+    resamples = -(-settings.adapt.synthetic // len(judged)) if judged else 0
+    synthetic = [Picture(image, number) for image in judged for number in range(resamples + 1)]
     labels = [picture.number > 0 for picture in synthetic]
     state = load_state(Path(origin.folder))
     bench.forget_synthetic()
@@ -99,10 +102,19 @@ def _measure(
         tiles, validation = (bench.tiles(some, train, strategy) for some in (train, held))
         fitted = adapt(origin.algorithm, strategy, tiles, validation, settings, state)
         methods[strategy] = fitted
-        scores = bench.score(fitted.model, tiles.plan, [*synthetic, *bench.test])
-        found[strategy] = scores[: len(synthetic)], tuple(scores[len(synthetic) :])
+        on_test = tuple(bench.score(fitted.model, tiles.plan, bench.test))
+        if not without_itself:
+            found[strategy] = bench.score(fitted.model, tiles.plan, synthetic), on_test
+            continue
+        folds = [number % min(MOST_FOLDS, len(train)) for number in range(len(train))]
+        fits = fit_without(origin.algorithm, fitted, strategy, tiles, folds, settings, state)
+        models = make_without(origin.algorithm, fits, tiles.plan, settings)
+        by_image = (synthetic[n : n + resamples + 1] for n in range(0, len(synthetic), resamples + 1))
+        scored = [bench.score(models[fold], tiles.plan, some) for fold, some in zip(folds, by_image, strict=True)]
+        found[strategy] = [score for some in scored for score in some], on_test
     usable = {s: on_synthetic for s, (on_synthetic, _) in found.items() if s != Strategy.NEAREST}
-    choice = choose_strategy(usable, labels, _ROUNDS, settings.seed, likelihood_gains=find_likelihood_gains(methods))
+    known = {"likelihood_gains": find_likelihood_gains(methods), "by_rule": find_algorithm(origin.algorithm).by_rule}
+    choice = choose_strategy(usable, labels, _ROUNDS, settings.seed, **known)
     seconds = time.monotonic() - started
     Console(stderr=True).print(f"{origin.algorithm} {shots} draw {draw}: {choice.strategy}, {seconds:.0f} s")
     return [

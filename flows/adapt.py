@@ -2,7 +2,6 @@
 
 import hashlib
 import logging
-import math
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -12,6 +11,7 @@ from prefect import flow
 from flows.adapting.attempt import Attempt
 from flows.adapting.attempts import FINISHING, Adapting, attempt_all
 from flows.adapting.choice import Chosen, choose_attempt
+from flows.adapting.jobs import draw_job, job_for
 from flows.adapting.kept import forget_attempts
 from flows.adapting.known import TAG, find_adapted, fingerprint_adaptation, keep_result, propose_again
 from flows.adapting.origins import Origin, find_origins
@@ -32,11 +32,12 @@ from pipelines.core.errors import CallError
 from pipelines.core.progress import interrupts_first
 from pipelines.core.records import Split, Strategy
 from pipelines.core.results import Failure, VersionSummary
-from pipelines.core.wording import flatten
+from pipelines.core.wording import count_in_words, flatten
 from pipelines.data.prepared import read_index
 from pipelines.data.versioning.versions import DataVersion
+from pipelines.models.registry import find_algorithm
 from pipelines.registry.descriptions import describe_retrain, shown_figures
-from pipelines.training.transfer.shots import draw_shots, find_candidates, keep_tested
+from pipelines.training.transfer.shots import find_candidates, keep_tested
 
 log = logging.getLogger(__name__)
 
@@ -120,21 +121,9 @@ def _choose_counts(session: Session, job: Job, requested: Sequence[int]) -> list
     return sorted(set(requested)) or [min(most, job.settings.adapt.most_shots)]
 
 
-def _draw(session: Session, job: Job, shots: int) -> Job:
-    """Return the job for some images; enough synthetic anomalies are added to choose by, however few are held out."""
-    splits = draw_shots(read_index(session.paths.prepared), shots, job.settings.seed)
-    held = sum(split == Split.VALIDATION for split in splits.values())
-    evaluation = job.settings.evaluation
-    if held:
-        synthetic = max(evaluation.synthetic, math.ceil(job.settings.adapt.synthetic / held))
-        evaluation = evaluation.model_copy(update={"synthetic": synthetic})
-    settings = job.settings.model_copy(update={"evaluation": evaluation})
-    return job.model_copy(update={"splits": splits, "settings": settings})
-
-
 def _adapt_all(adapting: Adapting, origins: Sequence[Origin], counts: Sequence[int]) -> AdaptResult:
     session, job, _, parent, *_ = adapting.shared
-    jobs = {shots: _draw(session, job, shots) for shots in counts}
+    jobs = {shots: draw_job(session, job, shots) for shots in counts}
     final = jobs[max(counts)]
     images, tested = read_index(session.paths.prepared), job.settings.adapt.tested
     reported = {
@@ -149,6 +138,7 @@ def _adapt_all(adapting: Adapting, origins: Sequence[Origin], counts: Sequence[i
     most = [a for a in attempts if a.shots == max(counts)]
     chosen = choose_attempt(most, adapting.requested, job.settings.seed, job.own.policy.propose)
     origin = next(o for o in origins if o.algorithm == chosen.attempt.algorithm)
+    final = job_for(final, origin.algorithm)
     with durations_of(session, job).timed(FINISHING):
         model = _finish(adapting, final, origin, chosen)
     return _conclude(adapting, final, attempts, failed, chosen, model)
@@ -162,15 +152,19 @@ def _finish(adapting: Adapting, job: Job, origin: Origin, chosen: Chosen) -> Ver
         :16
     ]
     final = job.model_copy(update={"lineage": lineage, "fingerprints": {found.algorithm: fingerprint}})
-    notes = {"adapted": f"from {origin.name} by {found.strategy}, with {_used(job)}"}
+    used = _used(job, found.algorithm)
+    notes = {"adapted": f"from {origin.name} by {found.strategy}, with {used}"}
     start = found.finished(notes)
     return train_algorithm(adapting.shared._replace(job=final), found.algorithm, start)
 
 
-def _used(job: Job) -> str:
+def _used(job: Job, algorithm: str) -> str:
+    if find_algorithm(algorithm).memorises and job.shots > 1:
+        return f"{job.shots} images (all trained on, each judged without itself)"
     counts = {split: sum(p == split for p in (job.splits or {}).values()) for split in Split}
     uses = ((Split.TRAIN, "trained on"), (Split.VALIDATION, "chosen on"), (Split.CALIBRATION, "calibrated on"))
-    return f"{job.shots} images ({', '.join(f'{counts[split]} {use}' for split, use in uses)})"
+    said = ", ".join(f"{counts[split]} {use}" for split, use in uses if counts[split])
+    return f"{count_in_words(job.shots, 'image')} ({said})"
 
 
 def _conclude(
@@ -180,7 +174,7 @@ def _conclude(
     session, _, _, parent, *_ = adapting.shared
     if model.version is None:
         raise AssertionError("an adaptation is no trial")
-    page = describe(adapting.source, job, attempts, failed, chosen, model, _used(job))
+    page = describe(adapting.source, job, attempts, failed, chosen, model, _used(job, model.algorithm))
     report = write_task(session, parent, page)
     gain = {} if chosen.gain is None else {"transfer/gain_over_scratch": round(chosen.gain.value, 4)}
     parent.metrics({**shown_figures(model.metrics, model.validation), **gain, "transfer/shots": job.shots})

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from flows.adapting.attempt import Attempt, attempt
+from flows.adapting.jobs import job_for
 from flows.adapting.kept import find_attempt, fingerprint_attempt, keep_attempt
 from flows.adapting.origins import Origin
 from flows.steps.algorithm import Shared, describe_failure
@@ -93,7 +94,8 @@ def attempt_all(
 
 
 def _job_of(jobs: Mapping[int, Job], method: _Method) -> Job:
-    return jobs[method.shots].model_copy(update={"lineage": {"adapted_from": method.origin.name}})
+    job = job_for(jobs[method.shots], method.origin.algorithm)
+    return job.model_copy(update={"lineage": {"adapted_from": method.origin.name}})
 
 
 def _find(adapting: Adapting, jobs: Mapping[int, Job], method: _Method) -> Attempt | None:

@@ -8,7 +8,7 @@ from pipelines.core.errors import ModelError
 from pipelines.core.records import Interval, Record, Strategy
 from pipelines.metrics.curves import image_auroc
 from pipelines.metrics.paired import image_auroc_difference
-from pipelines.models.registry import by_preference
+from pipelines.models.registry import by_preference, find_algorithm
 from pipelines.training.choosing.propose import AUTO, Figures, Proposal, choose_proposal
 from pipelines.training.transfer.strategy import StrategyChoice, choose_strategy, find_likelihood_gains
 
@@ -113,13 +113,17 @@ def _choose(found: Mapping[Strategy, Attempt], requested: Strategy | None, seed:
     if requested is None:
         alarming = [strategy for strategy, attempt in found.items() if attempt.alarming]
         likelihood_gains = find_likelihood_gains(found)
-        return choose_strategy(scores, labels, _RESAMPLES, seed, alarming, likelihood_gains)
+        by_rule = find_algorithm(next(iter(found.values())).algorithm).by_rule
+        return choose_strategy(scores, labels, _RESAMPLES, seed, alarming, likelihood_gains, by_rule)
     return StrategyChoice(strategy=requested, reason=f"--strategy {requested} was requested")
 
 
 def _difference(one: Attempt, other: Attempt, seed: int) -> tuple[Interval | None, bool]:
     """Say how much higher one ranks, and whether the labelled test split says so, or synthetic anomalies."""
     for on_test, labels in ((True, one.labels), (False, one.selection.holds_defect)):
+        # Two algorithms may have been judged on different images of those that were drawn.
+        if not on_test and labels != other.selection.holds_defect:
+            continue
         if image_auroc([float(label) for label in labels], labels) is not None:
             ours, theirs = (a.scores if on_test else a.selection.scores for a in (one, other))
             return image_auroc_difference(ours, theirs, labels, _RESAMPLES, seed), on_test

@@ -108,14 +108,16 @@ def _context(session: Session, wrap: Wrap | None) -> EvaluationContext:
 
 def _candidate(tracking: Tracking, version: ModelVersion) -> Candidate:
     """Name a version, its folder and what it has seen; raise ModelError where its files are gone."""
-    seen: frozenset[str] = frozenset()
+    splits: dict[str, Split] = {}
     with suppress(ModelError, ValueError, TypeError, KeyError):
         rows = parse_json(tracking.read_text(version.run_id, IMAGES))
         # Lists of versions made before the field's words have the key `part`.
-        seen = frozenset(row["path"] for row in rows if Split(row.get("split") or row["part"]) != Split.TEST)
+        splits = {row["path"]: Split(row.get("split") or row["part"]) for row in rows}
+    seen = frozenset(path for path, split in splits.items() if split != Split.TEST)
+    learnt = frozenset(path for path, split in splits.items() if split == Split.TRAIN)
     folder = tracking.folder(version.surface, version.version)
     registered = version.tags.get(TAG, "")
-    return Candidate(version.version, version.algorithm, folder, seen, registered=registered)
+    return Candidate(version.version, version.algorithm, folder, seen, learnt, registered=registered)
 
 
 def _as_known(session: Session, champion: ModelVersion) -> Candidate:

@@ -36,6 +36,7 @@ from pipelines.tracking.registry import ModelVersion
 from pipelines.tracking.runs import Run
 from pipelines.training.agreeing import calibrate_agreeing
 from pipelines.training.choosing.selection import score_selection
+from pipelines.training.cross_fit import forget_folds, open_folds
 from pipelines.training.ensemble.assemble import assemble
 from pipelines.training.ensemble.choose import MemberChoice
 from pipelines.training.ensemble.latency import measure_latency
@@ -139,7 +140,8 @@ def evaluate_task(
     prepared = session.paths.prepared
     images = read_images(session, job)
     said = (job.surface, job.own, job.settings, job.data.version)
-    trained, info = calibrate_agreeing(trained, prepared, images, *said, wrap)
+    by_image = open_folds(trained, job.settings) or wrap
+    trained, info = calibrate_agreeing(trained, prepared, images, *said, by_image)
     detector = Detector(Path(trained.folder))
     settings, seed = job.settings.evaluation, job.settings.seed
     figures = name_types(prepared, images, types, settings.bootstrap, seed) if types else None
@@ -149,7 +151,7 @@ def evaluate_task(
         *(detector, prepared, images, settings.synthetic, seed),
         resamples=settings.bootstrap,
         scratch=maps.parent,
-        wrap=wrap,
+        wrap=by_image,
     )
     found = evaluate(detector, prepared, images, settings, seed, maps, wrap)
     return EvaluatedVersion(
@@ -256,6 +258,7 @@ def register_task(session: Session, job: Job, run: Run, candidate: EvaluatedVers
     trained, info = candidate.trained, candidate.info
     said = (candidate.selection, candidate.evaluation, job.profile, job.commit, candidate.types)
     card = model_card(template, info, trained, *said, latency_in_words(candidate.latency_ms, candidate.load))
+    forget_folds(Path(trained.folder))
     version = register(session.tracking, run, Path(trained.folder), info, job.tags(trained.algorithm), card)
     paths = session.paths
     images = read_index(paths.prepared)[:_REPRODUCED]

@@ -142,7 +142,8 @@ class Trained(Record):
     normal image may be flagged where it was trained without labels. `likelihood_gains` is by how much held-out images
     have a higher log-likelihood (log-density a dimension) than they would be without the surface that was started from,
     `densities` how likely they are, comparable among fits to the same tiles. An ensemble has `members` with their
-    weights. `curves` are values by training step.
+    weights. `curves` are values by training step. `folds` are those of the images that were trained on, by path, where
+    copies of the network that each lack a fold lie beside it.
     """
 
     former: ClassVar[Mapping[str, str]] = {"likelier": "likelihood_gains"}
@@ -161,6 +162,7 @@ class Trained(Record):
     densities: tuple[float, ...] = ()
     members: dict[str, float] = Field(default_factory=dict)
     curves: dict[str, tuple[tuple[int, float], ...]] = Field(default_factory=dict)
+    folds: dict[str, int] = Field(default_factory=dict)
 
 
 class Parity(Record):

@@ -161,6 +161,11 @@ class TileSet:
         return len(self._tiles)
 
     @property
+    def files(self) -> list[Path]:
+        """The file that each tile is cut from."""
+        return [file for file, _ in self._tiles]
+
+    @property
     def owners(self) -> list[int]:
         """The number of each tile's image, counted as they come."""
         numbers: dict[Path, int] = {}

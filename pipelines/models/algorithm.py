@@ -54,7 +54,10 @@ class Algorithm(Protocol):
 
     @property
     def memorises(self) -> bool:
-        """Whether it knows each training image again, so that scores of those say nothing of new ones."""
+        """Whether it knows each training image again, so that scores of those say nothing of new ones.
+
+        Then `fit_folds` and `open_folds` say what each would have come to without itself.
+        """
 
     @property
     def precisions(self) -> tuple[Precision, ...]:
@@ -63,6 +66,10 @@ class Algorithm(Protocol):
     @property
     def strategies(self) -> tuple[Strategy, ...]:
         """How it can be adapted to another surface."""
+
+    @property
+    def by_rule(self) -> Strategy:
+        """Which of these is taken of images so few that none is held out to choose on."""
 
     def fit(self, tiles: "TileSet", validation: "TileSet", settings: Any, seed: int) -> "Fitted":
         """Fit to normal tiles.
@@ -138,6 +145,38 @@ class Algorithm(Protocol):
             ModelError: If the algorithm cannot be adapted so, or the state does not fit to the settings.
         """
 
+    def fit_folds(
+        self,
+        strategy: Strategy,
+        tiles: "TileSet",
+        folds: Sequence[int],
+        settings: Any,
+        state: Mapping[str, "torch.Tensor"],
+    ) -> "list[dict[str, torch.Tensor]]":
+        """Fit once for each fold, to the tiles of all others; asked only of an algorithm that `memorises`.
+
+        Args:
+            strategy: As in `transfer`; `scratch` starts from nothing.
+            tiles: The tiles of the fit, RGB uint8 (tile_height, tile_width, 3) each; at least one.
+            folds: The fold of each tile, from 0 on without a gap.
+            settings: The algorithm's own section, as in `fit`.
+            state: As in `transfer`; empty for `scratch`.
+
+        Returns:
+            The state of each fold's fit, as `Fitted.state` holds it, for `open_folds`; empty where it cannot tell.
+        """
+
+    def open_folds(self, states: "Sequence[Mapping[str, torch.Tensor]]", settings: Any) -> "list[Fitted]":
+        """Make the networks of `fit_folds`.
+
+        Args:
+            states: From `fit_folds`.
+            settings: As they were there.
+
+        Returns:
+            One for each state, in eval mode; they may have parts in common.
+        """
+
     def structure(self, params: Mapping[str, str]) -> tuple[str, ...]:
         """Return KEY=VALUE words of the settings that a state's tensors are tied to, from a run's parameters."""
 
@@ -177,6 +216,7 @@ class BaseAlgorithm:
     memorises: bool = False
     precisions: tuple[Precision, ...] = tuple(Precision)
     strategies: tuple[Strategy, ...] = (Strategy.SCRATCH,)
+    by_rule: Strategy = Strategy.SCRATCH
     # Settings that a state's tensors are tied to, below the algorithm's own section.
     structural: Sequence[str] = ()
 
@@ -213,6 +253,21 @@ class BaseAlgorithm:
     def transfers(self) -> "Mapping[Strategy, Callable[..., Fitted]]":
         """Map strategies to functions of (tiles, validation, settings, seed, state)."""
         return {}
+
+    def fit_folds(
+        self,
+        strategy: Strategy,
+        tiles: "TileSet",
+        folds: Sequence[int],
+        settings: Any,
+        state: Mapping[str, "torch.Tensor"],
+    ) -> "list[dict[str, torch.Tensor]]":
+        """Say nothing: images are judged mirrored instead. See `Algorithm.fit_folds`."""
+        return []
+
+    def open_folds(self, states: "Sequence[Mapping[str, torch.Tensor]]", settings: Any) -> "list[Fitted]":
+        """Make none. See `Algorithm.open_folds`."""
+        return []
 
     def structure(self, params: Mapping[str, str]) -> tuple[str, ...]:
         """Return KEY=VALUE words of what `structural` names."""

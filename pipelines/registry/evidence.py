@@ -49,13 +49,14 @@ class Candidate(NamedTuple):
     """A registered version and its model folder; `lost` says why that cannot be read.
 
     `registered` is what the registry keeps of its files' checksums, empty where that is nothing. `seen` are the paths
-    of the images that it was trained or calibrated on.
+    of the images that it was trained or calibrated on, `learnt` those that it was trained on.
     """
 
     version: int
     algorithm: str
     folder: Path
     seen: frozenset[str] = frozenset()
+    learnt: frozenset[str] = frozenset()
     lost: str = ""
     registered: str = ""
 
@@ -108,7 +109,8 @@ def gather_evidence(
 ) -> Evidence:
     """Score both versions on the test split, once both gave their reference tiles: the candidate in a fresh process.
 
-    Test images that either of them was trained or calibrated on are left out: the splits may have been drawn anew.
+    Test images that either of them was trained or calibrated on are left out: the splits may have been drawn anew. So
+    are validation images that one was trained on: an adaptation may use them so.
     Where labelled defects are absent or too few, the validation split with synthetic ones is scored too.
 
     Args:
@@ -163,7 +165,9 @@ def _choose(context: EvaluationContext, candidate: Candidate, champion: Candidat
     test = [i for i in context.images if i.split == Split.TEST and i.path not in seen]
     labels = [i.label for i in test]
     enough = labels.count(Label.ANOMALOUS) >= least and Label.NORMAL in labels
-    validation = [] if enough or not synthetic else validation_normals(context.images)
+    learnt = candidate.learnt | (champion.learnt if champion else frozenset())
+    normals = [i for i in validation_normals(context.images) if i.path not in learnt]
+    validation = [] if enough or not synthetic else normals
     repeats = max(synthetic, math.ceil(least / len(validation))) if validation else synthetic
     return _Splits(sorted(test, key=lambda i: i.path), validation, repeats)
 

@@ -3,6 +3,7 @@
 import logging
 import shutil
 from collections.abc import Iterable, Sequence
+from itertools import islice
 from pathlib import Path
 
 from pipelines.core.errors import ParityError
@@ -10,13 +11,13 @@ from pipelines.core.records import Precision
 from pipelines.core.results import Trained
 from pipelines.core.surface_settings import SurfaceSettings
 from pipelines.data.prepared import PreparedImage
-from pipelines.detector.scan import Wrap
 from pipelines.detector.version import VersionInfo
 from pipelines.imaging.image_score import ScoreRule
 from pipelines.models.openvino.quantize import move_ir
 from pipelines.models.openvino.runtime import TileModel, machine_precisions
 from pipelines.models.registry import find_algorithm
 from pipelines.training.calibrate import calibrate
+from pipelines.training.cross_fit import Wraps
 from pipelines.training.parity import ParityRegion, draw_regions, score_regions
 from pipelines.training.precision import UNROUNDED
 from pipelines.training.run_settings import RunSettings
@@ -32,7 +33,7 @@ def calibrate_agreeing(  # noqa: PLR0913, PLR0917 - a stage is handed all that i
     own: SurfaceSettings,
     settings: RunSettings,
     data_version: str,
-    wrap: Wrap | None = None,
+    wrap: Wraps = None,
 ) -> tuple[Trained, VersionInfo]:
     """Calibrate a fitted network in the fastest precision that agrees with torch at the threshold it is given.
 
@@ -47,7 +48,7 @@ def calibrate_agreeing(  # noqa: PLR0913, PLR0917 - a stage is handed all that i
         own: The surface's settings.
         settings: The run's; `seed`, `export.precision` and how maps become scores are used.
         data_version: Hash of the data, 16 hex digits, that is written into model.json.
-        wrap: Puts a network before each of the version's. None: none.
+        wrap: Puts a network before each of the version's, or in its place, by image. None: none.
 
     Returns:
         The fit, with the precision that it is to be run with and how that agrees, and what model.json holds.
@@ -85,7 +86,8 @@ def _take(trained: Trained, precision: Precision, regions: Iterable[ParityRegion
     if (folder / UNROUNDED).is_dir():
         move_ir(folder / UNROUNDED, folder)
         (folder / UNROUNDED).rmdir()
-    scored = score_regions(TileModel(folder, precision), trained.plan, rule, regions, f"parity, {precision}")
+    known = islice(regions, len(trained.parity.torch) if trained.parity else None)
+    scored = score_regions(TileModel(folder, precision), trained.plan, rule, known, f"parity, {precision}")
     parity = trained.parity.model_copy(update={"exported": scored.scores}) if trained.parity else None
     export = f"{precision}; {trained.precision} disagreed at the version's own threshold"
     notes = {**trained.notes, "export": export}

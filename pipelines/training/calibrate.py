@@ -3,9 +3,9 @@
 import logging
 import shutil
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import partial
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +13,7 @@ from PIL import Image
 
 from pipelines.core.files import write_whole
 from pipelines.core.progress import track
-from pipelines.core.records import Split
+from pipelines.core.records import Label, Split
 from pipelines.core.results import Trained
 from pipelines.core.surface_settings import SurfaceSettings
 from pipelines.data.prepared import PreparedImage, read_region, without_anomalies
@@ -28,6 +28,7 @@ from pipelines.metrics.normalization import block_peaks, fit_scale
 from pipelines.metrics.pixels import PixelHistograms
 from pipelines.models.registry import find_algorithm
 from pipelines.models.settings import ScoreSettings
+from pipelines.training.cross_fit import CrossFitted, Wraps, wrap_for
 from pipelines.training.parity import check_parity, write_parity
 from pipelines.training.thresholds import HeldOutScores, Scales, set_thresholds
 
@@ -36,7 +37,7 @@ _FEW = 5  # fewer images than this make a shaky scale
 _MOST_SCALED = 200  # training images that the scale is fitted to: the thresholds look at all of them anyway
 _SAMPLE = 4000  # pixels an image that the map's scale is fitted to
 
-_Scan = Callable[[NDArray[np.uint8]], RegionScan]
+_Seen = tuple[NDArray[np.uint8], RegionScan]
 
 log = logging.getLogger(__name__)
 
@@ -49,15 +50,17 @@ def calibrate(  # noqa: PLR0913, PLR0917 - a stage is handed all that it depends
     settings: SurfaceSettings,
     score: ScoreSettings,
     data_version: str,
-    wrap: Wrap | None = None,
+    wrap: Wraps = None,
 ) -> VersionInfo:
     """Fit the scale on the validation split, the thresholds on the calibration split, and store reference tiles.
 
     Labelled anomalies of the validation split do not count. Where one of the two is empty (all labels unknown, or too
     few images), the training split stands in, for the scale at most 200 images spread over it: a scale needs no
     guarantee, but thresholds taken from it are an in-sample threshold and marked as such. An algorithm that memorises
-    images is then shown them mirrored, left for right. Scores and measures of the calibration split are kept as
-    calibration.json: what drift is measured against later.
+    images is then shown them mirrored, left for right; or each of them is judged by a network that does not know it.
+    Where normal images are among these, thresholds hold as those of a calibration split do: a bank that lacks an image
+    is never closer to another than one that does not (docs/decisions/0058). Scores and measures of what calibrated are
+    kept as calibration.json: what drift is measured against later.
 
     Args:
         trained: What `train` returned; model.json, calibration.json and reference/ are written into its folder.
@@ -67,7 +70,8 @@ def calibrate(  # noqa: PLR0913, PLR0917 - a stage is handed all that it depends
         settings: The surface's; region, limits and policy (false-positive rate, flagged area) are used.
         score: How the algorithm's maps become image scores.
         data_version: Hash of the data, 16 hex digits, that is written into model.json.
-        wrap: Puts a network before each of the version's, such as one that knows tiles already. None: none.
+        wrap: Puts a network before each of the version's, such as one that knows tiles already, or, for images of the
+            training split, one that does not know them in its place. None: none.
 
     Returns:
         What model.json holds: thresholds are on the version's own scale.
@@ -83,21 +87,24 @@ def calibrate(  # noqa: PLR0913, PLR0917 - a stage is handed all that it depends
     validation = splits[Split.VALIDATION] or subsample(splits[Split.TRAIN], _MOST_SCALED)
     if len(validation) < _FEW:
         log.warning("calibrate %s: the scale rests on %d images; more normals steady it", surface, len(validation))
-    in_sample = not splits[Split.CALIBRATION]
+    held_out, own = (True, None) if isinstance(wrap, CrossFitted) else (False, wrap)
+    told = [i for i in splits[Split.TRAIN] if i.label == Label.NORMAL] if held_out else []
+    calibration = splits[Split.CALIBRATION] or told
+    in_sample = not calibration
     memorises = any(find_algorithm(name).memorises for name in trained.members or (trained.algorithm,))
-    mirrored = memorises and not splits[Split.VALIDATION]
+    mirrored = memorises and not splits[Split.VALIDATION] and not held_out
     members = tuple(Member(name=name, divisor=1) for name in trained.members)
     parts = open_parts(folder, members, trained.plan, trained.precision)
     if members:
         weights = list(trained.members.values())
-        parts = _balance(parts, weights, rule, _regions(prepared, validation, "members", mirrored=mirrored), wrap)
+        parts = _balance(parts, weights, rule, _regions(prepared, validation, "members", mirrored=mirrored), own)
         members = tuple(Member(name=one.name, divisor=p.divisor) for one, p in zip(members, parts, strict=True))
-    scan = partial(scan_parts, parts, rule, wrap=wrap)
-    scales = _fit_scales(scan(region) for region in _regions(prepared, validation, "scale", mirrored=mirrored))
-    held_out = splits[Split.CALIBRATION] or splits[Split.TRAIN]
-    regions = _regions(prepared, held_out, "calibration", mirrored=memorises and in_sample)
-    found = _score_held_out(scan, rule, scales, regions)
-    again = None if in_sample else lambda n: scales.map.apply(scan(read_region(prepared, held_out[n])).map)
+    look = _Look(prepared, parts, rule, wrap)
+    scales = _fit_scales(scan for _, scan in look.at_all(validation, "scale", mirrored=mirrored))
+    looked_at = calibration or splits[Split.TRAIN]
+    mirrored = memorises and in_sample and not held_out
+    found = _score_held_out(look.at_all(looked_at, "calibration", mirrored=mirrored), rule, scales)
+    again = None if in_sample else lambda n: scales.map.apply(look.at(looked_at[n])[1].map)
     limits = set_thresholds(found, scales, settings.policy, trained.false_blocks, again)
     if trained.parity:
         check_parity(trained.parity, limits.image.threshold * scales.image.divisor)
@@ -129,8 +136,28 @@ def calibrate(  # noqa: PLR0913, PLR0917 - a stage is handed all that it depends
     seen = DriftReference(scores=scores, measures=found.measures)
     write_whole(folder / CALIBRATION, seen.model_dump_json(indent=1) + "\n")
     write_whole(folder / "model.json", info.model_dump_json(indent=1) + "\n")
-    log.info("calibrate %s: %d images, %.1f s", trained.algorithm, len(held_out), time.monotonic() - started)
+    log.info("calibrate %s: %d images, %.1f s", trained.algorithm, len(looked_at), time.monotonic() - started)
     return info
+
+
+class _Look(NamedTuple):
+    """How an image is looked at: by the version's own network, or by one that does not know it."""
+
+    prepared: Path
+    parts: Sequence[Part]
+    rule: ScoreRule
+    wrap: Wraps
+
+    def at(self, image: PreparedImage, *, mirrored: bool = False) -> _Seen:
+        """Return an image's region of interest (H, W, 3) and what it comes to."""
+        region = read_region(self.prepared, image)
+        if mirrored:
+            region = np.ascontiguousarray(region[:, ::-1])
+        return region, scan_parts(self.parts, self.rule, region, wrap_for(self.wrap, image))
+
+    def at_all(self, images: Sequence[PreparedImage], label: str, *, mirrored: bool) -> Iterator[_Seen]:
+        for image in track(images, len(images), label):
+            yield self.at(image, mirrored=mirrored)
 
 
 def _regions(
@@ -170,14 +197,11 @@ def _fit_scales(scans: Iterable[RegionScan]) -> Scales:
     return Scales(fit_scale(np.concatenate(pixels)), fit_scale(scores))
 
 
-def _score_held_out(
-    scan: _Scan, rule: ScoreRule, scales: Scales, regions: Iterable[NDArray[np.uint8]]
-) -> HeldOutScores:
+def _score_held_out(looks: Iterable[_Seen], rule: ScoreRule, scales: Scales) -> HeldOutScores:
     scores: list[float] = []
     measured, tops, peaks, medians = [], [], [], []
     histograms = PixelHistograms(choose_edges([], []))
-    for region in regions:
-        seen = scan(region)
+    for region, seen in looks:
         scaled = scales.map.apply(seen.map)
         scores.append(seen.score / scales.image.divisor)
         histograms.add(scaled, np.zeros(scaled.shape, np.uint8), np.ones(scaled.shape, dtype=bool))

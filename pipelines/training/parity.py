@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import zip_longest
 from pathlib import Path
 from typing import NamedTuple
 
@@ -24,10 +25,13 @@ from pipelines.metrics.curves import image_auroc
 
 _REGIONS = 100  # one tile each, so that the cost does not grow with the images
 _NORMAL = 50
+# So many come first that what they say can be relied on, if it is that scores are the same.
+ENOUGH = 24
 _AUROC_APART = 0.005
 _VERDICTS_APART = 0.01
 # Share of the threshold below which two scores are the same: a threshold of few images is not known more closely.
 _SAME_SCORE = 0.01
+_UNROUNDED = 0.001
 _FILE = "parity.json"
 
 
@@ -77,6 +81,18 @@ def disagreements(parity: Parity, threshold: float) -> tuple[str, ...]:
     return tuple(found)
 
 
+def is_same(parity: Parity) -> bool:
+    """Tell whether no score differs by more than 0.1 % of itself: a tenth of what could change a verdict.
+
+    Of a score below the median, 0.1 % of that.
+
+    >>> is_same(Parity(torch=(1.0, 9.0), exported=(1.001, 9.005), synthetic=(False, True)))
+    True
+    """
+    torch, exported = np.asarray(parity.torch), np.asarray(parity.exported)
+    return bool((np.abs(torch - exported) <= _UNROUNDED * np.maximum(torch, np.median(torch))).all())
+
+
 def check_parity(parity: Parity, raw_threshold: float) -> None:
     """Let no version pass whose exported network judges otherwise than the fitted one.
 
@@ -121,12 +137,14 @@ def draw_regions(prepared: Path, images: Sequence[PreparedImage], plan: TilePlan
         seed: Draws crops and anomalies; the same seed yields the same regions.
 
     Yields:
-        The normal regions first, then the same images in turn with an anomaly; nothing where no image is left.
+        Normal regions, and the same images in turn with an anomaly: by turns, as long as there are normal ones.
+        Nothing where no image is left.
     """
     splits = [without_anomalies(images, split) for split in (Split.VALIDATION, Split.TRAIN)]
     chosen = subsample(splits[0], _NORMAL)
     chosen += subsample(splits[1], _NORMAL - len(chosen))
-    for number in range(_REGIONS if chosen else 0):
+    pairs = zip_longest(range(len(chosen)), range(len(chosen), _REGIONS)) if chosen else ()
+    for number in (number for pair in pairs for number in pair if number is not None):
         random = np.random.default_rng((seed, number))
         cropped = _crop(read_region(prepared, chosen[number % len(chosen)]), plan, random)
         synthetic = number >= len(chosen)

@@ -4,6 +4,8 @@ import logging
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,7 +22,7 @@ from pipelines.imaging.synthetic.anomalies import add_synthetic_anomaly
 from pipelines.imaging.tiling import TileSet
 from pipelines.models.openvino.runtime import TileModel, machine_precisions
 from pipelines.models.registry import find_algorithm
-from pipelines.training.parity import ParityRegion, disagreements, score_regions
+from pipelines.training.parity import ENOUGH, ParityRegion, RegionScores, disagreements, is_same, score_regions
 
 UNROUNDED = "unrounded"  # where a network in int8 keeps the exact one until it is calibrated
 _QUANTISATION_TILES = 48
@@ -158,19 +160,29 @@ def _choose(
 ) -> Exported:
     """Choose among exported networks, and say how the chosen one agrees with the fitted one.
 
-    There is no threshold yet: the 99 % quantile of torch's scores of normal regions stands in.
+    There is no threshold yet: the 99 % quantile of torch's scores of normal regions stands in. Where the first regions
+    come out the same, as they do of what is not rounded, the others are not scored.
     """
     from pipelines.models.openvino.export import TorchTiles
 
     milliseconds = time_models(models, tiles[0])
-    torch, synthetic = score_regions(TorchTiles(fitted), tiles.plan, rule, regions(), "parity, torch")
-    threshold = float(np.quantile([s for s, p in zip(torch, synthetic, strict=True) if not p], 0.99))
+    score = partial(score_regions, plan=tiles.plan, rule=rule)
+    fitted_tiles = TorchTiles(fitted)
+    torch: dict[int | None, RegionScores] = {}
     parities: dict[Precision, Parity] = {}
 
+    def compare(precision: Precision, most: int | None) -> Parity:
+        if most not in torch:
+            torch[most] = score(fitted_tiles, regions=islice(regions(), most), label="parity, torch")
+        ours = torch[most]
+        theirs = score(models[precision], regions=islice(regions(), most), label=f"parity, {precision}")
+        return Parity(torch=ours.scores, exported=theirs.scores, synthetic=ours.synthetic)
+
     def disagree(precision: Precision) -> tuple[str, ...]:
-        scored = score_regions(models[precision], tiles.plan, rule, regions(), f"parity, {precision}")
-        parities[precision] = Parity(torch=torch, exported=scored.scores, synthetic=synthetic)
-        return disagreements(parities[precision], threshold)
+        first = compare(precision, ENOUGH)
+        parity = parities[precision] = first if is_same(first) else compare(precision, None)
+        normal = [s for s, p in zip(parity.torch, parity.synthetic, strict=True) if not p]
+        return disagreements(parity, float(np.quantile(normal, 0.99)))
 
     chosen, refused = choose_precision(milliseconds, disagree)
     if requested != "auto" and refused:

@@ -46,7 +46,8 @@ def train(
     """Fit an algorithm to the training split's tiles and export it as a model folder without thresholds.
 
     The validation split's normal images say when to stop; where there are none, every fifth training image stands in
-    and is not trained on. PaDiM takes no steps, and all training images.
+    and is not trained on. PaDiM takes no steps, and all training images. An algorithm that memorises is fitted without
+    each of a few images as well, where none is left to calibrate on.
 
     Args:
         algorithm: Name of a known algorithm.
@@ -65,6 +66,7 @@ def train(
         ModelError: If a precision that the settings force does not agree with torch, or `start` cannot be gone on from.
     """
     from pipelines.models.openvino.export import save_state
+    from pipelines.training.cross_fit import fit_folds
 
     started = time.monotonic()
     splits = {split: without_anomalies(images, split) for split in Split}
@@ -87,6 +89,7 @@ def train(
     if "stopped" in fitted.notes:
         log.info("train %s: %s", algorithm, fitted.notes["stopped"])
     save_state(fitted, folder)
+    folds = {} if unlabelled else fit_folds(algorithm, fitted, prepared, images, tiles, settings, folder, start)
     exported = (
         _export_checked(algorithm, fitted.model, tiles, prepared, images, settings, folder)
         if checked and (start is None or start.checked)
@@ -109,6 +112,7 @@ def train(
         likelihood_gains=fitted.likelihood_gains,
         densities=fitted.densities,
         curves=dict(fitted.curves),
+        folds=folds,
     )
 
 

@@ -1,6 +1,6 @@
 """AnomalyDINO as an algorithm among others."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from pipelines.core.geometry import TilePlan
@@ -11,6 +11,8 @@ from pipelines.models.anomalydino.settings import BLOCK, AnomalydinoSettings
 from pipelines.models.settings import UnlabelledSettings
 
 if TYPE_CHECKING:
+    import torch
+
     from pipelines.imaging.tiling import TileSet
     from pipelines.models.fitted import Fitted
 
@@ -51,6 +53,29 @@ class AnomalyDino(BaseAlgorithm):
         from pipelines.models.anomalydino.unlabelled import fit_unlabelled_bank
 
         return fit_unlabelled_bank(tiles, settings, unlabelled, seed)
+
+    def fit_folds(
+        self,
+        strategy: Strategy,
+        tiles: "TileSet",
+        folds: Sequence[int],
+        settings: AnomalydinoSettings,
+        state: "Mapping[str, torch.Tensor]",
+    ) -> "list[dict[str, torch.Tensor]]":
+        """Fill a bank a fold; one that is taken as it is knows none of the tiles. See `Algorithm.fit_folds`."""
+        from pipelines.models.anomalydino.folds import fit_folds
+
+        if strategy == Strategy.REUSE:
+            return [dict(state)] * (max(folds) + 1)
+        return fit_folds(tiles, folds, settings, state if strategy == Strategy.STATISTICS else None)
+
+    def open_folds(
+        self, states: "Sequence[Mapping[str, torch.Tensor]]", settings: AnomalydinoSettings
+    ) -> "list[Fitted]":
+        """Make a network a fold, with one transformer among them. See `Algorithm.open_folds`."""
+        from pipelines.models.anomalydino.folds import open_folds
+
+        return open_folds(settings, states)
 
     def transfers(self) -> "Mapping[Strategy, Callable[..., Fitted]]":
         """Take the source's bank as it is, or with this surface's tokens added."""

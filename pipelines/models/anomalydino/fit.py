@@ -36,7 +36,7 @@ def fit_bank(tiles: TileSet, settings: AnomalydinoSettings) -> Fitted:
         ModelError: If there is no tile, or the settings do not fit the backbone.
     """
     tokens = Tokens(settings)
-    return finish(tokens, _fill(_empty(tokens, settings), tokens, tiles, settings), settings)
+    return finish(tokens, _fill(empty_banks(tokens, settings), tokens, tiles, settings), settings)
 
 
 def extend_bank(tiles: TileSet, settings: AnomalydinoSettings, state: State) -> Fitted:
@@ -54,7 +54,7 @@ def extend_bank(tiles: TileSet, settings: AnomalydinoSettings, state: State) -> 
         ModelError: If there is no tile, or the state is none of this algorithm's or of other features.
     """
     tokens = Tokens(settings)
-    return finish(tokens, _fill(_take(tokens, settings, state), tokens, tiles, settings), settings)
+    return finish(tokens, _fill(take_banks(tokens, settings, state), tokens, tiles, settings), settings)
 
 
 def reuse_bank(settings: AnomalydinoSettings, state: State) -> Fitted:
@@ -71,14 +71,36 @@ def reuse_bank(settings: AnomalydinoSettings, state: State) -> Fitted:
         ModelError: If the state is none of this algorithm's or of other features.
     """
     tokens = Tokens(settings)
-    return finish(tokens, _take(tokens, settings, state), settings)
+    return finish(tokens, take_banks(tokens, settings, state), settings)
 
 
-def _empty(tokens: Tokens, settings: AnomalydinoSettings) -> list[Bank]:
+def empty_banks(tokens: Tokens, settings: AnomalydinoSettings) -> list[Bank]:
+    """Begin a bank a scale.
+
+    Args:
+        tokens: What they will hold.
+        settings: Which scales, and how many tokens a bank holds at most.
+
+    Returns:
+        Empty banks, in the order of the scales.
+    """
     return [Bank(settings.bank, tokens.channels) for _ in settings.scales]
 
 
-def _take(tokens: Tokens, settings: AnomalydinoSettings, state: State) -> list[Bank]:
+def take_banks(tokens: Tokens, settings: AnomalydinoSettings, state: State) -> list[Bank]:
+    """Go on with the banks of a version.
+
+    Args:
+        tokens: What they hold.
+        settings: Which scales, and how many tokens a bank is to hold at most.
+        state: As `state_of` returns it; not changed.
+
+    Returns:
+        The banks, in the order of the scales.
+
+    Raises:
+        ModelError: If the state is none of this algorithm's or of other features.
+    """
     banks = [Bank.of(state, f"bank_{number}", settings.bank) for number in range(len(settings.scales))]
     if any(bank.tokens.shape[1] != tokens.channels for bank in banks):
         raise ModelError(
@@ -152,8 +174,12 @@ def finish(
         The network in eval mode, and the banks as its state.
     """
     model = TokenBankModel(tokens, [bank.tokens for bank in banks], settings.neighbours)
-    state = {name: tensor for n, bank in enumerate(banks) for name, tensor in bank.state(f"bank_{n}").items()}
-    return Fitted(model.eval(), state, {"bank": "; ".join(map(_in_words, banks)), **notes})
+    return Fitted(model.eval(), state_of(banks), {"bank": "; ".join(map(_in_words, banks)), **notes})
+
+
+def state_of(banks: Sequence[Bank]) -> dict[str, torch.Tensor]:
+    """Return what a later fit goes on from, as `take_banks` reads it."""
+    return {name: tensor for n, bank in enumerate(banks) for name, tensor in bank.state(f"bank_{n}").items()}
 
 
 def _in_words(bank: Bank) -> str:

@@ -24,6 +24,9 @@ class Padim(BaseAlgorithm):
     # Without labels it looks at two scales.
     unlabelled_tile = 2
     strategies = (Strategy.REUSE, Strategy.STATISTICS, Strategy.SCRATCH, Strategy.NEAREST)
+    # Covariances of one image need a prior. A network that learnt another material does not help from so few
+    # (docs/results.md, "Transfer").
+    by_rule = Strategy.STATISTICS
     structural = ("backbone", "layers", "features", "stride")
 
     def fit(self, tiles: "TileSet", validation: "TileSet", settings: PadimSettings, seed: int) -> "Fitted":

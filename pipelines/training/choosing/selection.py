@@ -24,6 +24,7 @@ from pipelines.metrics.histograms import choose_edges
 from pipelines.metrics.intervals import image_intervals, pixel_intervals
 from pipelines.metrics.pixels import PixelHistograms
 from pipelines.training.choosing.labelled import choose_labelled_images, score_labelled
+from pipelines.training.cross_fit import CrossFitted, Wraps, wrap_for
 
 
 class SyntheticScan(NamedTuple):
@@ -45,7 +46,7 @@ def scan_synthetic(
     repeats: int,
     seed: int,
     label: str = "validation",
-    wrap: Wrap | None = None,
+    wrap: Wraps = None,
 ) -> Iterator[SyntheticScan]:
     """Scan each image's normal region, then the same region with synthetic anomalies.
 
@@ -58,7 +59,7 @@ def scan_synthetic(
         repeats: Synthetic anomalies for each image, one at a time; 0 scans normal regions alone.
         seed: Draws the anomalies.
         label: Word before the progress bar.
-        wrap: Puts a network before each of the version's, below what remembers the tiles of one image.
+        wrap: Puts a network before each of the version's, or in its place, below what remembers the tiles of one image.
 
     Yields:
         For each image its normal scan, whose mask is empty, then `repeats` others.
@@ -68,9 +69,10 @@ def scan_synthetic(
     """
     for image in track(chosen, len(chosen), label):
         region, cache = read_region(prepared, image), TileCache()
+        own = wrap_for(wrap, image)
 
-        def remember(network: MapsTiles, cache: TileCache = cache) -> MapsTiles:
-            return cache.wrap(wrap(network) if wrap else network)
+        def remember(network: MapsTiles, cache: TileCache = cache, below: Wrap | None = own) -> MapsTiles:
+            return cache.wrap(below(network) if below else network)
 
         yield SyntheticScan(detector.scan_region(region, remember), np.zeros(region.shape[:2], dtype=bool))
         cache.freeze()
@@ -98,9 +100,12 @@ def score_selection(  # noqa: PLR0913 - a stage is handed all that it depends on
     *,
     resamples: int = 0,
     scratch: Path | None = None,
-    wrap: Wrap | None = None,
+    wrap: Wraps = None,
 ) -> Selection:
     """Add synthetic anomalies to the validation normals, and see what the version makes of them and of labelled ones.
+
+    Where the training split's images can be judged by networks that do not know them, they stand in for normals of the
+    validation split.
 
     Args:
         detector: The version; scores are on its scale.
@@ -110,7 +115,8 @@ def score_selection(  # noqa: PLR0913 - a stage is handed all that it depends on
         seed: Draws the anomalies, and the resamples.
         resamples: Bootstrap resamples behind the 95 % intervals of labelled figures; 0 gives none.
         scratch: Folder that region maps lie in meanwhile; None takes the system's.
-        wrap: Puts a network before each of the version's, such as one that knows tiles already. None: none.
+        wrap: Puts a network before each of the version's, such as one that knows tiles already, or in its place, by
+            image. None: none.
 
     Returns:
         Image and pixel metrics, and every score with a synthetic anomaly or without; no metric without validation
@@ -120,7 +126,8 @@ def score_selection(  # noqa: PLR0913 - a stage is handed all that it depends on
         ScoreError: If a score or map is not finite.
     """
     started = time.monotonic()
-    normals = validation_normals(images)
+    known, own = (True, None) if isinstance(wrap, CrossFitted) else (False, wrap)
+    normals = validation_normals(images) or (without_anomalies(images, Split.TRAIN) if known else [])
     chosen = normals if repeats else []
     scores: list[float] = []
     histograms = PixelHistograms(choose_edges([], []))
@@ -132,7 +139,7 @@ def score_selection(  # noqa: PLR0913 - a stage is handed all that it depends on
     metrics |= pixel_intervals(histograms.table(), 0, seed) if chosen else {}
     told = choose_labelled_images(images)
     labelled = sum(image.label == Label.ANOMALOUS for image in told)
-    labelled_metrics = score_labelled(detector, prepared, told, resamples, seed, scratch, wrap)
+    labelled_metrics = score_labelled(detector, prepared, told, resamples, seed, scratch, own)
     seconds = time.monotonic() - started
     count = len(chosen) * repeats
     if chosen or told:

@@ -68,6 +68,18 @@ def draw_shots(images: Sequence[PreparedImage], shots: int, seed: int) -> dict[s
     return splits
 
 
+def hold_none_out(splits: Mapping[str, Split]) -> dict[str, Split]:
+    """Give all that is held out to training, for what can judge an image without itself.
+
+    Args:
+        splits: Splits by path, as `draw_shots` returns them; not changed.
+
+    Returns:
+        The same images: those of the test split as they are, all others in training.
+    """
+    return {path: split if split == Split.TEST else Split.TRAIN for path, split in splits.items()}
+
+
 def keep_tested(images: Sequence[PreparedImage], splits: Mapping[str, Split], most: int) -> dict[str, Split]:
     """Leave only some images in the test split: the same ones every time, as many of each label as there are.
 

@@ -13,7 +13,6 @@ from pipelines.metrics.paired import image_auroc_difference
 
 # From what takes nothing of the source to what takes most work: the later must show a gain over the earlier.
 _CLIMB = (Strategy.SCRATCH, Strategy.REUSE, Strategy.STATISTICS, Strategy.FINETUNE)
-_BY_RULE = (Strategy.STATISTICS, Strategy.REUSE, Strategy.SCRATCH)
 
 
 class HasDensities(Protocol):
@@ -59,6 +58,7 @@ def choose_strategy(
     seed: int,
     alarming: Collection[Strategy] = (),
     likelihood_gains: Mapping[Strategy, Sequence[float]] = MappingProxyType({}),
+    by_rule: Strategy = Strategy.SCRATCH,
 ) -> StrategyChoice:
     """Choose among strategies by their scores of the same images.
 
@@ -66,18 +66,19 @@ def choose_strategy(
     lies above 0. `reuse` must show it over `scratch`, `statistics` and `finetune` over what was taken before them, so
     that a source that harms is not used ("negative transfer", Wang et al. 2019). Where synthetic anomalies cannot tell
     a strategy from training from scratch, log-likelihood decides, again with the whole interval above 0. Without images
-    a rule decides: `statistics`, which forgets most of what the source's surface looked like.
+    the algorithm's own rule decides.
 
     Args:
         scores: Image scores of each strategy that was tried, in the order of `anomalous`, each on its own scale.
-            `nearest` is for comparison alone and passed over. At least one other must be there, and one besides
-            `finetune` where the rule decides.
+            `nearest` is for comparison alone and passed over; at least one other must be there.
         anomalous: Which images show a defect. Where one class is absent, the rule decides.
         resamples: Of the bootstrap behind intervals. With 0 there are none, and no strategy shows a gain.
         seed: Draws the resamples.
         alarming: Strategies that flag more normal images than their guarantee allows; passed over if another is left.
         likelihood_gains: By how much each held-out image has a higher log-likelihood (a dimension) than without the
             source. One image alone shows nothing.
+        by_rule: What is taken where nothing is there to choose on: `Algorithm.by_rule`. Where it was not tried, what
+            takes least of the source.
 
     Returns:
         The strategy and why; its gain in image AUROC over training from scratch, where that was tried and not taken.
@@ -88,7 +89,7 @@ def choose_strategy(
     """
     order = [s for s in _CLIMB if s in scores]
     if image_auroc([float(a) for a in anomalous], anomalous) is None:
-        taken = next(s for s in _BY_RULE if s in order)
+        taken = by_rule if by_rule in order else order[0]
         return StrategyChoice(strategy=taken, reason="by rule: no image is held out to choose on")
     open_to = [s for s in order if s not in alarming] or order
     taken, said = open_to[0], []

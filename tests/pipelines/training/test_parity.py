@@ -24,7 +24,7 @@ from pipelines.models.openvino.export import TorchTiles, export_openvino
 from pipelines.models.openvino.runtime import TileModel
 from pipelines.training import precision as room
 from pipelines.training.agreeing import calibrate_agreeing
-from pipelines.training.parity import ParityRegion, check_parity, disagreements, draw_regions, score_regions
+from pipelines.training.parity import ENOUGH, ParityRegion, check_parity, disagreements, draw_regions, score_regions
 from pipelines.training.precision import choose_precision, export_agreeing
 from pipelines.training.run_settings import ExportSettings, RunSettings
 
@@ -237,7 +237,10 @@ def test_what_disagrees_at_its_own_threshold_goes_on_in_the_next_safer_precision
     chosen = _export(tiles, clear, "auto", tmp_path / "auto")
     trained, info = _calibrate(tmp_path / "auto", images, chosen, "auto")
     assert (chosen.precision, trained.precision, info.precision) == (INT8, F32, F32)
-    assert trained.parity == plain.parity
+    assert trained.parity is not None
+    assert plain.parity is not None
+    assert (len(plain.parity.torch), len(trained.parity.torch)) == (ENOUGH, 100), "what is not rounded is known soon"
+    assert trained.parity.exported[:ENOUGH] == plain.parity.exported
     assert (tmp_path / "auto/model.bin").read_bytes() == (tmp_path / "f32/model.bin").read_bytes()
     assert not (tmp_path / "auto" / room.UNROUNDED).exists()
     forced = _export(tiles, clear, "int8", tmp_path / "int8")

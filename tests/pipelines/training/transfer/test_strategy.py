@@ -88,9 +88,19 @@ def test_where_synthetic_anomalies_do_not_tell_likelihood_decides(
 @pytest.mark.parametrize("labels", [[], [False] * 4])
 def test_without_defects_to_see_a_rule_decides(labels: list[bool]) -> None:
     scores = {s: [1.0] * len(labels) for s in (Strategy.SCRATCH, Strategy.REUSE, Strategy.STATISTICS)}
-    found = choose_strategy(scores, labels, 500, 0)
+    found = choose_strategy(scores, labels, 500, 0, by_rule=Strategy.STATISTICS)
     assert (found.strategy, found.gain) == (Strategy.STATISTICS, None)
     assert found.reason.startswith("by rule")
+    assert choose_strategy(scores, labels, 500, 0, by_rule=Strategy.FINETUNE).strategy == Strategy.SCRATCH
+    only = {Strategy.FINETUNE: [1.0] * len(labels), Strategy.NEAREST: [1.0] * len(labels)}
+    assert choose_strategy(only, labels, 500, 0).strategy == Strategy.FINETUNE
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "taken"), [("padim", "statistics"), ("fastflow", "scratch"), ("anomalydino", "scratch")]
+)
+def test_no_network_that_learnt_another_material_is_taken_by_rule(algorithm: str, taken: str) -> None:
+    assert find_algorithm(algorithm).by_rule == taken
 
 
 def test_one_normal_image_shows_no_gain() -> None:
