@@ -62,7 +62,7 @@ def transfer(  # noqa: PLR0917 - a command has as many arguments as options
         settings = resolve_run(project, own, profile, list(origin.structure))
         path = out or project.state / "transfer" / f"{source}-{target}-{_mark(origin, settings, images, test)}.jsonl"
         kept = [outcome for outcome in read_outcomes(path) if outcome.algorithm == origin.algorithm]
-        bench = Bench(prepared, choose_test(images, test), origin, settings)
+        bench = Bench(prepared, images, test, origin, settings)
         jobs = [(k, d) for d in range(draws or _DRAWS[origin.algorithm]) for k in shots or (1, 4, 8, 16, 64)]
         for k, draw in [] if only_report else jobs:
             if not any((o.shots, o.draw) == (k, draw) for o in kept):

@@ -24,6 +24,7 @@ from pipelines.models.openvino.export import export_openvino
 from pipelines.models.openvino.runtime import TileModel
 from pipelines.training.run_settings import RunSettings
 from pipelines.training.train import choose_tile_plan
+from pipelines.training.transfer.shots import usual_size
 
 _BATCH = 16
 _FROZEN = ("feature_extractor", "tokens")  # where an algorithm's network keeps what no image changes
@@ -65,16 +66,19 @@ class _Seen(NamedTuple):
 class Bench:
     """One algorithm's test images and score rule; what the backbone makes of them is kept, as float16."""
 
-    def __init__(self, prepared: Path, test: Sequence[PreparedImage], origin: Origin, settings: RunSettings) -> None:
+    def __init__(
+        self, prepared: Path, images: Sequence[PreparedImage], tested: int, origin: Origin, settings: RunSettings
+    ) -> None:
         self._prepared, self._origin, self._settings = prepared, origin, settings
-        self.test = [Picture(image) for image in test]
+        self._size = usual_size(images)
+        self.test = [Picture(image) for image in choose_test(images, tested)]
         score = settings.of(origin.algorithm).score
         self._rule = ScoreRule(border_share=score.border_share, top_share=score.top_share)
         self._kept: dict[tuple[TilePlan, str, int], _Seen] = {}
 
     def tiles(self, images: Sequence[PreparedImage], train: Sequence[PreparedImage], strategy: Strategy) -> TileSet:
         """Return images as tiles of the plan that the strategy has."""
-        start = Start(strategy=strategy, folder=self._origin.folder, plan=self._origin.plan)
+        start = Start(strategy=strategy, folder=self._origin.folder, plan=self._origin.plan, size=self._size)
         plan = choose_tile_plan(self._origin.algorithm, train, self._settings, start)
         most = self._settings.of(self._origin.algorithm).max_train_tiles
         return TileSet([self._prepared / i.file for i in images], plan, max_tiles=most, seed=self._settings.seed)

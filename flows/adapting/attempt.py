@@ -11,9 +11,11 @@ from flows.steps.tasks import evaluate_task, train_task
 from pipelines.core.geometry import TilePlan
 from pipelines.core.records import Interval, Label, Record, Strategy
 from pipelines.core.results import CalibratedThreshold, ScoredImage, Selection, Start
+from pipelines.data.prepared import read_index
 from pipelines.metrics.conformal import most_false_alarms
 from pipelines.registry.register import log_version
 from pipelines.tracking.runs import Run
+from pipelines.training.transfer.shots import usual_size
 
 log = logging.getLogger(__name__)
 
@@ -75,7 +77,8 @@ def attempt(session: Session, job: Job, origin: Origin, strategy: Strategy, fold
     """
     shots = job.shots
     tags = {**job.tags(origin.algorithm), "strategy": strategy, "shots": str(shots)}
-    start = Start(strategy=strategy, folder=origin.folder, plan=origin.plan, checked=False)
+    size = usual_size(read_index(session.paths.prepared))
+    start = Start(strategy=strategy, folder=origin.folder, plan=origin.plan, size=size, checked=False)
     name = f"{origin.algorithm} {strategy} {shots}"
     with (
         tempfile.TemporaryDirectory(dir=folder.parent) as maps,

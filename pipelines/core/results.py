@@ -123,12 +123,14 @@ class Start(Record):
     """What an adaptation goes on from: a version's folder and tile plan, and the strategy.
 
     An export that is not `checked` is not set against torch's scores, which takes longer than a fit to a few images:
-    it is good to compare strategies, not to register. `notes` go with the version that comes of it.
+    it is good to compare strategies, not to register. `notes` go with the version that comes of it. `size` is the usual
+    (height, width) of the target's regions, which says more than those of a few images.
     """
 
     strategy: Strategy
     folder: str
     plan: TilePlan
+    size: tuple[int, int] | None = None
     checked: bool = True
     notes: dict[str, str] = Field(default_factory=dict)
 

@@ -123,7 +123,7 @@ def choose_tile_plan(
 
     Args:
         algorithm: Name of a known algorithm, whose network's input size counts.
-        images: The training split; the median size of their regions decides.
+        images: The training split; the median size of their regions decides, unless `start` has one.
         settings: The run's; `tiles`, and for images without labels `unlabelled`, are used.
         start: What is gone on from; the plan is its own where its strategy is `reuse`. None: nothing.
 
@@ -135,7 +135,7 @@ def choose_tile_plan(
     """
     if start is not None and start.strategy == Strategy.REUSE:
         return start.plan
-    sizes = [(i.box.height, i.box.width) for i in images]
+    sizes = [start.size] if start and start.size else [(i.box.height, i.box.width) for i in images]
     unlabelled = start is None and is_unlabelled(images)
     return choose_plan(tile_settings(algorithm, settings, unlabelled), sizes, find_algorithm(algorithm).input_size)
 

@@ -4,6 +4,8 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from functools import partial
 
+import numpy as np
+
 from pipelines.core.errors import CallError
 from pipelines.core.records import Label, Split
 from pipelines.data.prepared import PreparedImage
@@ -105,6 +107,22 @@ def keep_tested(images: Sequence[PreparedImage], splits: Mapping[str, Split], mo
 def _reluctance(split: Split, image: PreparedImage) -> tuple[bool, bool, bool]:
     """Rank an image for a split: normal ones calibrate, each stays in its own split, and train has most to give."""
     return split == Split.CALIBRATION and image.label != Label.NORMAL, image.split != split, image.split != Split.TRAIN
+
+
+def usual_size(images: Sequence[PreparedImage]) -> tuple[int, int]:
+    """Return the median height and width of regions outside the test split, in pixels.
+
+    Of a few images the median may be that of an odd one, and all others would be squeezed to its shape.
+
+    Args:
+        images: All prepared images of the surface, at least one of them outside the test split; labels do not count.
+
+    Returns:
+        (height, width), each rounded.
+    """
+    sizes = [(i.box.height, i.box.width) for i in images if i.split != Split.TEST]
+    height, width = np.median(np.asarray(sizes), axis=0)
+    return round(float(height)), round(float(width))
 
 
 def relabel(images: Sequence[PreparedImage], splits: Mapping[str, Split]) -> list[PreparedImage]:

@@ -1,9 +1,20 @@
 import pytest
 
 from pipelines.core.errors import CallError
-from pipelines.core.records import Label, Split
+from pipelines.core.geometry import TilePlan
+from pipelines.core.records import Label, Split, Strategy
+from pipelines.core.results import Start
 from pipelines.data.prepared import PreparedImage
-from pipelines.training.transfer.shots import draw_shots, find_candidates, keep_tested, relabel
+from pipelines.training.run_settings import RunSettings
+from pipelines.training.train import choose_tile_plan
+from pipelines.training.transfer.shots import (
+    draw_shots,
+    find_candidates,
+    hold_none_out,
+    keep_tested,
+    relabel,
+    usual_size,
+)
 
 
 def _image(number: int, split: Split, label: Label = Label.NORMAL, group: str = "") -> PreparedImage:
@@ -81,3 +92,23 @@ def test_rare_defects_are_kept_among_what_is_reported_on() -> None:
     found = relabel(images, keep_tested(images, {i.path: Split.TEST for i in images}, 100))
     assert len(found) == 100
     assert sum(i.label == Label.ANOMALOUS for i in found) == 5
+
+
+def test_what_judges_an_image_without_itself_learns_from_all_of_them(images: list[PreparedImage]) -> None:
+    splits = draw_shots(images, 16, 0)
+    found = hold_none_out(splits)
+    assert found.keys() == splits.keys()
+    assert sum(split == Split.TRAIN for split in found.values()) == 16
+    assert all(splits[path] == Split.TEST for path, split in found.items() if split == Split.TEST)
+
+
+def test_one_odd_image_does_not_give_tiles_their_shape(images: list[PreparedImage]) -> None:
+    odd = images[0].model_copy(update={"right": 900})
+    tested = images[-1].model_copy(update={"bottom": 700})
+    assert usual_size([odd, *images[1:-1], tested]) == (9, 9)
+    start = Start(strategy=Strategy.SCRATCH, folder="", plan=TilePlan(mode="fit", tile_height=32, tile_width=64))
+    settings = RunSettings()
+    alone = choose_tile_plan("padim", [odd], settings, start)
+    usual = choose_tile_plan("padim", [odd], settings, start.model_copy(update={"size": (9, 9)}))
+    assert alone.tile_width > 4 * alone.tile_height
+    assert usual.tile_width == usual.tile_height
