@@ -1,13 +1,18 @@
-"""Networks in front of others, which compute no tile again that is known: within one image, or within one run."""
+"""Networks in front of others, or in their place.
+
+Some compute no tile again that is known, within one image or within one run; others judge an image that the version's
+own knows by heart.
+"""
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.detector.scan import MapsTiles
+from pipelines.data.prepared import PreparedImage
+from pipelines.detector.scan import MapsTiles, Wrap
 from pipelines.models.openvino.runtime import TileModel
 
 _MOST = 2 * 10**9  # bytes on the disk; what comes later is computed each time
@@ -72,6 +77,43 @@ class RunCache:
 def _read(file: Path) -> NDArray[np.float32] | None:
     kept = file.with_suffix(".npy")
     return np.asarray(np.load(kept), np.float32) if kept.is_file() else None
+
+
+class CrossFitted:
+    """Networks by fold, and which of them does not know an image."""
+
+    def __init__(self, networks: Sequence[MapsTiles], folds: Mapping[str, int]) -> None:
+        """Take networks that are there.
+
+        Args:
+            networks: One a fold.
+            folds: The fold of each image, by its path.
+        """
+        self._networks, self._folds = networks, folds
+
+    def wrap(self, image: PreparedImage) -> Wrap | None:
+        """Return what puts the network that does not know an image in place of the version's own, unless none does."""
+        fold = self._folds.get(image.path)
+        if fold is None:
+            return None
+        network = self._networks[fold]
+        return lambda _: network
+
+
+Wraps = Wrap | CrossFitted | None
+
+
+def wrap_for(wrap: Wraps, image: PreparedImage) -> Wrap | None:
+    """Return what is put before a version's networks where an image is looked at.
+
+    Args:
+        wrap: The same for every image, or each image's own.
+        image: Of the surface.
+
+    Returns:
+        None where the version's own networks are used as they are.
+    """
+    return wrap.wrap(image) if isinstance(wrap, CrossFitted) else wrap
 
 
 class _Cached:

@@ -11,13 +11,13 @@ from pipelines.core.records import Precision
 from pipelines.core.results import Trained
 from pipelines.core.surface_settings import SurfaceSettings
 from pipelines.data.prepared import PreparedImage
+from pipelines.detector.cache import Wraps
 from pipelines.detector.version import VersionInfo
 from pipelines.imaging.image_score import ScoreRule
 from pipelines.models.openvino.quantize import move_ir
 from pipelines.models.openvino.runtime import TileModel, machine_precisions
 from pipelines.models.registry import find_algorithm
 from pipelines.training.calibrate import calibrate
-from pipelines.training.cross_fit import Wraps
 from pipelines.training.parity import ParityRegion, draw_regions, score_regions
 from pipelines.training.precision import UNROUNDED
 from pipelines.training.run_settings import RunSettings

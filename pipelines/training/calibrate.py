@@ -17,6 +17,7 @@ from pipelines.core.records import Label, Split
 from pipelines.core.results import Trained
 from pipelines.core.surface_settings import SurfaceSettings
 from pipelines.data.prepared import PreparedImage, read_region, without_anomalies
+from pipelines.detector.cache import CrossFitted, Wraps, wrap_for
 from pipelines.detector.members import open_parts
 from pipelines.detector.scan import Part, RegionScan, Wrap, scan_parts
 from pipelines.detector.version import CALIBRATION, SCHEMA, DriftReference, Member, Reference, VersionInfo
@@ -28,7 +29,6 @@ from pipelines.metrics.normalization import block_peaks, fit_scale
 from pipelines.metrics.pixels import PixelHistograms
 from pipelines.models.registry import find_algorithm
 from pipelines.models.settings import ScoreSettings
-from pipelines.training.cross_fit import CrossFitted, Wraps, wrap_for
 from pipelines.training.parity import check_parity, write_parity
 from pipelines.training.thresholds import HeldOutScores, Scales, set_thresholds
 

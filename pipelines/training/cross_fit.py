@@ -8,70 +8,31 @@ would.
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-
-import torch
-from torch import nn
+from typing import TYPE_CHECKING, Any
 
 from pipelines.core.geometry import TilePlan
 from pipelines.core.paths import inside
 from pipelines.core.records import Split, Strategy
 from pipelines.core.results import Start, Trained
 from pipelines.data.prepared import PreparedImage, without_anomalies
-from pipelines.detector.scan import MapsTiles, Wrap
+from pipelines.detector.cache import CrossFitted
 from pipelines.imaging.tiling import TileSet
-from pipelines.models.colour import restore_colour, without_colour
-from pipelines.models.fitted import Fitted
-from pipelines.models.openvino.export import TorchTiles, load_state, save_state
 from pipelines.models.registry import find_algorithm
 from pipelines.training.run_settings import RunSettings
 
-State = Mapping[str, torch.Tensor]
+if TYPE_CHECKING:
+    from pipelines.models.fitted import Fitted
+
+State = Mapping[str, Any]  # tensors by name
 
 FOLDS = "folds"  # beside the network, until it is registered
 MOST_FOLDS = 8
 _LEAST = 2  # a single image leaves nothing to be judged by
 
 
-class CrossFitted:
-    """Networks by fold, and which of them does not know an image."""
-
-    def __init__(self, networks: Sequence[MapsTiles], folds: Mapping[str, int]) -> None:
-        """Take networks that are there.
-
-        Args:
-            networks: One a fold.
-            folds: The fold of each image, by its path.
-        """
-        self._networks, self._folds = networks, folds
-
-    def wrap(self, image: PreparedImage) -> Wrap | None:
-        """Return what puts the network that does not know an image in place of the version's own, unless none does."""
-        fold = self._folds.get(image.path)
-        if fold is None:
-            return None
-        network = self._networks[fold]
-        return lambda _: network
-
-
-Wraps = Wrap | CrossFitted | None
-
-
-def wrap_for(wrap: Wraps, image: PreparedImage) -> Wrap | None:
-    """Return what is put before a version's networks where an image is looked at.
-
-    Args:
-        wrap: The same for every image, or each image's own.
-        image: Of the surface.
-
-    Returns:
-        None where the version's own networks are used as they are.
-    """
-    return wrap.wrap(image) if isinstance(wrap, CrossFitted) else wrap
-
-
 def fit_folds(  # noqa: PLR0913, PLR0917 - part of a stage, which is handed all that it depends on
     algorithm: str,
-    fitted: Fitted,
+    fitted: "Fitted",
     prepared: Path,
     images: Sequence[PreparedImage],
     tiles: TileSet,
@@ -97,6 +58,9 @@ def fit_folds(  # noqa: PLR0913, PLR0917 - part of a stage, which is handed all 
     Returns:
         The fold of each image by its path; empty where there are none.
     """
+    from pipelines.models.fitted import Fitted
+    from pipelines.models.openvino.export import load_state, save_state
+
     trained_on = without_anomalies(images, Split.TRAIN)
     held = [i for split in (Split.VALIDATION, Split.CALIBRATION) for i in without_anomalies(images, split)]
     if held or len(trained_on) < _LEAST or not find_algorithm(algorithm).memorises:
@@ -118,7 +82,7 @@ def fit_folds(  # noqa: PLR0913, PLR0917 - part of a stage, which is handed all 
 
 def fit_without(
     algorithm: str,
-    fitted: Fitted,
+    fitted: "Fitted",
     strategy: Strategy,
     tiles: TileSet,
     folds: Sequence[int],
@@ -139,13 +103,15 @@ def fit_without(
     Returns:
         A state a fold, with colour; empty where the algorithm cannot tell.
     """
+    from pipelines.models.colour import without_colour
+
     colour = {name: value for name, value in fitted.state.items() if name not in without_colour(fitted.state)}
     own = settings.of(algorithm)
     found = find_algorithm(algorithm).fit_folds(strategy, tiles, folds, own, without_colour(state))
     return [{**one, **colour} for one in found]
 
 
-def make_without(algorithm: str, states: Sequence[State], plan: TilePlan, settings: RunSettings) -> list[nn.Module]:
+def make_without(algorithm: str, states: Sequence[State], plan: TilePlan, settings: RunSettings) -> list[Any]:
     """Make the networks of `fit_without`.
 
     Args:
@@ -160,6 +126,8 @@ def make_without(algorithm: str, states: Sequence[State], plan: TilePlan, settin
     Raises:
         ModelError: If a state is none of the algorithm's.
     """
+    from pipelines.models.colour import restore_colour, without_colour
+
     own = [without_colour(state) for state in states]
     fits = find_algorithm(algorithm).open_folds(own, settings.of(algorithm))
     none = TileSet([], plan)
@@ -181,6 +149,8 @@ def open_folds(trained: Trained, settings: RunSettings) -> CrossFitted | None:
     """
     if not trained.folds:
         return None
+    from pipelines.models.openvino.export import TorchTiles, load_state
+
     count = max(trained.folds.values()) + 1
     states = [load_state(Path(trained.folder) / FOLDS / str(number)) for number in range(count)]
     models = make_without(trained.algorithm, states, trained.plan, settings)

@@ -16,7 +16,7 @@ from pipelines.core.progress import track
 from pipelines.core.records import Label, Split
 from pipelines.core.results import Selection
 from pipelines.data.prepared import PreparedImage, read_region, without_anomalies
-from pipelines.detector.cache import TileCache
+from pipelines.detector.cache import CrossFitted, TileCache, Wraps, wrap_for
 from pipelines.detector.detector import Detector
 from pipelines.detector.scan import MapsTiles, RegionScan, Wrap
 from pipelines.imaging.synthetic.anomalies import add_synthetic_anomaly
@@ -24,7 +24,6 @@ from pipelines.metrics.histograms import choose_edges
 from pipelines.metrics.intervals import image_intervals, pixel_intervals
 from pipelines.metrics.pixels import PixelHistograms
 from pipelines.training.choosing.labelled import choose_labelled_images, score_labelled
-from pipelines.training.cross_fit import CrossFitted, Wraps, wrap_for
 
 
 class SyntheticScan(NamedTuple):
