@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 from rich.text import Text
 
-from flows.cli import adapting, data, promotion, serving, suspects, watching
+from flows.cli import adapting, data, promotion, serving, suspects, upkeep, watching
 from flows.cli.parameters import Json, Surface
 from flows.cli.printing import err, print_error, print_json, print_retrain, say
 from flows.runtime.disk import explain_by_disk
@@ -205,4 +205,12 @@ app.command(
     epilog="Example: knotwatch serve wood-boards --port 8400",
 )(serving.serve)
 app.command(epilog="Example: knotwatch ui --prefect-port 4201 --mlflow-port 5001")(serving.ui)
-app.command(short_help="Check this machine and this project.", epilog="Example: knotwatch doctor")(serving.doctor)
+app.command(short_help="Check this machine and this project.", epilog="Example: knotwatch doctor")(upkeep.doctor)
+app.command(
+    short_help="Save the project in one verified file.",
+    epilog="Example: knotwatch backup boards-2026-11.zip --images",
+)(upkeep.backup)
+app.command(
+    short_help="Bring a backup into a fresh clone.",
+    epilog="Example: knotwatch restore boards-2026-11.zip",
+)(upkeep.restore)

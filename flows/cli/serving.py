@@ -1,4 +1,4 @@
-"""`schedule`, `serve`, `ui` and `doctor`."""
+"""`schedule`, `serve` and `ui`."""
 
 from contextlib import nullcontext, suppress
 from datetime import UTC, datetime
@@ -162,18 +162,3 @@ def ui(
 
     log_to_terminal()
     run_ui(find_project(), prefect_port, mlflow_port, ready)
-
-
-def doctor(
-    as_json: Json = False,
-) -> None:
-    """Check this machine and this project; exit with 1 where something must be mended."""
-    from flows.operations.doctor import examine
-
-    found = examine(find_project())
-    if as_json:
-        print_json({"checks": [c.model_dump(mode="json") for c in found]})
-    else:
-        print_table(["check", "state", "found"], [(c.name, "ok" if c.good else "MEND", c.found) for c in found])
-    if not all(c.good for c in found):
-        raise typer.Exit(1)

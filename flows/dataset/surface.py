@@ -7,7 +7,6 @@ from pathlib import Path
 
 import yaml
 
-from flows.dataset.sharing import pull, push
 from flows.runtime.data_stages import run_preprocess, run_validate
 from flows.runtime.locks import data_lock, surface_lock
 from flows.runtime.report_index import update_index
@@ -28,6 +27,7 @@ from pipelines.data.intake import Intake, note_arrivals, take_in
 from pipelines.data.layouts import read_source
 from pipelines.data.prepared import PreparedImage, read_index
 from pipelines.data.type_examples import TypesIntake, take_in_types
+from pipelines.data.versioning.sharing import pull, push
 from pipelines.data.versioning.versions import data_version, forget_lock_entries, read_kept, restore, run_dvc
 
 log = logging.getLogger(__name__)

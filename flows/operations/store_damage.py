@@ -16,7 +16,8 @@ def refuse_damage(project: Project) -> None:
     if damage is not None:
         raise ToolError(
             f"{home / 'mlflow.db'} {damage}, while {models} models lie in {home / 'artifacts'}",
-            hint="put the database back from a copy of the project; without one, move that folder away and retrain",
+            hint="restore a backup into a fresh clone, or put the database back from a copy; without one, move that "
+            "folder away and retrain",
         )
 
 

@@ -32,6 +32,8 @@ COMMANDS = (
     "watch",
     "ui",
     "doctor",
+    "backup",
+    "restore",
     "data add",
     "data update",
     "data checkout",

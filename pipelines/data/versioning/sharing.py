@@ -27,6 +27,31 @@ def pull(project: Project, surfaces: Sequence[str]) -> str:
     return said + run_dvc(project, "checkout", *targets)
 
 
+def check_out(project: Project, surfaces: Sequence[str]) -> str:
+    """Bring surfaces' files out of DVC's cache, once it is known that all stay inside the project.
+
+    Args:
+        project: Its DVC files say what is brought.
+        surfaces: Names; with none, nothing is done.
+
+    Returns:
+        What DVC printed.
+
+    Raises:
+        ToolError: If what is to be brought names a file outside, or is not in the cache.
+    """
+    if not surfaces:
+        return ""
+    targets, outs = _shared(project, surfaces)
+    refuse_listings(project, outs)
+    return run_dvc(project, "checkout", *targets)
+
+
+def has_remote(project: Project) -> bool:
+    """Tell whether DVC knows of another place for the images."""
+    return bool(run_dvc(project, "remote", "list").strip())
+
+
 def push(project: Project, surfaces: Sequence[str]) -> str:
     """Copy surfaces' files to the DVC remote.
 
