@@ -214,3 +214,7 @@ app.command(
     short_help="Bring a backup into a fresh clone.",
     epilog="Example: knotwatch restore boards-2026-11.zip",
 )(upkeep.restore)
+app.command(
+    short_help="Remove superseded networks and data versions.",
+    epilog="Example: knotwatch gc --keep 5 --dry-run",
+)(upkeep.gc)

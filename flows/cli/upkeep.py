@@ -1,4 +1,4 @@
-"""`doctor`, `backup` and `restore`."""
+"""`doctor`, `backup`, `restore` and `gc`."""
 
 from pathlib import Path
 from typing import Annotated
@@ -68,3 +68,28 @@ def restore(
     if not result.images:
         say("images are not in it: `knotwatch data pull` brings them from the DVC remote")
     say("schedules are set again with `knotwatch schedule`; check all with `knotwatch doctor`")
+
+
+def gc(
+    keep: Annotated[int, typer.Option(min=1, help="How many of the newest are kept, besides what is in use.")] = 5,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Remove nothing, say what would be removed.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Remove superseded networks, data versions and cached files.
+
+    Never what is champion or challenger, what rollback returns to, what such a version was made of, or the newest of
+    an algorithm. Runs, figures, reports and decisions stay.
+    """
+    from flows.operations.cleaning import clean
+
+    result = clean(find_project(), keep, dry_run=dry_run)
+    if as_json:
+        print_json(result)
+        return
+    for what, names in (("networks", result.models), ("data versions", result.data_versions)):
+        if names:
+            say(f"{what}: {', '.join(names)}")
+    for note in result.skipped:
+        say(f"left alone: {note}")
+    said = "would be freed" if dry_run else "freed"
+    say(f"{count_in_words(result.cached_files, 'cached file')}; {result.megabytes:,.1f} MB {said}")

@@ -13,6 +13,7 @@ from pipelines.registry.decision_log import DecisionLog
 from pipelines.registry.record import last_of
 from pipelines.reports.folders import PAGE, find_folder
 from pipelines.tracking.data import SUMMARY
+from pipelines.tracking.registry import REMOVED
 from pipelines.training.choosing.propose import choose_proposal
 
 
@@ -56,7 +57,9 @@ def _find_registered(session: Session, fingerprints: Mapping[str, str]) -> dict[
     found: dict[str, VersionSummary] = {}
     for version in tracking.versions(session.surface):
         algorithm = wanted.get(version.tags.get("fingerprint", ""))
-        if algorithm is None or algorithm in found or not tracking.is_finished(version.run_id):
+        if algorithm is None or algorithm in found or REMOVED in version.tags:
+            continue
+        if not tracking.is_finished(version.run_id):
             continue
         with suppress(ModelError, ValueError):
             found[algorithm] = VersionSummary.model_validate_json(tracking.read_text(version.run_id, SUMMARY))

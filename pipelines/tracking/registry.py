@@ -17,6 +17,7 @@ from pipelines.tracking.connection import Connection
 from pipelines.tracking.runs import MOST_TAG, Run
 
 LOADER = "pipelines.loader"
+REMOVED = "files_removed"  # the day on which `knotwatch gc` removed a version's files
 log = logging.getLogger(__name__)
 _RUNTIME = ("numpy", "opencv-python-headless", "openvino", "pandas", "pillow", "pydantic", "imagehash")
 
@@ -234,6 +235,11 @@ class Registry(Connection):
                 hint="restore MLflow's artefacts, or retrain",
             ) from error
         data = local / "data"
+        if day := self.version(surface, version).tags.get(REMOVED):
+            raise ModelError(
+                f"the files of {surface} version {version} were removed on {day}, as superseded (`knotwatch gc`)",
+                hint=f"choose a newer version (`knotwatch models {surface}`), restore a backup, or retrain",
+            )
         inner = [p for p in data.iterdir() if (p / "model.json").is_file()] if data.is_dir() else []
         if not inner:
             raise ModelError(f"{surface} version {version} holds no model.json under {data}", hint="retrain")

@@ -17,6 +17,7 @@ class _Listed(BaseModel):
     """A file of a folder that DVC keeps."""
 
     relpath: InsidePath
+    md5: str = ""
 
 
 _LISTING = TypeAdapter(tuple[_Listed, ...])
@@ -126,3 +127,24 @@ def check_listings(cache: Path, folders: Iterable[DvcFile]) -> None:
                     f"DVC's cache lists files of {out.path} that cannot be its own: {first_fault(error)}",
                     hint="do not use this data: it was made to write outside of the project",
                 ) from error
+
+
+def read_listing(path: Path) -> list[str]:
+    """Read which files a folder has that DVC keeps.
+
+    Args:
+        path: The folder's list in DVC's cache.
+
+    Returns:
+        Their hashes; none where the cache lacks the list.
+
+    Raises:
+        ToolError: If the list is damaged.
+    """
+    if not path.is_file():
+        return []
+    try:
+        return [file.md5 for file in _LISTING.validate_json(path.read_bytes())]
+    except ValidationError as error:
+        hint = "remove it, then fetch it again with `knotwatch data pull`"
+        raise ToolError(f"{path} is damaged: {first_fault(error)}", hint=hint) from error

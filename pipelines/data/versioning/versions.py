@@ -198,6 +198,17 @@ def kept_versions(project: Project, surface: str) -> list[str]:
     return [p.stem for p in sorted(folder.glob("*.json"), key=lambda p: p.stat().st_mtime)]
 
 
+def forget_version(project: Project, surface: str, version: str) -> None:
+    """Forget a data version; its files are another matter.
+
+    Args:
+        project: Whose memory is meant, not MLflow's.
+        surface: Name of the surface.
+        version: Its full name, as `kept_versions` lists it.
+    """
+    _kept(project, surface, version).unlink(missing_ok=True)
+
+
 def read_kept(project: Project, surface: str, version: str) -> DataVersion | None:
     """Read a data version that this project remembers.
 

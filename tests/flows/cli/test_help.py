@@ -34,6 +34,7 @@ COMMANDS = (
     "doctor",
     "backup",
     "restore",
+    "gc",
     "data add",
     "data update",
     "data checkout",
