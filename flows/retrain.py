@@ -65,7 +65,8 @@ def retrain(
         data = preprocess_task(session)
         answer_requests(session)
         job = resolve_job(session, profile, assignments or [], trial, data)
-        known = Known() if force or trial is not None else find_known(session, data.version, job.fingerprints)
+        wanted = (data.version, job.fingerprints, job.settings.ensemble)
+        known = Known() if force or trial is not None else find_known(session, *wanted)
         result = known.result or _train(session, job, verdict, known.models)
     result = result.model_copy(update={"seconds": time.monotonic() - started})
     if result.skipped:
@@ -84,7 +85,7 @@ def _train(session: Session, job: Job, verdict: ValidationReport, known: Mapping
         shared.parent.params(dict(flatten(job.settings.model_dump(mode="json"))))
         models, failed = train_each(shared, known)
         add_ensemble(shared, models, failed, known)
-        proposed = propose_among(session, models)
+        proposed = propose_among(session, models, job.settings.ensemble)
         with durations_of(session, job).timed(DECIDING):
             record = decide_on(shared, proposed)
         outcome = Outcome(models, failed, known, proposed, record)

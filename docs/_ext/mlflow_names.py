@@ -20,7 +20,8 @@ def tags() -> str:
     from pipelines.registry import decision_log
     from pipelines.tracking.runs import PROCESS
 
-    fixed = [PROCESS, decision_log._SETTLED, decision_log._HOLD, f"{decision_log._TAG}NNNN", "note NAME"]
+    record = f"{decision_log._HIDDEN}{decision_log._TAG}NNNN"
+    fixed = [PROCESS, decision_log._SETTLED, decision_log._HOLD, record, "note NAME"]
     return table(("tag", "meaning"), [(code(n), _said("tags", n)) for n in sorted({*_dict_keys("tags"), *fixed})])
 
 

@@ -151,14 +151,23 @@ def ui(
     mlflow_port: Annotated[
         int | None, typer.Option(min=1, max=65535, help="Port of MLflow's pages; default: mlflow/server.yaml.")
     ] = None,
+    link: Annotated[bool, typer.Option("--link", help="Print new links to the servers that run, and end.")] = False,
 ) -> None:
     """Start Prefect, MLflow and a worker on 127.0.0.1, until Ctrl-C."""
-    from flows.operations.servers import run_ui
+    from flows.local_servers.door import MINUTES
+    from flows.operations.servers import find_links, run_ui
     from flows.runtime.environment import log_to_terminal
 
-    def ready(prefect: str, mlflow: str) -> None:
-        once = "(lets one browser in, once; it remembers)"
-        say(f"Prefect: {prefect} {once}\nMLflow:  {mlflow}\nA worker runs what is scheduled. Ctrl-C stops all three.")
+    def tell(prefect: str, mlflow: str) -> None:
+        while_it_lasts = f"(lets a browser in for {MINUTES} minutes; it remembers)"
+        say(f"Prefect: {prefect} {while_it_lasts}\nMLflow:  {mlflow}")
 
+    def ready(prefect: str, mlflow: str) -> None:
+        tell(prefect, mlflow)
+        say("A worker runs what is scheduled. Ctrl-C stops all three.")
+
+    if link:
+        tell(*find_links(find_project()))
+        return
     log_to_terminal()
     run_ui(find_project(), prefect_port, mlflow_port, ready)

@@ -80,8 +80,9 @@ def _find_unchanged(session: Session, profile: str, assignments: list[str]) -> R
     end_leftovers(session)
     with session.tracking.remembering():
         answer_requests(session)
-        wanted = fingerprints(version, session.run_settings(profile, assignments), session.settings.policy)
-        return find_known(session, version, wanted).result
+        settings = session.run_settings(profile, assignments)
+        wanted = fingerprints(version, settings, session.settings.policy)
+        return find_known(session, version, wanted, settings.ensemble).result
 
 
 def call_watch(surface: str) -> WatchResult:

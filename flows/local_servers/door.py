@@ -1,32 +1,48 @@
-"""The page through which a browser is let into Prefect's pages: it exchanges a code for the secret, once."""
+"""The page through which a browser is let into Prefect's pages: it exchanges a code for the secret, for a few minutes.
+
+A code says until when it opens, signed with the project's secret (HMAC-SHA256): it cannot be guessed or prolonged, and
+whoever may read the secret can make another. One that stays behind on a terminal or in a log is soon worth nothing. It
+stands in the link's fragment, which no request carries, and the page takes it out of the address at once. A browser
+that came in remembers the secret. While the code lasts, the link may be opened again, in another browser too.
+"""
 
 import base64
 import hmac
+import re
+import time
 
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.routing import Route
 
 DOOR = "/knotwatch"
+MINUTES = 15  # that a code opens for
 
 # Prefect's pages send what their origin's storage holds here. Unlike a cookie, no other port of this host is sent it.
-_PAGE = """<!doctype html><meta charset="utf-8"><title>knotwatch</title><body>
+_PAGE = f"""<!doctype html><html lang="en"><meta charset="utf-8"><title>knotwatch</title>
+<style>body {{ font: 1rem/1.5 system-ui, sans-serif; max-width: 36rem; margin: 4rem auto; padding: 0 1rem }}</style>
+<body><main hidden>
+<h1>This link does not open Prefect's pages any more</h1>
+<p>For your protection it works for {MINUTES} minutes after it was printed. This browser has not been let in before.</p>
+<p>In the project's folder, <code>knotwatch ui --link</code> prints a new one. Or open <a href="/">Prefect's pages</a>
+and give the text of <code>.knotwatch/prefect-secret</code> as password.</p>
+</main><noscript>This page lets you in by JavaScript, which is off, and so do Prefect's own.</noscript>
 <script>
 const code = location.hash.slice(1), key = "prefect-password";
 history.replaceState(null, "", location.pathname);
-async function enter() {
-  const answer = code ? await fetch(location.pathname, {method: "POST", body: code}) : {ok: false};
+async function enter() {{
+  const answer = code ? await fetch(location.pathname, {{method: "POST", body: code}}) : {{ok: false}};
   if (answer.ok) localStorage.setItem(key, await answer.text());
-  const headers = {Authorization: "Basic " + localStorage.getItem(key)};
-  if ((await fetch("/api/admin/version", {headers})).ok) location.replace("/");
-  else document.body.textContent = "This link opened Prefect's pages once, and does not again. Take the one that " +
-    "`knotwatch ui` prints when it is started again, or give the text of .knotwatch/prefect-secret as password.";
-}
+  const headers = {{Authorization: "Basic " + localStorage.getItem(key)}};
+  if ((await fetch("/api/admin/version", {{headers}})).ok) location.replace("/");
+  else document.querySelector("main").hidden = false;
+}}
 enter();
 </script>
 """
 _PAGE_HEADERS = {
-    "Content-Security-Policy": "default-src 'none'; script-src 'unsafe-inline'; connect-src 'self'",
+    "Content-Security-Policy": "default-src 'none'; connect-src 'self'; "
+    "script-src 'unsafe-inline'; style-src 'unsafe-inline'",
     "Cache-Control": "no-store",
     "Referrer-Policy": "no-referrer",
 }
@@ -41,25 +57,53 @@ def run_routes() -> list[Route]:
     return [Route(f"/{place}/flow-run/{{run:uuid}}", run) for place in ("flow-runs", "runs")]
 
 
-def make_door(secret: str, code: str) -> Route:
-    """Make the page that exchanges a code, once, for the secret, and opens Prefect's pages with it.
+def make_code(secret: str, now: float | None = None) -> str:
+    """Make a code that opens Prefect's pages from now on for `MINUTES`.
 
     Args:
-        secret: Project's secret, sent in base64 to the first who gives the code.
-        code: Not empty, which would let everybody in. It stands in the link's fragment, which no request carries.
+        secret: The project's, not empty.
+        now: Seconds since 1970; None is the present time.
 
     Returns:
-        The route of `DOOR`. A wrong or used code is answered with status 403.
+        Digits, a dot and 64 hexadecimal digits. It belongs behind a link's `#`, in no query, command or log.
     """
-    codes = [code]
+    until = int(time.time() if now is None else now) + MINUTES * 60
+    return f"{until}.{_sign(secret, str(until))}"
+
+
+def opens(secret: str, code: bytes, now: float | None = None) -> bool:
+    """Tell whether a code is one of `make_code`'s for this secret, and not too old.
+
+    Args:
+        secret: The project's, not empty.
+        code: Whatever somebody sent.
+        now: Seconds since 1970; None is the present time.
+    """
+    found = re.fullmatch(rb"(\d{1,12})\.([0-9a-f]{64})", code)
+    if found is None or not hmac.compare_digest(found[2].decode(), _sign(secret, found[1].decode())):
+        return False
+    return (time.time() if now is None else now) < int(found[1])
+
+
+def _sign(secret: str, until: str) -> str:
+    return hmac.new(secret.encode(), f"door until {until}".encode(), "sha256").hexdigest()
+
+
+def make_door(secret: str) -> Route:
+    """Make the page that exchanges a code for the secret, and opens Prefect's pages with it.
+
+    Args:
+        secret: Project's secret, sent in base64 to whoever gives a code that it signed.
+
+    Returns:
+        The route of `DOOR`. A code that is wrong or too old is answered with status 403.
+    """
 
     async def door(request: Request) -> Response:
         if request.method != "POST":
             return HTMLResponse(_PAGE, headers=_PAGE_HEADERS)
-        given = await request.body()
-        if not (codes and hmac.compare_digest(given, codes[0].encode())):
+        if not opens(secret, await request.body()):
             return PlainTextResponse("not, or no longer, a code", 403)
-        codes.clear()
         return PlainTextResponse(base64.b64encode(secret.encode()).decode(), headers={"Cache-Control": "no-store"})
 
     return Route(DOOR, door, methods=["GET", "POST"])

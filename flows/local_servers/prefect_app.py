@@ -14,14 +14,14 @@ from pipelines.tracking.guard import Guard
 _LAST = 3  # seconds that requests under way may take at the end
 
 
-def make_app(port: int, code: str) -> Guard:
-    """Make Prefect's application behind the guard; with a code, with its pages and services.
+def make_app(port: int, *, pages: bool) -> Guard:
+    """Make Prefect's application behind the guard.
 
     Environment variables of this process are set, which Prefect reads.
 
     Args:
         port: Of 127.0.0.1, that the server listens on; pages of no other origin may ask it.
-        code: Opens the pages, once. Empty: a flow's temporary server, without pages and services.
+        pages: With Prefect's pages and services; a flow's temporary server has neither.
 
     Returns:
         The application, not serving yet.
@@ -31,14 +31,14 @@ def make_app(port: int, code: str) -> Guard:
     os.environ.setdefault("PREFECT_UI_API_URL", "/api")
     os.environ.setdefault("PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT", "false")
     os.environ["PREFECT__SERVER_FINAL"] = "1"
-    if not code:
+    if not pages:
         os.environ["PREFECT__SERVER_EPHEMERAL"] = "1"
     from prefect.server.api.server import create_app
 
     # Without arguments, as Prefect's services call it: they are to find this one.
     app = create_app()
-    if code:
-        door = make_door(os.environ["PREFECT_SERVER_API_AUTH_STRING"], code)
+    if pages:
+        door = make_door(os.environ["PREFECT_SERVER_API_AUTH_STRING"])
         app.router.routes[:0] = [door, *run_routes()]
     # Around it, not in it: Prefect's services ask the same application, within the process and under no host's name.
     return Guard(app)
@@ -48,7 +48,7 @@ def main() -> None:
     """Serve on the socket that the parent bound, until SIGTERM or the parent's end."""
     listener = socket.socket(fileno=int(sys.argv[1]))
     Thread(target=_end_with_parent, daemon=True).start()
-    app = make_app(listener.getsockname()[1], os.environ.pop("KNOTWATCH_CODE", ""))
+    app = make_app(listener.getsockname()[1], pages=bool(os.environ.pop("KNOTWATCH_PAGES", "")))
     from prefect.settings import get_current_settings
 
     settings = get_current_settings().server

@@ -48,7 +48,7 @@ def bind_port(name: str, port: int) -> socket.socket:
 
 
 @contextmanager
-def prefect_server(project: Project, listener: socket.socket, code: str = "") -> Iterator[tuple[Process, str]]:
+def prefect_server(project: Project, listener: socket.socket, *, pages: bool = False) -> Iterator[tuple[Process, str]]:
     """Run this project's Prefect server on a bound socket.
 
     It asks everybody for the project's secret, and ends when this process ends, however that is.
@@ -56,7 +56,7 @@ def prefect_server(project: Project, listener: socket.socket, code: str = "") ->
     Args:
         project: Its state folder holds the server's database, secret and log.
         listener: From `bind_port`; closed here once the server has it.
-        code: Opens the server's pages, once, and brings its services. Empty: a flow's temporary server, without both.
+        pages: With its pages and services; a flow's temporary server has neither.
 
     Yields:
         The server's process, and the address of its API, which answers already.
@@ -66,7 +66,7 @@ def prefect_server(project: Project, listener: socket.socket, code: str = "") ->
     """
     url = f"http://{HOST}:{listener.getsockname()[1]}/api"
     command = [sys.executable, "-m", "flows.local_servers.prefect_app", str(listener.fileno())]
-    settings = {"PREFECT_SERVER_API_AUTH_STRING": prefect_secret(project), "KNOTWATCH_CODE": code}
+    settings = {"PREFECT_SERVER_API_AUTH_STRING": prefect_secret(project), "KNOTWATCH_PAGES": "1" if pages else ""}
     with run_server(project, "prefect", command, f"{url}/health", settings, listener) as process:
         yield process, url
 

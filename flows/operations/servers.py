@@ -3,7 +3,6 @@
 import json
 import logging
 import os
-import secrets
 import signal
 import sys
 import time
@@ -13,13 +12,14 @@ from contextlib import ExitStack
 import psutil
 import yaml
 
-from flows.local_servers.door import DOOR
+from flows.local_servers.door import DOOR, make_code
 from flows.local_servers.process import HOST, Process, bind_port, prefect_server, run_server, signal_gently
 from flows.operations.deployments import refresh_after_move
 from flows.operations.pool import ensure_pool
 from flows.runtime.environment import prepare_environment, running_servers, state_file, use_secret
+from flows.runtime.prefect_secret import prefect_secret
 from flows.runtime.report_index import update_index
-from pipelines.core.errors import BusyError, ToolError
+from pipelines.core.errors import BusyError, CallError, ToolError
 from pipelines.core.files import write_whole
 from pipelines.core.paths import Project
 
@@ -36,7 +36,7 @@ def run_ui(project: Project, prefect_port: int, mlflow_port: int | None, ready: 
         project: One that no other process does this for; schedules of before it was moved are deployed again.
         prefect_port: 1 to 65535.
         mlflow_port: 1 to 65535; None is the port of mlflow/server.yaml.
-        ready: Called when both servers answer, with the link that opens Prefect's pages once and MLflow's address.
+        ready: Called when both servers answer, with a link that opens Prefect's pages and MLflow's address.
 
     Raises:
         BusyError: If a port is taken, or this project's servers run already.
@@ -44,17 +44,20 @@ def run_ui(project: Project, prefect_port: int, mlflow_port: int | None, ready: 
     """
     port = mlflow_port or int(yaml.safe_load((project.root / "mlflow/server.yaml").read_text("utf-8"))["port"])
     if running_servers(project):
-        raise BusyError("this project's servers run already", hint="use them, or end that `knotwatch ui` first")
+        raise BusyError(
+            "this project's servers run already",
+            hint="`knotwatch ui --link` prints links to them; or end that `knotwatch ui` first",
+        )
     prepare_environment(project)
     # Its own database, whatever this process was told: what it would ask of another server, it would ask of itself.
     settings = {**_MLFLOW_SETTINGS, "MLFLOW_TRACKING_URI": _mlflow_store(project)}
-    mlflow_url, code = f"http://{HOST}:{port}", secrets.token_urlsafe(16)
+    mlflow_url = f"http://{HOST}:{port}"
     previous = signal.signal(signal.SIGTERM, _interrupt)
     try:
         with ExitStack() as stack:
             listener = stack.enter_context(bind_port("Prefect", prefect_port))
             bind_port("MLflow", port).close()
-            prefect, prefect_url = stack.enter_context(prefect_server(project, listener, code))
+            prefect, prefect_url = stack.enter_context(prefect_server(project, listener, pages=True))
             mlflow = stack.enter_context(
                 run_server(project, "mlflow", _mlflow_command(project, port), f"{mlflow_url}/health", settings)
             )
@@ -71,13 +74,32 @@ def run_ui(project: Project, prefect_port: int, mlflow_port: int | None, ready: 
             servers["worker"] = stack.enter_context(run_server(project, "worker", _worker_command(), None))
             # All are told to end before the first is waited for.
             stack.callback(_terminate_all, servers)
-            ready(f"http://{HOST}:{prefect_port}{DOOR}#{code}", mlflow_url)
+            ready(_link_in(project, prefect_url), mlflow_url)
             _link_runs(project, f"http://{HOST}:{prefect_port}")
             _watch(project, servers)
     except KeyboardInterrupt:
         log.info("stopped")
     finally:
         signal.signal(signal.SIGTERM, previous)
+
+
+def find_links(project: Project) -> tuple[str, str]:
+    """Make a new link to Prefect's pages of this project's servers, which run.
+
+    Returns:
+        The link, which opens them for some minutes, and MLflow's address.
+
+    Raises:
+        CallError: If they do not run.
+    """
+    running = running_servers(project)
+    if running is None:
+        raise CallError("this project's servers do not run", hint="start them with `knotwatch ui`")
+    return _link_in(project, running["prefect"]), running["mlflow"]
+
+
+def _link_in(project: Project, prefect_url: str) -> str:
+    return f"{prefect_url.removesuffix('/api')}{DOOR}#{make_code(prefect_secret(project))}"
 
 
 def _interrupt(*_: object) -> None:

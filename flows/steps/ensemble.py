@@ -21,7 +21,8 @@ def add_ensemble(
     """Make the ensemble of a run's versions, evaluate and register it, and add it to them.
 
     None is made where the settings ask for none, where one of its algorithms failed (the next retrain tries that one
-    again), and in a trial, which registers nothing that could be a member.
+    again), where a single member is left, which would be that version once more, and in a trial, which registers
+    nothing that could be a member.
 
     Args:
         shared: Of the flow run.
@@ -46,14 +47,19 @@ def add_ensemble(
         return
     try:
         with durations_of(shared.session, job).timed(ENSEMBLE):
-            models.append(_make(shared, models))
+            choice = choose_members(models, job.settings.ensemble, job.own.policy.latency_ms)
+            if choice.alone:
+                log.info(
+                    "retrain %s: no ensemble is made: nothing joins %s (%s)", job.surface, choice.alone, choice.reasons
+                )
+            else:
+                models.append(_make(shared, models, choice))
     except Exception as error:
         failed.append(describe_failure(ENSEMBLE, error))
 
 
-def _make(shared: Shared, models: Sequence[VersionSummary]) -> VersionSummary:
+def _make(shared: Shared, models: Sequence[VersionSummary], choice: MemberChoice) -> VersionSummary:
     session, job = shared.session, shared.job
-    choice = choose_members(models, job.settings.ensemble, job.own.policy.latency_ms)
     versions = {model.algorithm: model.version for model in models if model.version is not None}
     for name, reason in choice.left_out.items():
         log.info("retrain %s: %s is no member of the ensemble: %s", job.surface, name, reason)

@@ -1,6 +1,6 @@
 """The decision that nothing needs training, made from what MLflow remembers."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 
@@ -14,7 +14,9 @@ from pipelines.registry.record import last_of
 from pipelines.reports.folders import PAGE, find_folder
 from pipelines.tracking.data import SUMMARY
 from pipelines.tracking.registry import REMOVED
-from pipelines.training.choosing.propose import choose_proposal
+from pipelines.training.choosing.propose import Proposal, choose_proposal
+from pipelines.training.ensemble.choose import MemberChoice, choose_members
+from pipelines.training.ensemble.settings import ENSEMBLE, EnsembleSettings
 
 
 @dataclass(frozen=True)
@@ -25,7 +27,9 @@ class Known:
     result: RetrainResult | None = None
 
 
-def find_known(session: Session, data_version: str, fingerprints: Mapping[str, str]) -> Known:
+def find_known(
+    session: Session, data_version: str, fingerprints: Mapping[str, str], ensemble: EnsembleSettings
+) -> Known:
     """Find what is registered with these fingerprints already; a command and its flow ask the registry once.
 
     Where nothing was decided on the proposed version there is something left to do: the retrain ended before.
@@ -33,7 +37,8 @@ def find_known(session: Session, data_version: str, fingerprints: Mapping[str, s
     Args:
         session: Open on the surface; the answer holds for all of it, whatever is registered meanwhile.
         data_version: Present one, for the answer.
-        fingerprints: Of each algorithm that is wanted.
+        fingerprints: Of each algorithm that is wanted, and of the ensemble if one is.
+        ensemble: Says whether known versions would make one at all.
 
     Returns:
         Versions of finished runs, by algorithm; with the whole result where nothing is left to do.
@@ -42,7 +47,7 @@ def find_known(session: Session, data_version: str, fingerprints: Mapping[str, s
     def find() -> Known:
         with session.tracking.remembering():
             models = _find_registered(session, fingerprints)
-            return Known(models, _find_unchanged(session, data_version, fingerprints, models))
+            return Known(models, _find_unchanged(session, data_version, fingerprints, models, ensemble))
 
     return session.once((find_known, data_version, frozenset(fingerprints.items())), find)
 
@@ -67,13 +72,18 @@ def _find_registered(session: Session, fingerprints: Mapping[str, str]) -> dict[
 
 
 def _find_unchanged(
-    session: Session, data_version: str, fingerprints: Mapping[str, str], found: Mapping[str, VersionSummary]
+    session: Session,
+    data_version: str,
+    fingerprints: Mapping[str, str],
+    found: Mapping[str, VersionSummary],
+    ensemble: EnsembleSettings,
 ) -> RetrainResult | None:
     """Return what the last retrain with these fingerprints came to, or None where a part of it is missing."""
-    if len(found) < len(fingerprints):
+    missing = fingerprints.keys() - found.keys()
+    models = [found[algorithm] for algorithm in fingerprints if algorithm in found]
+    if missing - {ENSEMBLE} or (missing and not _choose(session, models, ensemble).alone):
         return None
-    models = [found[algorithm] for algorithm in fingerprints]
-    proposed, champion = propose_among(session, models), session.tracking.champion(session.surface)
+    proposed, champion = propose_among(session, models, ensemble), session.tracking.champion(session.surface)
     number = proposed.version if proposed else None
     record = last_of(DecisionLog(session.tracking, session.surface).read(), number) if number else None
     if record is None and (champion is None or champion.version != number):
@@ -92,18 +102,26 @@ def _find_unchanged(
     )
 
 
-def propose_among(session: Session, models: list[VersionSummary]) -> Proposed | None:
+def _choose(session: Session, models: Sequence[VersionSummary], ensemble: EnsembleSettings) -> MemberChoice:
+    return choose_members(models, ensemble, session.settings.policy.latency_ms)
+
+
+def propose_among(session: Session, models: Sequence[VersionSummary], ensemble: EnsembleSettings) -> Proposed | None:
     """Choose the version to propose: as the surface's policy names it, or from the figures of the validation split.
 
     Args:
         session: Open on the surface, for its policy.
         models: At most one of each algorithm.
+        ensemble: Says which of them stands alone where an ensemble would have no second member.
 
     Returns:
         The proposal; None where there is no version.
     """
     figures = {model.algorithm: model.validation for model in models}
-    chosen = choose_proposal(figures, session.settings.policy.propose)
+    choice = _choose(session, models, ensemble)
+    is_alone = choice.alone and ENSEMBLE not in figures
+    alone = Proposal(algorithm=choice.alone, reason=choice.reasons) if is_alone else None
+    chosen = choose_proposal(figures, session.settings.policy.propose, alone)
     if chosen is None:
         return None
     version = next(model.version for model in models if model.algorithm == chosen.algorithm)

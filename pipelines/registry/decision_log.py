@@ -1,6 +1,7 @@
 """Decisions in MLflow: each with all its figures as files of the version's run, and as a tag of the version.
 
-The tags of one search make the whole log. Files come first: a decision that a tag names is complete.
+The tags of one search make the whole log. Files come first: a decision that a tag names is complete. MLflow's pages
+leave out the tag, which is JSON; what they show is the tag `decision`, a line.
 """
 
 import re
@@ -11,7 +12,8 @@ from pipelines.tracking.registry import ModelVersion
 from pipelines.tracking.store import Tracking
 
 FOLDER = "decisions"
-_TAG = "decision_"
+# MLflow's pages hide what begins with `mlflow.`, as their own notes do. Stores made before have the second word alone.
+_HIDDEN, _TAG = "mlflow.knotwatch.", "decision_"
 _SETTLED, _HOLD = "decisions_settled", "hold"
 _MESSAGE = 1200  # characters of a tag; the file has all
 
@@ -66,7 +68,7 @@ class DecisionLog:
             self._tracking.client.log_text(version.run_id, record.model_dump_json(indent=1), f"{name}.json")
         short = record.model_copy(update={"message": record.message[:_MESSAGE], "reason": record.reason[:_MESSAGE]})
         tags = {
-            f"{_TAG}{record.number:04d}": short.model_dump_json(exclude={"decision"}),
+            f"{_HIDDEN}{_TAG}{record.number:04d}": short.model_dump_json(exclude={"decision"}),
             "decision": record.summary,
         }
         self._tracking.tag_version(self._surface, record.version, tags)
@@ -93,7 +95,7 @@ def records_of(version: ModelVersion) -> list[DecisionRecord]:
     """Read a version's decision records from its tags, the oldest first; a tag that somebody changed is passed over."""
     found = []
     for name, text in version.tags.items():
-        if re.fullmatch(rf"{_TAG}\d+", name):
+        if re.fullmatch(rf"({re.escape(_HIDDEN)})?{_TAG}\d+", name):
             with suppress(ValueError):
                 found.append(DecisionRecord.model_validate_json(text))
     return sorted(found, key=lambda record: record.number)

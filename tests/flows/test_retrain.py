@@ -109,7 +109,7 @@ def assert_told_to_strangers(  # noqa: PLR0917 - all that MLflow's pages show of
     experiment: dict[str, str],
     model: str,
 ) -> None:
-    """What MLflow's pages show is described, short, and of few figures; no link leads nowhere."""
+    """What MLflow's pages show is described, short, and of few figures; nothing that is shown is JSON or no link."""
     answered = trained.result["models"][0]["metrics"]
     assert len(metrics) <= 25
     for name in ("image_auroc", "aupro", "image_recall", "false_positive_rate"):
@@ -121,6 +121,7 @@ def assert_told_to_strangers(  # noqa: PLR0917 - all that MLflow's pages show of
     assert trained.result["decision"]["message"] in model
     for shown in (tags, parent, version):
         assert "prefect_page" not in shown, "no server had pages"
+        assert not [n for n, text in shown.items() if text.startswith(("{", "[")) and not n.startswith("mlflow.")]
 
 
 def test_inspect_gives_the_scores_of_mlflow_also_after_a_move(trained: Trained, tmp_path: Path) -> None:

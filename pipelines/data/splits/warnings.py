@@ -54,7 +54,7 @@ def _shares(normals: pd.DataFrame, settings: SplitSettings) -> dict[Split, float
 def warn_of_small_splits(
     report: ValidationReport, false_positive_rate: float, settings: SplitSettings
 ) -> ValidationReport:
-    """Add a warning for each split that has too few normal images.
+    """Add a warning for each split that has too few normal images, and say once how many more would help.
 
     The rate is the surface's policy, which is no part of its data: so this is said when a verdict is read.
 
@@ -79,15 +79,29 @@ def warn_of_small_splits(
         Split.CALIBRATION: f"a false-positive rate of {100 * false_positive_rate:g} % takes {needs[Split.CALIBRATION]}",
         Split.TEST: f"fewer than {needs[Split.TEST]} say little of the false-positive rate",
     }
-    warnings = []
-    for split, size in report.splits.items():
-        if size.images < needs[split]:
-            count = f"{size.images} normal image{'' if size.images == 1 else 's'}"
-            more = math.ceil(round((needs[split] - size.images) / size.share, 9))
-            warnings.append(f"the {split} split has {count}: {reasons[split]}; about {more} more would do")
+    small = {split: size for split, size in report.splits.items() if size.images < needs[split]}
+    more = {split: math.ceil(round((needs[split] - size.images) / size.share, 9)) for split, size in small.items()}
+    warnings = [
+        f"the {split} split has {size.images} normal image{'' if size.images == 1 else 's'}: {reasons[split]}"
+        for split, size in small.items()
+    ]
+    if len(small) == 1:
+        warnings = [f"{warnings[0]}; about {more.popitem()[1]} more would do"]
+    elif small:
+        warnings.append(_say_once(more))
     if not settings.small and _could_be_mended(report.splits):
         warnings.append(_KEPT)
     return report.model_copy(update={"warnings": (*report.warnings, *warnings)}) if warnings else report
+
+
+def _say_once(more: Mapping[Split, int]) -> str:
+    """Say for which splits how many more normal images of the surface would do; few often do for several."""
+    words: list[str] = []
+    for images in sorted(set(more.values())):
+        *others, last = [split.value for split in more if more[split] == images]
+        named = f"{', '.join(others)} and {last}" if others else last
+        words.append(f"{images} for {named}" if words else f"about {images} more normal images would do for {named}")
+    return "; ".join(words)
 
 
 _KEPT = (

@@ -42,6 +42,7 @@ class _Surface(NamedTuple):
     figures: list[tuple[str, Interval]]
     synthetic: list[tuple[str, float]]
     runs: list[_Run]
+    waits: str
     drift: str
     data: str
     decisions: list[tuple[str, str, Link]]
@@ -102,6 +103,7 @@ def _describe(reports: Path, card: SurfaceCard, servers: Servers) -> _Surface:
         figures=[(names[n], metrics[n]) for n in _FIGURES if n in metrics],
         synthetic=[(names[n], validation[n]) for n in _FIGURES if n in validation],
         runs=_runs(reports, card.surface, servers),
+        waits="" if champion else _waits(reports, card.surface, models),
         drift=_drift(card),
         data=_data(card),
         decisions=[
@@ -152,6 +154,19 @@ def _runs(reports: Path, surface: str, servers: Servers) -> list[_Run]:
         date = _day(datetime.fromtimestamp(folder.stat().st_mtime, UTC))
         found.append(_Run("an earlier run", date, "", [Link(href=href(reports, folder / PAGE), text="page")]))
     return found
+
+
+def _waits(reports: Path, surface: str, models: ModelsNote) -> str:
+    """Say what a surface without a version in use waits for, where that is known; the command that ends it follows."""
+    made = f"{wording.count_in_words(models.versions, 'version')} registered"
+    if models.challenger:
+        return f"{made}, version {models.challenger} is proposed and waits for a decision"
+    whole = (n.note for n in list_runs(reports / surface) if not n.note.parent)
+    # A trial registers and proposes nothing.
+    last = next((note for note in whole if not note.title.startswith("trial ")), None)
+    if last is None or last.outcome:
+        return ""
+    return f"{last.title} of {_day(last.started)} is under way, {made} so far; it proposes one at its end"
 
 
 def _drift(card: SurfaceCard) -> str:

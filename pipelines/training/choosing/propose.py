@@ -25,7 +25,9 @@ class Proposal(Record):
     reason: str
 
 
-def choose_proposal(candidates: Mapping[str, Figures], wanted: str = AUTO) -> Proposal | None:
+def choose_proposal(
+    candidates: Mapping[str, Figures], wanted: str = AUTO, alone: Proposal | None = None
+) -> Proposal | None:
     """Choose among a run's versions by what their validation split says, or as the user wants.
 
     Labelled anomalies decide where every version has figures of at least 5. Else the ensemble is taken where there is
@@ -43,6 +45,8 @@ def choose_proposal(candidates: Mapping[str, Figures], wanted: str = AUTO) -> Pr
             ones where the split is empty.
         wanted: `policy.propose` of the surface: the algorithm to propose whatever the figures say, or `auto`. Where it
             is none of the candidates, figures decide, and the reason says so.
+        alone: Candidate that an ensemble would have as its only member, and why others stay out: there is no ensemble
+            then, and it is taken in its place. None where there is one, or none was wanted.
 
     Returns:
         The algorithm and why; None where there is no candidate.
@@ -53,7 +57,7 @@ def choose_proposal(candidates: Mapping[str, Figures], wanted: str = AUTO) -> Pr
     >>> choose_proposal(found, "padim").reason
     'policy.propose names it; fastflow would have been taken'
     """
-    chosen = _choose_by_figures(candidates)
+    chosen = _choose_by_figures(candidates, alone)
     if chosen is None or wanted in (AUTO, chosen.algorithm):
         return chosen
     if wanted not in candidates:
@@ -63,7 +67,7 @@ def choose_proposal(candidates: Mapping[str, Figures], wanted: str = AUTO) -> Pr
     return Proposal(algorithm=wanted, reason=f"policy.propose names it; {chosen.algorithm} would have been taken")
 
 
-def _choose_by_figures(candidates: Mapping[str, Figures]) -> Proposal | None:
+def _choose_by_figures(candidates: Mapping[str, Figures], alone: Proposal | None) -> Proposal | None:
     if not candidates:
         return None
     ordered = by_preference([name for name in candidates if name != ENSEMBLE])
@@ -79,6 +83,11 @@ def _choose_by_figures(candidates: Mapping[str, Figures]) -> Proposal | None:
     if candidates.get(ENSEMBLE):
         reason = f"no labelled anomalies say which algorithm is best, so they are combined{also}"
         return Proposal(algorithm=ENSEMBLE, reason=reason)
+    if alone and candidates.get(alone.algorithm):
+        reason = (
+            f"no labelled anomalies say which algorithm is best, and nothing joins it in an ensemble ({alone.reason})"
+        )
+        return Proposal(algorithm=alone.algorithm, reason=reason + also)
     fixed = "no validation split to compare on: the algorithm that wants the fewest images comes first"
     return synthetic or Proposal(algorithm=ordered[0], reason=fixed)
 

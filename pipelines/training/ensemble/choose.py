@@ -15,6 +15,16 @@ class MemberChoice(Record):
     members: tuple[str, ...]
     left_out: dict[str, str] = Field(default_factory=dict)
 
+    @property
+    def alone(self) -> str:
+        """Name the member that no other one joins; an ensemble of it is that version again. Else empty."""
+        return self.members[0] if len(self.members) == 1 and self.left_out else ""
+
+    @property
+    def reasons(self) -> str:
+        """Say why others stay out; empty where none does."""
+        return "; ".join(f"{name}: {reason}" for name, reason in self.left_out.items())
+
     def notes(self, versions: Mapping[str, int]) -> dict[str, str]:
         """Say for the model card what the ensemble is made of.
 
@@ -26,7 +36,7 @@ class MemberChoice(Record):
         """
         found = {"members": ", ".join(f"{name} (version {versions[name]})" for name in self.members)}
         if self.left_out:
-            found["left out"] = "; ".join(f"{name}: {reason}" for name, reason in self.left_out.items())
+            found["left out"] = self.reasons
         return found
 
 

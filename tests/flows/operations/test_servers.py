@@ -1,9 +1,11 @@
 """`ui`, `schedule` and the user's own servers: real ones on loopback, stopped by process id."""
 
+import base64
 import json
 import os
 import subprocess
 import sys
+import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -44,6 +46,15 @@ def test_a_busy_port_is_reported_by_name(ui: Ui, tmp_path: Path) -> None:
     assert "MLflow" in refused.err
     assert "--mlflow-port" in refused.err
     assert "run already" in run_knotwatch(ui.project.root, "ui", expect=1).err
+    assert "knotwatch ui" in run_knotwatch(other.root, "ui", "--link", expect=2).err
+
+
+def test_a_new_link_opens_prefects_pages_more_than_once(ui: Ui) -> None:
+    printed = run_knotwatch(ui.project.root, "ui", "--link").out
+    door, _, code = printed.split()[1].partition("#")
+    for _ in range(2):
+        with urllib.request.urlopen(door, code.encode(), timeout=30) as answer:
+            assert base64.b64decode(answer.read()).decode() == ui.secret
 
 
 # From another folder, by the server's address alone.

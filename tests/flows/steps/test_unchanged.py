@@ -14,10 +14,12 @@ from pipelines.registry.record import DecisionRecord
 from pipelines.tracking.data import SUMMARY
 from pipelines.tracking.runs import Run
 from pipelines.tracking.store import Tracking
+from pipelines.training.ensemble.settings import EnsembleSettings
 from tests.flows.sessions import looking_at
 
 WANTED = {"padim": "f" * 16, "fastflow": "e" * 16}
 AUROC = {"padim": 0.8, "fastflow": 0.9}
+MEMBERS = EnsembleSettings(least_auroc=0.1)
 VERDICT = ValidationReport(accepted=True, images=30, usable=29, quarantined=(Quarantined(path="a", reason="torn"),))
 
 
@@ -78,7 +80,7 @@ class Trained:
 
     def find(self, **other: str) -> Known:
         """Ask as a retrain would that begins now; `other` fingerprints than those trained, by algorithm."""
-        return find_known(looking_at(self.project, self.surface, self.store), "d4", {**WANTED, **other})
+        return find_known(looking_at(self.project, self.surface, self.store), "d4", {**WANTED, **other}, MEMBERS)
 
     def _register(self, run: Run, tags: dict[str, str]) -> int:
         made = self.store.client.create_model_version(self.surface, f"runs:/{run.id}/model", run.id, tags=tags)
@@ -177,9 +179,26 @@ def test_a_proposed_version_that_is_champion_already_needs_no_decision(trained: 
     assert result.decision is None
 
 
+def test_an_ensemble_that_would_have_one_member_is_not_missed(trained: Trained) -> None:
+    trained.retrain()
+    trained.decide(2)
+    assert trained.find(ensemble="d" * 16).result is None, "two members make one"
+    session = looking_at(trained.project, trained.surface, trained.store)
+    wanted = {**WANTED, "ensemble": "d" * 16}
+    result = find_known(session, "d4", wanted, EnsembleSettings(least_auroc=0.85)).result
+    assert result is not None
+    assert [model.algorithm for model in result.models] == list(WANTED)
+    assert result.proposed is not None
+    assert (result.proposed.algorithm, "nothing joins it in an ensemble" in result.proposed.reason) == (
+        "fastflow",
+        True,
+    )
+    assert "padim: image AUROC 0.800 on synthetic anomalies, below 0.85" in result.proposed.reason
+
+
 def test_a_command_and_its_flow_get_the_same_answer(trained: Trained) -> None:
     session = looking_at(trained.project, trained.surface, trained.store)
-    first = find_known(session, "d4", WANTED)
+    first = find_known(session, "d4", WANTED, MEMBERS)
     trained.train("padim")
-    assert find_known(session, "d4", WANTED) is first
-    assert "padim" in find_known(session, "d5", WANTED).models, "of other data, an answer of its own"
+    assert find_known(session, "d4", WANTED, MEMBERS) is first
+    assert "padim" in find_known(session, "d5", WANTED, MEMBERS).models, "of other data, an answer of its own"

@@ -9,7 +9,7 @@ import pytest
 
 from pipelines.core.records import Interval
 from pipelines.core.results import CalibratedThreshold, VersionSummary
-from pipelines.reports.folders import RunNote, claim_folder
+from pipelines.reports.folders import RunNote, claim_folder, write_note
 from pipelines.reports.overview.index_page import Servers, render_index
 from pipelines.reports.overview.surface_card import (
     ChampionNote,
@@ -131,6 +131,21 @@ def test_what_is_not_known_is_said(reports: Path) -> None:
     ):
         assert said in render_index(reports, [SurfaceCard(surface="ash", models=models)], SERVERS)
     assert "There is no surface yet" in render_index(reports, [], SERVERS)
+
+
+def test_without_a_version_in_use_the_page_says_what_is_waited_for(reports: Path) -> None:
+    def said(**models: int) -> str:
+        return render_index(reports, [SurfaceCard(surface="ash", models=ModelsNote(versions=2, **models))], SERVERS)
+
+    running = RunNote(run_id="a" * 32, title="retrain quick", started=MORNING)
+    folder = claim_folder(reports / "ash", running)
+    claim_folder(reports / "ash", RunNote(run_id="b" * 32, title="trial wide", started=datetime.now(UTC)))
+    html = said()
+    assert "retrain quick of 30 Nov 2026, 09:15 UTC is under way, 2 versions registered so far" in html
+    assert "None of" not in html
+    assert "version 2 is proposed and waits for a decision: <code>knotwatch promote ash" in said(challenger=2)
+    write_note(folder, running.model_copy(update={"outcome": "nothing is proposed"}))
+    assert "None of 2 versions is in use" in said()
 
 
 def test_a_card_comes_back_as_it_was_and_a_damaged_one_is_empty(reports: Path) -> None:

@@ -3,7 +3,6 @@
 import json
 import re
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,7 @@ from pipelines.imaging.procedural import draw
 from pipelines.inspection.showcase import Showcase, draw_at_random
 from pipelines.inspection.sinks import InspectedImage
 from pipelines.reports.inspection_page import InspectionPage, render_inspection_page, write_inspection_page
-from tests.chromium import Tab, open_chromium
+from tests.chromium import Tab
 
 EVIL = "</script><img src=x onerror=alert(1)> “a” & b"
 CALIBRATED = CalibratedThreshold(threshold=1.0, target_rate=0.01, achieved_rate=0.01, images=99)
@@ -68,12 +67,6 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for one in seen:
         showcase.add(one)
     return write_inspection_page(page_of(showcase), folder / "report.html")
-
-
-@pytest.fixture(scope="module")
-def tab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tab]:
-    with open_chromium(tmp_path_factory.mktemp("chromium")) as opened:
-        yield opened
 
 
 def test_the_highest_scores_and_the_drawn_ones_are_shown(tmp_path: Path) -> None:

@@ -16,8 +16,10 @@ from pipelines.core.results import (
     ScoredImage,
     ValidationReport,
 )
+from pipelines.core.wording import METRIC_NAMES
 from pipelines.imaging.overlay import data_uri, encode_picture
 from pipelines.reports.run_page import Picture, PictureGroup, RunPage, StageUse, render_run_page, write_run_page
+from tests.chromium import Tab
 
 HOSTILE = "planks/<script>alert(1)</script>.png"
 
@@ -87,6 +89,21 @@ def page() -> RunPage:
         settings={"padim": {"features": 100}},
         notes=("first run",),
     )
+
+
+@pytest.mark.parametrize("width", [1300, 800, 390])
+def test_figures_by_type_are_whole_or_can_be_scrolled_to(page: RunPage, tab: Tab, tmp_path: Path, width: int) -> None:
+    figure = Interval(value=0.9512, low=0.93, high=0.968)
+    by_type = {name: dict.fromkeys(METRIC_NAMES, figure) for name in ("crack", "knot-hole-with-a-long-name" * 2)}
+    whole = page.model_copy(update={"evaluation": page.evaluation.model_copy(update={"per_defect": by_type})})
+    tab.open(write_run_page(whole, tmp_path / "index.html"), width)
+    assert tab.evaluate("document.documentElement.scrollWidth") <= width
+    table = "document.querySelector('.wide:has(thead)')"
+    assert tab.evaluate(f"{table}.getBoundingClientRect().right") <= width
+    last = f"{table}.querySelector('thead th:last-child').getBoundingClientRect().right"
+    if width < 1300:
+        tab.evaluate(f"{table}.scrollLeft = 9999")
+    assert tab.evaluate(last) <= tab.evaluate(f"{table}.getBoundingClientRect().right") + 1
 
 
 def test_the_page_says_what_the_run_found(page: RunPage) -> None:

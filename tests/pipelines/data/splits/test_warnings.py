@@ -34,14 +34,15 @@ def test_each_small_split_is_named_with_its_count_and_what_helps(tmp_path: Path)
     verdict = judged(tmp_path, ["normal"] * 45 + ["anomalous"] * 3)
     assert [verdict.splits[split].images for split in Split] == [18, 6, 12, 9]
     assert warn_of_small_splits(verdict, 0.01, SplitSettings()).warnings == (
-        "the train split has 18 normal images: fewer than 30 are little to learn from; about 30 more would do",
-        "the validation split has 6 normal images: fewer than 10 are little to choose by; about 30 more would do",
-        "the calibration split has 12 normal images: a false-positive rate of 1 % takes 99; about 339 more would do",
-        "the test split has 9 normal images: fewer than 15 say little of the false-positive rate; "
-        "about 30 more would do",
+        "the train split has 18 normal images: fewer than 30 are little to learn from",
+        "the validation split has 6 normal images: fewer than 10 are little to choose by",
+        "the calibration split has 12 normal images: a false-positive rate of 1 % takes 99",
+        "the test split has 9 normal images: fewer than 15 say little of the false-positive rate",
+        "about 30 more normal images would do for train, validation and test; 339 for calibration",
     )
-    (calibration,) = (w for w in warn_of_small_splits(verdict, 0.05, SplitSettings()).warnings if "calibration" in w)
-    assert "a false-positive rate of 5 % takes 19; about 28 more" in calibration
+    *_, calibration, _, more = warn_of_small_splits(verdict, 0.05, SplitSettings()).warnings
+    assert "a false-positive rate of 5 % takes 19" in calibration
+    assert more == "about 28 more normal images would do for calibration; 30 for train, validation and test"
 
 
 def test_as_many_more_as_the_warnings_say_are_enough(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from pipelines.core.records import Interval
 from pipelines.core.results import Selection
 from pipelines.models.registry import BUILT_IN
 from pipelines.training.choosing.figures import flatten_selection
-from pipelines.training.choosing.propose import choose_proposal
+from pipelines.training.choosing.propose import Proposal, choose_proposal
 from pipelines.training.ensemble.settings import ENSEMBLE
 
 PADIM, FASTFLOW, EFFICIENTAD = "padim", "fastflow", "efficientad"
@@ -121,6 +121,21 @@ def test_without_labels_all_are_combined_whatever_synthetic_anomalies_say() -> N
         ENSEMBLE,
         "synthetic anomalies would have taken padim",
     )
+
+
+def test_a_single_member_is_taken_in_place_of_an_ensemble_and_the_reason_says_why_it_is_alone() -> None:
+    alone = Proposal(algorithm="fastflow", reason="padim: 950 ms a megapixel")
+    candidates = {"padim": {"image_auroc": 0.9}, "fastflow": {"image_auroc": 0.7}}
+    found = choose_proposal(candidates, alone=alone)
+    assert found is not None
+    assert found.algorithm == "fastflow"
+    assert "nothing joins it in an ensemble (padim: 950 ms a megapixel)" in found.reason
+    assert found.reason.endswith("synthetic anomalies would have taken padim")
+    labelled = {"labelled_anomalies": 20, "labelled_image_auroc": 0.9}
+    told = {"padim": labelled, "fastflow": {**labelled, "labelled_image_auroc": 0.7}}
+    found = choose_proposal(told, alone=alone)
+    assert found is not None
+    assert found.algorithm == "padim", "labelled anomalies were not asked"
 
 
 def test_without_a_validation_split_nothing_is_known_of_a_combination() -> None:

@@ -25,6 +25,7 @@ def test_members_are_taken_until_time_is_spent_and_a_quicker_one_may_still_fit()
     versions = [version("padim", 100), version("efficientad", 950), version("fastflow", 300)]
     choice = choose_members(versions, SETTINGS, 1000)
     assert choice.members == ("padim", "fastflow")
+    assert not choice.alone
     assert choice.left_out == {"efficientad": "950 ms a megapixel, with the others 1050, above 1000"}
 
 
@@ -32,6 +33,7 @@ def test_one_that_tells_nothing_stays_out_and_the_first_is_taken_however_slow() 
     versions = [version("padim", 5000), version("efficientad", 1, 0.55), version("fastflow", 1, None)]
     choice = choose_members(versions, SETTINGS, 1000)
     assert choice.members == ("padim",)
+    assert choice.alone == "padim"
     assert choice.left_out["efficientad"] == "image AUROC 0.550 on synthetic anomalies, below 0.6"
 
 
@@ -43,3 +45,5 @@ def test_without_any_that_is_good_the_first_of_the_order_stands_alone() -> None:
 
 def test_what_the_settings_do_not_name_is_no_member() -> None:
     assert choose_members([version("anomalydino", 1)], SETTINGS, 1000).members == ()
+    single = choose_members([version("anomalydino", 1), version("padim", 1)], SETTINGS, 1000)
+    assert (single.members, single.alone) == (("padim",), ""), "no other one was kept out"
