@@ -21,10 +21,23 @@ class SplitSize(Record):
     share: float = Field(gt=0, le=1)
 
 
+class Unused(Record):
+    """Files below a source that no image's row uses, for one reason: how many, and the first of their names.
+
+    Those that are `expected` are no images by their names (sidecars, tables, text): counted, and nothing to warn of.
+    """
+
+    reason: str
+    count: int = Field(ge=1)
+    names: tuple[str, ...]
+    expected: bool = False
+
+
 class ValidationReport(Record):
     """What validation found. `accepted` false stops a run before training.
 
-    `splits` has the sizes that `warn_of_small_splits` judges when the verdict is read.
+    `splits` has the sizes that `warn_of_small_splits` judges when the verdict is read. `unused` is added then, too: the
+    files of the source that no row uses, as it lay when it was last taken in; they are no part of the data.
     """
 
     accepted: bool
@@ -35,6 +48,7 @@ class ValidationReport(Record):
     warnings: tuple[str, ...] = ()
     reasons: tuple[str, ...] = ()
     splits: dict[Split, SplitSize] = Field(default_factory=dict)
+    unused: tuple[Unused, ...] = ()
 
 
 class CalibratedThreshold(FiniteRecord):

@@ -107,7 +107,7 @@ def main(name: str) -> None:
     verdict = validate(manifest, settings, paths.reports / "validation")
     write_manifest(manifest, paths.manifest)
     keep_for_reuse(paths.manifest, note, _CODE)
-    write_whole(paths.verdict, verdict.model_dump_json(indent=1) + "\n")
+    write_whole(paths.verdict, verdict.model_dump_json(indent=1, exclude={"unused"}) + "\n")
     log.info(
         "validate %s: %d images, %d quarantined, %d duplicates, %.1f s",
         *(name, verdict.images, len(verdict.quarantined), len(verdict.duplicates), time.monotonic() - started),
