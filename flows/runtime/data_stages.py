@@ -145,6 +145,5 @@ def refuse_bad(verdict: ValidationReport, surface: str) -> None:
     listed = "\n".join(f"  {q.path}: {q.reason}" for q in verdict.quarantined)
     raise GateError(
         f"validation stopped '{surface}': {'; '.join(verdict.reasons)}\n{listed}",
-        hint=f"mend or remove these files and run `knotwatch data update {surface}` (with --prune what vanished goes), "
-        f"or raise validation.max_quarantined_share in data/surfaces/{surface}.yaml",
+        hint=f"{verdict.advice} (data/surfaces/{surface}.yaml); then run `knotwatch data update {surface}`",
     )

@@ -33,6 +33,9 @@ class Unused(Record):
     expected: bool = False
 
 
+REGROUP = "`small: 300` and `largest_group: 20` under `split` in the surface's YAML divide them anew"
+
+
 class ValidationReport(Record):
     """What validation found. `accepted` false stops a run before training.
 
@@ -49,6 +52,26 @@ class ValidationReport(Record):
     reasons: tuple[str, ...] = ()
     splits: dict[Split, SplitSize] = Field(default_factory=dict)
     unused: tuple[Unused, ...] = ()
+
+    @property
+    def advice(self) -> str:
+        """Say what helps where the run was stopped; what does not help in this very case is not said."""
+        reasons = "; ".join(self.reasons)
+        found = [advice for sign, advice in _ADVICE if sign in reasons]
+        return ", and ".join(found) or "mend or replace the files that are listed"
+
+
+_ADVICE = (
+    (
+        "max_quarantined_share",
+        "mend or remove the files that are listed (`--prune` drops what vanished), or raise "
+        "validation.max_quarantined_share",
+    ),
+    ("is labelled normal", "add normal images"),
+    ("quarantined or copies", "add normal images that can be used, or mend those that are listed"),
+    ("for the test split", "add normal images that are not for the test split"),
+    (REGROUP, "put these two lines there"),
+)
 
 
 class CalibratedThreshold(FiniteRecord):

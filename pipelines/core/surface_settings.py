@@ -86,6 +86,10 @@ class SplitSettings(Settings):
     `labelled` is the share of the groups with a labelled anomaly that are chosen on, once there are 15, see
     pipelines/data/splits/labelled.py; the others are tested on, and with 0, or no such key in the YAML, all are. Those
     of a layout's own test split are tested on unless `validation_from_test`.
+
+    Near duplicates are kept together in groups of at most `largest_group`, and not at all where a chain of them holds a
+    larger share than `alike` of the images, see pipelines/data/splits/groups.py; with 0, or no such key in the YAML,
+    groups have any size and any labels.
     """
 
     former: ClassVar[Mapping[str, str]] = {"select": "validation"}
@@ -96,6 +100,8 @@ class SplitSettings(Settings):
     validation: float = Field(default=0.10, ge=0, lt=1)
     small: int = Field(default=300, ge=0, le=1_000_000)
     labelled: float = Field(default=0.33, ge=0, lt=1)
+    largest_group: int = Field(default=20, ge=0, le=1_000_000)
+    alike: float = Field(default=0.5, ge=0, le=1)
     validation_from_test: bool = False
 
     @model_validator(mode="after")
@@ -271,7 +277,7 @@ def read_surface(project: Project, name: str) -> SurfaceSettings:
 # would otherwise be compared on images that they were trained on, a data version that is brought back would be
 # another, and what was taken in for months would be refused.
 _FORMER: Mapping[str, Mapping[str, Any]] = {
-    "split": {"small": 0, "labelled": 0},
+    "split": {"small": 0, "labelled": 0, "largest_group": 0},
     "validation": {"max_unused_share": 1},
 }
 
