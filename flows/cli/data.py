@@ -36,13 +36,16 @@ def add(
     normal: Annotated[int, typer.Option(help="procedural: normal images.")] = 90,
     defective: Annotated[int, typer.Option(help="procedural: images with defects.")] = 30,
     size: Annotated[str, typer.Option(metavar="WxH", help="procedural: pixels.")] = "384x192",
+    max_unused_share: Annotated[
+        float | None, typer.Option(min=0, max=1, help="Share of the files that may stay unused; written to the YAML.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Bring a data set under DVC, write its settings, validate and prepare it. The source is never changed."""
     from flows.dataset.overview import describe
     from flows.dataset.surface import add_surface, check_source
     from pipelines.core.settings import check_settings
-    from pipelines.core.surface_settings import SourceSettings, read_procedural_options
+    from pipelines.core.surface_settings import SourceSettings, ValidationSettings, read_procedural_options
 
     log_to_terminal()
     project = find_project()
@@ -57,7 +60,9 @@ def add(
         source = check_settings(SourceSettings, {"layout": layout, "path": path, "git_url": from_git}, "data add")
     else:
         source = SourceSettings(layout=layout, path=str(check_source(Path(path))))
-    print_change(add_surface(project, surface, source), as_json=as_json)
+    limits = {} if max_unused_share is None else {"max_unused_share": max_unused_share}
+    change = add_surface(project, surface, source, check_settings(ValidationSettings, limits, "data add"))
+    print_change(change, as_json=as_json)
     if not as_json:
         print_labels(describe(project, surface))
         say(f"settings: data/surfaces/{surface}.yaml; next: knotwatch retrain {surface}")

@@ -13,6 +13,7 @@ from pipelines.core.errors import KnotwatchError
 from pipelines.core.records import Record
 from pipelines.core.results import ValidationReport
 from pipelines.core.wording import count_in_words, counts_in_words
+from pipelines.data.layouts.unused import describe_unused
 
 if TYPE_CHECKING:
     from flows.adapting.results import AdaptResult
@@ -68,6 +69,8 @@ def print_verdict(verdict: ValidationReport) -> None:
             say(f"  {title}: {file.path}: {file.reason}", "yellow")
     for warning in verdict.warnings:
         say(f"  warning: {warning}", "yellow")
+    if passed := describe_unused(verdict.unused, expected=True):
+        say(f"  {passed}")
 
 
 def print_change(change: "DataChange", *, as_json: bool) -> None:

@@ -73,6 +73,7 @@ def schedule(
 
 def _print_schedules(found: "list[ListedSchedule]", surface: str | None) -> None:
     from flows.operations import deployments
+    from flows.operations.clock import describe_clock
 
     if not found:
         say(f'no schedule; to make one: knotwatch schedule {surface or "--all"} --cron "0 2 * * 1" --watch')
@@ -81,6 +82,8 @@ def _print_schedules(found: "list[ListedSchedule]", surface: str | None) -> None
     print_table(["surface", "flow", "cron", "time zone", "profile", "state"], rows)
     for run in (run for s in found if surface and s.flow == deployments.RETRAIN for run in s.next_runs):
         say(f"next {deployments.RETRAIN}: {run:%a %d %B %Y, %H:%M %Z}")
+    for zone in dict.fromkeys(s.timezone for s in found if surface and s.next_runs and s.flow == deployments.RETRAIN):
+        say(describe_clock(zone, datetime.now(UTC)))
     if not _is_served():
         say("These run while a worker runs: start `knotwatch ui` (docs/guides/operations.md: how to start it at boot).")
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import yaml
 
-from flows.runtime.data_stages import run_preprocess, run_validate
+from flows.runtime.data_stages import note_unused, run_preprocess, run_validate
 from flows.runtime.locks import data_lock, surface_lock
 from flows.runtime.report_index import update_index
 from flows.runtime.session import open_session
@@ -20,11 +20,13 @@ from pipelines.core.surface_settings import (
     ProceduralSettings,
     SourceSettings,
     SurfaceSettings,
+    ValidationSettings,
     read_surface,
     write_surface,
 )
 from pipelines.data.intake import Intake, note_arrivals, take_in
-from pipelines.data.layouts import read_source
+from pipelines.data.layouts import read_source, source_files
+from pipelines.data.layouts.unused import check_unused, find_unused
 from pipelines.data.prepared import PreparedImage, read_index
 from pipelines.data.type_examples import TypesIntake, take_in_types
 from pipelines.data.versioning.sharing import pull, push
@@ -51,24 +53,28 @@ class TypesChange(Record):
     types: TypesIntake
 
 
-def add_surface(project: Project, name: str, source: SourceSettings) -> DataChange:
+def add_surface(
+    project: Project, name: str, source: SourceSettings, validation: ValidationSettings | None = None
+) -> DataChange:
     """Bring a data set under DVC, write the surface's YAML, then validate and prepare it.
 
     Args:
         project: Project that gets the surface.
         name: New name: up to 63 of a-z, 0-9 and inner `-`.
         source: Layout and place of the data set, which is copied and never changed.
+        validation: Limits that differ from the defaults; they are written into the YAML.
 
     Returns:
         What was taken in, and the verdict on it.
 
     Raises:
         CallError: If the surface exists, or cannot have that name.
-        SourceError: If the data set does not lie as its layout says; nothing is copied then.
+        SourceError: If the data set does not lie as its layout says, or too many of its files would be left behind;
+            nothing is copied then.
         GateError: If too many images are bad; the surface stays, so that `data update` can mend it.
     """
     paths = project.surface(name)
-    settings = SurfaceSettings(source=source)
+    settings = SurfaceSettings(source=source, validation=validation or ValidationSettings())
     with surface_lock(project, name, "data add"):
         if paths.settings.exists():
             raise CallError(f"surface '{name}' exists", hint=f"`knotwatch data update {name}`, or choose another name")
@@ -229,7 +235,7 @@ def write_index(project: Project) -> None:
 
 
 def _bring(project: Project, paths: SurfacePaths, settings: SurfaceSettings, *, prune: bool) -> Intake:
-    source = settings.source
+    source, allowed = settings.source, settings.validation.max_unused_share
     if source.layout == Layout.PROCEDURAL:
         from pipelines.data.layouts.procedural import write_procedural
 
@@ -237,10 +243,18 @@ def _bring(project: Project, paths: SurfacePaths, settings: SurfaceSettings, *, 
     elif source.git_url:
         _import_from_git(project, paths, source)
     else:
-        return take_in(source.layout, Path(source.path or ""), paths.source, paths.arrivals, prune=prune)
-    images = read_source(source.layout, paths.source)
+        taken = take_in(
+            source.layout, Path(source.path or ""), paths.source, paths.arrivals, prune=prune, max_unused_share=allowed
+        )
+        note_unused(paths, taken.unused)
+        return taken
+    rows = read_source(source.layout, paths.source)
+    files = source_files(source.layout, paths.source, rows)
+    unused = find_unused(source.layout, paths.source, files)
+    check_unused(source.layout, paths.source, unused, len(files), allowed)
+    note_unused(paths, unused)
     fresh = note_arrivals(source.layout, paths.source, paths.arrivals)
-    return Intake(images=len(images), new=fresh, changed=0, removed=0)
+    return Intake(images=len(rows), new=fresh, changed=0, removed=0, unused=unused)
 
 
 def _import_from_git(project: Project, paths: SurfacePaths, source: SourceSettings) -> None:

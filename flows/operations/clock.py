@@ -1,11 +1,18 @@
-"""Cron lines and time zones: whether a clock knows them."""
+"""Cron lines and time zones: whether a clock knows them, when it runs what, and when it is changed."""
 
+import asyncio
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from typing import Any
-from zoneinfo import available_timezones
+from zoneinfo import ZoneInfo, available_timezones
 
 from flows.runtime.environment import prepare_environment
 from pipelines.core.errors import CallError, offer_closest
 from pipelines.core.paths import Project
+
+_FIELDS = 5
+_YEAR = 367
+_HINT = 'write for example --cron "0 2 * * 1": Mondays at two'
 
 
 def parse_schedule(project: Project, cron: str, timezone: str) -> Any:
@@ -13,14 +20,15 @@ def parse_schedule(project: Project, cron: str, timezone: str) -> Any:
 
     Args:
         project: Whose Prefect is used; nothing is started.
-        cron: Five fields, for example `0 2 * * 1`: Mondays at two.
+        cron: Five fields, for example `0 2 * * 1`: Mondays at two. A sixth would be read as seconds.
         timezone: IANA name, for example Europe/Berlin.
 
     Returns:
         What a deployment takes.
 
     Raises:
-        CallError: For a cron line or a time zone that does not exist.
+        CallError: For a time zone that does not exist, a cron line that has not five fields or none of whose times
+            ever comes.
     """
     prepare_environment(project)
     from prefect.schedules import Cron
@@ -31,7 +39,69 @@ def parse_schedule(project: Project, cron: str, timezone: str) -> Any:
             f"no time zone '{timezone}'",
             hint=offer_closest("name one such as Europe/Berlin", timezone, available_timezones()),
         )
+    fields = len(cron.split())
+    if fields != _FIELDS:
+        raise CallError(
+            f"'{cron}' has {fields} field{'' if fields == 1 else 's'}, a cron line has five: minute, hour, day of the "
+            "month, month, day of the week",
+            hint=_HINT,
+        )
     try:
-        return Cron(cron, timezone=timezone)
+        when = Cron(cron, timezone=timezone)
     except (ValidationError, ValueError) as error:
-        raise CallError(f"'{cron}' is not a cron line", hint='write for example --cron "0 2 * * 1"') from error
+        raise CallError(f"'{cron}' is not a cron line", hint=_HINT) from error
+    try:
+        find_runs(cron, timezone, datetime.now(UTC), count=1)
+    except ValueError as error:
+        raise CallError(f"the time of '{cron}' never comes", hint=_HINT) from error
+    return when
+
+
+def find_runs(cron: str, timezone: str, start: datetime, count: int = 3) -> tuple[datetime, ...]:
+    """Find the next runs of a schedule, as Prefect's own scheduler does: it knows what becomes of a skipped hour.
+
+    Args:
+        cron: Five fields.
+        timezone: IANA name of the zone that `cron` is meant in.
+        start: With a zone; runs are at it or later.
+        count: How many runs.
+
+    Returns:
+        Times in this machine's zone, the next one first.
+    """
+    from prefect.server.schemas.schedules import CronSchedule
+
+    found = asyncio.run(CronSchedule(cron=cron, timezone=timezone).get_dates(n=count, start=start))
+    return tuple(datetime.fromtimestamp(run.timestamp()).astimezone() for run in found)
+
+
+def describe_clock(timezone: str, start: datetime) -> str:
+    """Say which zone a schedule keeps to, and what becomes of its runs when the clocks there are changed.
+
+    Args:
+        timezone: IANA name of a zone.
+        start: With a zone; changes of the year from then on count.
+
+    Returns:
+        One sentence without a full stop.
+
+    >>> describe_clock("UTC", datetime(2026, 3, 20, tzinfo=UTC))
+    'times are meant in UTC, where clocks are not changed'
+    """
+    zone = ZoneInfo(timezone)
+    days = [start.astimezone(UTC) + timedelta(days=day) for day in range(_YEAR)]
+    changes = [
+        later for day, later in pairwise(days) if day.astimezone(zone).utcoffset() != later.astimezone(zone).utcoffset()
+    ]
+    if not changes:
+        return f"times are meant in {timezone}, where clocks are not changed"
+    # The hour itself: a day around it is known.
+    at = next(
+        hour
+        for hour in (changes[0] - timedelta(hours=back) for back in range(24, -1, -1))
+        if hour.astimezone(zone).utcoffset() != (hour - timedelta(hours=1)).astimezone(zone).utcoffset()
+    )
+    return (
+        f"times are meant in {timezone}, where clocks are changed on {at.astimezone(zone):%a %d %B %Y}: a run in the "
+        "hour that is skipped comes an hour earlier, one in the hour that comes twice runs once"
+    )

@@ -1,8 +1,8 @@
 """When the next runs of a schedule are."""
 
-import asyncio
 from datetime import datetime
 
+from flows.operations.clock import find_runs
 from flows.operations.deployments import NO_CRON, Schedule
 
 
@@ -24,21 +24,3 @@ def add_runs(schedule: Schedule, start: datetime) -> ListedSchedule:
     """
     runs = find_runs(schedule.cron, schedule.timezone, start) if schedule.active and schedule.cron != NO_CRON else ()
     return ListedSchedule(**schedule.model_dump(), next_runs=runs)
-
-
-def find_runs(cron: str, timezone: str, start: datetime, count: int = 3) -> tuple[datetime, ...]:
-    """Find the next runs of a schedule, as Prefect's own scheduler does: it knows what becomes of a skipped hour.
-
-    Args:
-        cron: Five fields.
-        timezone: IANA name of the zone that `cron` is meant in.
-        start: With a zone; runs are at it or later.
-        count: How many runs.
-
-    Returns:
-        Times in this machine's zone, the next one first.
-    """
-    from prefect.server.schemas.schedules import CronSchedule
-
-    found = asyncio.run(CronSchedule(cron=cron, timezone=timezone).get_dates(n=count, start=start))
-    return tuple(datetime.fromtimestamp(run.timestamp()).astimezone() for run in found)

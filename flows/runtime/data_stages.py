@@ -5,14 +5,36 @@ import sys
 
 from flows.runtime.locks import data_lock
 from pipelines.core.errors import GateError
+from pipelines.core.files import write_whole
 from pipelines.core.parsing import read_record
-from pipelines.core.paths import Project
-from pipelines.core.results import ValidationReport
+from pipelines.core.paths import Project, SurfacePaths
+from pipelines.core.records import Record
+from pipelines.core.results import Unused, ValidationReport
 from pipelines.core.surface_settings import SurfaceSettings, renew_surface
+from pipelines.data.layouts.unused import describe_unused
 from pipelines.data.splits.warnings import warn_of_small_splits
 from pipelines.data.versioning.versions import DataVersion, capture, run_dvc
 
 log = logging.getLogger(__name__)
+
+
+class UnusedFiles(Record):
+    """The file that keeps what was not used of a source when it was last taken in."""
+
+    files: tuple[Unused, ...]
+
+
+def note_unused(paths: SurfacePaths, unused: tuple[Unused, ...]) -> None:
+    """Keep what was not used of a surface's source beside its verdict, which is a hash of the data and stays without.
+
+    Args:
+        paths: The surface's.
+        unused: What was found when the source was taken in; it replaces what was found before.
+
+    Raises:
+        OSError: If the system refuses.
+    """
+    write_whole(paths.unused, UnusedFiles(files=unused).model_dump_json(indent=1) + "\n")
 
 
 def run_validate(project: Project, surface: str, settings: SurfaceSettings) -> ValidationReport:
@@ -84,7 +106,7 @@ def read_verdict(project: Project, surface: str) -> ValidationReport:
 
 
 def read_warned_verdict(project: Project, surface: str, settings: SurfaceSettings) -> ValidationReport:
-    """Read the same with warnings of splits that are small for the surface's policy.
+    """Read the same with what is no part of the data: splits that are small for the policy, files that are not used.
 
     Args:
         project: Project that holds the surface.
@@ -92,12 +114,20 @@ def read_warned_verdict(project: Project, surface: str, settings: SurfaceSetting
         settings: The surface's.
 
     Returns:
-        The verdict, for people to see.
+        The verdict, for people to see, with warnings of both.
 
     Raises:
         ToolError: If there is none, or its file is damaged.
     """
-    return warn_of_small_splits(read_verdict(project, surface), settings.policy.false_positive_rate, settings.split)
+    verdict = read_verdict(project, surface)
+    verdict = warn_of_small_splits(verdict, settings.policy.false_positive_rate, settings.split)
+    note = project.surface(surface).unused
+    if not note.is_file():
+        return verdict
+    unused = read_record(UnusedFiles, note, f"run `knotwatch data update {surface}`").files
+    said = describe_unused(unused)
+    warnings = (*verdict.warnings, said) if said else verdict.warnings
+    return verdict.model_copy(update={"unused": unused, "warnings": warnings})
 
 
 def refuse_bad(verdict: ValidationReport, surface: str) -> None:
@@ -115,6 +145,5 @@ def refuse_bad(verdict: ValidationReport, surface: str) -> None:
     listed = "\n".join(f"  {q.path}: {q.reason}" for q in verdict.quarantined)
     raise GateError(
         f"validation stopped '{surface}': {'; '.join(verdict.reasons)}\n{listed}",
-        hint=f"mend or remove these files and run `knotwatch data update {surface}` (with --prune what vanished goes), "
-        f"or raise validation.max_quarantined_share in data/surfaces/{surface}.yaml",
+        hint=f"{verdict.advice} (data/surfaces/{surface}.yaml); then run `knotwatch data update {surface}`",
     )

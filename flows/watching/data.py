@@ -59,7 +59,7 @@ def _update(project: Project, surface: str) -> SourceCheck:
     before = _quarantined(project, surface)
     try:
         change = update_surface(project, surface)
-    except GateError as error:
+    except (GateError, SourceError) as error:
         notify(project, surface, "its new data was refused", str(error))
         return SourceCheck(problem=error.problem)
     fresh = [file for file in change.verdict.quarantined if (file.path, file.reason) not in before]

@@ -60,6 +60,11 @@ class SurfacePaths:
         return self.work / "verdict.json"
 
     @property
+    def unused(self) -> Path:
+        """Which files of the user's folder were not taken in; what the source was like is no part of the data."""
+        return self.work / "unused.json"
+
+    @property
     def prepared(self) -> Path:
         return self.work / "prepared"
 
@@ -143,6 +148,26 @@ def find_project(start: Path | None = None) -> Project:
 
 # What file systems take at most, in bytes: of one part, and of a whole path.
 _PART, _WHOLE = 255, 4096
+
+
+def show_name(name: str) -> str:
+    r"""Write a file's name so that every terminal, table and page can show it.
+
+    Args:
+        name: As the system gave it; bytes that are no UTF-8 are surrogates in it.
+
+    Returns:
+        The name, with such bytes and what cannot be printed escaped.
+
+    >>> show_name("Br\udcfccke, 1.png"), show_name("two\nlines.png")
+    ('Br\\xfccke, 1.png', 'two\\x0alines.png')
+    """
+    return "".join(c if c.isprintable() else _escape(ord(c)) for c in name)
+
+
+def _escape(code: int) -> str:
+    byte = code - 0xDC00 if 0xDC80 <= code <= 0xDCFF else code
+    return f"\\x{byte:02x}" if byte < 256 else f"\\u{byte:04x}"
 
 
 class UnsafeNameError(ValueError):

@@ -21,10 +21,26 @@ class SplitSize(Record):
     share: float = Field(gt=0, le=1)
 
 
+class Unused(Record):
+    """Files below a source that no image's row uses, for one reason: how many, and the first of their names.
+
+    Those that are `expected` are no images by their names (sidecars, tables, text): counted, and nothing to warn of.
+    """
+
+    reason: str
+    count: int = Field(ge=1)
+    names: tuple[str, ...]
+    expected: bool = False
+
+
+REGROUP = "`small: 300` and `largest_group: 20` under `split` in the surface's YAML divide them anew"
+
+
 class ValidationReport(Record):
     """What validation found. `accepted` false stops a run before training.
 
-    `splits` has the sizes that `warn_of_small_splits` judges when the verdict is read.
+    `splits` has the sizes that `warn_of_small_splits` judges when the verdict is read. `unused` is added then, too: the
+    files of the source that no row uses, as it lay when it was last taken in; they are no part of the data.
     """
 
     accepted: bool
@@ -35,6 +51,27 @@ class ValidationReport(Record):
     warnings: tuple[str, ...] = ()
     reasons: tuple[str, ...] = ()
     splits: dict[Split, SplitSize] = Field(default_factory=dict)
+    unused: tuple[Unused, ...] = ()
+
+    @property
+    def advice(self) -> str:
+        """Say what helps where the run was stopped; what does not help in this very case is not said."""
+        reasons = "; ".join(self.reasons)
+        found = [advice for sign, advice in _ADVICE if sign in reasons]
+        return ", and ".join(found) or "mend or replace the files that are listed"
+
+
+_ADVICE = (
+    (
+        "max_quarantined_share",
+        "mend or remove the files that are listed (`--prune` drops what vanished), or raise "
+        "validation.max_quarantined_share",
+    ),
+    ("is labelled normal", "add normal images"),
+    ("quarantined or copies", "add normal images that can be used, or mend those that are listed"),
+    ("for the test split", "add normal images that are not for the test split"),
+    (REGROUP, "put these two lines there"),
+)
 
 
 class CalibratedThreshold(FiniteRecord):

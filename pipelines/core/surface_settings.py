@@ -55,6 +55,7 @@ class ValidationSettings(Settings):
     """What a good data set looks like. Shares are of the images, brightness is on 0 to 255."""
 
     max_quarantined_share: float = Field(default=0.05, ge=0, le=1)
+    max_unused_share: float = Field(default=0.3, ge=0, le=1)
     min_side: int = Field(default=32, ge=8, le=1_000_000)
     max_megapixels: float = Field(default=200.0, gt=0, le=100_000)
     min_brightness: float = Field(default=8.0, ge=0, le=255)
@@ -85,6 +86,10 @@ class SplitSettings(Settings):
     `labelled` is the share of the groups with a labelled anomaly that are chosen on, once there are 15, see
     pipelines/data/splits/labelled.py; the others are tested on, and with 0, or no such key in the YAML, all are. Those
     of a layout's own test split are tested on unless `validation_from_test`.
+
+    Near duplicates are kept together in groups of at most `largest_group`, and not at all where a chain of them holds a
+    larger share than `alike` of the images, see pipelines/data/splits/groups.py; with 0, or no such key in the YAML,
+    groups have any size and any labels.
     """
 
     former: ClassVar[Mapping[str, str]] = {"select": "validation"}
@@ -95,6 +100,8 @@ class SplitSettings(Settings):
     validation: float = Field(default=0.10, ge=0, lt=1)
     small: int = Field(default=300, ge=0, le=1_000_000)
     labelled: float = Field(default=0.33, ge=0, lt=1)
+    largest_group: int = Field(default=20, ge=0, le=1_000_000)
+    alike: float = Field(default=0.5, ge=0, le=1)
     validation_from_test: bool = False
 
     @model_validator(mode="after")
@@ -263,17 +270,22 @@ def read_surface(project: Project, name: str) -> SurfaceSettings:
             hint=offer_closest(f"knotwatch data add {name} PATH --layout LAYOUT", name, known),
         )
     values = modernise(SurfaceSettings, read_yaml(path), path.name)
-    return check_settings(SurfaceSettings, _keep_splits(values), str(path))
+    return check_settings(SurfaceSettings, _keep_former(values), str(path))
 
 
-def _keep_splits(values: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Leave splits as they are where the YAML is older than the settings `small` and `labelled`.
+# What a key means that a YAML lacks because it is older: as it was before there was such a setting. Versions of before
+# would otherwise be compared on images that they were trained on, a data version that is brought back would be
+# another, and what was taken in for months would be refused.
+_FORMER: Mapping[str, Mapping[str, Any]] = {
+    "split": {"small": 0, "labelled": 0, "largest_group": 0},
+    "validation": {"max_unused_share": 1},
+}
 
-    Versions of before would otherwise be compared on images that they were trained on, and a data version that is
-    brought back would be another.
-    """
-    split = values.get("split", {})
-    return {**values, "split": {"small": 0, "labelled": 0, **split}} if isinstance(split, Mapping) else values
+
+def _keep_former(values: Mapping[str, Any]) -> Mapping[str, Any]:
+    sections = {name: values.get(name, {}) for name in _FORMER}
+    kept = {name: {**_FORMER[name], **found} for name, found in sections.items() if isinstance(found, Mapping)}
+    return {**values, **kept}
 
 
 def renew_surface(project: Project, name: str) -> None:

@@ -11,7 +11,7 @@ import pandas as pd
 
 from pipelines.core.errors import ToolError
 from pipelines.core.records import Label, Split
-from pipelines.core.results import Quarantined, ValidationReport
+from pipelines.core.results import REGROUP, Quarantined, ValidationReport
 from pipelines.core.surface_settings import ValidationSettings
 
 _NULL = "ExpectColumnValuesToBeNull"
@@ -89,8 +89,20 @@ def _refusals(manifest: pd.DataFrame, usable: pd.DataFrame, bad: int, settings: 
         refusals.append(f"{bad} of {len(manifest)} images ({share:.1%}) are quarantined, allowed are {allowed}")
     trained = usable[(usable["split"] == Split.TRAIN) & usable["label"].isin([Label.NORMAL, Label.UNKNOWN])]
     if trained.empty:
-        refusals.append("no normal image is left to train on")
+        refusals.append(f"no normal image is left to train on: {_why_untrained(manifest, usable)}")
     return refusals
+
+
+def _why_untrained(manifest: pd.DataFrame, usable: pd.DataFrame) -> str:
+    labels = [Label.NORMAL, Label.UNKNOWN]
+    normals, left = manifest[manifest["label"].isin(labels)], usable[usable["label"].isin(labels)]
+    if normals.empty:
+        return "none is labelled normal"
+    if left.empty:
+        return f"all {len(normals)} that are labelled normal are quarantined or copies"
+    if (left["declared_split"] == "test").all():
+        return f"the layout or a review keeps all {len(left)} that are usable for the test split"
+    return f"groups took all {len(left)} that are usable to other splits; {REGROUP}"
 
 
 def _name(paths: list[str]) -> str:
@@ -121,6 +133,8 @@ def _view(manifest: pd.DataFrame) -> pd.DataFrame:
     fine = manifest["error"] == ""
     area = (manifest["width"] * manifest["height"]).where(fine)
     kept = fine & (manifest["duplicate_of"] == "")
+    near = manifest["near_duplicate_of"].where(manifest["near_duplicate_of"] != "")
+    apart = manifest["group"] == manifest["path"]
     return manifest.assign(
         error=manifest["error"].where(~fine),
         mask_error=manifest["mask_error"].where(manifest["mask_error"] != ""),
@@ -129,7 +143,8 @@ def _view(manifest: pd.DataFrame) -> pd.DataFrame:
         normal_mask_area=manifest["mask_area"].where(manifest["label"] == Label.NORMAL),
         anomalous_mask_area=manifest["mask_area"].where(manifest["label"] == Label.ANOMALOUS),
         contradicted_by=_contradicted(manifest),
-        near_duplicate_of=manifest["near_duplicate_of"].where(manifest["near_duplicate_of"] != ""),
+        near_grouped=near.where(~apart),
+        near_apart=near.where(apart),
         relative_area=area / (area[kept].median() if kept.any() else 1.0),
     )
 
@@ -159,12 +174,28 @@ def _rules(settings: ValidationSettings) -> list[Rule]:
             warns=True,
         ),
         Rule(
+            *(_BETWEEN, "anomalous_mask_area"),
+            "anomalous images have a mask that marks more than half of them (inverted? what is not 0 is the defect)",
+            {"max_value": 0.5},
+            warns=True,
+        ),
+        Rule(
             *(_BETWEEN, "relative_area"),
             f"images are more than {_SIZE_RATIO:g} times larger or smaller than the median",
             {"min_value": 1 / _SIZE_RATIO, "max_value": _SIZE_RATIO},
             warns=True,
         ),
-        Rule(_NULL, "near_duplicate_of", "images nearly repeat an earlier one and stay in its group", warns=True),
+        Rule(
+            *(_NULL, "near_grouped"),
+            "images nearly repeat an earlier one and stay in its group (validation.near_duplicate_bits)",
+            warns=True,
+        ),
+        Rule(
+            *(_NULL, "near_apart"),
+            "images nearly repeat an earlier one and are split by themselves: they have another label, their group is "
+            "full (split.largest_group) or most images are alike, as of a part in a fixture (split.alike)",
+            warns=True,
+        ),
     ]
 
 

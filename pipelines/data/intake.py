@@ -14,7 +14,9 @@ from pipelines.core.parsing import MalformedError
 from pipelines.core.paths import check_name, inside
 from pipelines.core.progress import track
 from pipelines.core.records import Layout, Record
+from pipelines.core.results import Unused
 from pipelines.data.layouts import read_source, source_files
+from pipelines.data.layouts.unused import check_unused, find_unused
 from pipelines.data.review_ledger import read_reviews
 
 # linux/fs.h: share the file's blocks until one copy is written to.
@@ -22,15 +24,24 @@ _FICLONE = 0x40049409
 
 
 class Intake(Record):
-    """What was taken in: images in all, new and changed, and files removed."""
+    """What was taken in: images in all, new and changed, and files removed. `unused` are files that no row uses."""
 
     images: int
     new: int
     changed: int
     removed: int
+    unused: tuple[Unused, ...] = ()
 
 
-def take_in(layout: Layout, source: Path, mirror: Path, arrivals: Path, *, prune: bool = False) -> Intake:
+def take_in(
+    layout: Layout,
+    source: Path,
+    mirror: Path,
+    arrivals: Path,
+    *,
+    prune: bool = False,
+    max_unused_share: float = 1.0,
+) -> Intake:
     """Copy what is new or changed at the source, and write down which batch each image came with.
 
     The layout is checked before anything is copied.
@@ -41,18 +52,22 @@ def take_in(layout: Layout, source: Path, mirror: Path, arrivals: Path, *, prune
         mirror: The project's copy of it, made where it is absent.
         arrivals: The table of batches, arrivals.csv, in the surface's ledger; the reviews beside it are read too.
         prune: Remove files from `mirror` that vanished at the source. By default they are kept.
+        max_unused_share: Largest share of the source's files, 0 to 1, that no row may use.
 
     Returns:
         Counts of images; `removed` counts files, masks included.
 
     Raises:
-        SourceError: If the folder does not lie as its layout says, or holds the project's own copy.
+        SourceError: If the folder does not lie as its layout says, holds the project's own copy, or too much of it
+            would be left behind.
     """
     source = source.resolve()
     if mirror.resolve().is_relative_to(source) or source.is_relative_to(mirror.resolve()):
         raise SourceError(f"{source} holds the project's own copy {mirror}", hint="name a folder outside data/raw")
     rows = read_source(layout, source)
     files = source_files(layout, source, rows)
+    unused = find_unused(layout, source, files)
+    check_unused(layout, source, unused, len(files), max_unused_share)
     images = {row.path for row in rows}
     stale = [name for name in files if _differs(source / name, mirror / name)]
     new = sum(name in images and not (mirror / name).exists() for name in stale)
@@ -61,7 +76,7 @@ def take_in(layout: Layout, source: Path, mirror: Path, arrivals: Path, *, prune
     removed = _prune(mirror, set(files)) if prune else 0
     note_arrivals(layout, mirror, arrivals)
     changed = sum(name in images for name in stale) - new
-    return Intake(images=len(rows), new=new, changed=changed, removed=removed)
+    return Intake(images=len(rows), new=new, changed=changed, removed=removed, unused=unused)
 
 
 class News(Record):

@@ -19,7 +19,8 @@ from pipelines.core.progress import track
 from pipelines.core.records import MaskValue, SourceRow, Split
 from pipelines.core.surface_settings import ValidationSettings
 from pipelines.data.review_ledger import Reviewed, raw_file
-from pipelines.data.splits.assign import assign_groups, assign_splits
+from pipelines.data.splits.assign import assign_splits
+from pipelines.data.splits.groups import assign_groups
 from pipelines.imaging.decoding import Decoded, decode_image, decode_mask
 from pipelines.imaging.measures import measure_image
 

@@ -80,7 +80,7 @@ def preprocess(
     if not verdict.accepted:
         raise GateError(
             "validation stopped this data: " + "; ".join(verdict.reasons),
-            hint="mend or remove the files listed by `knotwatch data show`, then `knotwatch data update`",
+            hint=f"{verdict.advice}; `knotwatch data show` lists the files; then `knotwatch data update`",
         )
     started = time.monotonic()
     left_out = {q.path for q in (*verdict.quarantined, *verdict.duplicates)}

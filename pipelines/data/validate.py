@@ -63,7 +63,8 @@ def build_manifest(
     frame = frame.assign(arrival=[arrivals.get(path, latest) for path in frame["path"]])
     own = frame["path"].isin([review.image for review in reviews])
     frame = frame[~own | (frame["arrival"] == frame.groupby("sha256")["arrival"].transform("min"))]
-    frame = assign_groups(frame.sort_values("path", ignore_index=True), settings.validation.near_duplicate_bits)
+    bits = settings.validation.near_duplicate_bits
+    frame = assign_groups(frame.sort_values("path", ignore_index=True), bits, settings.split)
     held = {row.path for row in own_rows if row.declared_split == "test"}
     return assign_splits(frame, settings.split, set(frame.loc[frame["declared_split"] == "test", "path"]) - held)
 
@@ -107,7 +108,7 @@ def main(name: str) -> None:
     verdict = validate(manifest, settings, paths.reports / "validation")
     write_manifest(manifest, paths.manifest)
     keep_for_reuse(paths.manifest, note, _CODE)
-    write_whole(paths.verdict, verdict.model_dump_json(indent=1) + "\n")
+    write_whole(paths.verdict, verdict.model_dump_json(indent=1, exclude={"unused"}) + "\n")
     log.info(
         "validate %s: %d images, %d quarantined, %d duplicates, %.1f s",
         *(name, verdict.images, len(verdict.quarantined), len(verdict.duplicates), time.monotonic() - started),

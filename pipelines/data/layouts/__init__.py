@@ -20,7 +20,7 @@ _READERS = {
     Layout.PROCEDURAL: "procedural",
 }
 # What an adapter reads besides the images and masks that its rows name.
-_TABLES = {Layout.VSB: ("labels.csv",), Layout.PROCEDURAL: ("labels.csv", "defects.json")}
+_TABLES = {Layout.VSB: ("labels.csv",), Layout.PROCEDURAL: ("labels.csv", "defects.json", "drawn.json")}
 
 
 def read_source(layout: Layout, folder: Path) -> list[SourceRow]:

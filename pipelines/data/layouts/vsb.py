@@ -6,7 +6,7 @@ from pathlib import Path, PurePosixPath
 
 from pipelines.core.errors import SourceError
 from pipelines.core.records import Label, SourceRow
-from pipelines.data.layouts.listing import layout_error
+from pipelines.data.layouts.listing import find_spelling, layout_error
 
 # Mask values: Kodytek, Bodzas, Bilik, F1000Research 10:581 (2021); names by frequency and appearance.
 TYPES = {
@@ -42,6 +42,7 @@ def read_vsb(folder: Path) -> list[SourceRow]:
         raise SourceError(f"{table} is no UTF-8 table: {error}", hint="save it as CSV in UTF-8") from error
     if not rows:
         raise SourceError(f"{table} names no image", hint="add a row for each image")
+    rows = [row.model_copy(update=_respell(folder, row)) for row in rows]
     _check_unique(table, rows)
     return sorted(rows, key=lambda row: row.path)
 
@@ -73,6 +74,12 @@ def _read_row(row: dict[str, str], table: Path) -> SourceRow:
             "declared_split": split or None,
         }
     )
+
+
+def _respell(folder: Path, row: SourceRow) -> dict[str, str | None]:
+    """Name a row's files as they are spelt on disk: an archive or another system may have changed that."""
+    mask = find_spelling(folder, row.mask) if row.mask else None
+    return {"path": find_spelling(folder, row.path), "mask": mask}
 
 
 def _read_types(cell: str, where: str) -> list[int]:

@@ -5,9 +5,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Set
 from functools import partial
 
-import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from pipelines.core.records import Label, Split
 from pipelines.core.surface_settings import SplitSettings
@@ -117,74 +115,3 @@ def _uniform(seed: int, purpose: str, group: str) -> float:
     """Draw from [0, 1) by a hash: independent for each purpose, the same on every machine."""
     digest = hashlib.sha256(f"{seed}/{purpose}/{group}".encode()).digest()
     return int.from_bytes(digest[:7], "big") / 2**56
-
-
-# Rows compared at a time with all earlier ones: 64 x 100,000 distances need about 60 MB.
-_BLOCK = 64
-
-
-def assign_groups(frame: pd.DataFrame, near_duplicate_bits: int) -> pd.DataFrame:
-    """Fill `duplicate_of`, `near_duplicate_of` and `group`.
-
-    Images are taken in the order of (arrival, path), and each looks only at those before it: a later arrival changes
-    nothing of an earlier one, and groups that exist never merge. Of exact copies (SHA-256) the first is kept; within
-    one arrival a copy that the layout calls test goes first. A near duplicate joins the group of the nearest image
-    before it, unless its layout names a group.
-
-    Args:
-        frame: A manifest as `measure_rows` returns it, with `arrival` and an index without repeats; not changed.
-        near_duplicate_bits: Largest Hamming distance of perceptual hashes (256 bits) of near duplicates.
-
-    Returns:
-        A copy in the order of `frame`. The first two columns name paths, and are empty where there is no duplicate;
-        `group` is never empty.
-    """
-    order = frame.sort_values(["arrival", "path"]).index
-    kept = _kept_copies(frame)
-    nearest = _nearest_before(
-        frame.loc[[i for i in order if i not in kept and not frame.at[i, "error"]]], near_duplicate_bits
-    )
-    group: dict[int, str] = {}
-    for i in order:
-        near = nearest.get(i)
-        group[i] = str(frame.at[i, "group"] or (group[near] if near is not None else frame.at[i, "path"]))
-    named = frame["path"].to_dict()
-    return frame.assign(
-        duplicate_of=pd.Series([named[kept[i]] if i in kept else "" for i in frame.index], frame.index, "str"),
-        near_duplicate_of=pd.Series(
-            [named[nearest[i]] if i in nearest else "" for i in frame.index], frame.index, "str"
-        ),
-        group=pd.Series([group[kept.get(i, i)] for i in frame.index], frame.index, "str"),
-    )
-
-
-def _kept_copies(frame: pd.DataFrame) -> dict[int, int]:
-    """Map each surplus copy to the copy that is kept. Unreadable files are no copies: each is reported by itself."""
-    usable = frame[frame["error"] == ""].assign(later=lambda f: f["declared_split"] != "test")
-    ordered = usable.sort_values(["arrival", "later", "path"])
-    first = dict(reversed(list(zip(ordered["sha256"], ordered.index, strict=True))))
-    return {i: first[sha] for i, sha in zip(ordered.index, ordered["sha256"], strict=True) if first[sha] != i}
-
-
-def _nearest_before(frame: pd.DataFrame, bits: int) -> dict[int, int]:
-    """Map each row to the nearest row before it whose hash differs in at most `bits` bits; ties go to the earliest."""
-    hashes = _unpack(frame["phash"].tolist())
-    found = {}
-    for start in range(0, len(hashes), _BLOCK):
-        block = hashes[start : start + _BLOCK]
-        distances = np.zeros((len(block), start + len(block)), np.uint16)
-        for word in range(hashes.shape[1]):
-            distances += np.bitwise_count(block[:, word, None] ^ hashes[None, : start + len(block), word])
-        for offset, row in enumerate(distances):
-            before = row[: start + offset]
-            if before.size and before.min() <= bits:
-                found[frame.index[start + offset]] = frame.index[int(before.argmin())]
-    return found
-
-
-def _unpack(hashes: list[str]) -> NDArray[np.uint64]:
-    """Read hexadecimal hashes into 64-bit words, (images, words)."""
-    if not hashes:
-        return np.zeros((0, 1), np.uint64)
-    raw = np.frombuffer(b"".join(bytes.fromhex(text) for text in hashes), np.uint8)
-    return raw.reshape(len(hashes), -1).view(np.uint64)

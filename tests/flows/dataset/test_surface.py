@@ -107,7 +107,15 @@ def test_bad_files_are_quarantined_and_too_many_stop_with_3(
     knotwatch: Knotwatch, boards: Path, project: Project
 ) -> None:
     (boards / "good" / "board 00.png").write_bytes((boards / "good" / "board 00.png").read_bytes()[:300])
+    draw_board(boards / "rejects" / "1.png", seed=5)
+    (boards / "Thumbs.db").write_bytes(b"x")
     one = knotwatch("data", "add", "oak", str(boards), "--layout", "folder", "--json").json
+    said = "1 file not used: 1 in rejects/ (rejects/1.png)"
+    assert [unused["count"] for unused in one["verdict"]["unused"]] == [1, 1]
+    assert said in one["verdict"]["warnings"]
+    shown = " ".join(knotwatch("data", "show", "oak").out.split())
+    assert f"warning: {said}" in shown
+    assert "1 file passed over: 1 sidecars, hidden and temporary files (Thumbs.db)" in shown
     assert [q["path"] for q in one["verdict"]["quarantined"]] == ["good/board 00.png"]
     (boards / "good" / "board 01.png").write_bytes(b"")
     refused = knotwatch("data", "update", "oak", expect=3)
@@ -141,9 +149,12 @@ def test_a_checkout_that_lacks_files_changes_nothing(knotwatch: Knotwatch, board
 def test_wrong_calls_name_the_hint_and_copy_nothing(knotwatch: Knotwatch, tmp_path: Path, project: Project) -> None:
     empty = tmp_path / "empty"
     empty.mkdir()
+    draw_board(tmp_path / "half" / "1.png", seed=1)
+    draw_board(tmp_path / "half" / "more" / "2.png", seed=2)
     for words, said in (
         (("data", "add", "x", str(empty), "--layout", "folder"), "What to do"),
         (("data", "add", "x", str(tmp_path / "nowhere"), "--layout", "folder"), "nowhere"),
+        (("data", "add", "x", str(tmp_path / "half"), "--layout", "unlabelled"), "--max-unused-share 1"),
         (("data", "add", "../x", str(empty), "--layout", "folder"), "cannot name a surface"),
         (("data", "show", "nosuch"), "no surface 'nosuch'"),
         (("retrain", "nosuch"), "knotwatch data add"),

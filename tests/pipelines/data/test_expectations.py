@@ -32,9 +32,15 @@ def _normals(folder: Path, count: int = 12) -> list[SourceRow]:
     return [SourceRow(path=f"normal {number:02}.png", label=Label.NORMAL) for number in range(count)]
 
 
-def _mask(folder: Path, name: str, value: int, size: tuple[int, int] = (64, 48)) -> str:
+def _mask(
+    folder: Path,
+    name: str,
+    value: int,
+    size: tuple[int, int] = (64, 48),
+    box: tuple[int, int, int, int] = (5, 5, 20, 20),
+) -> str:
     mask = Image.new("L", size)
-    mask.paste(value, (5, 5, 20, 20))
+    mask.paste(value, box)
     mask.save(folder / name)
     return name
 
@@ -85,6 +91,7 @@ def faulty(tmp_path: Path) -> list[SourceRow]:
         "wrong value.png": _board(54),
         "denied.png": _board(55),
         "blank.png": _board(56),
+        "inverted.png": _board(57),
     }
     for name, image in pictures.items():
         image.save(tmp_path / name)
@@ -96,6 +103,7 @@ def faulty(tmp_path: Path) -> list[SourceRow]:
         "wrong value.png": (_mask(tmp_path, "b.png", 9), typed),
         "denied.png": (_mask(tmp_path, "c.png", 1), {**typed, "label": Label.NORMAL}),
         "blank.png": (_mask(tmp_path, "d.png", 0), typed),
+        "inverted.png": (_mask(tmp_path, "e.png", 1, box=(0, 0, 64, 30)), typed),
     }
     rows += [SourceRow.model_validate({"path": name, "mask": mask, **kind}) for name, (mask, kind) in masks.items()]
     rows.append(SourceRow(path="torn.png", label=Label.ANOMALOUS))
@@ -124,10 +132,11 @@ def test_each_fault_is_named_with_its_reason(tmp_path: Path, faulty: list[Source
         assert reasons[path].startswith(start)
     assert [(d.path, d.reason) for d in verdict.duplicates] == [("normal 00.png", "the same file as copy.png")]
     assert any("a mask that marks nothing: blank.png" in warning for warning in verdict.warnings)
-    assert (verdict.images, verdict.usable) == (25, 25 - 12 - 1)
+    assert any("more than half of them" in warning and "inverted.png" in warning for warning in verdict.warnings)
+    assert (verdict.images, verdict.usable) == (26, 26 - 12 - 1)
     assert not verdict.accepted
     assert verdict.reasons == (
-        "12 of 25 images (48.0%) are quarantined, allowed are 5.0% (validation.max_quarantined_share)",
+        "12 of 26 images (46.2%) are quarantined, allowed are 5.0% (validation.max_quarantined_share)",
     )
     assert verdict == _judge(tmp_path, faulty)
     assert _judge(tmp_path, faulty, share=0.5).accepted
@@ -149,17 +158,36 @@ def test_mixed_sizes_and_near_copies_only_warn(tmp_path: Path) -> None:
     assert verdict.accepted
     assert [warning.split(" ", 1)[1] for warning in verdict.warnings] == [
         "images are more than 4 times larger or smaller than the median: large.png",
-        "images nearly repeat an earlier one and stay in its group: normal 03.png",
+        "images nearly repeat an earlier one and stay in its group (validation.near_duplicate_bits): normal 03.png",
     ]
 
 
-def test_nothing_to_train_on_is_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("facts", "why", "advice"),
+    [
+        ({"label": Label.ANOMALOUS}, "none is labelled normal", "add normal images"),
+        (
+            {"label": Label.NORMAL, "declared_split": "test"},
+            "the layout or a review keeps all 1 that are usable for the test split",
+            "add normal images that are not for the test split",
+        ),
+    ],
+)
+def test_a_refusal_says_why_nothing_is_left_to_train_on_and_only_what_helps(
+    tmp_path: Path, facts: dict[str, str], why: str, advice: str
+) -> None:
     _board(1).save(tmp_path / "bad.png")
-    only_bad = _judge(tmp_path, [SourceRow(path="bad.png", label=Label.ANOMALOUS)])
-    assert (only_bad.accepted, only_bad.reasons) == (False, ("no normal image is left to train on",))
+    only = _judge(tmp_path, [SourceRow.model_validate({"path": "bad.png", **facts})])
+    assert (only.accepted, only.reasons) == (False, (f"no normal image is left to train on: {why}",))
+    assert only.advice == advice
+    assert "max_quarantined_share" not in only.advice
+
+
+def test_nothing_that_can_be_used_is_refused(tmp_path: Path) -> None:
     (tmp_path / "bad.png").write_bytes(b"")
     none = _judge(tmp_path, [SourceRow(path="bad.png", label=Label.NORMAL)], share=1)
     assert (none.accepted, none.reasons) == (False, ("of 1 images none can be used",))
+    assert none.advice == "mend or replace the files that are listed"
 
 
 def test_labels_are_checked_and_an_empty_manifest_is_refused(tmp_path: Path) -> None:

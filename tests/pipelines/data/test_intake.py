@@ -50,6 +50,10 @@ def describe(folder: Path) -> dict[str, tuple[bytes, int, int, int, int]]:
     return found
 
 
+def counts(taken: Intake) -> tuple[int, int, int, int]:
+    return taken.images, taken.new, taken.changed, taken.removed
+
+
 def batches(ledger: Path) -> dict[str, int]:
     frame = pd.read_csv(ledger)
     return dict(zip(frame["path"], frame["arrival"], strict=True))
@@ -61,7 +65,7 @@ def files(folder: Path) -> set[str]:
 
 def test_the_data_set_is_copied_and_the_source_is_left_alone(source: Path, mirror: Path, ledger: Path) -> None:
     before = describe(source)
-    assert take_in(FOLDER, source, mirror, ledger) == Intake(images=3, new=3, changed=0, removed=0)
+    assert counts(take_in(FOLDER, source, mirror, ledger)) == (3, 3, 0, 0)
     assert describe(source) == before
     assert files(mirror) == {"good/a.png", "good/b, 'b'.png", "bad/dent/c.png", "masks/dent/c.png"}
     for name in files(mirror):
@@ -76,7 +80,7 @@ def test_the_data_set_is_copied_and_the_source_is_left_alone(source: Path, mirro
 def test_what_did_not_change_is_copied_once(source: Path, mirror: Path, ledger: Path) -> None:
     take_in(FOLDER, source, mirror, ledger)
     before, arrived = describe(mirror), ledger.read_bytes()
-    assert take_in(FOLDER, source, mirror, ledger) == Intake(images=3, new=0, changed=0, removed=0)
+    assert counts(take_in(FOLDER, source, mirror, ledger)) == (3, 0, 0, 0)
     assert describe(mirror) == before
     assert ledger.read_bytes() == arrived
 
@@ -85,7 +89,7 @@ def test_a_changed_image_or_mask_is_taken_again(source: Path, mirror: Path, ledg
     take_in(FOLDER, source, mirror, ledger)
     (source / "bad/dent/c.png").write_bytes(b"CCC")
     (source / "masks/dent/c.png").write_bytes(b"another mask")
-    assert take_in(FOLDER, source, mirror, ledger) == Intake(images=3, new=0, changed=1, removed=0)
+    assert counts(take_in(FOLDER, source, mirror, ledger)) == (3, 0, 1, 0)
     assert (mirror / "bad/dent/c.png").read_bytes() == b"CCC"
     assert (mirror / "masks/dent/c.png").read_bytes() == b"another mask"
     assert set(batches(ledger).values()) == {1}, "a changed image did not arrive again"
@@ -109,7 +113,7 @@ def test_what_vanished_is_kept_unless_pruned(source: Path, mirror: Path, ledger:
     shutil.rmtree(source / "masks")
     assert take_in(FOLDER, source, mirror, ledger).removed == 0
     assert "bad/dent/c.png" in files(mirror)
-    assert take_in(FOLDER, source, mirror, ledger, prune=True) == Intake(images=2, new=0, changed=0, removed=2)
+    assert counts(take_in(FOLDER, source, mirror, ledger, prune=True)) == (2, 0, 0, 2)
     assert files(mirror) == {"good/a.png", "good/b, 'b'.png"}
 
 
@@ -129,6 +133,23 @@ def test_a_folder_of_another_layout_copies_nothing(source: Path, mirror: Path, l
         take_in(Layout.MVTEC, source, mirror, ledger)
     assert not mirror.exists()
     assert not ledger.exists()
+
+
+def test_too_much_that_no_row_uses_is_refused_before_anything_is_copied(
+    source: Path, mirror: Path, ledger: Path
+) -> None:
+    (source / "rejects").mkdir()
+    for number in range(2):
+        (source / f"rejects/{number}.png").write_bytes(b"x")
+    with pytest.raises(SourceError, match=r"(?s)33.3 % of the files are not used, allowed are 30 %.*max-unused-share"):
+        take_in(FOLDER, source, mirror, ledger, max_unused_share=0.3)
+    assert not mirror.exists()
+    taken = take_in(FOLDER, source, mirror, ledger, max_unused_share=0.5)
+    assert [(one.reason, one.count, one.expected) for one in taken.unused] == [
+        ("in rejects/", 2, False),
+        ("sidecars, hidden and temporary files", 1, True),
+        ("tables, text and others that are no images", 1, True),
+    ]
 
 
 def test_an_interrupted_copy_leaves_whole_files_only(

@@ -2,12 +2,14 @@
 
 from collections import Counter
 from pathlib import Path
+from unicodedata import normalize
 
 import pytest
 
 from pipelines.core.errors import SourceError
 from pipelines.core.records import Label, Layout, SourceRow
 from pipelines.data.layouts import read_source, source_files
+from pipelines.data.layouts.unused import find_unused
 from tests.conftest import REAL as DATA
 
 
@@ -157,12 +159,74 @@ def test_file_name_that_no_table_can_hold(tmp_path: Path) -> None:
 
 
 def test_masks_that_fit_nothing_or_twice(tmp_path: Path) -> None:
-    folder = _tree(tmp_path, "good/1.jpg", "bad/2.jpg", "masks/2_mask.png")
+    folder = _tree(tmp_path, "good/1.jpg", "bad/2.jpg", "masks/other.png")
     with pytest.raises(SourceError, match="none of the 1 files in masks/"):
         read_source(Layout.FOLDER, folder)
     _tree(folder, "masks/2.png", "bad/2.png")
     with pytest.raises(SourceError, match="belongs to more than one image"):
         read_source(Layout.FOLDER, folder)
+
+
+def test_masks_are_found_by_the_names_that_labelling_tools_write(tmp_path: Path) -> None:
+    """Endings, capitals, what tools add, and Unicode forms; the plainest name wins, what is left over is not used."""
+    masks = {
+        "a.jpg": "masks/a.PNG",
+        "b.jpg": "masks/b.tif",
+        "c.jpg": "masks/c_mask.png",
+        "D.jpg": "masks/d_GT.bmp",
+        "e.jpg": "masks/e.jpg.png",
+        "f.jpg": "masks/f.png",
+        normalize("NFD", "Äste größer.jpg"): "masks/" + normalize("NFC", "Äste größer.png"),
+        "g.jpg": "bad/g_mask.png",
+        "h_mask.jpg": None,
+    }
+    _tree(tmp_path, "good/1.jpg", *(f"bad/{image}" for image in masks), *filter(None, masks.values()))
+    _tree(tmp_path, "masks/f_mask.png", "masks/f.bmp")
+    rows = read_source(Layout.FOLDER, tmp_path)
+    assert {row.path: row.mask for row in rows} == {
+        "good/1.jpg": None,
+        **{f"bad/{image}": mask for image, mask in masks.items()},
+    }
+
+
+def test_masks_of_the_other_layouts_are_found_by_such_names(tmp_path: Path) -> None:
+    mvtec = _tree(tmp_path / "mvtec", "train/good/0.png", "test/cut/0.png", "test/cut/1.png")
+    _tree(mvtec, "ground_truth/Cut/0.PNG", "ground_truth/cut/1_mask.tif")
+    masks = {row.path: row.mask for row in read_source(Layout.MVTEC, mvtec)}
+    assert (masks["test/cut/0.png"], masks["test/cut/1.png"]) == (
+        "ground_truth/Cut/0.PNG",
+        "ground_truth/cut/1_mask.tif",
+    )
+    tiles = _tree(tmp_path / "tiles", "MT_Free/Imgs/n.jpg", "MT_Crack/Imgs/c.jpg", "MT_Crack/Imgs/C_GT.PNG")
+    assert read_source(Layout.MAGNETIC_TILE, tiles)[0].mask == "MT_Crack/Imgs/C_GT.PNG"
+    table = f"image,mask,location,defects\n{normalize('NFC', 'Ä.jpg')},Ä.PNG,,1\n"
+    boards = _tree(tmp_path / "boards", normalize("NFD", "images/Ä.jpg"), normalize("NFD", "masks/ä.png"))
+    (boards / "labels.csv").write_text(table, encoding="utf-8")
+    assert _short(read_source(Layout.VSB, boards)) == [
+        (normalize("NFD", "images/Ä.jpg"), "anomalous", normalize("NFD", "masks/ä.png"))
+    ]
+
+
+def test_subfolders_are_read_and_equal_stems_have_their_own_masks(tmp_path: Path) -> None:
+    _tree(tmp_path, "good/1.png", "good/early/1.png", "good/late/cam 2/1.png", "bad/knot/2.png", "bad/dent/2.png")
+    _tree(tmp_path, "bad/knot/late/2.png", "bad/knot/2026-11/3.png", "masks/knot/2.png", "masks/dent/2.png")
+    _tree(tmp_path, "masks/knot/late/2.png", "masks/3.png", "knots/4.png")
+    (tmp_path / "bad/knot/more").symlink_to(tmp_path / "knots")
+    (tmp_path / "bad/knot/again").symlink_to(tmp_path / "knots")
+    (tmp_path / "good/round").symlink_to(tmp_path)
+    rows = read_source(Layout.FOLDER, tmp_path)
+    assert [(row.path, row.condition, row.mask, row.defects.get(1)) for row in rows] == [
+        ("bad/dent/2.png", None, "masks/dent/2.png", "dent"),
+        ("bad/knot/2.png", None, "masks/knot/2.png", "knot"),
+        ("bad/knot/2026-11/3.png", None, "masks/3.png", "knot"),
+        ("bad/knot/again/4.png", None, None, "knot"),
+        ("bad/knot/late/2.png", "late", "masks/knot/late/2.png", "knot"),
+        ("good/1.png", None, None, None),
+        ("good/early/1.png", "early", None, None),
+        ("good/late/cam 2/1.png", "late", None, None),
+    ]
+    unused = find_unused(Layout.FOLDER, tmp_path, source_files(Layout.FOLDER, tmp_path, rows))
+    assert [one.names for one in unused] == [("bad/knot/more/", "good/round/")]
 
 
 @pytest.mark.real
