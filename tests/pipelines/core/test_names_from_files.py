@@ -71,6 +71,7 @@ _SHOWN = {
     "ThresholdImage.path": "shown",
     "Shown.path": "where the user's image lies",
     "Inspected.path": "where the user's image lies",
+    "BackupResult.file": "where this process wrote it",
     "Inspected.map": "where this process wrote it",
     "Inspected.overlay": "where this process wrote it",
     "Observation.path": "where the user's image lies",
