@@ -109,7 +109,11 @@ def _is_served() -> bool:
 
 def serve(
     surface: Surface,
-    port: Annotated[int, typer.Option(min=0, max=65535, help="The port on 127.0.0.1; 0 takes a free one.")] = 8400,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="The port; 0 takes a free one.")] = 8400,
+    host: Annotated[str, typer.Option(help="Where to listen; another address needs --allow-remote.")] = "127.0.0.1",
+    allow_remote: Annotated[
+        bool, typer.Option("--allow-remote", help="Let other machines ask; each request then needs a token.")
+    ] = False,
     most_images: Annotated[int, typer.Option(min=1, help="Images that one request may bring.")] = 64,
     most_mb: Annotated[int, typer.Option(min=1, help="Megabytes that one request may have.")] = 100,
     waiting: Annotated[int, typer.Option(min=0, help="Requests that may wait; more are told to come back.")] = 64,
@@ -127,16 +131,23 @@ def serve(
 
     POST /invocations takes {"dataframe_split": {"columns": ["image"], "data": [["BASE64"]]}, "params": {"maps": true}}.
     GET / tells what there is; /ping, /health and /version say how it is. Ctrl-C and SIGTERM answer what is under way
-    for four seconds, give up the rest and end within ten; a second one ends at once.
+    for four seconds, give up the rest and end within ten; a second one ends at once. With --allow-remote each request
+    needs the header `Authorization: Bearer TOKEN`: that of KNOTWATCH_SERVE_TOKEN, else of .knotwatch/serve-token. There
+    is no TLS: put a proxy before it.
     """
     from flows.runtime.environment import log_to_terminal
+    from flows.serving.access import choose_access
     from flows.serving.protocol import Limits
     from flows.serving.server import serve as run
 
     def ready(address: str, model: str) -> None:
-        say(f"{model}: {address}/invocations\nA new champion takes over by itself. Ctrl-C stops.")
+        say(f"{model}: {address}/invocations")
+        if access.token:
+            say(f"Each request needs the token of {access.kept_in}.")
+        say("A new champion takes over by itself. Ctrl-C stops.")
 
     log_to_terminal()
+    access = choose_access(find_project(), host, allow_remote=allow_remote)
     limits = Limits(
         images=most_images,
         megabytes=most_mb,
@@ -146,7 +157,7 @@ def serve(
         seconds=seconds,
         connections=connections,
     )
-    run(find_project(), surface, port, limits, ready)
+    run(find_project(), surface, port, limits, ready, access)
 
 
 def ui(

@@ -17,8 +17,8 @@ from flows.local_servers.process import HOST, Process, bind_port, prefect_server
 from flows.operations.deployments import refresh_after_move
 from flows.operations.pool import ensure_pool
 from flows.runtime.environment import prepare_environment, running_servers, state_file, use_secret
-from flows.runtime.prefect_secret import prefect_secret
 from flows.runtime.report_index import update_index
+from flows.runtime.secret import prefect_secret
 from pipelines.core.errors import BusyError, CallError, ToolError
 from pipelines.core.files import write_whole
 from pipelines.core.paths import Project

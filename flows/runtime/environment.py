@@ -9,7 +9,7 @@ from pathlib import Path
 
 import psutil
 
-from flows.runtime.prefect_secret import prefect_secret
+from flows.runtime.secret import prefect_secret
 from pipelines.core.paths import Project
 
 LOGGERS = ("flows", "pipelines")

@@ -9,6 +9,7 @@ from fastapi import FastAPI, Request, Response
 from fastapi.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import ClientDisconnect
 
+from flows.serving.access import NAMES, TokenGuard
 from flows.serving.bodies import drain, read_body
 from flows.serving.holder import Holder
 from flows.serving.line import FullError, Line
@@ -26,7 +27,7 @@ ENDPOINTS = {
 }
 
 
-def make_app(holder: Holder, scorer: Scorer, line: Line, limits: Limits) -> FastAPI:
+def make_app(holder: Holder, scorer: Scorer, line: Line, limits: Limits, token: str = "") -> FastAPI:
     """Make the application that answers MLflow's scoring protocol with the holder's champion.
 
     Args:
@@ -34,14 +35,14 @@ def make_app(holder: Holder, scorer: Scorer, line: Line, limits: Limits) -> Fast
         scorer: Scores with the same holder's champion.
         line: Where requests wait, of the event loop that will serve; with as many places as `limits` allow.
         limits: What one request may bring and take.
+        token: What each request has to bring; empty for none.
 
     Returns:
-        The application, which answers under the names 127.0.0.1 and localhost only.
+        The application. Without a token it answers under the names 127.0.0.1 and localhost only.
     """
     # Their pages of documentation would ask for scripts from outside.
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
-    # A page in the user's browser must not reach the server under a name of its own (DNS rebinding).
-    app.add_middleware(TrustedHostMiddleware, allowed_hosts=["127.0.0.1", "localhost"])
+    _guard(app, token)
 
     @app.get("/")
     async def overview() -> Response:
@@ -81,6 +82,14 @@ def make_app(holder: Holder, scorer: Scorer, line: Line, limits: Limits) -> Fast
             return Response(status_code=400)  # nobody reads it
 
     return app
+
+
+def _guard(app: FastAPI, token: str) -> None:
+    if token:
+        app.add_middleware(TokenGuard, token=token)
+    else:
+        # A page in the user's browser must not reach the server under a name of its own.
+        app.add_middleware(TrustedHostMiddleware, allowed_hosts=list(NAMES))
 
 
 def _overview(holder: Holder) -> dict[str, Any]:

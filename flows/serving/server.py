@@ -1,4 +1,4 @@
-"""`knotwatch serve`: one surface's champion on 127.0.0.1, until Ctrl-C."""
+"""`knotwatch serve`: one surface's champion, until Ctrl-C."""
 
 import asyncio
 import logging
@@ -13,9 +13,9 @@ from types import FrameType
 
 import uvicorn
 
-from flows.local_servers.process import HOST
 from flows.runtime.ending import bound_interrupts
 from flows.runtime.environment import prepare_environment
+from flows.serving.access import Access, bind_listener
 from flows.serving.app import make_app
 from flows.serving.connections import BACKLOG, PatientProtocol, Seldom, bound_connections
 from flows.serving.holder import Holder
@@ -23,7 +23,6 @@ from flows.serving.line import Line
 from flows.serving.protocol import Limits
 from flows.serving.recorder import Recorder
 from flows.serving.scoring import Scorer
-from pipelines.core.errors import BusyError
 from pipelines.core.paths import Project
 from pipelines.models.openvino.runtime import usable_cores
 from pipelines.tracking.store import Tracking
@@ -32,21 +31,32 @@ _LAST = 4  # seconds that requests under way may take after Ctrl-C; then they ar
 _GRACE = 2  # seconds until uvicorn gives up those that do not end
 _IDLE = 75  # seconds that a connection may be silent: uvicorn's 5 would cut off a camera just as it sends again
 
+LOCAL = Access(host="127.0.0.1")
+
 log = logging.getLogger(__name__)
 
 
-def serve(project: Project, surface: str, port: int, limits: Limits, ready: Callable[[str, str], None]) -> None:
+def serve(
+    project: Project,
+    surface: str,
+    port: int,
+    limits: Limits,
+    ready: Callable[[str, str], None],
+    access: Access = LOCAL,
+) -> None:
     """Serve a surface's champion until Ctrl-C or SIGTERM, which end it within ten seconds, whatever is worked on.
 
     Args:
         project: Project whose registry is looked at every two seconds for another champion.
         surface: Surface that has a champion.
-        port: Of 127.0.0.1, 0 to 65535; 0 takes any that is free.
+        port: 0 to 65535; 0 takes any that is free.
         limits: Of requests, connections and who may wait.
         ready: Called once requests are taken in, with the server's address and the model's name.
+        access: Where it listens, and whether requests need a token.
 
     Raises:
         BusyError: If the port is taken.
+        CallError: If this machine has no such address.
         ModelError: If the surface has no champion, or it does not load and reproduce its reference tiles.
     """
     prepare_environment(project)
@@ -55,18 +65,19 @@ def serve(project: Project, surface: str, port: int, limits: Limits, ready: Call
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
     previous = signal.signal(signal.SIGTERM, _interrupt)
     try:
-        with suppress(KeyboardInterrupt), bind_listener(port) as listener:
+        with suppress(KeyboardInterrupt), bind_listener(port, access.host) as listener:
             holder = Holder(project, Tracking(project), surface)
             # From here on a request waits; before, it would wait for a model that may not load.
             listener.listen()
-            ready(f"http://{HOST}:{listener.getsockname()[1]}", holder.current.name)
-            _run(holder, project.surface(surface).history, limits, listener)
+            host = f"[{access.host}]" if ":" in access.host else access.host
+            ready(f"http://{host}:{listener.getsockname()[1]}", holder.current.name)
+            _run(holder, project.surface(surface).history, limits, listener, access.token)
         log.info("stopped")
     finally:
         signal.signal(signal.SIGTERM, previous)
 
 
-def _run(holder: Holder, history: Path, limits: Limits, listener: socket.socket) -> None:
+def _run(holder: Holder, history: Path, limits: Limits, listener: socket.socket, token: str) -> None:
     stop = Event()
     watcher = Thread(target=holder.watch, args=(stop,), name="champion", daemon=True)
     for name in ("asyncio", "uvicorn.error", "flows.serving.connections"):
@@ -76,7 +87,7 @@ def _run(holder: Holder, history: Path, limits: Limits, listener: socket.socket)
         bound_interrupts(recorder.close),
         closing(Line(usable_cores(), limits.waiting, limits.held)) as line,
     ):
-        app = make_app(holder, Scorer(holder, recorder), line, limits)
+        app = make_app(holder, Scorer(holder, recorder), line, limits, token)
         config = uvicorn.Config(
             app,
             http=bound_connections(limits.connections),
@@ -114,20 +125,6 @@ class _Server(uvicorn.Server):
                 connection.drop()
         asyncio.get_running_loop().call_later(_LAST, self._line.give_up)
         await super().shutdown(sockets)
-
-
-def bind_listener(port: int) -> socket.socket:
-    """Return a socket bound to a port of 127.0.0.1, 0: any that is free; raise BusyError where it is taken."""
-    # asyncio sends at once only on a socket whose protocol is named; else every answer's body waits 40 ms for the
-    # acknowledgement of its head.
-    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind((HOST, port))
-    except OSError as error:
-        listener.close()
-        raise BusyError(f"port {port} on {HOST} is busy", hint="choose another with --port") from error
-    return listener
 
 
 def _interrupt(*_: object) -> None:

@@ -12,7 +12,7 @@ import pytest
 from filelock import FileLock
 
 from flows.runtime.environment import state_file
-from flows.runtime.prefect_secret import secret_file
+from flows.runtime.secret import secret_file
 from pipelines.core.paths import Project
 from tests.conftest import make_project, run_knotwatch, set_training
 

@@ -26,7 +26,7 @@ import pytest
 import tifffile
 from PIL import Image
 
-from flows.serving.server import bind_listener
+from flows.serving.access import bind_listener
 from pipelines.core.paths import Project
 from pipelines.inspection.history import read_history
 from tests.conftest import run_knotwatch

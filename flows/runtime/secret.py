@@ -1,4 +1,4 @@
-"""The secret that this project's Prefect servers ask for: made once, and for the project's owner alone to read."""
+"""What this project's servers ask for: a secret a kind, made once, and for the project's owner alone to read."""
 
 import os
 import secrets
@@ -16,8 +16,21 @@ def secret_file(project: Project) -> Path:
 
 
 def prefect_secret(project: Project) -> str:
-    """Return the project's secret, made on first use. It is handed on by environment, never in a command or a log."""
-    file = secret_file(project)
+    """Return the secret of Prefect's servers. It is handed on by environment, never in a command or a log."""
+    return _read(secret_file(project))
+
+
+def token_file(project: Project) -> Path:
+    return project.state / "serve-token"
+
+
+def serve_token(project: Project) -> str:
+    """Return what `knotwatch serve` asks of other machines."""
+    return _read(token_file(project))
+
+
+def _read(file: Path) -> str:
+    """Read a secret, made on first use."""
     file.parent.mkdir(parents=True, exist_ok=True)
     if not file.is_file():
         with FileLock(f"{file}.lock"):

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from flows.runtime.prefect_secret import prefect_secret, secret_file
+from flows.runtime.secret import prefect_secret, secret_file
 from pipelines.core.paths import Project
 from tests.conftest import Knotwatch
 
