@@ -63,9 +63,10 @@ def _keep_to_own_cores() -> None:
     two cores took up to seven times as long as one on each.
     """
     worker, count = os.environ.get("PYTEST_XDIST_WORKER", ""), int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
-    own = sorted(os.sched_getaffinity(0))[int(worker.removeprefix("gw") or 0) :: count]
-    if worker and own:
-        os.sched_setaffinity(0, own)
+    cores, number = sorted(os.sched_getaffinity(0)), int(worker.removeprefix("gw") or 0)
+    if worker:
+        # Of more workers than cores, two share one: much of the time tests wait for servers.
+        os.sched_setaffinity(0, cores[number::count] or [cores[number % len(cores)]])
 
 
 _keep_to_own_cores()
