@@ -2,6 +2,7 @@
 
 import logging
 import shutil
+from collections.abc import Collection
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -93,13 +94,14 @@ def add_surface(
             update_index(project, name)
 
 
-def update_surface(project: Project, name: str, *, prune: bool = False) -> DataChange:
+def update_surface(project: Project, name: str, *, prune: bool = False, leave: Collection[str] = ()) -> DataChange:
     """Take in what is new at the remembered source, then measure and prepare what changed.
 
     Args:
         project: Project that holds the surface.
         name: Surface that was added.
         prune: Also remove images that vanished from a source folder; without, they are kept.
+        leave: Files of a source folder that are still being written: their images come the next time.
 
     Returns:
         What was taken in, and the verdict on all images.
@@ -112,7 +114,7 @@ def update_surface(project: Project, name: str, *, prune: bool = False) -> DataC
     paths = project.surface(name)
     with open_session(name, "data update", project=project) as session:
         settings = session.settings
-        intake = _bring(project, paths, settings, prune=prune)
+        intake = _bring(project, paths, settings, prune=prune, leave=leave)
         track_raw(project, paths, settings)
         return reproduce(project, name, settings, intake)
 
@@ -234,7 +236,9 @@ def write_index(project: Project) -> None:
         write_whole(path, text)
 
 
-def _bring(project: Project, paths: SurfacePaths, settings: SurfaceSettings, *, prune: bool) -> Intake:
+def _bring(
+    project: Project, paths: SurfacePaths, settings: SurfaceSettings, *, prune: bool, leave: Collection[str] = ()
+) -> Intake:
     source, allowed = settings.source, settings.validation.max_unused_share
     if source.layout == Layout.PROCEDURAL:
         from pipelines.data.layouts.procedural import write_procedural
@@ -244,9 +248,15 @@ def _bring(project: Project, paths: SurfacePaths, settings: SurfaceSettings, *, 
         _import_from_git(project, paths, source)
     else:
         taken = take_in(
-            source.layout, Path(source.path or ""), paths.source, paths.arrivals, prune=prune, max_unused_share=allowed
+            source.layout,
+            Path(source.path or ""),
+            paths.source,
+            paths.arrivals,
+            prune=prune,
+            max_unused_share=allowed,
+            leave=leave,
         )
-        note_unused(paths, taken.unused)
+        note_unused(paths, taken.unused, taken.warnings)
         return taken
     rows = read_source(source.layout, paths.source)
     files = source_files(source.layout, paths.source, rows)

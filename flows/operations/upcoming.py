@@ -1,5 +1,6 @@
 """When the next runs of a schedule are."""
 
+from contextlib import suppress
 from datetime import datetime
 
 from flows.operations.clock import find_runs
@@ -22,5 +23,8 @@ def add_runs(schedule: Schedule, start: datetime) -> ListedSchedule:
     Returns:
         The schedule with its next three runs, or with none while it is paused.
     """
-    runs = find_runs(schedule.cron, schedule.timezone, start) if schedule.active and schedule.cron != NO_CRON else ()
+    runs: tuple[datetime, ...] = ()
+    with suppress(ValueError):  # a time that never comes, which earlier versions took
+        if schedule.active and schedule.cron != NO_CRON:
+            runs = find_runs(schedule.cron, schedule.timezone, start)
     return ListedSchedule(**schedule.model_dump(), next_runs=runs)

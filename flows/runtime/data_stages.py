@@ -18,23 +18,25 @@ from pipelines.data.versioning.versions import DataVersion, capture, run_dvc
 log = logging.getLogger(__name__)
 
 
-class UnusedFiles(Record):
-    """The file that keeps what was not used of a source when it was last taken in."""
+class SourceNotes(Record):
+    """The file that keeps what was not used of a source when it was last taken in, and what else there is to say."""
 
     files: tuple[Unused, ...]
+    warnings: tuple[str, ...] = ()
 
 
-def note_unused(paths: SurfacePaths, unused: tuple[Unused, ...]) -> None:
+def note_unused(paths: SurfacePaths, unused: tuple[Unused, ...], warnings: tuple[str, ...] = ()) -> None:
     """Keep what was not used of a surface's source beside its verdict, which is a hash of the data and stays without.
 
     Args:
         paths: The surface's.
         unused: What was found when the source was taken in; it replaces what was found before.
+        warnings: What else was found then.
 
     Raises:
         OSError: If the system refuses.
     """
-    write_whole(paths.unused, UnusedFiles(files=unused).model_dump_json(indent=1) + "\n")
+    write_whole(paths.unused, SourceNotes(files=unused, warnings=warnings).model_dump_json(indent=1) + "\n")
 
 
 def run_validate(project: Project, surface: str, settings: SurfaceSettings) -> ValidationReport:
@@ -124,10 +126,9 @@ def read_warned_verdict(project: Project, surface: str, settings: SurfaceSetting
     note = project.surface(surface).unused
     if not note.is_file():
         return verdict
-    unused = read_record(UnusedFiles, note, f"run `knotwatch data update {surface}`").files
-    said = describe_unused(unused)
-    warnings = (*verdict.warnings, said) if said else verdict.warnings
-    return verdict.model_copy(update={"unused": unused, "warnings": warnings})
+    notes = read_record(SourceNotes, note, f"run `knotwatch data update {surface}`")
+    said = filter(None, [describe_unused(notes.files), *notes.warnings])
+    return verdict.model_copy(update={"unused": notes.files, "warnings": (*verdict.warnings, *said)})
 
 
 def refuse_bad(verdict: ValidationReport, surface: str) -> None:

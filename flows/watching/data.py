@@ -13,6 +13,7 @@ from pipelines.core.errors import GateError, SourceError
 from pipelines.core.paths import Project
 from pipelines.core.records import Layout
 from pipelines.data.intake import compare_source
+from pipelines.data.layouts import has_table
 
 
 def take_in_news(session: Session, state: WatchState, *, at_once: bool) -> tuple[WatchState, SourceCheck | None]:
@@ -35,37 +36,43 @@ def take_in_news(session: Session, state: WatchState, *, at_once: bool) -> tuple
     """
     project, surface, own = session.project, session.surface, session.settings
     now = time.time()
-    due = at_once or now - state.source_checked >= 60 * own.policy.watch.source_minutes
+    # A clock that was set back must not mean that the source is left alone until it has caught up.
+    due = at_once or not 0 <= now - state.source_checked < 60 * own.policy.watch.source_minutes
     if own.source.layout == Layout.PROCEDURAL or not due:
         return state, None
     seen = state.model_copy(update={"source_checked": now})
     if own.source.git_url:
         return seen, _update(project, surface)
     try:
-        news = compare_source(own.source.layout, Path(own.source.path or ""), project.surface(surface).source)
+        mirror, settle = project.surface(surface).source, own.policy.watch.settle_seconds
+        news = compare_source(own.source.layout, Path(own.source.path or ""), mirror, settle)
     except SourceError as error:
         # Kept in the place of the source's state: told once, until it is there again.
         if state.source != error.problem:
             notify(project, surface, "its source cannot be read", str(error))
         return seen.model_copy(update={"source": error.problem}), SourceCheck(problem=error.problem)
-    if news.stale and news.state != state.source and now - news.youngest < own.policy.watch.settle_seconds:
+    if not news.stale or news.state == state.source:
+        return seen.model_copy(update={"source": news.state}), SourceCheck()
+    # A table may name what is still being copied.
+    waits = news.moving and (len(news.moving) == news.stale or has_table(own.source.layout))
+    taken = SourceCheck() if waits else _update(project, surface, news.moving)
+    if news.moving and not taken.problem:
         # Checked again a minute later, whatever the interval.
-        return state, SourceCheck(waiting=news.stale)
-    taken = _update(project, surface) if news.stale and news.state != state.source else SourceCheck()
+        return state, taken.model_copy(update={"waiting": news.stale if waits else len(news.moving)})
     return seen.model_copy(update={"source": news.state}), taken
 
 
-def _update(project: Project, surface: str) -> SourceCheck:
+def _update(project: Project, surface: str, moving: frozenset[str] = frozenset()) -> SourceCheck:
     before = _quarantined(project, surface)
     try:
-        change = update_surface(project, surface)
+        change = update_surface(project, surface, leave=moving)
     except (GateError, SourceError) as error:
         notify(project, surface, "its new data was refused", str(error))
         return SourceCheck(problem=error.problem)
     fresh = [file for file in change.verdict.quarantined if (file.path, file.reason) not in before]
     if fresh:
         notify(project, surface, f"{len(fresh)} images put into quarantine", list_files(fresh))
-    return SourceCheck(new=change.intake.new, changed=change.intake.changed)
+    return SourceCheck(new=change.intake.new, changed=change.intake.changed, warnings=change.intake.warnings)
 
 
 def _quarantined(project: Project, surface: str) -> set[tuple[str, str]]:

@@ -21,6 +21,7 @@ class SourceCheck(Record):
     changed: int = 0
     waiting: int = 0
     problem: str | None = None
+    warnings: tuple[str, ...] = ()
 
 
 class WatchResult(Record):
@@ -48,6 +49,7 @@ class WatchResult(Record):
             found.append(f"not taken in: {self.source.problem}")
         if self.source and self.source.waiting:
             found.append(f"{self.source.waiting} new files at the source wait until they are still")
+        found += self.source.warnings if self.source else ()
         found += [f"{check.batch}: {check.message}" for check in self.drift]
         found += [f"to look at: {folder}" for folder in self.review]
         if self.retrained:

@@ -50,6 +50,11 @@ def read_source(layout: Layout, folder: Path) -> list[SourceRow]:
     return sorted(rows, key=lambda row: row.path)
 
 
+def has_table(layout: Layout) -> bool:
+    """Tell whether a table says what belongs to a data set of that layout."""
+    return layout in _TABLES
+
+
 def source_files(layout: Layout, folder: Path, rows: list[SourceRow]) -> list[str]:
     """List every file that the data set consists of, and nothing else.
 

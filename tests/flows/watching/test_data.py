@@ -27,6 +27,7 @@ class Camera:
         self.folder = root / "camera"
         self.told: list[str] = []
         self.updates = 0
+        self.left: frozenset[str] = frozenset()
         for number in range(3):
             file = self.folder / "good" / f"{number}.png"
             file.parent.mkdir(parents=True, exist_ok=True)
@@ -39,8 +40,9 @@ class Camera:
         own = SurfaceSettings(source=source, policy=PolicySettings(watch=WatchSettings(settle_seconds=settle)))
         return take_in_news(Session(self.project, SURFACE, own), state, at_once=at_once)
 
-    def update(self, *_: object) -> SourceCheck:
+    def update(self, _project: Project, _surface: str, left: frozenset[str]) -> SourceCheck:
         self.updates += 1
+        self.left = left
         return SourceCheck(new=3)
 
 
@@ -74,6 +76,24 @@ def test_a_file_that_may_be_half_copied_waits(camera: Camera) -> None:
     state, found = camera.check(WatchState(), settle=3600)
     assert found == SourceCheck(waiting=3)
     assert state == WatchState(), "it would be checked again only after the interval"
+
+
+def test_one_file_that_is_written_now_or_dated_in_the_future_holds_up_no_other(camera: Camera) -> None:
+    files = sorted((camera.folder / "good").iterdir())
+    for file in files[:2]:
+        os.utime(file, (1e9, 1e9))
+    os.utime(files[2], (4e9, 4e9))
+    # Its date says nothing; that it was written to a moment ago does, by the clock of its own disk.
+    state, found = camera.check(WatchState(), settle=3600)
+    assert found == SourceCheck(new=3, waiting=1)
+    assert state == WatchState(), "what waits would be checked again only after the interval"
+    assert camera.left == {"good/2.png"}
+    assert camera.check(state, settle=0)[1] == SourceCheck(new=3)
+
+
+def test_a_clock_that_was_set_back_is_no_reason_to_wait(camera: Camera) -> None:
+    ahead = WatchState(source_checked=time.time() + 1e7)
+    assert camera.check(ahead, at_once=False)[1] == SourceCheck(new=3)
 
 
 def test_a_lost_source_is_told_once(camera: Camera) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from pipelines.core.errors import SourceError
 from pipelines.core.records import Layout
-from pipelines.data.intake import Intake, note_arrivals, take_in
+from pipelines.data.intake import Intake, compare_source, note_arrivals, take_in
 
 FOLDER = Layout.FOLDER
 
@@ -150,6 +150,47 @@ def test_too_much_that_no_row_uses_is_refused_before_anything_is_copied(
         ("sidecars, hidden and temporary files", 1, True),
         ("tables, text and others that are no images", 1, True),
     ]
+
+
+def test_a_file_that_changes_or_vanishes_meanwhile_is_left_and_the_others_are_taken_in(
+    source: Path, mirror: Path, ledger: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = shutil.copyfileobj
+    (source / "good/a.png").chmod(0o644)
+    (source / "good/0.png").write_bytes(b"0")
+
+    def copy_while_others_write(reader: object, writer: object, size: int) -> None:
+        whole(reader, writer, size)  # type: ignore[arg-type]  # shutil's own signature is as wide
+        with (source / "good/a.png").open("ab") as file:
+            file.write(b" more")
+        (source / "good/b, 'b'.png").unlink(missing_ok=True)
+
+    def cannot_share(*_: object) -> None:
+        raise OSError("this file system cannot share blocks")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("pipelines.data.intake.fcntl.ioctl", cannot_share)
+        patch.setattr("pipelines.data.intake.shutil.copyfileobj", copy_while_others_write)
+        (source / "bad/dent/c.png").rename(source / "bad/dent/0.png")
+        (source / "masks/dent/c.png").rename(source / "masks/dent/0.png")
+        taken = take_in(FOLDER, source, mirror, ledger)
+    assert counts(taken) == (2, 2, 0, 0)
+    assert files(mirror) == {"bad/dent/0.png", "masks/dent/0.png", "good/0.png"}
+    assert "2 files were left for the next `data update`" in taken.warnings[0]
+    assert "a.png changed while it was read" in taken.warnings[0]
+    assert "good/b, 'b'.png: No such file or directory" in taken.warnings[0]
+    assert counts(take_in(FOLDER, source, mirror, ledger)) == (3, 1, 0, 0)
+
+
+def test_what_is_still_being_written_is_left_and_a_date_in_the_future_is_a_warning(
+    source: Path, mirror: Path, ledger: Path
+) -> None:
+    os.utime(source / "good/b, 'b'.png", (4e9, 4e9))
+    taken = take_in(FOLDER, source, mirror, ledger, leave={"masks/dent/c.png"})
+    assert counts(taken) == (2, 2, 0, 0)
+    assert files(mirror) == {"good/a.png", "good/b, 'b'.png"}
+    assert taken.warnings == ("1 file is dated in the future, good/b, 'b'.png on 2096-10-02: check that clock",)
+    assert compare_source(FOLDER, source, mirror, settle_seconds=1e9).moving == {"bad/dent/c.png", "masks/dent/c.png"}
 
 
 def test_an_interrupted_copy_leaves_whole_files_only(
