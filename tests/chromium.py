@@ -18,6 +18,10 @@ from websockets.sync.client import ClientConnection, connect
 _PATIENCE = 60  # seconds; a loaded machine starts a browser slowly
 
 
+# Text without digits, and how many elements there are: charts draw some that have no text.
+_LOOK = "[(document.body?.innerText ?? '').replace(/[0-9]+/g, '#'), document.querySelectorAll('*').length]"
+
+
 class Tab:
     """One tab: opens a page, evaluates JavaScript, notes every request and error."""
 
@@ -50,6 +54,34 @@ class Tab:
         while self.evaluate("document.readyState") != "complete":
             assert time.monotonic() < deadline
             time.sleep(0.05)
+
+    def settle(self, still: float = 2.0, patience: float = _PATIENCE) -> bool:
+        """Wait until the page shows some text, asks for nothing, and has looked the same for `still` seconds.
+
+        Digits may change: some pages count seconds. Returns whether that came within `patience` seconds.
+        """
+        deadline, before, since = time.monotonic() + patience, None, time.monotonic()
+        while time.monotonic() < deadline:
+            seen = (self.evaluate(_LOOK), self._pending())
+            if seen != before:
+                before, since = seen, time.monotonic()
+            if time.monotonic() - since >= still and seen[0][0].strip() and not seen[1]:
+                return True
+            time.sleep(0.1)
+        return False
+
+    def _pending(self) -> frozenset[str]:
+        """Name the requests that are under way; what came before a page was left has ended with it."""
+        pending: set[str] = set()
+        for event in self.events:
+            method, params = event.get("method", ""), event.get("params", {})
+            if method == "Page.frameNavigated":
+                pending.clear()
+            elif method == "Network.requestWillBeSent":
+                pending.add(params["requestId"])
+            elif method in {"Network.loadingFinished", "Network.loadingFailed"}:
+                pending.discard(params["requestId"])
+        return frozenset(pending)
 
     def evaluate(self, code: str) -> Any:
         found = self.call("Runtime.evaluate", expression=code, returnByValue=True, awaitPromise=True, userGesture=True)

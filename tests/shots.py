@@ -5,8 +5,8 @@ The project is one that has trained on drawn boards; nothing of it is changed bu
 
 import argparse
 import base64
+import logging
 import tempfile
-import time
 from pathlib import Path
 
 from pipelines.core.paths import Project
@@ -14,7 +14,7 @@ from tests.chromium import Tab, open_chromium
 from tests.conftest import run_knotwatch
 from tests.flows.started import Ui, start_ui
 
-_SETTLE = 25  # seconds that a page may take to load what it shows
+log = logging.getLogger(__name__)
 _WIDE, _PHONE = (1400, 900), (390, 844)
 
 
@@ -60,7 +60,8 @@ def _take(tab: Tab, address: str, file: Path, size: tuple[int, int]) -> None:
     tab.call("Emulation.setDeviceMetricsOverride", **view)
     tab.visit("about:blank")
     tab.visit(address)
-    time.sleep(_SETTLE)
+    if not tab.settle():
+        log.warning("%s: the page still changes, and is taken as it is", file.name)
     taken = tab.call("Page.captureScreenshot", format="jpeg", quality=80)
     file.write_bytes(base64.b64decode(taken["data"]))
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from flows.steps.algorithm import Shared, describe_failure, make_version
 from flows.steps.outlook import durations_of
 from flows.steps.tasks import assemble_task
+from pipelines.core.progress import waiting
 from pipelines.core.results import Failure, Trained, VersionSummary
 from pipelines.training.ensemble.assemble import share_files
 from pipelines.training.ensemble.choose import MemberChoice, choose_members
@@ -79,4 +80,5 @@ def _share(shared: Shared, choice: MemberChoice, versions: Mapping[str, int], fo
     tracking, surface = shared.session.tracking, shared.job.surface
     if found.version is not None and tracking.local:
         places = {name: tracking.folder(surface, versions[name]) for name in choice.members}
-        share_files(tracking.folder(surface, found.version), places)
+        with waiting("ensemble, share files"):
+            share_files(tracking.folder(surface, found.version), places)

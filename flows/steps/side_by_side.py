@@ -6,6 +6,7 @@ from pathlib import Path
 
 from flows.steps.algorithm import Shared, kept_model
 from pipelines.core.errors import KnotwatchError
+from pipelines.core.progress import waiting
 from pipelines.core.results import Evaluation, VersionSummary
 from pipelines.registry.register import EVALUATION
 from pipelines.reports.side_by_side import ImageSeen, choose_disagreed, draw_side_by_side
@@ -34,7 +35,8 @@ def see_side_by_side(shared: Shared, models: Sequence[VersionSummary]) -> tuple[
         }
         chosen = choose_disagreed(scored, {m.algorithm: m.image_threshold.threshold for m in models}, most)
         folders = {m.algorithm: _folder(shared, m) for m in models}
-        return draw_side_by_side(shared.session.paths.prepared, chosen, folders)
+        with waiting("compare, pictures side by side"):
+            return draw_side_by_side(shared.session.paths.prepared, chosen, folders)
     except (KnotwatchError, ValueError, OSError) as error:
         log.warning("compare %s: no pictures side by side: %s", shared.job.surface, error)
         return ()

@@ -15,6 +15,7 @@ from flows.steps import artifacts
 from flows.steps.job import EvaluatedVersion, Job, read_images
 from flows.steps.pages import links_of_run, open_folder, publish_folder
 from pipelines.core.errors import KnotwatchError
+from pipelines.core.progress import waiting
 from pipelines.core.records import TYPES, Label, Split
 from pipelines.core.results import Start, Trained, ValidationReport
 from pipelines.data.prepared import PreparedImage, read_index, read_region
@@ -230,11 +231,12 @@ def report_task(
         links=links_of_run(session, run, folder),
     )
     pictures = job.settings.evaluation.pictures
-    path = write_pages(session.paths.prepared, folder, page, info.pixel_threshold.threshold, maps, pictures)
-    scores = page.scores(Label.NORMAL), page.scores(Label.ANOMALOUS)
-    write_charts(folder / CHARTS, *scores, info.image_threshold.threshold)
-    write_training(folder / CHARTS, candidate.trained.curves)
-    publish_folder(session, run, folder)
+    with waiting(f"report {info.algorithm}"):
+        path = write_pages(session.paths.prepared, folder, page, info.pixel_threshold.threshold, maps, pictures)
+        scores = page.scores(Label.NORMAL), page.scores(Label.ANOMALOUS)
+        write_charts(folder / CHARTS, *scores, info.image_threshold.threshold)
+        write_training(folder / CHARTS, candidate.trained.curves)
+        publish_folder(session, run, folder)
     return path
 
 
@@ -262,10 +264,11 @@ def register_task(session: Session, job: Job, run: Run, candidate: EvaluatedVers
     version = register(session.tracking, run, Path(trained.folder), info, job.tags(trained.algorithm), card)
     paths = session.paths
     images = read_index(paths.prepared)[:_REPRODUCED]
-    detector = Detector(Path(trained.folder))
-    regions = [read_region(paths.prepared, image) for image in images]
-    expected = [detector.judge(region, detector.scan_region(region)).score for region in regions]
-    check_reproduction(version, [raw_file(paths.source, image.path) for image in images], expected)
+    with waiting(f"register, version {version.version} gives its scores again"):
+        detector = Detector(Path(trained.folder))
+        regions = [read_region(paths.prepared, image) for image in images]
+        expected = [detector.judge(region, detector.scan_region(region)).score for region in regions]
+        check_reproduction(version, [raw_file(paths.source, image.path) for image in images], expected)
     return version
 
 

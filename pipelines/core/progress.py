@@ -82,6 +82,14 @@ def _remember(number: int, _frame: FrameType | None) -> None:
 
 _Item = TypeVar("_Item")
 _EVERY = 30.0  # seconds
+_SHORT = 3.0  # seconds; what takes less needs no line
+
+
+class _Voice:
+    """When the process last said how far it is: several steps of 29 seconds are a long silence together."""
+
+    last = time.monotonic()
+
 
 log = logging.getLogger(__name__)
 
@@ -105,7 +113,7 @@ class Pace:
         now = self._clock()
         if now - self._said < _EVERY or not 0 < done < self._total:
             return
-        self._said = now
+        self._said, _Voice.last = now, time.monotonic()
         left = (now - self._began) / done * (self._total - done)
         log.info("%s: %d of %d, about %.0f s left", self._label, done, self._total, left)
 
@@ -143,6 +151,8 @@ def track(items: Iterable[_Item], total: int, label: str) -> Iterator[_Item]:
 def waiting(label: str) -> Iterator[None]:
     """Say every 30 seconds that a block of unknown length still works, by a turning sign on a terminal.
 
+    Seconds are counted from the last such line, of whatever: a block that begins in a long silence speaks after 3.
+
     Args:
         label: What is done, in a few words.
 
@@ -158,8 +168,10 @@ def waiting(label: str) -> Iterator[None]:
     ended, began = threading.Event(), time.monotonic()
 
     def speak() -> None:
-        while not ended.wait(_EVERY):
-            log.info("%s: %.0f s so far", label, time.monotonic() - began)
+        silent = max(_SHORT, _Voice.last + _EVERY - began)
+        while not ended.wait(silent):
+            _Voice.last, silent = time.monotonic(), _EVERY
+            log.info("%s: %.0f s so far", label, _Voice.last - began)
 
     speaker = threading.Thread(target=speak, name="waiting", daemon=True)
     speaker.start()

@@ -44,12 +44,13 @@ def check_coordinates(
     if info.region != rule:
         problems.append(f"its rule for the region of interest is '{info.region.rule}', the surface's '{rule.rule}'")
     chosen = [i for i in images if i.split == Split.TEST][:_CHECKED] or list(images)[:_CHECKED]
-    for image in chosen:
-        try:
-            source_image = decode_image(raw_file(paths.source, image.path), info.max_megapixels)
-            problems += _misplaced(detector.scan(source_image.image), image)
-        except (KnotwatchError, OSError) as error:
-            problems.append(f"{image.path}: {getattr(error, 'problem', error)}")
+    with waiting("gate, maps and regions of whole images"):
+        for image in chosen:
+            try:
+                source_image = decode_image(raw_file(paths.source, image.path), info.max_megapixels)
+                problems += _misplaced(detector.scan(source_image.image), image)
+            except (KnotwatchError, OSError) as error:
+                problems.append(f"{image.path}: {getattr(error, 'problem', error)}")
     return CheckResult.of(problems, f"maps and regions of {count_in_words(len(chosen), 'image')} lie where they should")
 
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from pipelines.core.errors import KnotwatchError
 from pipelines.core.paths import SurfacePaths
+from pipelines.core.progress import waiting
 from pipelines.core.records import Label, Split
 from pipelines.core.surface_settings import SurfaceSettings
 from pipelines.core.wording import parity_in_words
@@ -172,6 +173,7 @@ def _choose(context: EvaluationContext, candidate: Candidate, champion: Candidat
     return _Splits(sorted(test, key=lambda i: i.path), validation, repeats)
 
 
+@waiting("gate, load")
 def _load(who: Candidate) -> Detector:
     return Detector(who.folder, registered=who.registered)
 
@@ -198,13 +200,15 @@ def _score_champion(
     if not problem:
         try:
             detector = _load(champion)
-            detector.check_references()
+            with waiting("gate, reference tiles of the champion"):
+                detector.check_references()
             return _score(context, splits, champion, detector), ""
         except KnotwatchError as error:
             problem = error.problem
     return None, f"the champion, version {champion.version}, cannot be compared with ({problem})"
 
 
+@waiting("gate, intervals")
 def _figures(context: EvaluationContext, who: Candidate, scores: _Scores | None) -> Scored:
     if scores is None:
         return Scored(version=who.version, algorithm=who.algorithm)
@@ -236,21 +240,23 @@ def _compare(
     timed = (splits.test or list(context.images))[:_CHECKED]
     regions = [read_region(context.paths.prepared, image) for image in timed]
     timing = time_in_turns(ours.detector, theirs.detector, regions, context.own.policy.gate.max_latency_ratio)
-    return ChampionComparison(
-        champion=_figures(context, champion, theirs),
-        image_auroc=image_auroc_difference(test.scores, other.scores, test.anomalous, resamples, seed)
-        if by_rank
-        else None,
-        aupro=aupro_difference(test.table, other.table, resamples, seed),
-        synthetic_auroc=synthetic_auroc_difference(ours.synthetic, theirs.synthetic, resamples, seed),
-        recall=recall_difference(ours.flagged, theirs.flagged, resamples, seed),
-        synthetic_recall=recall_difference(ours.flagged_synthetic, theirs.flagged_synthetic, resamples, seed),
-        image_threshold=theirs.detector.info.image_threshold,
-        latency_ratio=timing.ratio,
-        latency_ms=measure_latency(ours.detector, context.paths.prepared, timed),
-        load=timing.load,
-        allowed_ms=context.own.policy.latency_ms,
-    )
+    figures = _figures(context, champion, theirs)
+    with waiting("gate, comparison"):
+        return ChampionComparison(
+            champion=figures,
+            image_auroc=image_auroc_difference(test.scores, other.scores, test.anomalous, resamples, seed)
+            if by_rank
+            else None,
+            aupro=aupro_difference(test.table, other.table, resamples, seed),
+            synthetic_auroc=synthetic_auroc_difference(ours.synthetic, theirs.synthetic, resamples, seed),
+            recall=recall_difference(ours.flagged, theirs.flagged, resamples, seed),
+            synthetic_recall=recall_difference(ours.flagged_synthetic, theirs.flagged_synthetic, resamples, seed),
+            image_threshold=theirs.detector.info.image_threshold,
+            latency_ratio=timing.ratio,
+            latency_ms=measure_latency(ours.detector, context.paths.prepared, timed),
+            load=timing.load,
+            allowed_ms=context.own.policy.latency_ms,
+        )
 
 
 def _sample(splits: _Splits) -> EvidenceCounts:

@@ -2,6 +2,7 @@
 
 import logging
 import threading
+import time
 
 import pytest
 
@@ -27,10 +28,26 @@ def test_what_cannot_be_counted_says_that_it_still_works(
     said = threading.Event()
     caplog.handler.addFilter(lambda _: said.set() or True)
     monkeypatch.setattr(progress, "_EVERY", 0.0)
+    monkeypatch.setattr(progress, "_SHORT", 0.0)
     with waiting("quantise"):
         assert said.wait(60), "nothing was said"
     assert caplog.messages[0] == "quantise: 0 s so far"
     assert "waiting" not in [thread.name for thread in threading.enumerate()]
+
+
+def test_steps_that_are_short_by_themselves_are_no_long_silence_together(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    caplog.set_level(logging.INFO)
+    said = threading.Event()
+    caplog.handler.addFilter(lambda _: said.set() or True)
+    monkeypatch.setattr(progress, "_SHORT", 0.01)
+    monkeypatch.setattr(progress._Voice, "last", time.monotonic() - 31)
+    with waiting("load"):
+        assert said.wait(20), "nothing was said in the 31st second"
+    with waiting("compare"):
+        time.sleep(0.05)
+    assert [message.partition(":")[0] for message in caplog.messages] == ["load"], "the next line has 30 seconds"
 
 
 def test_items_come_through_and_quick_work_says_nothing(
