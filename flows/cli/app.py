@@ -1,6 +1,8 @@
 """`knotwatch` and its commands."""
 
+import io
 import re
+import sys
 from importlib.metadata import version as installed_version
 from pathlib import Path
 from typing import Annotated, Any
@@ -49,6 +51,9 @@ def _options(
 def run(words: list[str]) -> int:
     """Run one command line and return its exit code."""
     remember_interrupts()
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # A name of any bytes is shown, and ends nothing.
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         _check_words(words)
         with interrupts_first():

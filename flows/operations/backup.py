@@ -127,7 +127,7 @@ def back_up(project: Project, target: Path, *, images: bool | None = None) -> Ba
         files=len(files),
         megabytes=round(target.stat().st_size / 1e6, 1),
         images=taken,
-        elsewhere="" if uri.startswith("sqlite:") else uri,
+        elsewhere="" if uri.startswith("sqlite") else uri,
     )
 
 

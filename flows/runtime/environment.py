@@ -10,8 +10,9 @@ from pathlib import Path
 import psutil
 
 from flows.runtime.secret import prefect_secret
-from pipelines.core.paths import Project
+from pipelines.core.paths import Project, database_address
 
+_DATABASE = ("PREFECT_SERVER_DATABASE_CONNECTION_URL", "PREFECT_API_DATABASE_CONNECTION_URL")
 LOGGERS = ("flows", "pipelines")
 # Set where Prefect's server has no pages: the links that Prefect itself makes then lead nowhere.
 NO_PAGES = "KNOTWATCH_NO_PREFECT_PAGES"
@@ -36,6 +37,10 @@ def prepare_environment(project: Project) -> None:
         # The one that Prefect starts by itself asks nobody for a secret: see local_servers/temporary.py.
         "PREFECT_SERVER_ALLOW_EPHEMERAL_MODE": "false",
     }
+    # Prefect makes its database's address of PREFECT_HOME, unescaped.
+    database = database_address(project.state / "prefect" / "prefect.db", "aiosqlite")
+    if "?uri=true" in database and not any(os.environ.get(name) for name in _DATABASE):
+        defaults[_DATABASE[0]] = database
     for name, value in defaults.items():
         os.environ.setdefault(name, value)
     running = running_servers(project)

@@ -1,7 +1,9 @@
-"""Writing files whole or not at all."""
+"""Writing files whole or not at all, and names of files that anybody can read and any system takes."""
 
+import hashlib
 import os
 import tempfile
+import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -43,3 +45,57 @@ def whole_file(path: Path) -> Iterator[Path]:
         if isinstance(error, OSError) and (neighbour is None or error.filename in (None, str(neighbour))):
             error.filename, error.filename2 = str(path), None
         raise
+
+
+# Control characters, bytes that are no UTF-8, and what would break a line.
+_UNSHOWN = ("Cc", "Cs", "Zl", "Zp")
+_LONGEST = 255  # bytes of a name, in nearly every file system
+
+
+def show_name(name: str) -> str:
+    r"""Write a file's name so that every terminal, table and page can show it.
+
+    Args:
+        name: As the system gave it; bytes that are no UTF-8 are surrogates in it.
+
+    Returns:
+        The name, with such bytes and control characters escaped.
+
+    >>> show_name("Br\udcfccke, 1.png"), show_name("two\nlines.png")
+    ('Br\\xfccke, 1.png', 'two\\x0alines.png')
+    """
+    return "".join(_escape(ord(c)) if unicodedata.category(c) in _UNSHOWN else c for c in name)
+
+
+def _escape(code: int) -> str:
+    byte = code - 0xDC00 if 0xDC80 <= code <= 0xDCFF else code
+    return f"\\x{byte:02x}" if byte < 256 else f"\\u{byte:04x}"
+
+
+def as_utf8(name: str) -> str:
+    r"""Escape the bytes of a name that are no UTF-8, as of a Latin-1 name; any other name stays and can be opened.
+
+    >>> as_utf8("Br\udcfccke.png"), as_utf8("Brücke.png")
+    ('Br\\xfccke.png', 'Brücke.png')
+    """
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
+def shorten_name(name: str, room: int) -> str:
+    """Make a name short enough that something can be put to it; names that differ stay different.
+
+    Args:
+        name: One part of a path.
+        room: Bytes that are put to it at most.
+
+    Returns:
+        The name itself where it is short enough, else its beginning and a hash of it.
+
+    >>> shorten_name("a.png", 10), len(shorten_name("a" * 255, 10))
+    ('a.png', 245)
+    """
+    whole, most = name.encode(), _LONGEST - room
+    if len(whole) <= most:
+        return name
+    mark = f"~{hashlib.sha256(whole).hexdigest()[:12]}"
+    return whole[: most - len(mark)].decode(errors="ignore") + mark

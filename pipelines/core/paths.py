@@ -5,6 +5,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Annotated
+from urllib.parse import quote, unquote
 
 from pydantic import AfterValidator
 
@@ -150,26 +151,6 @@ def find_project(start: Path | None = None) -> Project:
 _PART, _WHOLE = 255, 4096
 
 
-def show_name(name: str) -> str:
-    r"""Write a file's name so that every terminal, table and page can show it.
-
-    Args:
-        name: As the system gave it; bytes that are no UTF-8 are surrogates in it.
-
-    Returns:
-        The name, with such bytes and what cannot be printed escaped.
-
-    >>> show_name("Br\udcfccke, 1.png"), show_name("two\nlines.png")
-    ('Br\\xfccke, 1.png', 'two\\x0alines.png')
-    """
-    return "".join(c if c.isprintable() else _escape(ord(c)) for c in name)
-
-
-def _escape(code: int) -> str:
-    byte = code - 0xDC00 if 0xDC80 <= code <= 0xDCFF else code
-    return f"\\x{byte:02x}" if byte < 256 else f"\\u{byte:04x}"
-
-
 class UnsafeNameError(ValueError):
     """Say what is wrong with a name; a record that holds it says so, a reader adds where it stands."""
 
@@ -226,3 +207,39 @@ def inside(folder: Path, name: str) -> Path:
             f"{folder}: '{name}' leads out of the folder", hint="put a copy of the file into the folder, not a link"
         )
     return folder / name
+
+
+# A path with one of these in it must be escaped, or the database lies elsewhere.
+_SPECIAL = set("?%#")
+_ADDRESS = re.compile(r"sqlite(?:\+\w+)?:///(?:file:(?P<escaped>.+)\?uri=true|(?P<plain>.+))", re.DOTALL)
+
+
+def database_address(file: Path, driver: str = "") -> str:
+    """Write the address that SQLAlchemy opens a database by.
+
+    Args:
+        file: Absolute path of the database; it need not be there.
+        driver: Of Python's for SQLite; empty for the usual one.
+
+    Returns:
+        The address; a path without special characters stands in it as it is.
+
+    >>> database_address(Path("/a b/x.db")), database_address(Path("/what?/x.db"))
+    ('sqlite:////a b/x.db', 'sqlite+pysqlite:///file:/what%3F/x.db?uri=true')
+    """
+    if not _SPECIAL & set(str(file)):
+        return f"sqlite{'+' * bool(driver)}{driver}:///{file}"
+    # MLflow takes the rest of `sqlite:///` for a path and makes its folders; with a driver named it does not.
+    return f"sqlite+{driver or 'pysqlite'}:///file:{quote(str(file))}?uri=true"
+
+
+def database_file(address: str) -> Path | None:
+    """Read the file's path from such an address; None where it is no SQLite database.
+
+    >>> [database_file(one) for one in (database_address(Path("/what?/x.db")), "http://127.0.0.1:5000")]
+    [PosixPath('/what?/x.db'), None]
+    """
+    found = _ADDRESS.fullmatch(address)
+    if not found:
+        return None
+    return Path(unquote(found["escaped"])) if found["escaped"] else Path(found["plain"])

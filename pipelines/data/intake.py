@@ -14,9 +14,9 @@ from pathlib import Path
 import pandas as pd
 
 from pipelines.core.errors import SourceError
-from pipelines.core.files import write_whole
+from pipelines.core.files import show_name, write_whole
 from pipelines.core.parsing import MalformedError
-from pipelines.core.paths import check_name, inside, show_name
+from pipelines.core.paths import check_name, inside
 from pipelines.core.progress import track
 from pipelines.core.records import Layout, Record
 from pipelines.core.results import Unused

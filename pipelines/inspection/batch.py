@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 from pydantic import ValidationError
 
 from pipelines.core.errors import BusyError, CallError
-from pipelines.core.files import whole_file
+from pipelines.core.files import as_utf8, whole_file
 from pipelines.core.records import Record
 from pipelines.core.results import Inspected
 from pipelines.inspection.history import Observation, name_batch, write_batch
@@ -89,9 +89,9 @@ class Batch:
 
     def __init__(self, table: Path, name: str, journal: IO[bytes], images: Sequence[InputImage]) -> None:
         self._table, self._name, self._journal = table, name, journal
-        self._keys = {p.file: _file_key(p) for p in images}
+        self._keys = {p.shown: _file_key(p) for p in images}
         done = {entry.file_key for entry in _read_entries(table)}
-        self.left = [p for p in images if self._keys[p.file] not in done]
+        self.left = [p for p in images if self._keys[p.shown] not in done]
 
     def add(self, inspected: Inspected, observation: Observation) -> None:
         """Keep an image's result: from here on it survives the process.
@@ -237,8 +237,8 @@ def _file_key(image: InputImage) -> str:
     try:
         found = path.stat()
     except OSError:  # gone since it was listed: reported in its place
-        return f"- - {path}"
-    return f"{found.st_size} {found.st_mtime_ns} {path}"
+        return f"- - {as_utf8(str(path))}"
+    return f"{found.st_size} {found.st_mtime_ns} {as_utf8(str(path))}"
 
 
 def _row(entry: Entry) -> dict[str, object]:

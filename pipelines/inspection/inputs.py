@@ -7,11 +7,15 @@ from pathlib import Path, PurePath
 from typing import NamedTuple
 
 from pipelines.core.errors import CallError
+from pipelines.core.files import as_utf8, shorten_name
 from pipelines.data.layouts.listing import is_image_file
 
 
 class InputImage(NamedTuple):
-    """A file to inspect, its name relative to what was given, and the relative name that its results get."""
+    """A file to inspect, its name relative to what was given, and the relative name that its results get.
+
+    Name and stem are UTF-8, whatever bytes the file's own name has, and results may put `_ROOM` bytes to a stem.
+    """
 
     file: str
     name: str
@@ -31,7 +35,19 @@ class InputImage(NamedTuple):
         >>> InputImage.of(Path("in/a/x.png"), PurePath("a/x.png"))
         InputImage(file='in/a/x.png', name='a/x.png', stem='a/x')
         """
-        return cls(file=str(file), name=name.as_posix(), stem=name.with_suffix("").as_posix())
+        return cls(file=str(file), name=as_utf8(name.as_posix()), stem=_shorten(name.with_suffix("")))
+
+    @property
+    def shown(self) -> str:
+        """The file's path as results and histories name it."""
+        return as_utf8(self.file)
+
+
+_ROOM = 20  # bytes: of `-1234567.png`, and of the ending that another call may add
+
+
+def _shorten(name: PurePath) -> str:
+    return "/".join(shorten_name(as_utf8(part), _ROOM) for part in name.parts)
 
 
 def find_images(paths: Sequence[Path], results: Sequence[Path] = ()) -> list[InputImage]:
@@ -61,7 +77,7 @@ def find_images(paths: Sequence[Path], results: Sequence[Path] = ()) -> list[Inp
         raise CallError(f"no image in {', '.join(map(str, paths))}", hint="name a folder with JPEG, PNG or TIFF files")
     stems = Counter(p.stem for p in found)
     # Two files that differ in their endings alone keep them in the names of their results.
-    found = [p if stems[p.stem] == 1 else p._replace(stem=p.name) for p in found]
+    found = [p if stems[p.stem] == 1 else p._replace(stem=_shorten(PurePath(p.name))) for p in found]
     twice = [stem for stem, count in Counter(p.stem for p in found).items() if count > 1]
     if twice:
         raise CallError(f"two files would have the results '{twice[0]}'", hint="inspect their folders one by one")

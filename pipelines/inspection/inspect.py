@@ -108,14 +108,14 @@ def _inspect_one(
     maps: Path | None,
     sinks: Sequence[Sink],
 ) -> InspectionOutcome:
-    seen = Observation(time=datetime.now(UTC), path=str(Path(source_image.file).absolute()), version=version)
+    seen = Observation(time=datetime.now(UTC), path=str(Path(source_image.shown).absolute()), version=version)
     try:
         image = decode_image(Path(source_image.file), detector.info.max_megapixels).image
         # Also here: a fixed region of interest may lie outside of one image.
         scan = detector.scan(image)
     except (ImageError, ScoreError) as error:
         return InspectionOutcome(
-            Inspected(path=source_image.file, error=error.problem), seen.model_copy(update={"error": error.problem})
+            Inspected(path=source_image.shown, error=error.problem), seen.model_copy(update={"error": error.problem})
         )
     written_map, written_overlay = _map_file(maps, source_image), _overlay_file(out, source_image)
     if written_map is not None:
@@ -126,7 +126,7 @@ def _inspect_one(
         write_whole(written_overlay, encode_picture(picture))
     height, width = image.shape[:2]
     inspected = Inspected(
-        path=source_image.file,
+        path=source_image.shown,
         score=scan.score,
         anomalous=scan.anomalous,
         width=width,
@@ -140,7 +140,11 @@ def _inspect_one(
     observation = observe(seen, image, scan)
     measures = observation.model_dump(include=set(MEASURES))
     for sink in sinks:
-        sink.add(InspectedImage(image, scan.map, measures, inspected, source_image.name, source_image.stem))
+        sink.add(
+            InspectedImage(
+                image, scan.map, measures, inspected, source_image.name, source_image.stem, source_image.file
+            )
+        )
     return InspectionOutcome(inspected, observation)
 
 

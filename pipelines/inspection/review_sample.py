@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from pipelines.core.files import write_whole
+from pipelines.core.files import shorten_name, write_whole
 from pipelines.detector.version import DriftReference
 from pipelines.imaging.measures import MEASURES
 from pipelines.inspection.drift import JUDGED, NAMES, SCORE, Drift, DriftKind
@@ -98,7 +98,8 @@ def _range(values: Sequence[float]) -> str:
 
 def _copy(folder: Path, rank: int, row: "pd.Series[Any]", how: str, why: str) -> dict[str, object]:
     source = Path(str(row["path"]))
-    name = f"{rank:03d}-{source.name}"
+    # The ending is kept: it says what the file is.
+    name = f"{rank:03d}-{shorten_name(source.stem, len(source.suffix.encode()) + 4)}{source.suffix}"
     shutil.copyfile(source, folder / name)
     facts = {name: row[name] for name in ("path", "version", "score", "anomalous", *MEASURES)}
     return {**facts, "file": name, "picked": how, "why": why}

@@ -84,7 +84,7 @@ class Showcase:
         found = seen.result
         height, width = seen.map.shape
         heat = heatmap(shrink(seen.image, _HEAT), shrink(seen.map, _HEAT), self._threshold)
-        with Path(found.path).open("rb") as file:
+        with Path(seen.file or found.path).open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
         return Shown(
             path=found.path,

@@ -14,7 +14,8 @@ from pipelines.core.results import Inspected
 class InspectedImage(NamedTuple):
     """An image that was inspected: pixels (H, W, 3), map (H, W), measures of its region, and the result.
 
-    `name` is its POSIX name relative to what was given, `stem` the relative name that its results get.
+    `name` is its POSIX name relative to what was given, `stem` the relative name that its results get, `file` the path
+    that it is opened by, where that is another than the result's.
     """
 
     image: NDArray[np.uint8]
@@ -23,6 +24,7 @@ class InspectedImage(NamedTuple):
     result: Inspected
     name: str
     stem: str
+    file: str = ""
 
 
 class Sink(Protocol):

@@ -1,7 +1,6 @@
 """Where artefacts lie: locations that move with the project folder. MLflow loads this file as a plug-in."""
 
-import re
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from typing import Any
 from urllib.parse import quote, unquote, urlsplit
 
@@ -10,7 +9,7 @@ from mlflow.store.artifact.local_artifact_repo import LocalArtifactRepository
 from mlflow.store.artifact.mlflow_artifacts_repo import MlflowArtifactsRepository
 
 from pipelines.core.errors import PathError, ToolError
-from pipelines.core.paths import find_project, inside
+from pipelines.core.paths import database_file, find_project, inside
 
 SCHEME = "knotwatch"
 
@@ -42,8 +41,8 @@ class ProjectArtifacts(LocalArtifactRepository):
 
     def __init__(self, artifact_uri: str, tracking_uri: str | None = None, registry_uri: str | None = None) -> None:
         uri = tracking_uri or mlflow.get_tracking_uri()
-        database = re.match(r"sqlite:///(.+)$", uri)
-        home = Path(database.group(1)).parent if database else find_project().state / "mlflow"
+        database = database_file(uri)
+        home = database.parent if database else find_project().state / "mlflow"
         relative = str(_relative(artifact_uri))
         try:
             folder = home / "artifacts" if relative == "." else inside(home / "artifacts", relative)

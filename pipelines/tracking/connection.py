@@ -10,7 +10,7 @@ import mlflow
 from filelock import FileLock
 
 from pipelines.core.errors import ToolError
-from pipelines.core.paths import Project
+from pipelines.core.paths import Project, database_address
 
 
 class Connection:
@@ -82,4 +82,4 @@ class Connection:
 
 def local_uri(project: Project) -> str:
     """Name the project's own tracking database."""
-    return f"sqlite:///{project.state / 'mlflow' / 'mlflow.db'}"
+    return database_address(project.state / "mlflow" / "mlflow.db")

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from pipelines.core.errors import SourceError
-from pipelines.core.paths import show_name
+from pipelines.core.files import show_name
 from pipelines.core.records import Layout
 from pipelines.core.results import Unused
 from pipelines.core.wording import share_in_words

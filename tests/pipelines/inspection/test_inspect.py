@@ -1,10 +1,13 @@
 """Inspection: which files are looked at, and what is left of each."""
 
+import json
+import os
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import tifffile
 from numpy.typing import NDArray
@@ -16,8 +19,11 @@ from pipelines.core.results import Inspected
 from pipelines.core.surface_settings import DefectSettings
 from pipelines.detector.detector import Scan
 from pipelines.imaging.components import find_defects
+from pipelines.inspection.batch import Terms, open_batch
+from pipelines.inspection.exports import Exports
 from pipelines.inspection.inputs import find_images
 from pipelines.inspection.inspect import inspect_images
+from pipelines.inspection.showcase import Showcase, draw_at_random
 
 
 class Fake:
@@ -71,6 +77,29 @@ def test_a_map_and_a_picture_are_left_under_the_images_own_name(tmp_path: Path) 
         assert picture.height == 40
         red, green, _ = np.asarray(picture).astype(int)[3:17, -30:].transpose(2, 0, 1)
     assert (red - green).max() > 80, "the defect is not outlined on the last panel"
+
+
+def test_names_of_any_bytes_and_of_255_bytes_get_every_result(tmp_path: Path) -> None:
+    latin = draw(tmp_path / "in" / os.fsdecode(b"Br\xfccke.png"), knot=True)
+    long = [draw(tmp_path / "in" / f"{'ä' * 125}{end}.png", knot=True) for end in "b1"]
+    history, table = tmp_path / "history", tmp_path / "all.parquet"
+    results = Exports(coco=tmp_path / "c.json", csv=tmp_path / "d.csv", masks=tmp_path / "m", crops=tmp_path / "p")
+    images = find_images([tmp_path / "in"])
+    showcase = Showcase(0.5, draw_at_random([image.stem for image in images], 2))
+    sinks = [*results.open("oak 3"), showcase]
+    detector: Any = Fake()
+    terms = Terms(surface="oak", version=3, results={})
+    with open_batch(table, terms, images, history) as batch:
+        for found in inspect_images(detector, 3, batch.left, tmp_path / "out", tmp_path / "maps", sinks):
+            batch.add(found.inspected, found.observation)
+        assert batch.finish(history).anomalous == 3
+    paths = pd.read_parquet(table)["path"].tolist()
+    assert paths == [str(tmp_path / "in" / r"Br\xfccke.png"), *sorted(map(str, long))]
+    assert [len(list((tmp_path / name).iterdir())) for name in ("out", "maps", "m", "p")] == [3, 3, 3, 3]
+    assert (tmp_path / "out" / r"Br\xfccke.jpg").is_file()
+    assert latin.is_file()
+    assert r"Br\xfccke.png" in {image["file_name"] for image in json.loads((tmp_path / "c.json").read_text())["images"]}
+    assert len(showcase.shown()) == 3
 
 
 def test_the_map_is_as_a_person_sees_the_image(tmp_path: Path) -> None:

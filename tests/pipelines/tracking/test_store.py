@@ -17,7 +17,7 @@ from openvino import opset13 as ops
 
 from pipelines.core.errors import ModelError, ToolError
 from pipelines.core.geometry import TilePlan
-from pipelines.core.paths import Project
+from pipelines.core.paths import Project, database_file
 from pipelines.core.results import CalibratedThreshold
 from pipelines.core.surface_settings import RegionSettings
 from pipelines.detector.version import VersionInfo
@@ -42,13 +42,19 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tracking]:
         # MLflow writes these itself: another test's store would be taken for the user's server, and ours by the next.
         for name in ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI"):
             patch.setenv(name, "")
-        project = Project(tmp_path_factory.mktemp("tracking") / "first place")
+        project = Project(tmp_path_factory.mktemp("tracking") / "first place? 100 %41 #1")
         yield Tracking(project)
 
 
 @pytest.fixture(scope="module")
 def home(store: Tracking) -> Path:
-    return Path(store.uri.removeprefix("sqlite:///")).parent
+    return _home(store)
+
+
+def _home(store: Tracking) -> Path:
+    file = database_file(store.uri)
+    assert file is not None
+    return file.parent
 
 
 def save_model(folder: Path) -> Path:
