@@ -175,7 +175,7 @@ def show(surface: Surface, as_json: Json = False) -> None:
     print_labels(found)
     if found.verdict:
         print_verdict(found.verdict)
-    say(f"settings: data/surfaces/{surface}.yaml; validation pages: {found.docs or 'not made yet'}")
+    say(f"settings: data/surfaces/{surface}.yaml; validation page: {found.docs or 'not made yet'}")
 
 
 @app.command(

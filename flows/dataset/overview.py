@@ -11,6 +11,7 @@ from pipelines.core.records import TYPES, Record, Split
 from pipelines.core.results import ValidationReport
 from pipelines.core.surface_settings import SourceSettings, read_surface
 from pipelines.data.versioning.versions import data_version, kept_versions
+from pipelines.reports.verdict_page import PAGE_NAME
 
 
 class SurfaceOverview(Record):
@@ -52,7 +53,7 @@ def describe(project: Project, name: str) -> SurfaceOverview:
     images = prepared_images(project, name)
     counts = Counter((image.split.value, image.label.value) for image in images)
     splits = {p.value: {label: n for (split, label), n in sorted(counts.items()) if split == p.value} for p in Split}
-    docs = paths.reports / "validation" / "index.html"
+    docs = paths.reports / PAGE_NAME
     return SurfaceOverview(
         surface=name,
         layout=settings.source.layout.value,

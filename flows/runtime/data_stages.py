@@ -2,6 +2,7 @@
 
 import logging
 import sys
+from datetime import UTC, datetime
 
 from flows.runtime.locks import data_lock
 from pipelines.core.errors import GateError
@@ -14,6 +15,8 @@ from pipelines.core.surface_settings import SurfaceSettings, renew_surface
 from pipelines.data.layouts.unused import describe_unused
 from pipelines.data.splits.warnings import warn_of_small_splits
 from pipelines.data.versioning.versions import DataVersion, capture, run_dvc
+from pipelines.reports.pages import link_up
+from pipelines.reports.verdict_page import PAGE_NAME, VerdictPage, show_refused, write_verdict_page
 
 log = logging.getLogger(__name__)
 
@@ -64,7 +67,22 @@ def run_validate(project: Project, surface: str, settings: SurfaceSettings) -> V
         "validate %s: %d images, %d quarantined, %d duplicates, %d warnings",
         *(surface, verdict.images, len(verdict.quarantined), len(verdict.duplicates), len(verdict.warnings)),
     )
+    _write_page(project.surface(surface), verdict, settings)
     return verdict
+
+
+def _write_page(paths: SurfacePaths, verdict: ValidationReport, settings: SurfaceSettings) -> None:
+    extra = "validation/index.html"
+    limit = settings.validation.max_megapixels
+    page = VerdictPage(
+        surface=paths.name,
+        date=datetime.now(UTC).strftime("%d %B %Y, %H:%M UTC"),
+        report=verdict,
+        quarantined=show_refused(verdict.quarantined, paths.source, limit),
+        links=(link_up(paths.reports, paths.reports),),
+        extra=extra if (paths.reports / extra).is_file() else "",
+    )
+    write_verdict_page(page, paths.reports / PAGE_NAME)
 
 
 def run_preprocess(project: Project, surface: str) -> DataVersion:
