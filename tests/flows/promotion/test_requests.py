@@ -20,7 +20,7 @@ from pipelines.data.prepared import read_index
 from pipelines.registry.decision_log import DecisionLog
 from pipelines.registry.record import DecisionRecord, Outcome, Trigger
 from pipelines.tracking.store import Tracking
-from tests.conftest import run_knotwatch
+from tests.conftest import call_knotwatch
 from tests.flows.candidates import add_anomaly, alarming, elsewhere, equal, ignorant, silent, slow, tampered
 from tests.flows.projects import SURFACE, work_in_copy
 
@@ -205,13 +205,15 @@ def test_rollback_refuses_what_does_not_reproduce_its_tiles(project: Project, tr
     assert DecisionLog(tracking, SURFACE).hold() == ""
 
 
-def test_without_automatic_promotion_a_proposal_waits_for_promote(project: Project, tracking: Tracking) -> None:
+def test_without_automatic_promotion_a_proposal_waits_for_promote(
+    project: Project, tracking: Tracking, capsys: pytest.CaptureFixture[str]
+) -> None:
     set_gate(project, automatic=False)
     version = tracking.version(SURFACE, add_anomaly(project, tracking, equal))
     record = decide_proposal(look_at(SURFACE), version, "better on the validation split")
     assert record is not None
     assert (record.outcome, tracking.aliases(SURFACE)["challenger"]) == (Outcome.PROPOSED, version.version)
-    shown = run_knotwatch(project.root, "promote", SURFACE, "--json").json
+    shown = call_knotwatch(capsys, "promote", SURFACE, "--json").json
     assert (shown["outcome"], shown["after"]) == ("accepted", version.version)
     assert tracking.aliases(SURFACE) == {"champion": version.version, "previous": 1}
 
@@ -252,28 +254,31 @@ def test_a_champion_whose_files_are_lost_holds_no_candidate_up(project: Project,
     assert "the champion, version 1, cannot be compared with" in record.message
 
 
-def test_the_commands_answer_with_their_exit_codes(project: Project, tracking: Tracking) -> None:
+def test_the_commands_answer_with_their_exit_codes(
+    project: Project, tracking: Tracking, capsys: pytest.CaptureFixture[str]
+) -> None:
     bad = str(add_anomaly(project, tracking, alarming))
-    root = project.root
-    assert "--reason" in run_knotwatch(root, "promote", SURFACE, "--version", bad, "--force", expect=2).err
-    refused = run_knotwatch(root, "promote", SURFACE, "--version", bad, expect=3)
+    assert "--reason" in call_knotwatch(capsys, "promote", SURFACE, "--version", bad, "--force", expect=2).err
+    refused = call_knotwatch(capsys, "promote", SURFACE, "--version", bad, expect=3)
     assert "refused: " in refused.out
     forced = ("--version", bad, "--force", "--reason", "a <b>trial</b>")
-    assert "forced: a <b>trial</b>" in run_knotwatch(root, "promote", SURFACE, *forced).out
+    assert "forced: a <b>trial</b>" in call_knotwatch(capsys, "promote", SURFACE, *forced).out
     page = project.surface(SURFACE).reports / "decisions" / "0003.html"
     assert "a &lt;b&gt;trial&lt;/b&gt;" in page.read_text()
-    rolled = run_knotwatch(root, "rollback", SURFACE, "--json").json
+    rolled = call_knotwatch(capsys, "rollback", SURFACE, "--json").json
     assert (rolled["before"], rolled["after"]) == (int(bad), 1)
-    listed = run_knotwatch(root, "models", SURFACE, "--json").json
+    listed = call_knotwatch(capsys, "models", SURFACE, "--json").json
     assert "held by the rollback" in listed["hold"]
     assert [m["aliases"] for m in listed["models"]] == [[], ["champion"]]
     assert "forced: a <b>trial</b>" in listed["models"][0]["why"]
-    assert run_knotwatch(root, "rollback", SURFACE, "--release", "--json").json["released"] == listed["hold"]
+    assert call_knotwatch(capsys, "rollback", SURFACE, "--release", "--json").json["released"] == listed["hold"]
     assert DecisionLog(tracking, SURFACE).hold() == ""
 
 
-def test_lineage_leads_from_a_version_to_its_data_and_back(project: Project, tracking: Tracking) -> None:
-    found = run_knotwatch(project.root, "models", SURFACE, "--lineage", "--json").json
+def test_lineage_leads_from_a_version_to_its_data_and_back(
+    project: Project, tracking: Tracking, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = call_knotwatch(capsys, "models", SURFACE, "--lineage", "--json").json
     assert (found["version"], found["algorithm"], found["parameters"]["padim.features"]) == (1, "padim", "40")
     assert sum(found["counts"].values()) == len(found["images"]) == 81
     assert {i["split"] for i in found["images"]} == {"train", "validation", "calibration", "test"}
