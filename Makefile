@@ -12,7 +12,7 @@ DATA ?=
 OUT ?=
 PROFILE ?= full
 
-.PHONY: help install demo test test-fast test-all coverage lint format bench weeks study notebook ui sheet docs clean
+.PHONY: help install demo test test-fast test-all test-faults coverage lint format bench weeks study notebook ui sheet docs clean
 help: ## Show the tasks
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
@@ -52,6 +52,9 @@ test: install ## Run all tests but the slow ones: ten minutes
 
 test-all: install ## Run all tests, as CI does
 	$(PYTEST)
+
+test-faults: install ## End 100 commands at random moments, check, run them again: make test-faults [SEED=1]
+	$(BIN)/python -m tests.faults --kills 100 --seed $(or $(SEED),1)
 
 coverage: install ## Count the lines that the fast tests run: make coverage [TIER=""] for all tests
 	$(PYTEST) $(TIER) --cov --cov-report=term:skip-covered
