@@ -155,6 +155,12 @@ def _rules(settings: ValidationSettings) -> list[Rule]:
         Rule(_NULL, "error", "{error}"),
         Rule(_NULL, "mask_error", "mask {mask}: {mask_error}"),
         *_limits(settings),
+        Rule(
+            *("ExpectColumnValuesToNotBeInSet", "bit_depth"),
+            "images use 9 to 15 bits a sample, and are stretched by these",
+            {"value_set": list(range(9, 16))},
+            warns=True,
+        ),
         Rule("ExpectColumnValuesToNotBeNull", "label", "has no label"),
         Rule(
             *("ExpectColumnValuesToBeInSet", "label"),

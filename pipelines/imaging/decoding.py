@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageFile, UnidentifiedImageError
 
 from pipelines.core.errors import ImageError
-from pipelines.imaging.depth import depth_of, mask_values, stored_inverted, to_rgb
+from pipelines.imaging.depth import depth_of, mask_values, stored_inverted, to_rgb, used_bits
 
 _FORMATS = ("JPEG", "PNG", "TIFF", "BMP", "WEBP", "GIF", "PPM", "JPEG2000", "AVIF")
 _HINT = "replace the file with a whole image, or remove it"
@@ -29,10 +29,21 @@ _TURNS = {
 }
 _SIDEWAYS = (5, 6, 7, 8)
 _TILE_WIDTH, _TILE_LENGTH = 322, 323
+_KIND, _LARGEST_SAMPLE, _DNG_VERSION = 254, 281, 50706
+# How files begin that cameras write, and that are no image yet: (offset, bytes).
+_CAMERA_FILES = {
+    "HEIC": ((4, b"ftyphei"), (4, b"ftyphev"), (4, b"ftypmif1"), (4, b"ftypmsf1")),
+    "RAW": (
+        *((4, b"ftypcrx "), (6, b"HEAPCCDR"), (8, b"CR\x02\0"), (0, b"FUJIFILMCCD-RAW"), (0, b"FOVb")),
+        *((0, b"IIRO\x08"), (0, b"IIRS\x08"), (0, b"IIU\0"), (0, b"\0MRM")),
+    ),
+}
 # A progressive JPEG refines the whole image with each scan; those of cameras and optimisers have up to twenty. A
 # few bytes a scan would keep the decoder busy for hours.
 _MOST_SCANS = 100
 _MOST_FRAMES = 100
+# Of colours of 16 bits Pillow keeps the upper 8: those of 12 bits are black.
+_DARKEST = 16
 # Pillow's limit on size and the warnings module's filters are global: one thread at a time may change them.
 _GLOBALS = threading.Lock()
 
@@ -55,9 +66,10 @@ class Decoded:
 def decode_image(data: bytes | Path, max_megapixels: float) -> Decoded:
     """Decode an image, upright and as 8-bit RGB.
 
-    16-bit samples are scaled by their own depth. Transparency is laid on white, as viewers and paper show it: on black
-    it would look like a hole. Of a multi-picture JPEG (MPO) the first picture is the image, the others are its
-    preview or depth; any other file of several frames is refused, since none of them is the image.
+    Samples of more than 8 bits are scaled by the depth that they use, see `used_bits`. Transparency is laid on white,
+    as viewers and paper show it: on black it would look like a hole. Of a multi-picture JPEG (MPO) the first picture is
+    the image, the others are its preview or depth; any other file of several frames is refused, since none of them is
+    the image.
 
     Args:
         data: The encoded file's bytes, or its path.
@@ -67,16 +79,21 @@ def decode_image(data: bytes | Path, max_megapixels: float) -> Decoded:
         Pixels (H, W, 3) as a person sees them, and how they were stored.
 
     Raises:
-        ImageError: If the file cannot be read, is empty, truncated, no image, too large (checked before decoding), of
-            several frames, in LAB colours, or of samples without a fixed white.
+        ImageError: If the file cannot be read, is empty, truncated, no image, HEIC or RAW, too large (checked before
+            decoding), of several frames, in LAB colours, of samples without a fixed white, or in colours of 16 bits
+            that use 12 at most.
     """
     with _opened(data) as file:
         _check(file, max_megapixels)
         _check_scans(file)
         mode, bit_depth, inverted = file.mode, depth_of(file), stored_inverted(file)
         image, orientation = _upright(file)
+        bit_depth = used_bits(image, bit_depth, getattr(file, "tag_v2", {}).get(_LARGEST_SAMPLE))
         stored = (image.height, image.width) if orientation in _SIDEWAYS else image.size
-        return Decoded(to_rgb(image, bit_depth, inverted=inverted), mode, bit_depth, orientation, stored)
+        pixels = to_rgb(image, bit_depth, inverted=inverted)
+        if bit_depth == 16 and image.mode == "RGB" and pixels.max() < _DARKEST:
+            raise ImageError("uses at most 12 of its 16 bits: export it with 8 bits a colour", hint=_HINT)
+        return Decoded(pixels, mode, bit_depth, orientation, stored)
 
 
 def read_pixels(data: bytes) -> int:
@@ -128,6 +145,7 @@ def _opened(data: bytes | Path) -> Iterator[ImageFile.ImageFile]:
     content = data if isinstance(data, bytes) else _read(data)
     if not content:
         raise ImageError("file is empty (0 bytes)", hint=_HINT)
+    _refuse_camera_file(content)
     with _GLOBALS, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         limit, lenient = Image.MAX_IMAGE_PIXELS, ImageFile.LOAD_TRUNCATED_IMAGES
@@ -135,6 +153,7 @@ def _opened(data: bytes | Path) -> Iterator[ImageFile.ImageFile]:
         Image.MAX_IMAGE_PIXELS, ImageFile.LOAD_TRUNCATED_IMAGES = None, False
         try:
             with Image.open(io.BytesIO(content), formats=_FORMATS) as file:
+                _refuse_preview(file)
                 yield file
         except ImageError:
             raise
@@ -144,6 +163,25 @@ def _opened(data: bytes | Path) -> Iterator[ImageFile.ImageFile]:
             raise ImageError(_reason(error), hint=_HINT) from error
         finally:
             Image.MAX_IMAGE_PIXELS, ImageFile.LOAD_TRUNCATED_IMAGES = limit, lenient
+
+
+def _refuse_camera_file(content: bytes) -> None:
+    for name, starts in _CAMERA_FILES.items():
+        # An AVIF may begin as a HEIC does, and names itself after that.
+        if any(content.startswith(begin, at) for at, begin in starts) and b"avif" not in content[:64]:
+            raise _export(name)
+
+
+def _refuse_preview(file: ImageFile.ImageFile) -> None:
+    """Refuse what begins with a small preview of itself: raw files that are TIFF, such as NEF, ARW and DNG."""
+    tags = getattr(file, "tag_v2", {})
+    kind = tags.get(_KIND, 0)
+    if _DNG_VERSION in tags or (isinstance(kind, int) and kind & 1):
+        raise _export("RAW")
+
+
+def _export(name: str) -> ImageError:
+    return ImageError(f"a camera's {name} file: export it as JPEG or PNG", hint="replace the file with what you export")
 
 
 def _read(path: Path) -> bytes:

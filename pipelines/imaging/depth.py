@@ -10,6 +10,7 @@ from pipelines.core.errors import ImageError
 _BITS_PER_SAMPLE = 258
 _PHOTOMETRIC = 262
 _WHITE_IS_ZERO = 0
+_WHITE_16, _DARK = 2**16 - 1, 2**8 - 1
 
 
 def depth_of(file: ImageFile.ImageFile) -> int:
@@ -44,6 +45,27 @@ def _png_depth(file: ImageFile.ImageFile) -> int:
     depth = file.fp.read(1)[0]
     file.fp.seek(place)
     return depth
+
+
+def used_bits(image: Image.Image, stored: int, stated: object = None) -> int:
+    """Say how many bits of its samples an image uses: cameras put 10 or 12 into 16, where white is then nearly black.
+
+    Args:
+        image: Decoded; only grey of 16 bits is looked at.
+        stored: Bits of a stored sample.
+        stated: The largest value that a sample can have, where the file states one (TIFF's MaxSampleValue).
+
+    Returns:
+        The bits that hold what is stated, unless a sample is larger; else 10 or 12, where no sample needs more; else
+        `stored`. What 8 bits would hold is a black frame, and stays one.
+    """
+    if stored != 16 or not (image.mode == "I" or image.mode.startswith("I;16")):
+        return stored
+    most = int(np.asarray(image).max())
+    stated = stated[0] if isinstance(stated, tuple) and stated else stated
+    if isinstance(stated, int) and most <= stated < _WHITE_16 and stated > _DARK:
+        return stated.bit_length()
+    return next((bits for bits in (10, 12) if _DARK < most < 2**bits), stored)
 
 
 def stored_inverted(file: ImageFile.ImageFile) -> bool:

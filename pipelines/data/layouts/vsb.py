@@ -1,12 +1,13 @@
 """Layout `vsb`: images/, typed masks/, and labels.csv, as the sawn boards of VSB Ostrava are shared."""
 
-import csv
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 
 from pipelines.core.errors import SourceError
 from pipelines.core.records import Label, SourceRow
 from pipelines.data.layouts.listing import find_spelling, layout_error
+from pipelines.data.layouts.table import read_table
 
 # Mask values: Kodytek, Bodzas, Bilik, F1000Research 10:581 (2021); names by frequency and appearance.
 TYPES = {
@@ -33,13 +34,7 @@ def read_vsb(folder: Path) -> list[SourceRow]:
     table = folder / "labels.csv"
     if not table.is_file() or not (folder / "images").is_dir():
         raise layout_error(folder, "vsb", "images/ and labels.csv")
-    try:
-        with table.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(file)
-            _check_columns(table, list(reader.fieldnames or ()))
-            rows = [_read_row({k: (v or "").strip() for k, v in row.items() if k}, table) for row in reader]
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise SourceError(f"{table} is no UTF-8 table: {error}", hint="save it as CSV in UTF-8") from error
+    rows = [_read_row(row.cells, f"{table}, row {row.number}") for row in read_table(table, _REQUIRED)]
     if not rows:
         raise SourceError(f"{table} names no image", hint="add a row for each image")
     rows = [row.model_copy(update=_respell(folder, row)) for row in rows]
@@ -47,22 +42,14 @@ def read_vsb(folder: Path) -> list[SourceRow]:
     return sorted(rows, key=lambda row: row.path)
 
 
-def _check_columns(table: Path, found: list[str]) -> None:
-    missing = [name for name in _REQUIRED if name not in found]
-    if missing:
-        raise SourceError(
-            f"{table}: expected the columns {', '.join(_REQUIRED)}, found {', '.join(found) or 'none'}",
-            hint=f"add {', '.join(missing)} (cells may be blank)",
-        )
-
-
-def _read_row(row: dict[str, str], table: Path) -> SourceRow:
+def _read_row(row: Mapping[str, str], where: str) -> SourceRow:
+    row = {**dict.fromkeys(_REQUIRED, ""), **row}
     if not row["image"]:
-        raise SourceError(f"{table}: a row names no image", hint="fill its image cell, or remove it")
+        raise SourceError(f"{where} names no image", hint="fill its image cell, or remove it")
     split = row.get("split", "")
     if split not in {"", "train", "test"}:
-        raise SourceError(f"{table}: {row['image']} has split '{split}'", hint="write train or test, or leave it blank")
-    named = _read_types(row["defects"], f"{table}: {row['image']}")
+        raise SourceError(f"{where}: {row['image']} has split '{split}'", hint="write train or test, or leave it blank")
+    named = _read_types(row["defects"], f"{where}: {row['image']}")
     return SourceRow.model_validate(
         {
             "path": str(PurePosixPath("images") / row["image"]),

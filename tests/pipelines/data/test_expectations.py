@@ -154,9 +154,13 @@ def test_several_reasons_stand_together(tmp_path: Path) -> None:
 def test_mixed_sizes_and_near_copies_only_warn(tmp_path: Path) -> None:
     rows = _normals(tmp_path)
     _board(3).resize((160, 120)).save(tmp_path / "large.png")
-    verdict = _judge(tmp_path, [*rows, SourceRow(path="large.png", label=Label.NORMAL)])
+    deep = np.random.default_rng(9).integers(1024, 4095, (48, 64)).astype(np.uint16)
+    Image.fromarray(deep).save(tmp_path / "camera.png")
+    rows += [SourceRow(path=name, label=Label.NORMAL) for name in ("camera.png", "large.png")]
+    verdict = _judge(tmp_path, rows)
     assert verdict.accepted
     assert [warning.split(" ", 1)[1] for warning in verdict.warnings] == [
+        "images use 9 to 15 bits a sample, and are stretched by these: camera.png",
         "images are more than 4 times larger or smaller than the median: large.png",
         "images nearly repeat an earlier one and stay in its group (validation.near_duplicate_bits): normal 03.png",
     ]

@@ -134,6 +134,25 @@ def test_12_bit_tiff_is_scaled_by_its_own_depth() -> None:
     np.testing.assert_array_equal(seen.image[..., 0], [[0, 255], [128, 64]])
 
 
+@pytest.mark.parametrize(("bits", "form"), [(10, "PNG"), (12, "PNG"), (12, "TIFF")])
+def test_10_and_12_bits_in_16_are_stretched_by_what_they_use(bits: int, form: str) -> None:
+    deep = np.linspace(0, 2**bits - 1, 24 * 40).reshape(24, 40).astype(np.uint16)
+    seen = _see(_bytes(Image.fromarray(deep), form))
+    assert (seen.bit_depth, seen.image.max()) == (bits, 255)
+    np.testing.assert_array_equal(seen.image[..., 0], np.rint(deep * 255.0 / (2**bits - 1)).astype(np.uint8))
+    # A black frame with noise stays one.
+    dark = _see(_bytes(Image.fromarray((deep // 2 ** (bits - 6)).astype(np.uint16)), form))
+    assert (dark.bit_depth, dark.image.max()) == (16, 0)
+
+
+def test_a_tiff_that_states_its_largest_sample_is_stretched_by_that() -> None:
+    deep = np.linspace(0, 900, 24 * 40).reshape(24, 40).astype(np.uint16)
+    buffer = io.BytesIO()
+    tifffile.imwrite(buffer, deep, photometric="minisblack", extratags=[(281, 3, 1, 4095, True)])
+    seen = _see(buffer.getvalue())
+    assert (seen.bit_depth, seen.image.max()) == (12, 56)
+
+
 def test_cmyk_jpeg_with_and_without_adobes_inversion() -> None:
     ink = Image.new("CMYK", (16, 16), (0, 128, 255, 0))
     orange = np.asarray(ink.convert("RGB"))[0, 0].astype(int)
@@ -144,6 +163,12 @@ def test_cmyk_jpeg_with_and_without_adobes_inversion() -> None:
     plain = plain_ink[:start] + plain_ink[start + length :]
     for data in (adobe, plain):
         assert np.abs(_see(data).image[8, 8].astype(int) - orange).max() <= 4
+
+
+def _tiff(pixels: NDArray[Any], **options: Any) -> bytes:
+    buffer = io.BytesIO()
+    tifffile.imwrite(buffer, pixels, **options)
+    return buffer.getvalue()
 
 
 def _gif() -> bytes:
@@ -167,6 +192,10 @@ _UNUSABLE = {
         "2 frames",
     ),
     "floating point": (_bytes(Image.new("F", (8, 8)), "TIFF"), "no fixed white"),
+    "12 bits of colour": (_tiff(_ramp().astype(np.uint16) * 16, photometric="rgb"), "at most 12 of its 16 bits"),
+    "heic": (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "a camera's HEIC file: export it as JPEG or PNG"),
+    "canon": (b"II*\0\x10\0\0\0CR\x02\0", "a camera's RAW file: export it as JPEG or PNG"),
+    "nikon": (_tiff(_ramp(), photometric="rgb", subfiletype=1), "a camera's RAW file"),
     "postscript": (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "not an image"),
 }
 

@@ -125,12 +125,47 @@ def test_missing_empty_and_other_layouts(tmp_path: Path) -> None:
         ("/etc/hostname,,,,", "leads out of the folder"),
         ("b.jpg,,,valid,", "has split 'valid'"),
         ("b.jpg,,,,1 11", "has the defect '11'"),
-        (",,,,", "names no image"),
+        (",a.png,,,", "names no image"),
     ],
 )
 def test_faults_of_a_table(tmp_path: Path, line: str, problem: str) -> None:
     with pytest.raises(SourceError, match=problem):
         read_source(Layout.VSB, _vsb(tmp_path, "a.jpg,,,,", line))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "image;mask;location;defects\r\na.jpg;a.png;0;1,4\r\nb.jpg;;1;\r\n;;;\r\n;;;\r\n",
+        "\ufeffsep=;\nImage ;Mask;Location;Defects\na.jpg;a.png;0;1 4\nb.jpg;;1;\n",
+        'image,"mask",location,defects,note\na.jpg,a.png,0,"1,4","12,5 mm"\nb.jpg,,1,,\n,,,,\n',
+        "image\tmask\tlocation\tdefects\na.jpg\ta.png\t0\t1 4\nb.jpg\t\t1\n\n",
+        "image,mask,location,defects\ra.jpg,a.png,0,1 4\rb.jpg,,1,\r",
+    ],
+)
+def test_tables_of_every_country_and_program_are_read(tmp_path: Path, text: str) -> None:
+    folder = _vsb(tmp_path)
+    (folder / "labels.csv").write_text(text, encoding="utf-8", newline="")
+    rows = read_source(Layout.VSB, folder)
+    assert _short(rows) == [("images/a.jpg", "anomalous", "masks/a.png"), ("images/b.jpg", "normal", None)]
+    assert [row.condition for row in rows] == ["0", "1"]
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("image,mask,location,defects\na.jpg,,12,5,\nb.jpg,,1,4\n", "row 2: 5 cells, but 4 columns"),
+        ("image;mask;location;defects\n;a.png;;\n", "row 2 names no image"),
+        ("sep=;\nimage;mask;location;defects\na.jpg;;;\nb.jpg;;;1,0\n", "row 4: b.jpg has the defect '0'"),
+        ('image,mask,location,defects\na.jpg,,,\n"b.jpg,,,\n', "row 3 is no row of a CSV"),
+        ("image,mask,mask,location,defects\na.jpg,,,,\n", "two columns 'mask'"),
+    ],
+)
+def test_a_table_that_cannot_be_read_is_refused_with_the_row(tmp_path: Path, text: str, problem: str) -> None:
+    folder = _vsb(tmp_path)
+    (folder / "labels.csv").write_text(text, encoding="utf-8")
+    with pytest.raises(SourceError, match=problem):
+        read_source(Layout.VSB, folder)
 
 
 def test_table_without_columns_or_rows(tmp_path: Path) -> None:
@@ -139,7 +174,7 @@ def test_table_without_columns_or_rows(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match="names no image"):
         read_source(Layout.VSB, _vsb(tmp_path))
     (tmp_path / "labels.csv").write_bytes(b"image,mask,location,defects\n\xff\xfe,,,\n")
-    with pytest.raises(SourceError, match="no UTF-8 table"):
+    with pytest.raises(SourceError, match="row 2 is no UTF-8 table"):
         read_source(Layout.VSB, tmp_path)
 
 
