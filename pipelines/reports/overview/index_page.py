@@ -14,6 +14,7 @@ from pipelines.core.records import Interval
 from pipelines.reports.folders import PAGE, href, list_runs, list_unnamed
 from pipelines.reports.overview.surface_card import ChampionNote, ModelsNote, SurfaceCard
 from pipelines.reports.pages import Link, page_environment
+from pipelines.reports.verdict_page import PAGE_NAME
 from pipelines.tracking.pages import experiment_page, run_page, version_page
 
 _RUNS = 5
@@ -121,6 +122,7 @@ def _pages(reports: Path, card: SurfaceCard, servers: Servers) -> Iterator[Link]
         yield Link(href=version_page(servers.mlflow, card.surface, number), text=f"version {number} in MLflow")
         if champion.experiment:
             yield Link(href=experiment_page(servers.mlflow, champion.experiment), text="all its runs in MLflow")
+    yield from _there(reports, reports / card.surface / PAGE_NAME, "validation of its data")
     if card.inspection and card.inspection.page:
         yield from _there(reports, reports / card.inspection.page, "inspection, and its review")
     if card.drift and card.drift.review:
