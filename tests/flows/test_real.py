@@ -5,10 +5,18 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from pipelines.core.paths import Project
 from tests.conftest import Knotwatch
+from tests.flows.projects import lean_on
 
 pytestmark = [pytest.mark.real, pytest.mark.slow]
-PADIM = ("--set", "algorithms=[padim]")
+PADIM = ("--set", "algorithms=[padim]", "--set", "evaluation={bootstrap: 20, pictures: 1, synthetic: 2}")
+
+
+@pytest.fixture(autouse=True)
+def _leaning(project: Project, prefect: str) -> None:
+    """A Prefect server for all of them."""
+    lean_on(project, prefect)
 
 
 def test_boards_reach_what_plain_padim_reached(knotwatch: Knotwatch, real_data: Path) -> None:

@@ -1,4 +1,4 @@
-"""Data under DVC, with the real command in a project of its own."""
+"""Data under DVC, with the real command, called in this process, in a project of its own."""
 
 import os
 import shutil
@@ -11,9 +11,15 @@ import pytest
 from PIL import Image
 
 from pipelines.core.paths import Project
-from tests.conftest import Knotwatch
+from tests.conftest import Knotwatch, call_knotwatch
 
 NORMAL = 24
+
+
+@pytest.fixture
+def knotwatch(project: Project, capsys: pytest.CaptureFixture[str]) -> Knotwatch:
+    """The command line in an empty project; DVC and its stages are processes, the command itself is not."""
+    return lambda *words, **options: call_knotwatch(capsys, *words, **options)
 
 
 @pytest.fixture
