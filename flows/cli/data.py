@@ -65,7 +65,7 @@ def add(
     print_change(change, as_json=as_json)
     if not as_json:
         print_labels(describe(project, surface))
-        say(f"settings: data/surfaces/{surface}.yaml; next: knotwatch retrain {surface}")
+        say(f"settings: data/surfaces/{surface}.yaml; next: knotwatch retrain {surface} --profile quick")
 
 
 @app.command(short_help="Take in what is new at the remembered source.", epilog="Example: knotwatch data update boards")
@@ -102,7 +102,7 @@ def add_types_command(
         return
     counts = ", ".join(f"{count} {name}" for name, count in change.types.examples.items())
     say(f"{surface}: examples of types: {counts}; {change.types.new} new, {change.types.removed} removed")
-    say(f"data version {change.data_version}; next: knotwatch retrain {surface}")
+    say(f"data version {change.data_version}; next: knotwatch retrain {surface} --profile quick")
 
 
 @app.command(epilog="Example: knotwatch data review boards ~/Downloads/review-boards-2026-05-01.json")
@@ -136,7 +136,7 @@ def review(
         f"{change.confirmed} defects confirmed, {change.rejected} rejected"
     )
     print_verdict(change.verdict)
-    say(f"data version {change.data_version}; next: knotwatch retrain {surface}")
+    say(f"data version {change.data_version}; next: knotwatch retrain {surface} --profile quick")
 
 
 @app.command("list", epilog="Example: knotwatch data list")

@@ -51,7 +51,7 @@ def clean(project: Project, keep: int, *, dry_run: bool = False) -> Removed:
     newest of each surface; of DVC's cache, what kept data versions and the project's DVC files name.
 
     Args:
-        project: Its surfaces and data are held meanwhile.
+        project: Its surfaces and data are held meanwhile, unless `dry_run`.
         keep: How many of the newest versions of each algorithm, former champions and data versions of each surface; 1
             or more.
         dry_run: Remove nothing.
@@ -60,13 +60,15 @@ def clean(project: Project, keep: int, *, dry_run: bool = False) -> Removed:
         What was removed, or would be.
 
     Raises:
-        BusyError: If a surface is being changed.
+        BusyError: If a surface is being changed, and something is to be removed.
         ToolError: If a DVC file or a data version is damaged: what it names is not known then, and nothing is removed.
     """
     with ExitStack() as stack:
-        for name in project.surface_names():
-            stack.enter_context(surface_lock(project, name, "gc"))
-        stack.enter_context(data_lock(project))
+        # What only reads may run beside a retrain.
+        if not dry_run:
+            for name in project.surface_names():
+                stack.enter_context(surface_lock(project, name, "gc"))
+            stack.enter_context(data_lock(project))
         tracking = Tracking(project)
         versions = {name: tracking.versions(name) for name in tracking.model_names()}
         former = {name: champions(DecisionLog(tracking, name).read())[-keep - 1 :] for name in versions}

@@ -110,7 +110,7 @@ def look_at_dim_light(watched: Watched, receiver: Receiver) -> None:
         draw_boards(camera / name, first, 20, gain)
         run_knotwatch(watched.project.root, "inspect", "boards", str(camera / name), "--no-pictures")
     found = watched.watch()
-    assert found["source"] == {"new": 0, "changed": 0, "waiting": 0, "problem": None}
+    assert found["source"] == {"new": 0, "changed": 0, "waiting": 0, "problem": None, "warnings": []}
     assert [look["kind"] for look in found["drift"]] == [None, "lighting"]
     assert found["retrained"] is None
     assert "nothing to retrain on" in found["notes"][-1]

@@ -54,6 +54,13 @@
     if (next) select(next.id, true);
   }
 
+  // The next stop of another image.
+  function leave(article) {
+    const rest = stops.filter((stop) => !stop.hidden && !stop.closest("article").hidden);
+    const last = rest.findLastIndex((stop) => stop.closest("article") === article);
+    if (rest[last + 1]) select(rest[last + 1].id, true);
+  }
+
   function verdict(region) {
     return all("input[type=radio]", region).find((radio) => radio.checked)?.value;
   }
@@ -150,6 +157,7 @@
     link.download = `review-${report.surface}-${new Date().toISOString().slice(0, 19).replace(/[:T]/g, "-")}.json`;
     link.click();
     unsaved = false;
+    one("saved").textContent = `Saved as ${link.download}. Next: knotwatch data review ${report.surface} ~/Downloads/${link.download}`;
     setTimeout(() => URL.revokeObjectURL(link.href), 60000);
   }
 
@@ -186,12 +194,15 @@
       if (event.key === "Enter" || event.key === "Escape") (event.target.closest("li[data-defect]") ?? document.body).focus({ preventScroll: true });
       return;
     }
-    if (event.target.matches("select") && "npcro".includes(event.key)) event.preventDefault();
+    if (event.target.matches("select") && "npcrog".includes(event.key)) event.preventDefault();
     const current = stops.find((stop) => stop.classList.contains("current"));
     if (event.key === "n") step(1);
     else if (event.key === "p") step(-1);
     else if (event.key === "o") { one("outlines").checked = !one("outlines").checked; show(); }
-    else if (current && (event.key === "c" || event.key === "r")) {
+    else if (current && event.key === "g") {
+      all(".sound", current.closest("article"))[0].click();
+      leave(current.closest("article"));
+    } else if (current && (event.key === "c" || event.key === "r")) {
       if (current.dataset.defect) give(current, event.key === "c" ? "confirmed" : "rejected");
       else judge(current, event.key === "c");
       changed();

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,6 +12,7 @@ import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
+from flows.local_servers.door import make_code
 from pipelines.core.paths import Project
 from pipelines.inspection.history import read_history
 from tests.chromium import Tab, open_chromium
@@ -176,12 +178,20 @@ def test_pages_open_on_model_training_and_ask_no_other_machine(target: Target, t
             assert not [word for word in ("Prompts", "Assistant", "telemetry") if word in tab.evaluate(_TEXT)], address
 
 
-def test_a_link_opens_once(target: Target, tab: Tab, tmp_path: Path) -> None:
-    log_in(tab, target.ui.link)
+def test_a_link_opens_for_minutes_in_any_browser_and_then_says_what_to_do(
+    target: Target, tab: Tab, tmp_path: Path
+) -> None:
+    door, _, _ = target.ui.link.partition("#")
     with open_chromium(tmp_path) as other:
-        other.visit(target.ui.link)
-        see(other, "opened Prefect's pages once")
-        assert not other.evaluate("localStorage.getItem('prefect-password')?.length > 10")
+        old = make_code(target.ui.secret, time.time() - 3600)
+        for code in (old, "1.0", f"{int(time.time()) + 900}.{old.partition('.')[2]}"):
+            other.visit("about:blank")
+            other.visit(f"{door}#{code}")
+            see(other, "does not open Prefect's pages any more")
+            assert not other.evaluate("localStorage.getItem('prefect-password')?.length > 10")
+        log_in(tab, target.ui.link)
+        other.visit("about:blank")
+        log_in(other, target.ui.link)
 
 
 def test_foreign_names_and_origins_are_refused_whatever_they_know(target: Target) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from flows.operations.cleaning import choose_kept, clean
+from flows.runtime.locks import surface_lock
 from pipelines.core.errors import ModelError, ToolError
 from pipelines.core.files import write_whole
 from pipelines.core.paths import Project
@@ -62,7 +63,8 @@ def test_superseded_networks_and_data_go_and_the_rest_still_works(
     os.utime(kept_file / f"{'0' * 16}.json", (0, 0))
     old, young = plant(project, "aa/old", 7200), plant(project, "aa/young", 60)
     cached = sorted((project.root / ".dvc/cache").rglob("*"))
-    planned = clean(project, 1, dry_run=True)
+    with surface_lock(project, SURFACE, "retrain"):
+        planned = clean(project, 1, dry_run=True)
     assert sorted((project.root / ".dvc/cache").rglob("*")) == cached
     done = clean(project, 1)
     assert planned == done.model_copy(update={"dry_run": True})

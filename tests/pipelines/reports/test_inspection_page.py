@@ -174,6 +174,10 @@ def test_sizes_are_whole_and_long_names_wrap(tmp_path: Path, tab: Tab, width: in
     inside = "[...document.querySelectorAll('.list .wide, .list td, .photo, h2')]"
     cut = f"{inside}.filter(e => e.scrollWidth > e.clientWidth + 1).map(e => e.outerHTML.slice(0, 80))"
     assert tab.evaluate(cut) == []
+    right = "document.querySelector('{}').getBoundingClientRect().right"
+    assert tab.evaluate(right.format(".list table")) <= tab.evaluate(right.format(".list")) + 1, (
+        "columns are out of view"
+    )
     assert tab.evaluate("document.documentElement.scrollWidth") <= width
     assert "threshold 1.000" in tab.evaluate("document.querySelector('.verdict').textContent")
     assert "(threshold 1.00)" in tab.evaluate("document.querySelector('#p1-d1 p').textContent")
@@ -203,6 +207,7 @@ def test_a_review_is_saved_as_a_file(page: Path, tab: Tab, tmp_path: Path) -> No
     assert tab.evaluate("document.getElementById('save').disabled") is True
     for key in ("n", "c", "n", "r", "n"):
         tab.press(key)
+    assert tab.evaluate("document.activeElement.id") == "p1-d3"
     tab.evaluate(
         "{ const t = document.querySelectorAll('#p1-d3 .named')[0]; t.value = ' resin '; "
         "t.dispatchEvent(new Event('change', { bubbles: true })); }"
@@ -211,6 +216,8 @@ def test_a_review_is_saved_as_a_file(page: Path, tab: Tab, tmp_path: Path) -> No
     assert tab.evaluate("document.getElementById('progress').textContent") == "2 of 3 images reviewed"
     # What was judged is still there when the page is opened again.
     tab.evaluate("window.onbeforeunload = null; document.getElementById('save').click()")
+    said = tab.evaluate("document.getElementById('saved').textContent")
+    assert re.fullmatch(r"Saved as (review-oak-.*\.json). Next: knotwatch data review oak ~/Downloads/\1", said)
     assert reopen(tab, page, "2 of 3 images reviewed")
     (file,) = wait_for(tmp_path, "review-oak-*.json")
     saved = json.loads(file.read_text(encoding="utf-8"))
@@ -236,6 +243,16 @@ def test_keys_reach_and_judge_an_image_without_an_outline(page: Path, tab: Tab, 
     assert tab.evaluate("document.querySelector('#p3 .done').textContent") == "reviewed: normal"
     # A page with unsaved verdicts would ask before it is left.
     tab.evaluate("document.getElementById('save').click()")
+
+
+def test_one_key_says_that_nothing_is_wrong_with_an_image_and_goes_to_the_next(page: Path, tab: Tab) -> None:
+    tab.open(page)
+    for key in ("n", "g"):
+        tab.press(key)
+    verdicts = "[...document.querySelectorAll('#p1 li[data-defect] input:checked')].map(r => r.value)"
+    assert set(tab.evaluate(verdicts)) == {"rejected"}
+    assert tab.evaluate("document.getElementById('progress').textContent") == "1 of 3 images reviewed"
+    assert tab.evaluate("document.activeElement.id") == "p2-d1"
 
 
 def test_letters_of_a_type_are_letters_until_it_is_ended(page: Path, tab: Tab) -> None:
