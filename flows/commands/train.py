@@ -1,5 +1,6 @@
 """What the commands call: each sets the stage (environment, logs, locks) and hands over to a flow or a stage."""
 
+import logging
 import os
 import time
 from contextlib import suppress
@@ -19,6 +20,8 @@ from pipelines.data.versioning.versions import data_version, is_current
 
 if TYPE_CHECKING:
     from flows.adapting.results import AdaptResult
+
+log = logging.getLogger(__name__)
 
 
 def call_retrain(surface: str, profile: str, assignments: list[str], trial: str | None, force: bool) -> RetrainResult:
@@ -47,6 +50,7 @@ def call_retrain(surface: str, profile: str, assignments: list[str], trial: str 
     # Wrong settings stop here, before a server or a library is started.
     session.run_settings(profile, assignments)
     require_space(session.project)
+    log.info("retrain %s: looking for what changed", surface)
     with hold(session, "retrain"):
         unchanged = None if force or trial else _find_unchanged(session, profile, assignments)
         if unchanged is None:
@@ -144,6 +148,7 @@ def call_adapt(
     session = _begin(target)
     session.run_settings(profile, assignments)
     require_space(session.project)
+    log.info("adapt %s: looking for what %s has", target, source)
     ensure_server(session.project)
     from flows.adapt import adapt
     from flows.adapting.results import AdaptResult

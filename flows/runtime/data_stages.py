@@ -2,6 +2,7 @@
 
 import logging
 import sys
+from contextlib import nullcontext
 from datetime import UTC, datetime
 
 from flows.runtime.locks import data_lock
@@ -9,6 +10,7 @@ from pipelines.core.errors import GateError
 from pipelines.core.files import write_whole
 from pipelines.core.parsing import read_record
 from pipelines.core.paths import Project, SurfacePaths
+from pipelines.core.progress import waiting
 from pipelines.core.records import Record
 from pipelines.core.results import Unused, ValidationReport
 from pipelines.core.surface_settings import SurfaceSettings, renew_surface
@@ -60,8 +62,7 @@ def run_validate(project: Project, surface: str, settings: SurfaceSettings) -> V
         BusyError: If the other DVC command does not end.
     """
     renew_surface(project, surface)
-    with data_lock(project):
-        run_dvc(project, "repro", "--quiet", f"validate@{surface}", quiet=not sys.stderr.isatty())
+    _run_stage(project, f"validate@{surface}")
     verdict = read_warned_verdict(project, surface, settings)
     log.info(
         "validate %s: %d images, %d quarantined, %d duplicates, %d warnings",
@@ -85,6 +86,13 @@ def _write_page(paths: SurfacePaths, verdict: ValidationReport, settings: Surfac
     write_verdict_page(page, paths.reports / PAGE_NAME)
 
 
+def _run_stage(project: Project, stage: str) -> None:
+    """Reproduce a stage; on a terminal it shows itself how far it is, elsewhere a line says that it works."""
+    shown = sys.stderr.isatty()
+    with data_lock(project), nullcontext() if shown else waiting(stage.replace("@", " ")):
+        run_dvc(project, "repro", "--quiet", stage, quiet=not shown)
+
+
 def run_preprocess(project: Project, surface: str) -> DataVersion:
     """Reproduce the surface's `preprocess` stage.
 
@@ -101,8 +109,7 @@ def run_preprocess(project: Project, surface: str) -> DataVersion:
         BusyError: If the other DVC command does not end.
     """
     refuse_bad(read_verdict(project, surface), surface)
-    with data_lock(project):
-        run_dvc(project, "repro", "--quiet", f"preprocess@{surface}", quiet=not sys.stderr.isatty())
+    _run_stage(project, f"preprocess@{surface}")
     kept = capture(project, surface)
     log.info("preprocess %s: data version %s", surface, kept.version)
     return kept
