@@ -12,7 +12,7 @@ DATA ?=
 OUT ?=
 PROFILE ?= full
 
-.PHONY: help install demo test test-fast test-all test-faults coverage lint format bench weeks study notebook ui sheet docs clean
+.PHONY: help install demo test test-fast test-all test-faults test-fuzz coverage lint format bench weeks study notebook ui sheet docs clean
 help: ## Show the tasks
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
@@ -55,6 +55,12 @@ test-all: install ## Run all tests, as CI does
 
 test-faults: install ## End 100 commands at random moments, check, run them again: make test-faults [SEED=1]
 	$(BIN)/python -m tests.faults --kills 100 --seed $(or $(SEED),1)
+
+# Cases of one seed are always the same; a failed one is repeated by its number, see tests/fuzz/__main__.py.
+IMAGES ?= 20000
+test-fuzz: install ## Damaged images and texts through all that reads some: make test-fuzz [IMAGES=20000] [SEED=1]
+	FUZZ_EXAMPLES=2000 OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/fuzz
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.fuzz --images $(IMAGES) --seed $(or $(SEED),1)
 
 coverage: install ## Count the lines that the fast tests run: make coverage [TIER=""] for all tests
 	$(PYTEST) $(TIER) --cov --cov-report=term:skip-covered

@@ -1,9 +1,10 @@
 """The words of the domain as types: layouts, algorithms, labels, splits, and the rows of a source."""
 
+import re
 from enum import StrEnum
 from typing import Annotated, Literal
 
-from pydantic import ConfigDict, Field
+from pydantic import AfterValidator, ConfigDict, Field
 
 from pipelines.core.paths import InsidePath
 from pipelines.core.renamed import Renamed
@@ -85,6 +86,15 @@ MOST_TYPES = 255
 MaskValue = Annotated[int, Field(ge=1, le=MOST_TYPES)]
 
 
+def _in_one_line(text: str) -> str:
+    """Write control characters as blanks: a lone carriage return in a table ends the row when it is read back."""
+    return re.sub(r"[\x00-\x1f\x7f]+", " ", text)
+
+
+# A word that stands in a table's cell.
+Cell = Annotated[str, AfterValidator(_in_one_line)]
+
+
 class SourceRow(Record):
     """One image as its layout describes it, before anything was measured.
 
@@ -98,8 +108,8 @@ class SourceRow(Record):
     mask: InsidePath | None = None
     typed_mask: bool = False
     defects: dict[MaskValue, str] = Field(default_factory=dict)
-    group: str | None = None
-    condition: str | None = None
+    group: Cell | None = None
+    condition: Cell | None = None
     declared_split: Literal["train", "test", "only train", "only calibration"] | None = None
 
 

@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 
 import numpy as np
@@ -44,6 +45,7 @@ _MOST_SCANS = 100
 _MOST_FRAMES = 100
 # Of colours of 16 bits Pillow keeps the upper 8: those of 12 bits are black.
 _DARKEST = 16
+_MASK_TILE = 4.2  # megapixels: 2048 x 2048; a mask's tile may be larger than a small image
 # Pillow's limit on size and the warnings module's filters are global: one thread at a time may change them.
 _GLOBALS = threading.Lock()
 
@@ -103,7 +105,7 @@ def read_pixels(data: bytes) -> int:
         ImageError: for a file that is empty or no image.
     """
     with _opened(data) as file:
-        return _count_pixels(file)
+        return prod(_decoded_sides(file))
 
 
 def decode_mask(data: bytes | Path, source_image: Decoded) -> NDArray[np.uint8]:
@@ -125,7 +127,9 @@ def decode_mask(data: bytes | Path, source_image: Decoded) -> NDArray[np.uint8]:
     with _opened(data) as file:
         found = file.size
         if file.width * file.height == width * height:
-            _check(file, float("inf"))
+            # Of the image's size, and still not of its cost: one tile may hold far more.
+            _check(file, max(width * height / 1e6, _MASK_TILE))
+            _check_scans(file)
             lossy = file.format in {"JPEG", "MPO", "AVIF"}
             image, _ = _upright(file)
             found = image.size
@@ -198,19 +202,21 @@ def _reason(error: Exception) -> str:
     return f"file is damaged ({type(error).__name__})"
 
 
-def _count_pixels(file: ImageFile.ImageFile) -> int:
-    """Count the pixels of a file or, where that is more, of one tile of a TIFF: it is decoded whole, however little of
-    it is the image."""
+def _decoded_sides(file: ImageFile.ImageFile) -> tuple[int, int]:
+    """Return width and height of a file or, where that is more, of one tile of a TIFF: it is decoded whole, however
+    little of it is the image."""
     tags = getattr(file, "tag_v2", {})
-    tile = [tags.get(number, 0) for number in (_TILE_WIDTH, _TILE_LENGTH)]
-    in_tile = tile[0] * tile[1] if all(isinstance(side, int) for side in tile) else 0
-    return max(file.width * file.height, in_tile)
+    tile = tuple(tags.get(number, 0) for number in (_TILE_WIDTH, _TILE_LENGTH))
+    sides = [file.size, *([tile] if all(isinstance(side, int) for side in tile) else [])]
+    return max(sides, key=prod)
 
 
 def _check(file: ImageFile.ImageFile, max_megapixels: float) -> None:
-    if _count_pixels(file) > max_megapixels * 1e6:
+    sides = _decoded_sides(file)
+    if prod(sides) > max_megapixels * 1e6:
+        what = "" if sides == file.size else "a TIFF's tile of "
         raise ImageError(
-            f"{file.width} x {file.height} pixels are more than {max_megapixels:g} megapixels",
+            f"{what}{sides[0]} x {sides[1]} pixels are more than {max_megapixels:g} megapixels",
             hint="raise `validation.max_megapixels` in the surface's settings if it is an image",
         )
     frames = _count_frames(file)

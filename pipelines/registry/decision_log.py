@@ -7,8 +7,10 @@ leave out the tag, which is JSON; what they show is the tag `decision`, a line.
 import re
 from contextlib import suppress
 
+from pipelines.core.errors import ModelError
 from pipelines.registry.record import DecisionRecord
 from pipelines.tracking.registry import ModelVersion
+from pipelines.tracking.runs import MOST_TAG
 from pipelines.tracking.store import Tracking
 
 FOLDER = "decisions"
@@ -46,7 +48,7 @@ class DecisionLog:
         return (
             max(
                 [
-                    int(self._tracking.model_tag(self._surface, _SETTLED) or 0),
+                    self._settled(),
                     *kept,
                     *(record.number for record in self.read()),
                 ]
@@ -66,17 +68,25 @@ class DecisionLog:
         if version.run_id:
             self._tracking.client.log_text(version.run_id, page, f"{name}.html")
             self._tracking.client.log_text(version.run_id, record.model_dump_json(indent=1), f"{name}.json")
-        short = record.model_copy(update={"message": record.message[:_MESSAGE], "reason": record.reason[:_MESSAGE]})
-        tags = {
-            f"{_HIDDEN}{_TAG}{record.number:04d}": short.model_dump_json(exclude={"decision"}),
-            "decision": record.summary,
-        }
+        tags = {f"{_HIDDEN}{_TAG}{record.number:04d}": _as_tag(record), "decision": record.summary}
         self._tracking.tag_version(self._surface, record.version, tags)
 
     def unsettled(self) -> DecisionRecord | None:
         """Return the latest decision record where its aliases were not all moved: its process was ended in between."""
         log = self.read()
-        return log[-1] if log and log[-1].number > int(self._tracking.model_tag(self._surface, _SETTLED) or 0) else None
+        return log[-1] if log and log[-1].number > self._settled() else None
+
+    def _settled(self) -> int:
+        """Read the number of the last decision that was carried out; raise ModelError where somebody changed the tag:
+        read as another number, an old decision would move the aliases again.
+        """
+        text = self._tracking.model_tag(self._surface, _SETTLED) or "0"
+        if not re.fullmatch(r"[0-9]{1,9}", text):
+            raise ModelError(
+                f"the tag `{_SETTLED}` of the registered model '{self._surface}' is {text[:60]!r}, which is no number",
+                hint="set it in MLflow to the number of the surface's last decision",
+            )
+        return int(text)
 
     def settle(self, record: DecisionRecord) -> None:
         """Note that the aliases are as a decision record wants them."""
@@ -89,6 +99,17 @@ class DecisionLog:
     def set_hold(self, message: str) -> None:
         """Hold automatic promotion, or with empty words release it."""
         self._tracking.tag_model(self._surface, _HOLD, message)
+
+
+def _as_tag(record: DecisionRecord) -> str:
+    """Write a record as short as a tag may be: MLflow would cut JSON, and what is cut is no record any more."""
+    most = _MESSAGE
+    while True:
+        words = {"message": record.message[:most], "reason": record.reason[:most]}
+        text = record.model_copy(update=words).model_dump_json(exclude={"decision"})
+        if len(text) <= MOST_TAG or not most:
+            return text
+        most //= 2  # quotes and line breaks take two characters or six
 
 
 def records_of(version: ModelVersion) -> list[DecisionRecord]:

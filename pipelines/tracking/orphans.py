@@ -41,6 +41,7 @@ def _is_gone(tag: str, *, local: bool) -> bool:
     if host != socket.gethostname():
         return local
     try:
-        return abs(psutil.Process(int(number)).create_time() - float(started)) > _APART
+        # Written so that a start that is no number (NaN) is nobody's either.
+        return not abs(psutil.Process(int(number)).create_time() - float(started)) <= _APART
     except (psutil.NoSuchProcess, ValueError):
         return True

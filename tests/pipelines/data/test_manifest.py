@@ -76,6 +76,16 @@ def test_table_comes_back_as_it_was(tmp_path: Path, rows: list[SourceRow]) -> No
         read_manifest(path)
 
 
+def test_a_carriage_return_in_a_condition_does_not_make_the_manifest_unreadable(
+    tmp_path: Path, rows: list[SourceRow]
+) -> None:
+    """It is a cell's in labels.csv; in the manifest it ended the row, and no `data update` mended that."""
+    told = [SourceRow.model_validate({**row.model_dump(), "condition": "dry\rcold", "group": "\r1"}) for row in rows]
+    written = _build(told, tmp_path)
+    write_manifest(written, tmp_path / "manifest.csv")
+    assert read_manifest(tmp_path / "manifest.csv")["condition"].tolist() == ["dry cold"] * len(rows)
+
+
 def test_incremental_is_the_clean_result_byte_for_byte(
     tmp_path: Path, rows: list[SourceRow], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -9,7 +9,7 @@ import tifffile
 from PIL import Image
 
 from pipelines.core.errors import ImageError
-from pipelines.imaging.decoding import decode_image, read_pixels
+from pipelines.imaging.decoding import Decoded, decode_image, decode_mask, read_pixels
 
 
 def save(image: Image.Image, form: str, **options: object) -> bytes:
@@ -38,6 +38,26 @@ def tiff(values: "np.typing.NDArray[np.generic]", **options: object) -> bytes:
 def test_it_is_known_without_decoding(data: bytes, pixels: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("PIL.ImageFile.ImageFile.load", lambda _: pytest.fail("it was decoded"))
     assert read_pixels(data) == pixels
+
+
+def test_a_tile_that_is_larger_than_its_image_is_named_and_not_decoded_in_a_mask_either() -> None:
+    """The message told the image's own, small size; a mask was as large as its tile said, whatever that was."""
+    data = tiff(np.zeros((40, 60), np.uint8), tile=(2048, 4096), compression="zlib")
+    with pytest.raises(ImageError, match="tile of 4096 x 2048 pixels are more than 1 megapixels"):
+        decode_image(data, 1)
+    image = Decoded(np.zeros((40, 60, 3), np.uint8), "RGB", 8, 1, (60, 40))
+    with pytest.raises(ImageError, match="tile of 4096 x 2048"):
+        decode_mask(data, image)
+    small = tiff(np.full((40, 60), 7, np.uint8), tile=(1024, 1024), compression="zlib")
+    assert decode_mask(small, image).max() == 7
+
+
+def test_a_mask_of_endless_refinements_is_refused() -> None:
+    whole = save(Image.new("L", (640, 480), 200), "JPEG", progressive=True)
+    scan = b"\xff\xda" + struct.pack(">HBBBBBB", 8, 1, 1, 0, 0, 0, 0x10) + b"\x00" * 4
+    image = Decoded(np.zeros((480, 640, 3), np.uint8), "RGB", 8, 1, (640, 480))
+    with pytest.raises(ImageError, match="more than 100"):
+        decode_mask(whole[:-2] + scan * 200 + whole[-2:], image)
 
 
 def test_what_is_no_image_has_none() -> None:

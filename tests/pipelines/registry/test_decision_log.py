@@ -3,10 +3,14 @@
 from collections.abc import Mapping
 from datetime import UTC, datetime
 
+import pytest
+
+from pipelines.core.errors import ModelError
 from pipelines.registry.aliases import carry_out
 from pipelines.registry.decision_log import DecisionLog, records_of
 from pipelines.registry.record import DecisionRecord, Outcome, Trigger
 from pipelines.tracking.registry import ModelVersion
+from pipelines.tracking.runs import MOST_TAG
 from pipelines.tracking.store import Tracking
 
 
@@ -78,3 +82,26 @@ def test_records_of_a_store_made_before_are_read_between_new_ones() -> None:
     number = log.next_number(registry.versions("oak")[0])
     log.add(registry.versions("oak")[0], RECORD, "<p>")
     assert (number, [record.number for record in records_of(registry.versions("oak")[0])]) == (7, [6, 7])
+
+
+@pytest.mark.parametrize("letter", ['"', "\n", "\x01", "é"])
+def test_a_decision_of_many_quotes_is_not_cut_out_of_the_log(letter: str) -> None:
+    """Each quote is two characters of the tag: cut by MLflow's limit, it was no JSON, and the decision was lost."""
+    registry = Registry()
+    told = RECORD.model_copy(update={"message": letter * 3000, "reason": letter * 3000})
+    DecisionLog(registry, "oak").add(registry.versions("oak")[0], told, "<p>")
+    registry.tags = {name: text[:MOST_TAG] for name, text in registry.tags.items()}
+    (found,) = records_of(registry.versions("oak")[0])
+    assert (found.number, found.after) == (7, 5)
+    assert found.message
+    assert told.message.startswith(found.message)
+
+
+@pytest.mark.parametrize("text", ["many", "-1", "1e3", "\u0663", "9" * 5000])
+def test_a_tag_of_the_last_decision_that_is_no_number_is_named(text: str) -> None:
+    registry = Registry(decision_0006=RECORD.model_dump_json())
+    registry.noted["decisions_settled"] = text
+    with pytest.raises(ModelError, match=r"decisions_settled.*'oak'"):
+        DecisionLog(registry, "oak").unsettled()
+    with pytest.raises(ModelError, match="decisions_settled"):
+        DecisionLog(registry, "oak").next_number(registry.versions("oak")[0])
