@@ -125,7 +125,7 @@ def test_no_card_links_out_of_the_project(reports: Path, tmp_path: Path) -> None
 
 def test_what_is_not_known_is_said(reports: Path) -> None:
     for models, said in (
-        (None, "not looked up yet"),
+        (None, "No version is known here yet"),
         (ModelsNote(), "Nothing is trained yet"),
         (ModelsNote(versions=2), "None of 2 versions is in use"),
     ):

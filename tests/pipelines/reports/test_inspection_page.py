@@ -251,8 +251,11 @@ def test_one_key_says_that_nothing_is_wrong_with_an_image_and_goes_to_the_next(p
         tab.press(key)
     verdicts = "[...document.querySelectorAll('#p1 li[data-defect] input:checked')].map(r => r.value)"
     assert set(tab.evaluate(verdicts)) == {"rejected"}
-    assert tab.evaluate("document.getElementById('progress').textContent") == "1 of 3 images reviewed"
+    assert tab.evaluate("document.querySelector('#p1 .done').textContent") == "reviewed"
     assert tab.evaluate("document.activeElement.id") == "p2-d1"
+    # A page with unsaved verdicts asks before it is left.
+    tab.call("Page.setDownloadBehavior", behavior="deny")
+    tab.evaluate("document.getElementById('save').click()")
 
 
 def test_letters_of_a_type_are_letters_until_it_is_ended(page: Path, tab: Tab) -> None:
