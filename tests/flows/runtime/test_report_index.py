@@ -58,7 +58,7 @@ def test_after_a_retrain_every_page_is_reached_from_the_index_and_leads_back(pro
     written = {p for p in index.parent.rglob("*.html") if "validation" not in p.parts}
     assert seen == written, "a page that nothing leads to, or a link to none"
     assert all('index.html#drawn">all results' in p.read_text() for p in written - {index})
-    assert len(written) == 4, "the index, a comparison, a version and a decision"
+    assert len(written) == 5, "the index, the validation, a comparison, a version and a decision"
 
 
 def test_promotion_rollback_and_removal_are_on_the_page_at_once(project: Project) -> None:

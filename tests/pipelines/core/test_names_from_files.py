@@ -66,6 +66,7 @@ _SHOWN = {
     "Quarantined.path": "shown",
     "ScoredImage.path": "shown",
     "Picture.path": "shown",
+    "Refused.path": "shown",
     "ImageSeen.path": "shown",
     "Suspect.path": "shown",
     "ThresholdImage.path": "shown",
