@@ -14,7 +14,7 @@ from pipelines.core.records import Interval
 from pipelines.metrics.checks import MetricError, check_labels, check_scores
 from pipelines.metrics.curves import aupro, auroc
 from pipelines.metrics.histograms import ANY_DEFECT
-from pipelines.metrics.intervals import bootstrap, rank_bins, with_bounds
+from pipelines.metrics.intervals import bootstrap, rank_bins, wilson_interval, with_bounds
 from pipelines.metrics.pixels import PixelTable
 
 Floats = NDArray[np.float64]
@@ -143,7 +143,9 @@ def recall(flagged: ArrayLike, resamples: int, seed: int) -> Interval | None:
         seed: Seed of the resamples, 0 or more.
 
     Returns:
-        The share, 0 to 1; None without an image. Bounds are None with `resamples` 0 or just one group.
+        The share, 0 to 1; None without an image. With one image a group, Wilson's bounds, as `recall_intervals` has
+        them: resamples of images that are all found say that none can be missed. Else bounds are None with `resamples`
+        0 or just one group.
 
     Raises:
         MetricError: If there is not one row of verdicts a group.
@@ -152,6 +154,8 @@ def recall(flagged: ArrayLike, resamples: int, seed: int) -> Interval | None:
     0.75
     """
     found = _check_flagged(flagged)
+    if found.shape[1] == 1:
+        return wilson_interval(int(found.sum()), found.shape[0])
     return _synthetic_interval(found.shape[0], _share_of(found), resamples, seed, found.size) if found.size else None
 
 

@@ -7,7 +7,7 @@ from sklearn.metrics import roc_auc_score
 
 from pipelines.metrics.checks import MetricError
 from pipelines.metrics.histograms import choose_edges
-from pipelines.metrics.intervals import image_intervals, resample_weights
+from pipelines.metrics.intervals import image_intervals, recall_intervals, resample_weights
 from pipelines.metrics.paired import (
     aupro_difference,
     image_auroc_difference,
@@ -72,6 +72,8 @@ def test_recall_equals_recomputing_every_resample_of_whole_groups() -> None:
         assert found.value == pytest.approx(value)
         assert [found.low, found.high] == pytest.approx(np.quantile(draws, [0.025, 0.975]))
     assert recall(np.zeros((0, 1), bool), 40, 7) is None
+    # Of single images all that are found leave room for one that is not, as everywhere else.
+    assert recall([[True]] * 8, 40, 7) == recall_intervals([2.0] * 8, [True] * 8, {"recall": 1})["recall"]
 
 
 def test_versions_that_rank_alike_differ_by_nothing() -> None:
