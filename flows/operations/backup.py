@@ -15,14 +15,15 @@ from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path, PurePosixPath
+from typing import Annotated
 
 from packaging.version import Version
-from pydantic import ValidationError
+from pydantic import AfterValidator, ValidationError
 
 from flows.runtime.leftovers import scratch_folder
 from pipelines.core.errors import CallError, ToolError
 from pipelines.core.files import whole_file, write_whole
-from pipelines.core.parsing import MalformedError, parse_json
+from pipelines.core.parsing import MalformedError, first_fault, parse_json
 from pipelines.core.paths import InsidePath, Project, inside
 from pipelines.core.progress import track
 from pipelines.core.records import Record
@@ -54,9 +55,14 @@ class _Entry(Record):
     sha256: str
 
 
+def _as_version(text: str) -> str:
+    Version(text)  # raises ValueError for what is none
+    return text
+
+
 class _Manifest(Record):
     schema_version: int
-    written_by: str
+    written_by: Annotated[str, AfterValidator(_as_version)]
     created: str
     images: bool
     files: dict[InsidePath, _Entry]
@@ -229,7 +235,8 @@ def _read_manifest(archive: zipfile.ZipFile, source: Path) -> _Manifest:
         with archive.open(_MANIFEST) as file:
             manifest = _Manifest.model_validate(parse_json(file.read()))
     except (KeyError, MalformedError, ValidationError) as error:
-        raise ToolError(f"{source} is no backup: its {_MANIFEST} cannot be read ({error})", hint=_NO_BACKUP) from error
+        fault = first_fault(error) if isinstance(error, ValidationError) else error
+        raise ToolError(f"{source} is no backup: its {_MANIFEST} cannot be read ({fault})", hint=_NO_BACKUP) from error
     ours = version("knotwatch")
     if Version(manifest.written_by) > Version(ours):
         raise CallError(

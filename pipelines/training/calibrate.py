@@ -150,9 +150,7 @@ class _Look(NamedTuple):
 
     def at(self, image: PreparedImage, *, mirrored: bool = False) -> _Seen:
         """Return an image's region of interest (H, W, 3) and what it comes to."""
-        region = read_region(self.prepared, image)
-        if mirrored:
-            region = np.ascontiguousarray(region[:, ::-1])
+        region = _read(self.prepared, image, mirrored=mirrored)
         return region, scan_parts(self.parts, self.rule, region, wrap_for(self.wrap, image))
 
     def at_all(self, images: Sequence[PreparedImage], label: str, *, mirrored: bool) -> Iterator[_Seen]:
@@ -164,8 +162,12 @@ def _regions(
     prepared: Path, images: Sequence[PreparedImage], label: str, *, mirrored: bool = False
 ) -> Iterator[NDArray[np.uint8]]:
     for image in track(images, len(images), label):
-        region = read_region(prepared, image)
-        yield np.ascontiguousarray(region[:, ::-1]) if mirrored else region
+        yield _read(prepared, image, mirrored=mirrored)
+
+
+def _read(prepared: Path, image: PreparedImage, *, mirrored: bool) -> NDArray[np.uint8]:
+    region = read_region(prepared, image)
+    return np.ascontiguousarray(region[:, ::-1]) if mirrored else region
 
 
 def _balance(

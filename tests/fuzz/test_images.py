@@ -44,7 +44,7 @@ def test_ways_that_agree_have_no_fault() -> None:
 
 
 @pytest.mark.parametrize(
-    "planted",
+    "wrong",
     [
         {"inspect": Answer("file is truncated")},
         {"serve": Answer(facts=((4, 4, 3), 0.6, False))},
@@ -52,8 +52,8 @@ def test_ways_that_agree_have_no_fault() -> None:
         dict.fromkeys(AGREED, Answer("file is damaged (MemoryError)")),
     ],
 )
-def test_ways_that_contradict_each_other_are_a_fault(planted: dict[str, Answer]) -> None:
-    assert compare(Case(1, "", b"", (4, 4)), AGREED | planted) != []
+def test_ways_that_contradict_each_other_are_a_fault(wrong: dict[str, Answer]) -> None:
+    assert compare(Case(1, "", b"", (4, 4)), AGREED | wrong) != []
 
 
 def test_what_a_way_takes_and_raises_is_measured() -> None:

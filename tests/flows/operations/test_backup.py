@@ -118,6 +118,10 @@ def test_what_was_changed_or_cut_is_refused_before_anything_is_written(small: Pr
             restore(empty, bad)
     with pytest.raises(CallError, match=r"written by knotwatch 99\.0"):
         restore(empty, change(file, "manifest.json", json.dumps(newer).encode()))
+    for odd in ("abc", "", "1..2"):
+        damaged = json.dumps({**newer, "written_by": odd}).encode()
+        with pytest.raises(ToolError, match=r"its manifest\.json cannot be read"):
+            restore(empty, change(file, "manifest.json", damaged))
     assert empty.surface_names() == []
 
 
