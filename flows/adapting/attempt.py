@@ -5,7 +5,7 @@ import tempfile
 from pathlib import Path
 
 from flows.adapting.origins import Origin
-from flows.runtime.session import Session
+from flows.steps.algorithm import Shared
 from flows.steps.job import EvaluatedVersion, Job
 from flows.steps.tasks import evaluate_task, train_task
 from pipelines.core.geometry import TilePlan
@@ -61,31 +61,30 @@ class Attempt(Record):
         return Start(strategy=Strategy.REUSE, folder=self.folder, plan=self.plan, notes={**kept, **notes})
 
 
-def attempt(session: Session, job: Job, origin: Origin, strategy: Strategy, folder: Path, parent: Run) -> Attempt:
+def attempt(shared: Shared, job: Job, origin: Origin, strategy: Strategy, folder: Path) -> Attempt:
     """Fit one algorithm by one strategy to `folder`, calibrate it and score what is held out and the test split.
 
     Args:
-        session: Open on the target, whose prepared images are read.
+        shared: Of the adaptation, opened on the target, whose prepared images are read; maps are kept for the version.
         job: Its `splits` name the images that are used, and as what; test images that it leaves out are not scored.
         origin: Version of the source; its algorithm is fitted and its tile plan and state are gone on from.
         strategy: One that the algorithm knows.
         folder: Model folder to write; what lies there is removed. Its parent must exist, and holds the maps meanwhile.
-        parent: MLflow run that the attempt's own run hangs below.
 
     Returns:
         The figures, and `folder`, which must be kept until the chosen attempt is made again.
     """
-    shots = job.shots
+    session, shots = shared.session, job.shots
     tags = {**job.tags(origin.algorithm), "strategy": strategy, "shots": str(shots)}
     size = usual_size(read_index(session.paths.prepared))
     start = Start(strategy=strategy, folder=origin.folder, plan=origin.plan, size=size, checked=False)
     name = f"{origin.algorithm} {strategy} {shots}"
     with (
         tempfile.TemporaryDirectory(dir=folder.parent) as maps,
-        session.tracking.run(job.surface, name, parent=parent.id, tags=tags) as run,
+        session.tracking.run(job.surface, name, parent=shared.parent.id, tags=tags) as run,
     ):
         trained = train_task(session, job, origin.algorithm, folder, start)
-        candidate = evaluate_task(session, job, trained, Path(maps))
+        candidate = evaluate_task(session, job, trained, Path(maps), wrap=shared.wrap)
         log_version(run, candidate.trained, candidate.info, candidate.selection, candidate.evaluation, job.settings)
         tested = len(candidate.evaluation.images)
         known = {"shots": shots, "tested": tested, "strategy": strategy}

@@ -105,12 +105,12 @@ def _find(adapting: Adapting, jobs: Mapping[int, Job], method: _Method) -> Attem
 
 def _try(adapting: Adapting, jobs: Mapping[int, Job], method: _Method) -> Attempt:
     """Try a strategy, and keep what came of it until the adaptation has come to its end."""
-    session, _, _, parent, scratch, _ = adapting.shared
+    shared = adapting.shared
     shots, origin, strategy = method
     job = _job_of(jobs, method)
-    folder = scratch / f"{origin.algorithm}-{strategy}-{shots}"
-    found = attempt(session, job, origin, strategy, folder, parent)
-    return keep_attempt(session, fingerprint_attempt(job, origin, strategy), found)
+    folder = shared.scratch / f"{origin.algorithm}-{strategy}-{shots}"
+    found = attempt(shared, job, origin, strategy, folder)
+    return keep_attempt(shared.session, fingerprint_attempt(job, origin, strategy), found)
 
 
 def _strategies(origin: Origin, shots: int, requested: Strategy | None) -> list[Strategy]:

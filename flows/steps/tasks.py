@@ -141,7 +141,7 @@ def evaluate_task(
     prepared = session.paths.prepared
     images = read_images(session, job)
     said = (job.surface, job.own, job.settings, job.data.version)
-    by_image = open_folds(trained, job.settings) or wrap
+    by_image = open_folds(trained, job.settings, wrap) or wrap
     trained, info = calibrate_agreeing(trained, prepared, images, *said, by_image)
     detector = Detector(Path(trained.folder))
     settings, seed = job.settings.evaluation, job.settings.seed

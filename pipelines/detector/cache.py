@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 
 from pipelines.data.prepared import PreparedImage
 from pipelines.detector.scan import MapsTiles, Wrap
-from pipelines.models.openvino.runtime import TileModel
 
 _MOST = 2 * 10**9  # bytes on the disk; what comes later is computed each time
 
@@ -46,8 +45,9 @@ class TileCache:
 class RunCache:
     """Keeps maps of tiles in a folder for as long as a run lasts, at most 2 GB of them.
 
-    An ensemble is evaluated on what its members were evaluated on. Networks are told apart by their files, so that a
-    member is known wherever it lies.
+    An ensemble is evaluated on what its members were evaluated on, and the version that an adaptation makes on what
+    the chosen strategy was tried on. Networks are told apart by what they are made of, so that one is known wherever it
+    lies.
     """
 
     def __init__(self, folder: Path, most: int = _MOST) -> None:
@@ -57,16 +57,17 @@ class RunCache:
         self._networks: dict[str, MapsTiles] = {}
 
     def wrap(self, network: MapsTiles) -> MapsTiles:
-        """Return the network that stands before this one; itself where it is none that was exported."""
-        if not isinstance(network, TileModel):
+        """Return the network that stands before this one; itself where it does not say what it is."""
+        identity: str | None = getattr(network, "identity", None)
+        if identity is None:
             return network
-        if network.identity not in self._networks:
-            place = self._folder / network.identity
+        if identity not in self._networks:
+            place = self._folder / identity
             place.mkdir(parents=True, exist_ok=True)
-            self._networks[network.identity] = _Cached(
+            self._networks[identity] = _Cached(
                 network, lambda key: _read(place / key), lambda key, found: self._keep(place / key, found)
             )
-        return self._networks[network.identity]
+        return self._networks[identity]
 
     def _keep(self, file: Path, found: NDArray[np.float32]) -> None:
         if self._kept + found.nbytes <= self._most:

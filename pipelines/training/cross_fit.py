@@ -5,6 +5,7 @@ such as a bank of tokens, it is cheap to have copies without each image: what an
 would.
 """
 
+import hashlib
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -16,6 +17,7 @@ from pipelines.core.records import Split, Strategy
 from pipelines.core.results import Start, Trained
 from pipelines.data.prepared import PreparedImage, without_anomalies
 from pipelines.detector.cache import CrossFitted
+from pipelines.detector.scan import Wrap
 from pipelines.imaging.tiling import TileSet
 from pipelines.models.registry import find_algorithm
 from pipelines.training.run_settings import RunSettings
@@ -134,12 +136,13 @@ def make_without(algorithm: str, states: Sequence[State], plan: TilePlan, settin
     return [restore_colour(fit, none, state).model for fit, state in zip(fits, states, strict=True)]
 
 
-def open_folds(trained: Trained, settings: RunSettings) -> CrossFitted | None:
+def open_folds(trained: Trained, settings: RunSettings, wrap: Wrap | None = None) -> CrossFitted | None:
     """Open what `fit_folds` left beside a network; None where that is nothing.
 
     Args:
         trained: Whose folder is looked at.
         settings: The resolved settings of the run.
+        wrap: Puts a network before each of them, such as one that knows tiles already. None: none.
 
     Returns:
         The networks, in torch and float32.
@@ -149,12 +152,14 @@ def open_folds(trained: Trained, settings: RunSettings) -> CrossFitted | None:
     """
     if not trained.folds:
         return None
-    from pipelines.models.openvino.export import TorchTiles, load_state
+    from pipelines.models.openvino.export import STATE, TorchTiles, load_state
 
-    count = max(trained.folds.values()) + 1
-    states = [load_state(Path(trained.folder) / FOLDS / str(number)) for number in range(count)]
-    models = make_without(trained.algorithm, states, trained.plan, settings)
-    return CrossFitted([TorchTiles(model) for model in models], trained.folds)
+    places = [Path(trained.folder) / FOLDS / str(number) for number in range(max(trained.folds.values()) + 1)]
+    models = make_without(trained.algorithm, [load_state(place) for place in places], trained.plan, settings)
+    own = f"{trained.algorithm} {settings.of(trained.algorithm).model_dump_json()}".encode()
+    identities = [hashlib.sha256(own + (place / STATE).read_bytes()).hexdigest()[:32] for place in places]
+    networks = [TorchTiles(model, identity) for model, identity in zip(models, identities, strict=True)]
+    return CrossFitted([wrap(network) if wrap else network for network in networks], trained.folds)
 
 
 def forget_folds(folder: Path) -> None:

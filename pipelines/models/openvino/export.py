@@ -31,8 +31,15 @@ class _OnBytes(nn.Module):
 class TorchTiles:
     """A fitted network in torch, float32, that takes and gives what its export does."""
 
-    def __init__(self, model: nn.Module) -> None:
+    def __init__(self, model: nn.Module, identity: str | None = None) -> None:
+        """Take a network as it is.
+
+        Args:
+            model: In eval mode or not.
+            identity: The same for networks that give the same maps; None where nobody may take its maps for another's.
+        """
         self._on_bytes = _OnBytes(model).eval()
+        self.identity = identity
 
     def infer(self, tiles: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Return the raw anomaly maps (n, h, w) of RGB tiles (n, h, w, 3)."""

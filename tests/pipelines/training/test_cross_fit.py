@@ -1,10 +1,12 @@
 """A bank's own images are judged by banks that each lack some of them, as if these had never been there."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 
 from pipelines.core.geometry import TilePlan
@@ -12,6 +14,7 @@ from pipelines.core.records import Label, Layout, Split, Strategy
 from pipelines.core.results import Trained
 from pipelines.core.surface_settings import RegionSettings, SourceSettings, SurfaceSettings
 from pipelines.data.prepared import PreparedImage
+from pipelines.detector.cache import RunCache
 from pipelines.detector.detector import Detector
 from pipelines.detector.scan import scan_region
 from pipelines.imaging.image_score import ScoreRule
@@ -97,6 +100,30 @@ def test_thresholds_are_set_on_what_each_image_comes_to_without_itself(
     doubted = calibrate(trained, folder, unlabelled, "oak", OWN, SETTINGS.anomalydino.score, "0" * 16, judge)
     assert doubted.image_threshold.in_sample, "an image without a label may show a defect"
     assert doubted.image_threshold.threshold == pytest.approx(threshold.threshold, rel=0.05)
+
+
+def test_the_same_folds_elsewhere_know_their_maps(
+    folder: Path, trained: Trained, images: list[PreparedImage], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What an adaptation chose is made again in another folder."""
+    moved = trained.model_copy(update={"folder": str(shutil.copytree(trained.folder, tmp_path / "model"))})
+    cache, computed = RunCache(tmp_path / "maps"), []
+    infer = TorchTiles.infer
+
+    def count(network: TorchTiles, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+        computed.append(len(pixels))
+        return infer(network, pixels)
+
+    monkeypatch.setattr(TorchTiles, "infer", count)
+    for first, one in ((True, trained), (False, moved)):
+        judge = open_folds(one, SETTINGS, cache.wrap)
+        calibrate(one, folder, images, "oak", OWN, SETTINGS.anomalydino.score, "0" * 16, judge)
+        assert sum(computed) == len(images), "once for each image" if first else "none again"
+    other = SETTINGS.model_copy(update={"anomalydino": AnomalydinoSettings(bank=1001)})
+    calibrate(
+        moved, folder, images, "oak", OWN, SETTINGS.anomalydino.score, "0" * 16, open_folds(moved, other, cache.wrap)
+    )
+    assert sum(computed) == 2 * len(images), "by other settings it is another network"
 
 
 def test_many_images_share_few_folds_and_what_was_held_out_needs_none(
