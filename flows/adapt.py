@@ -18,6 +18,7 @@ from flows.adapting.origins import Origin, find_origins
 from flows.adapting.report import describe, write_task
 from flows.adapting.results import AdaptResult, AttemptResult, ChosenResult
 from flows.operations.notify import tell_failure
+from flows.promotion.signing import refuse_unsigned
 from flows.runtime.cancelled import mark_cancelled
 from flows.runtime.data_stages import refuse_bad
 from flows.runtime.locks import LONGEST_WAIT
@@ -80,6 +81,7 @@ def adapt(  # noqa: PLR0913, PLR0917 - a flow is called with what its command ta
     """
     started = time.monotonic()
     with interrupts_first(), open_session(target, "adapt", wait=wait) as session:
+        refuse_unsigned(session.project, target, session.settings)
         end_leftovers(session)
         verdict = validate_task(session)
         refuse_bad(verdict, target)

@@ -8,6 +8,7 @@ from typing import Any
 from prefect import flow
 
 from flows.operations.notify import tell_failure
+from flows.promotion.signing import refuse_unsigned
 from flows.runtime.cancelled import mark_cancelled
 from flows.runtime.data_stages import refuse_bad
 from flows.runtime.locks import LONGEST_WAIT
@@ -59,6 +60,7 @@ def retrain(
     started = time.monotonic()
     # Each line is a step: what comes out stands on the left, what goes in on the right.
     with interrupts_first(), open_session(surface, "retrain", wait=wait) as session:
+        refuse_unsigned(session.project, session.surface, session.settings)
         end_leftovers(session)
         verdict = validate_task(session)
         refuse_bad(verdict, surface)

@@ -194,6 +194,10 @@ app.command(
     epilog="Example: knotwatch rollback wood-boards; later: knotwatch rollback wood-boards --release",
 )(promotion.rollback)
 app.command(
+    short_help="Vouch for a registered version by the project's key.",
+    epilog="Example: knotwatch sign wood-boards --version 4",
+)(promotion.sign)
+app.command(
     short_help="List a surface's versions, and why each is in use or not.",
     epilog="Examples: knotwatch models wood-boards --lineage; knotwatch models wood-boards --data 35e3",
 )(promotion.models)

@@ -7,6 +7,7 @@ import typer
 from flows.cli.parameters import Json, Surface
 from flows.cli.printing import ALL_RESULTS, print_json, print_pages, print_table, say
 from pipelines.core.errors import CallError
+from pipelines.core.paths import find_project
 
 if TYPE_CHECKING:
     from flows.promotion.lineage import Lineage
@@ -115,6 +116,27 @@ def models(
     if hold:
         say(f"promotion is {hold}; `knotwatch rollback {surface} --release` ends that", "yellow")
     say(ALL_RESULTS)
+
+
+def sign(
+    surface: Surface,
+    version: Annotated[int | None, typer.Option(min=1, help="Default: the champion.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Vouch for a registered version: its files are checked, and its checksums signed with the project's key.
+
+    The first call makes the key. From then on what is registered here is signed by itself. With
+    policy.require_signature: true in the surface's YAML, no other version is loaded.
+    """
+    from flows.promotion.signing import sign_version
+
+    result = sign_version(find_project(), surface, version)
+    if as_json:
+        print_json(result)
+        return
+    say(f"{surface} version {result.version} is signed")
+    if result.key:
+        say(f"made a key: add {result.key} to git; keep a copy of .knotwatch/signing-key.pem in a safe place")
 
 
 def _print_versions(surface: str, lines: "list[ModelLine]") -> None:

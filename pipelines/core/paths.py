@@ -117,6 +117,16 @@ class Project:
         """What knotwatch and its servers keep for themselves; git ignores it."""
         return self.root / ".knotwatch"
 
+    @property
+    def signing_key(self) -> Path:
+        """What versions are signed with: on one machine alone, and in no backup."""
+        return self.state / "signing-key.pem"
+
+    @property
+    def public_key(self) -> Path:
+        """What signatures are checked with; belongs into git."""
+        return self.root / "mlflow/signing-key.pub.pem"
+
     def surface(self, name: str) -> SurfacePaths:
         """Name a surface's paths; raise CallError where the name could leave its folder."""
         if not _NAME.fullmatch(name) or name == "index":

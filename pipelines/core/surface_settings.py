@@ -217,7 +217,8 @@ class PolicySettings(Settings):
 
     What a retrain proposes is chosen (`propose: auto`), or named by the user: an algorithm, or `ensemble`. An ensemble
     takes members until they need `latency_ms` milliseconds for a megapixel. A first champion that flags a larger share
-    of the normal test images than `max_false_positive_rate` waits for a person.
+    of the normal test images than `max_false_positive_rate` waits for a person. With `require_signature` a version that
+    the project's key has not signed is not loaded.
     """
 
     former: ClassVar[Mapping[str, str]] = {
@@ -230,6 +231,7 @@ class PolicySettings(Settings):
     propose: str = "auto"
     latency_ms: float = Field(default=2000.0, gt=0, le=1e9)
     max_false_positive_rate: float = Field(default=0.1, gt=0, le=1)
+    require_signature: bool = False
     defects: DefectSettings = DefectSettings()
     gate: GateSettings = GateSettings()
     watch: WatchSettings = WatchSettings()

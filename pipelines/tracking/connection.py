@@ -22,6 +22,7 @@ class Connection:
             logging.getLogger(noisy).setLevel(logging.WARNING)
         # A bar for each small file that is read would bury the stages' own lines.
         os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+        self._project = project
         home = project.state / "mlflow"
         # MLflow itself writes the variable when an address is set, so its presence alone says nothing.
         self._remembered: dict[Hashable, Any] | None = None

@@ -12,7 +12,10 @@ import mlflow
 
 from pipelines.core.errors import ModelError
 from pipelines.core.records import Record
+from pipelines.core.surface_settings import read_surface
 from pipelines.detector.checksums import TAG, check_list, write_checksums
+from pipelines.detector.signature import TAG as SIGNATURE
+from pipelines.detector.signature import is_signed, sign
 from pipelines.tracking.connection import Connection
 from pipelines.tracking.runs import MOST_TAG, Run
 
@@ -42,6 +45,8 @@ class Registry(Connection):
     def register(self, run: Run, surface: str, folder: Path, tags: Mapping[str, str], card: str) -> ModelVersion:
         """Store a model folder as data only, and register it under a surface's name with its files' checksums.
 
+        They are signed where the project's key is here.
+
         Args:
             run: The open run that made the model; it stays open.
             surface: Name of the registered model, made with its first version.
@@ -53,6 +58,8 @@ class Registry(Connection):
             The new version, with the number that the registry gave it.
         """
         registered = write_checksums(folder)
+        key = self._project.signing_key
+        signed = {SIGNATURE: sign(key, surface, registered)} if key.is_file() else {}
         self._forget()
         with mlflow.start_run(run_id=run.id, log_system_metrics=False), warnings.catch_warnings():
             # An example input would be an image of the user's, kept a second time; the signature is explicit.
@@ -73,7 +80,7 @@ class Registry(Connection):
             surface,
             source=logged.model_uri,
             run_id=run.id,
-            tags={**tags, TAG: registered},
+            tags={**tags, TAG: registered, **signed},
             description=card,
             model_id=logged.model_id,
         )
@@ -209,7 +216,7 @@ class Registry(Connection):
         card = known.partition(_ABOVE_CARD)[2] or known
         self._client.update_model_version(surface, str(version), f"{text}{_ABOVE_CARD}{card}")
 
-    def folder(self, surface: str, version: int) -> Path:
+    def folder(self, surface: str, version: int, *, signed: bool = True) -> Path:
         """Return a version's model folder, fetched into MLflow's cache where the store is remote.
 
         Its list of checksums is the one that was registered; that the files are as listed is seen when they are loaded.
@@ -217,12 +224,13 @@ class Registry(Connection):
         Args:
             surface: Name of the registered model.
             version: Number from 1; one that was registered without checksums is warned of once.
+            signed: Refuse a version without a signature where the surface's policy asks for one.
 
         Returns:
             The folder that holds model.json; only to be read.
 
         Raises:
-            ModelError: If the files are gone, or the list is not the registry's.
+            ModelError: If the files are gone, the list is not the registry's, or it is not signed where it has to be.
         """
         from mlflow.exceptions import MlflowException
 
@@ -247,7 +255,27 @@ class Registry(Connection):
         if not registered:
             _warn_unchecked(self.uri, surface, version)
         check_list(inner[0], registered)
+        if signed:
+            self._check_signature(surface, version)
         return inner[0]
+
+    def _check_signature(self, surface: str, version: int) -> None:
+        """Raise ModelError for a version without the signature that the surface's policy asks for."""
+        settings, public = self._project.surface(surface).settings, self._project.public_key
+        # A surface may have been removed from the project while its models stay.
+        if not settings.is_file() or not read_surface(self._project, surface).policy.require_signature:
+            return
+        tags = self.version(surface, version).tags
+        if not public.is_file():
+            problem = f"{public} is not there to check its signature with"
+        elif is_signed(public, surface, tags.get(TAG, ""), tags.get(SIGNATURE, "")):
+            return
+        else:
+            problem = "it is not signed with this project's key"
+        raise ModelError(
+            f"{surface} version {version} is not used: {problem} (policy.require_signature)",
+            hint=f"find out who registered it; to vouch for it: knotwatch sign {surface} --version {version}",
+        )
 
 
 @functools.cache

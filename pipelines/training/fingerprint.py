@@ -17,7 +17,7 @@ from pipelines.training.run_settings import RunSettings
 _SOURCES = ("models", "imaging", "metrics", "detector", "training", "data/prepared.py", "loader.py")
 _TRACKED = ("flows", "pipelines", "params.yaml", "dvc.yaml")
 # Of the policy: what decides on a version that is there, or combines some, changes none.
-_OF_USE = {"gate", "propose", "latency_ms", "max_false_positive_rate", "watch"}
+_OF_USE = {"gate", "propose", "latency_ms", "max_false_positive_rate", "require_signature", "watch"}
 _LIBRARIES = ("anomalib", "nncf", "numpy", "opencv-python-headless", "openvino", "timm", "torch", "torchvision")
 
 
