@@ -12,7 +12,7 @@ DATA ?=
 OUT ?=
 PROFILE ?= full
 
-.PHONY: help install demo test test-fast test-all test-faults test-fuzz coverage lint format bench weeks study notebook ui sheet docs clean
+.PHONY: help install demo test test-fast test-all test-faults test-fuzz coverage lint format bench weeks study notebook ui sheet docs audit sbom clean
 help: ## Show the tasks
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
@@ -96,6 +96,18 @@ sheet: install ## Draw the contact sheet of the guide on data again
 docs: install ## Build the documentation site: docs/_build/html/index.html
 	$(BIN)/sphinx-build -E -W --keep-going -q -b html docs docs/_build/html
 	@echo "Open: docs/_build/html/index.html"
+
+# Tools of a release have an environment of their own: what they bring is no part of what is released.
+.release/bin/pip-audit .release/bin/cyclonedx-py:
+	@$(PYTHON) -m venv .release
+	@.release/bin/pip install -qq pip-audit==2.10.1 cyclonedx-bom==7.5.0
+
+audit: .release/bin/pip-audit ## Ask PyPI for known vulnerabilities of the pinned set; fails where it does not answer for a package
+	.release/bin/pip-audit -r constraints.txt --no-deps --disable-pip --strict --progress-spinner off
+
+sbom: install .release/bin/cyclonedx-py ## The bill of materials of what is installed, CycloneDX: knotwatch.cdx.json
+	.release/bin/cyclonedx-py environment --pyproject pyproject.toml --mc-type application --output-reproducible \
+	  -o knotwatch.cdx.json $(BIN)/python
 
 clean: ## Remove caches, not data, models or .venv
 	rm -rf .pytest_cache .mypy_cache .ruff_cache .import_linter_cache docs/_build
