@@ -1,5 +1,6 @@
 """Fixtures: a project folder of its own for each test that needs one, tiny boards, and the real images."""
 
+import functools
 import json
 import logging
 import os
@@ -10,6 +11,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,7 @@ import yaml
 
 from flows.cli.app import run
 from pipelines.core.paths import Project
+from tests.forked import Forks
 from tests.tiers import is_fast, mark_services, refuse_services
 
 ROOT = Path(__file__).parents[1]
@@ -144,8 +147,8 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
 class Finished:
     """A command that ended."""
 
-    def __init__(self, done: "subprocess.CompletedProcess[str]") -> None:
-        self.code, self.out, self.err = done.returncode, done.stdout, done.stderr
+    def __init__(self, code: int, out: str, err: str) -> None:
+        self.code, self.out, self.err = code, out, err
 
     @property
     def json(self) -> Any:
@@ -157,24 +160,35 @@ class Finished:
 
 Knotwatch = Callable[..., Finished]
 
+_NEW = 2
+_calls = count()
+_forks = functools.cache(Forks)
+
 
 def run_knotwatch(
     root: Path, *words: str, expect: int = 0, env: dict[str, str] | None = None, before: str = ""
 ) -> Finished:
-    """Run the real command in a project, as a user would; `before` is Python that its process runs first."""
-    command = [sys.executable, "-c", f"{before}\nfrom flows.cli import main; main()", *words]
-    done = subprocess.run(
-        command, cwd=root, env={**os.environ, **(env or {})}, capture_output=True, text=True, timeout=600, check=False
-    )
-    assert done.returncode == expect, f"{words} ended with {done.returncode}:\n{done.stdout}\n{done.stderr[-4000:]}"
-    return Finished(done)
+    """Run the real command in a project, as a user would; `before` is Python that its process runs first.
+
+    The first ones are new interpreters: to import ahead for later ones would take longer than they do.
+    """
+    environment = {**os.environ, **(env or {})}
+    if next(_calls) < _NEW:
+        command = [sys.executable, "-c", f"{before}\nfrom flows.cli import main; main()", *words]
+        ended = subprocess.run(
+            command, cwd=root, env=environment, capture_output=True, text=True, timeout=600, check=False
+        )
+        done = Finished(ended.returncode, ended.stdout, ended.stderr)
+    else:
+        done = Finished(*_forks().call(root, words, environment, before))
+    assert done.code == expect, f"{words} ended with {done.code}:\n{done.out}\n{done.err[-4000:]}"
+    return done
 
 
 def call_knotwatch(said: pytest.CaptureFixture[str], *words: str, expect: int = 0) -> Finished:
     """Call the command in this process, in the current folder: without the seconds that a new interpreter takes."""
     said.readouterr()
-    code = run(list(words))
-    done = Finished(subprocess.CompletedProcess(words, code, *said.readouterr()))
+    done = Finished(run(list(words)), *said.readouterr())
     assert done.code == expect, f"{words} ended with {done.code}:\n{done.out}\n{done.err[-4000:]}"
     return done
 

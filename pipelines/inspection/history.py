@@ -20,7 +20,7 @@ from pipelines.core.parsing import parse_json
 from pipelines.core.records import Record
 from pipelines.imaging.measures import MEASURES
 
-_SCHEMA = pa.schema(
+SCHEMA = pa.schema(
     [
         ("time", pa.timestamp("us", tz="UTC")),
         ("path", pa.string()),
@@ -77,9 +77,9 @@ def write_batch(folder: Path, observations: Iterable[Observation], name: str | N
     if not first:
         return None
     path = folder / f"{name or name_batch(first[0].time)}.parquet"
-    with whole_file(path) as neighbour, pq.ParquetWriter(neighbour, _SCHEMA) as writer:
+    with whole_file(path) as neighbour, pq.ParquetWriter(neighbour, SCHEMA) as writer:
         for group in _groups(first, rows):
-            writer.write_table(pa.Table.from_pylist([row.model_dump() for row in group], _SCHEMA))
+            writer.write_table(pa.Table.from_pylist([row.model_dump() for row in group], SCHEMA))
     return path
 
 
@@ -106,7 +106,7 @@ def read_history(folder: Path, since: datetime | None = None, version: int | Non
     """
     wanted = None
     for condition in (
-        pc.field("time") >= pa.scalar(since, _SCHEMA.field("time").type) if since else None,
+        pc.field("time") >= pa.scalar(since, SCHEMA.field("time").type) if since else None,
         pc.field("version") == version if version is not None else None,
     ):
         if condition is not None:
@@ -188,7 +188,7 @@ def _join(paths: Mapping[Path, list[str]]) -> None:
     first = next(iter(paths))
     names = [name for path, inside in paths.items() for name in (path.stem, *inside)]
     with whole_file(first.with_name(f"{first.name[:8]}-joined-{secrets.token_hex(4)}.parquet")) as neighbour:
-        with pq.ParquetWriter(neighbour, _SCHEMA.with_metadata({_JOINED: json.dumps(names)})) as writer:
+        with pq.ParquetWriter(neighbour, SCHEMA.with_metadata({_JOINED: json.dumps(names)})) as writer:
             for path in paths:
                 for group in _read_groups(path):
                     writer.write_batch(group)
@@ -199,7 +199,7 @@ def _join(paths: Mapping[Path, list[str]]) -> None:
 def _read_groups(path: Path) -> Iterator[pa.RecordBatch]:
     try:
         for group in pq.ParquetFile(path).iter_batches(_ROWS):
-            yield group.cast(_SCHEMA)
+            yield group.cast(SCHEMA)
     except (pa.ArrowException, OSError, ValueError) as error:
         raise _no_batch(path, error) from error
 
@@ -216,7 +216,7 @@ def _no_batch(path: Path, error: Exception) -> ToolError:
 
 
 def _as_frame(tables: list[pa.Table]) -> pd.DataFrame:
-    whole = pa.concat_tables([table for table in tables if table.num_rows] or [_name_rows(_SCHEMA.empty_table(), "")])
+    whole = pa.concat_tables([table for table in tables if table.num_rows] or [_name_rows(SCHEMA.empty_table(), "")])
     # Verdicts are missing where an image could not be read: pandas' own bool knows no missing value.
     found: pd.DataFrame = whole.to_pandas(types_mapper={pa.bool_(): pd.BooleanDtype()}.get)
     return found
@@ -224,7 +224,7 @@ def _as_frame(tables: list[pa.Table]) -> pd.DataFrame:
 
 def _read_batch(path: Path, wanted: pc.Expression | None) -> pa.Table:
     try:
-        return _name_rows(pq.read_table(path, schema=_SCHEMA, filters=wanted), path.stem)
+        return _name_rows(pq.read_table(path, schema=SCHEMA, filters=wanted), path.stem)
     except (pa.ArrowException, OSError) as error:
         raise _no_batch(path, error) from error
 
