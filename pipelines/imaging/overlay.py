@@ -23,6 +23,7 @@ FOUND: Colour = (220, 20, 60)
 TRUE: Colour = (86, 180, 233)
 
 _MAX_OPACITY = 0.75
+_BAND = 2**20  # pixels that are drawn at a time
 _GAP = 6
 
 # Stands for a threshold of 0: every score above it is then far above.
@@ -80,6 +81,16 @@ def heatmap(image: RgbImage, anomaly_map: AnomalyMap, pixel_threshold: float) ->
         ImageError: If the image is not 8-bit RGB, or the map has another size.
     """
     _check_same_size(image, anomaly_map, "map")
+    drawn = np.empty_like(image)
+    # In bands: floats of a whole image of 100 megapixels would take 4 GB.
+    band = max(1, _BAND // image.shape[1])
+    for top in range(0, image.shape[0], band):
+        rows = slice(top, top + band)
+        drawn[rows] = _lay_over(image[rows], anomaly_map[rows], pixel_threshold)
+    return drawn
+
+
+def _lay_over(image: RgbImage, anomaly_map: AnomalyMap, pixel_threshold: float) -> RgbImage:
     strength = heat_strength(anomaly_map, pixel_threshold)
     levels = np.round(strength * 255).astype(np.uint8)
     colours = cv2.cvtColor(cv2.applyColorMap(levels, cv2.COLORMAP_INFERNO), cv2.COLOR_BGR2RGB).astype(np.float32)

@@ -2,12 +2,14 @@
 
 import base64
 import io
+import tracemalloc
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from pipelines.core.errors import ImageError
+from pipelines.imaging import overlay
 from pipelines.imaging.overlay import (
     FOUND,
     TRUE,
@@ -103,3 +105,18 @@ def test_sizes_that_differ_are_refused(board: np.ndarray) -> None:
         heatmap(board, np.zeros((4, 4), dtype=np.float32), 1.0)
     with pytest.raises(ImageError, match="uint8"):
         outline(board.astype(float), np.zeros((40, 60), dtype=bool))
+
+
+def test_a_large_image_is_drawn_in_bands_that_show_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(0)
+    image = rng.integers(0, 255, (1500, 1400, 3)).astype(np.uint8)
+    anomaly_map = rng.gamma(1, 1, (1500, 1400)).astype(np.float32)
+    monkeypatch.setattr(overlay, "_BAND", image.size)
+    at_once = heatmap(image, anomaly_map, 2.0)
+    monkeypatch.setattr(overlay, "_BAND", 10_000)
+    tracemalloc.start()
+    in_bands = heatmap(image, anomaly_map, 2.0)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert np.array_equal(in_bands, at_once)
+    assert peak < 1.3 * image.nbytes, "more than the picture itself and a band"
