@@ -1,9 +1,9 @@
 """The part of a check that concerns drift: new batches of the history against the champion's calibration."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 from flows.operations.notify import notify
@@ -81,8 +81,8 @@ def _group(files: list[Path], version: int, paths: SurfacePaths, least: int) -> 
 def _read_counting(path: Path, version: int, paths: SurfacePaths) -> pd.DataFrame:
     """Read the rows of a batch that count: scored by this version, and not images that were sampled for review."""
     rows = read_batch(path, version)
-    reviewed = [Path(name).is_relative_to(paths.review) for name in rows["path"]]
-    return rows[rows["score"].notna() & ~np.array(reviewed, dtype=bool)]
+    reviewed = rows["path"].str.startswith(f"{paths.review}{os.sep}")
+    return rows[rows["score"].notna() & ~reviewed]
 
 
 def _remember(state: WatchState, found: Drift) -> WatchState:
