@@ -138,6 +138,12 @@ def read_batch(path: Path, version: int) -> pd.DataFrame:
     return _as_frame([_read_batch(path, pc.field("version") == version)])
 
 
+def check_batch(path: Path) -> None:
+    """Read a file of the history to its end; raise ToolError if it is no batch."""
+    for _ in _read_groups(path):
+        pass
+
+
 def list_batches(folder: Path) -> list[tuple[Path, int]]:
     """List batches and when each was finished (ns since 1970), in that order, which names do not tell."""
     times = []
