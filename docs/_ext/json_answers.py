@@ -22,7 +22,7 @@ _ANSWERS = (
     ("data suspects", "flows.dataset.suspects", "SuspectsResult"),
     ("data show", "flows.dataset.overview", "SurfaceOverview"),
     ("schedule (each of `schedules`)", "flows.operations.upcoming", "ListedSchedule"),
-    ("doctor (each of `checks`)", "flows.operations.doctor", "Check"),
+    ("doctor (each of `checks`)", "flows.upkeep.doctor", "Check"),
 )
 
 

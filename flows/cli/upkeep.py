@@ -7,21 +7,35 @@ import typer
 
 from flows.cli.parameters import Json
 from flows.cli.printing import print_json, print_table, say
+from flows.runtime.environment import log_to_terminal
 from pipelines.core.paths import find_project
 from pipelines.core.wording import count_in_words
 
 
 def doctor(
+    repair: Annotated[bool, typer.Option("--repair", help="Mend what is safe, and say what was done.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Check this machine and this project; exit with 1 where something must be mended."""
-    from flows.operations.doctor import examine
+    """Check this machine, this project and its files; exit with 1 where something must be mended.
 
-    found = examine(find_project())
+    A repair removes and overwrites nothing that could be somebody's data.
+    """
+    from flows.upkeep import doctor as room
+
+    project = find_project()
+    if repair:
+        log_to_terminal()
+    repaired = room.repair(project) if repair else []
+    found = room.examine(project)
     if as_json:
-        print_json({"checks": [c.model_dump(mode="json") for c in found]})
+        print_json({"checks": [c.model_dump(mode="json") for c in found], "repaired": repaired})
     else:
+        for line in repaired:
+            say(line)
         print_table(["check", "state", "found"], [(c.name, "ok" if c.good else "MEND", c.found) for c in found])
+        for check in found:
+            if check.todo:
+                say(f"{check.name}: {check.todo}")
     if not all(c.good for c in found):
         raise typer.Exit(1)
 

@@ -7,7 +7,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import psutil
@@ -17,6 +17,7 @@ from pipelines.core.errors import BusyError, ToolError
 from pipelines.core.paths import Project
 
 HOST = "127.0.0.1"
+NEW_DATABASE = "move it away, Prefect makes a new one; then set schedules again with `knotwatch schedule`"
 _START = 120.0  # seconds that a server may take to answer on a slow disk
 
 Process = subprocess.Popen[bytes]
@@ -67,7 +68,15 @@ def prefect_server(project: Project, listener: socket.socket, *, pages: bool = F
     url = f"http://{HOST}:{listener.getsockname()[1]}/api"
     command = [sys.executable, "-m", "flows.local_servers.prefect_app", str(listener.fileno())]
     settings = {"PREFECT_SERVER_API_AUTH_STRING": prefect_secret(project), "KNOTWATCH_PAGES": "1" if pages else ""}
-    with run_server(project, "prefect", command, f"{url}/health", settings, listener) as process:
+    with ExitStack() as stack:
+        try:
+            server = run_server(project, "prefect", command, f"{url}/health", settings, listener)
+            process = stack.enter_context(server)
+        except ToolError:
+            from pipelines.tracking.connection import refuse_damage  # loads MLflow, which takes seconds
+
+            refuse_damage(project.state / "prefect" / "prefect.db", NEW_DATABASE)
+            raise
         yield process, url
 
 

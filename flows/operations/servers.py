@@ -16,7 +16,7 @@ from flows.local_servers.door import DOOR, make_code
 from flows.local_servers.process import HOST, Process, bind_port, prefect_server, run_server, signal_gently
 from flows.operations.deployments import refresh_after_move
 from flows.operations.pool import ensure_pool
-from flows.runtime.environment import prepare_environment, running_servers, state_file, use_secret
+from flows.runtime.environment import prepare_environment, running_servers, since_boot, state_file, use_secret
 from flows.runtime.report_index import update_index
 from flows.runtime.secret import prefect_secret
 from pipelines.core.errors import BusyError, CallError, ToolError
@@ -157,5 +157,5 @@ def _watch(project: Project, servers: dict[str, Process]) -> None:
 
 def _write_state(project: Project, prefect_url: str, mlflow_url: str) -> None:
     own = psutil.Process()
-    note = {"pid": own.pid, "started": own.create_time(), "prefect": prefect_url, "mlflow": mlflow_url}
+    note = {"pid": own.pid, "since_boot": since_boot(own), "prefect": prefect_url, "mlflow": mlflow_url}
     write_whole(state_file(project), json.dumps(note))

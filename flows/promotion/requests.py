@@ -111,6 +111,21 @@ def find_proposed(session: Session) -> int:
     return proposed[0].version
 
 
+def put_champion_back(session: Session) -> DecisionRecord | None:
+    """Let the alias `champion`, where it names a version that is not there, name the decision log's champion again.
+
+    Returns:
+        The decision that was kept; None where the alias names what it should.
+
+    Raises:
+        BusyError: If another process changes the surface.
+        ModelError: If the log's champion is gone as well.
+    """
+    with hold(session, "doctor"):
+        finish_moves(session)
+        return _settle_champion(session)
+
+
 def finish_moves(session: Session) -> None:
     """Move the aliases of a decision record whose process was ended in between."""
     surface, tracking = session.surface, session.tracking
@@ -137,8 +152,12 @@ def _settle_champion(session: Session) -> DecisionRecord | None:
         return None
     before = _find(tracking, surface, expected)
     back = session.settings.policy.gate.on_alias_moved == "revert" and before is not None
+    if records and named is not None and _find(tracking, surface, named) is None:
+        # Nobody can have wanted that: MLflow lets no hand set it.
+        how = f"named version {named}, which is not there"
+        return _note_removal(session, records[-1], before, back=before is not None, how=how)
     if named is None:
-        return _note_removal(session, records[-1], before, back=back)
+        return _note_removal(session, records[-1], before, back=back, how="was taken away by hand")
     record = judge(session, tracking.version(surface, named), before, Trigger.CHAMPION)
     if not record.accepted:
         what = f"version {expected} is put back" if back else "it stays in use all the same, because it was set by hand"
@@ -147,13 +166,15 @@ def _settle_champion(session: Session) -> DecisionRecord | None:
     return keep(session, record)
 
 
-def _note_removal(session: Session, last: DecisionRecord, before: ModelVersion | None, *, back: bool) -> DecisionRecord:
-    """Put a champion back whose alias was taken away, or note that there is none."""
+def _note_removal(
+    session: Session, last: DecisionRecord, before: ModelVersion | None, *, back: bool, how: str
+) -> DecisionRecord:
+    """Put a champion back whose alias is gone, or note that there is none."""
     about = before or session.tracking.version(last.surface, last.version)
     what = "it is put back" if back else "nothing is in use"
-    log.warning("promote %s: the alias champion was taken away by hand; %s", last.surface, what)
+    log.warning("promote %s: the alias champion %s; %s", last.surface, how, what)
     number = DecisionLog(session.tracking, last.surface).next_number(about)
-    message = f"the alias champion was taken away by hand; {what} (policy.gate.on_alias_moved)"
+    message = f"the alias champion {how}; {what} (policy.gate.on_alias_moved)"
     return keep(
         session, DecisionRecord.noted(number, about, last.after, back=back, gone=before is None, message=message)
     )
@@ -165,8 +186,10 @@ def _settle_challenger(session: Session, wrap: Wrap | None = None) -> DecisionRe
     named = tracking.aliases(surface).get("challenger")
     if named is None:
         return None
-    version, champion = tracking.version(surface, named), tracking.champion(surface)
-    if champion and champion.version == named:
+    version, champion = _find(tracking, surface, named), tracking.champion(surface)
+    if version is None:
+        log.warning("promote %s: the alias challenger named version %d, which is not there", surface, named)
+    if version is None or (champion and champion.version == named):
         tracking.drop_alias(surface, "challenger")
         return None
     records = records_of(version)

@@ -1,6 +1,5 @@
 """What Prefect must be told before it is imported: where it keeps its things, and which server is ours."""
 
-import json
 import logging
 import os
 import re
@@ -10,12 +9,14 @@ from pathlib import Path
 import psutil
 
 from flows.runtime.secret import prefect_secret
+from pipelines.core.parsing import parse_json
 from pipelines.core.paths import Project, database_address
 
 _DATABASE = ("PREFECT_SERVER_DATABASE_CONNECTION_URL", "PREFECT_API_DATABASE_CONNECTION_URL")
 LOGGERS = ("flows", "pipelines")
 # Set where Prefect's server has no pages: the links that Prefect itself makes then lead nowhere.
 NO_PAGES = "KNOTWATCH_NO_PREFECT_PAGES"
+_APART = 0.5  # seconds; a later process of the same number started later
 
 
 def prepare_environment(project: Project) -> None:
@@ -57,15 +58,17 @@ def use_secret(project: Project) -> None:
 
 def running_servers(project: Project) -> dict[str, str] | None:
     """Return the addresses of the servers that `knotwatch ui` runs for this project, or None."""
-    note = state_file(project)
-    if not note.is_file():
-        return None
-    found = json.loads(note.read_text("utf-8"))
     try:
-        alive = psutil.Process(found["pid"]).create_time() == found["started"]
-    except psutil.NoSuchProcess:
-        alive = False
-    return {"prefect": found["prefect"], "mlflow": found["mlflow"]} if alive else None
+        found = parse_json(state_file(project).read_bytes())
+        alive = abs(since_boot(psutil.Process(int(found["pid"]))) - float(found["since_boot"])) < _APART
+        return {"prefect": str(found["prefect"]), "mlflow": str(found["mlflow"])} if alive else None
+    except (FileNotFoundError, psutil.NoSuchProcess, ValueError, TypeError, KeyError):
+        return None
+
+
+def since_boot(process: psutil.Process) -> float:
+    """Return the seconds between the machine's start and a process's, which no change of the clock changes."""
+    return process.create_time() - psutil.boot_time()
 
 
 def mlflow_address(project: Project) -> str:

@@ -8,6 +8,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import psutil
 from filelock import FileLock, Timeout
 
 from pipelines.core.errors import BusyError
@@ -57,6 +58,15 @@ def watch_lock(project: Project, surface: str) -> Iterator[None]:
     """
     with _hold(project, f"_watch-{surface}", f"watch {surface}", wait=0):
         yield
+
+
+def is_held(project: Project, surface: str) -> bool:
+    """Tell whether the process that held a surface last still runs, without touching its lock."""
+    try:
+        note = parse_json((project.state / "locks" / f"{surface}.json").read_bytes())
+        return int(note["pid"]) != os.getpid() and psutil.pid_exists(int(note["pid"]))
+    except (OSError, ValueError, TypeError, KeyError):
+        return False
 
 
 @contextmanager

@@ -5,6 +5,7 @@ import os
 import secrets
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, date, datetime
 from itertools import islice
 from pathlib import Path
@@ -63,6 +64,9 @@ def name_batch(started: datetime) -> str:
 def write_batch(folder: Path, observations: Iterable[Observation], name: str | None = None) -> Path | None:
     """Write a batch of inspections into a surface's history, whole or not at all.
 
+    It counts as finished after all that are there, also where the clock was set back: who read up to the last of them
+    would never see it otherwise.
+
     Args:
         folder: Of the surface's history; made where it is missing.
         observations: Read once, of which 10,000 are held at a time; may be empty.
@@ -77,9 +81,13 @@ def write_batch(folder: Path, observations: Iterable[Observation], name: str | N
     if not first:
         return None
     path = folder / f"{name or name_batch(first[0].time)}.parquet"
-    with whole_file(path) as neighbour, pq.ParquetWriter(neighbour, SCHEMA) as writer:
-        for group in _groups(first, rows):
-            writer.write_table(pa.Table.from_pylist([row.model_dump() for row in group], SCHEMA))
+    with whole_file(path) as neighbour:
+        with pq.ParquetWriter(neighbour, SCHEMA) as writer:
+            for group in _groups(first, rows):
+                writer.write_table(pa.Table.from_pylist([row.model_dump() for row in group], SCHEMA))
+        batches = list_batches(folder)
+        if batches and neighbour.stat().st_mtime_ns <= batches[-1][1]:
+            os.utime(neighbour, ns=(batches[-1][1] + 1,) * 2)
     return path
 
 
@@ -130,9 +138,18 @@ def read_batch(path: Path, version: int) -> pd.DataFrame:
     return _as_frame([_read_batch(path, pc.field("version") == version)])
 
 
+def check_batch(path: Path) -> None:
+    """Read a file of the history to its end; raise ToolError if it is no batch."""
+    for _ in _read_groups(path):
+        pass
+
+
 def list_batches(folder: Path) -> list[tuple[Path, int]]:
     """List batches and when each was finished (ns since 1970), in that order, which names do not tell."""
-    times = ((path, path.stat().st_mtime_ns) for path in folder.glob("*.parquet"))
+    times = []
+    for path in folder.glob("*.parquet"):
+        with suppress(FileNotFoundError):  # a check that goes on meanwhile joins files
+            times.append((path, path.stat().st_mtime_ns))
     return sorted(times, key=lambda batch: (batch[1], batch[0].name))
 
 

@@ -1,9 +1,11 @@
-"""The connection to a project's MLflow store, and what it was told within a block."""
+"""The connection to a project's MLflow store, what it was told within a block, and damage that keeps it shut."""
 
 import logging
 import os
+import sqlite3
 from collections.abc import Callable, Hashable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import closing, contextmanager, nullcontext
+from pathlib import Path
 from typing import Any
 
 import mlflow
@@ -30,6 +32,7 @@ class Connection:
         self.uri = os.environ.get("MLFLOW_TRACKING_URI") or local_uri(project)
         self._local = self.uri == local_uri(project)
         if self._local:
+            refuse_lost(project)
             home.mkdir(parents=True, exist_ok=True)
         mlflow.set_tracking_uri(self.uri)
         mlflow.set_registry_uri(self.uri)
@@ -39,6 +42,8 @@ class Connection:
             with FileLock(home / "open.lock") if self._local else nullcontext():
                 self._client.search_experiments(max_results=1)
         except Exception as error:
+            if self._local:
+                refuse_damage(home / "mlflow.db")
             remote = "start that server, or unset MLFLOW_TRACKING_URI to use the project's own store"
             local = "end what holds the database, or put it back from a copy; `knotwatch doctor` says what is wrong"
             raise ToolError(
@@ -79,6 +84,46 @@ class Connection:
         self.written = True
         if self._remembered is not None:
             self._remembered.clear()
+
+
+_BACK = "end what uses it, then put it back from a copy, or restore a backup into a fresh clone (`knotwatch restore`)"
+
+
+def refuse_lost(project: Project) -> None:
+    """Raise ToolError where versions lie on disk and the project's own database is gone or empty: MLflow would make a
+    new one in its place, and say nothing.
+    """
+    home = project.state / "mlflow"
+    database = home / "mlflow.db"
+    if database.is_file() and database.stat().st_size:
+        return
+    models = sum(1 for _ in (home / "artifacts").rglob("model.json"))
+    if models:
+        lost = "is empty (0 bytes)" if database.is_file() else "is not there"
+        raise ToolError(f"{database} {lost}, while {models} models lie in {home / 'artifacts'}", hint=_BACK)
+
+
+def refuse_damage(database: Path, hint: str = _BACK) -> None:
+    """Raise ToolError where an SQLite database cannot be read, or its pages do not fit each other.
+
+    Args:
+        database: A file that need not be there; it is neither made nor mended.
+        hint: What to do, for the error.
+
+    Raises:
+        ToolError: Naming the file, in SQLite's own words.
+    """
+    if not database.is_file():
+        return
+    try:
+        with closing(sqlite3.connect(f"{database.as_uri()}?mode=ro", uri=True)) as connection:
+            (found,) = connection.execute("pragma quick_check(1)").fetchone()
+    except sqlite3.OperationalError as error:
+        raise ToolError(f"{database} cannot be read ({error})", hint=hint) from error
+    except sqlite3.DatabaseError as error:
+        raise ToolError(f"{database} is damaged ({error})", hint=hint) from error
+    if found != "ok":
+        raise ToolError(f"{database} is damaged ({found})", hint=hint)
 
 
 def local_uri(project: Project) -> str:

@@ -23,16 +23,21 @@ def end_orphans(tracking: Tracking, surface: str) -> int:
     Returns:
         How many runs were ended.
     """
-    experiment = tracking.client.get_experiment_by_name(surface)
-    if experiment is None:
-        return 0
-    running = tracking.client.search_runs([experiment.experiment_id], "attributes.status = 'RUNNING'")
-    gone = [run for run in running if _is_gone(str(run.data.tags.get(PROCESS, "")), local=tracking.local)]
+    gone = find_orphans(tracking, surface)
     for run in gone:
-        tracking.client.set_terminated(run.info.run_id, "KILLED")
+        tracking.client.set_terminated(run, "KILLED")
     if gone:
         log.info("%s: %d runs of a process that was killed are ended", surface, len(gone))
     return len(gone)
+
+
+def find_orphans(tracking: Tracking, surface: str) -> list[str]:
+    """Return the ids of a surface's runs that are open while their process is gone."""
+    experiment = tracking.client.get_experiment_by_name(surface)
+    if experiment is None:
+        return []
+    running = tracking.client.search_runs([experiment.experiment_id], "attributes.status = 'RUNNING'")
+    return [run.info.run_id for run in running if _is_gone(str(run.data.tags.get(PROCESS, "")), local=tracking.local)]
 
 
 def _is_gone(tag: str, *, local: bool) -> bool:

@@ -179,7 +179,8 @@ class Registry(Connection):
             surface: Name of the registered model; it need not have versions.
             alias: Such as `challenger`.
         """
-        if any(alias in version.aliases for version in self.versions(surface)):
+        # One that names a version which is not there is no version's.
+        if self.versions(surface) and alias in self.aliases(surface):
             self._forget()
             self._client.delete_registered_model_alias(surface, alias)
 

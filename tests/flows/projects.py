@@ -11,7 +11,7 @@ import psutil
 import pytest
 from filelock import FileLock
 
-from flows.runtime.environment import state_file
+from flows.runtime.environment import since_boot, state_file
 from flows.runtime.secret import secret_file
 from pipelines.core.paths import Project
 from tests.conftest import make_project, run_knotwatch, set_training
@@ -87,7 +87,7 @@ def _answer(project: Project) -> Path:
 def lean_on(project: Project, prefect: str) -> Project:
     """Let a project's commands use a Prefect server that runs, as they do beside `knotwatch ui`."""
     own = psutil.Process()
-    note = {"pid": own.pid, "started": own.create_time(), "prefect": prefect, "mlflow": ""}
+    note = {"pid": own.pid, "since_boot": since_boot(own), "prefect": prefect, "mlflow": ""}
     state_file(project).parent.mkdir(parents=True, exist_ok=True)
     state_file(project).write_text(json.dumps(note))
     give_secret(project)

@@ -130,13 +130,18 @@ def check_listings(cache: Path, folders: Iterable[DvcFile]) -> None:
 
 
 def read_listing(path: Path) -> list[str]:
+    """Read the hashes of the files that a folder has which DVC keeps; see `read_members`."""
+    return [md5 for _, md5 in read_members(path)]
+
+
+def read_members(path: Path) -> list[tuple[str, str]]:
     """Read which files a folder has that DVC keeps.
 
     Args:
         path: The folder's list in DVC's cache.
 
     Returns:
-        Their hashes; none where the cache lacks the list.
+        Their paths in the folder and hashes; none where the cache lacks the list.
 
     Raises:
         ToolError: If the list is damaged.
@@ -144,7 +149,7 @@ def read_listing(path: Path) -> list[str]:
     if not path.is_file():
         return []
     try:
-        return [file.md5 for file in _LISTING.validate_json(path.read_bytes())]
+        return [(file.relpath, file.md5) for file in _LISTING.validate_json(path.read_bytes())]
     except ValidationError as error:
         hint = "remove it, then fetch it again with `knotwatch data pull`"
         raise ToolError(f"{path} is damaged: {first_fault(error)}", hint=hint) from error

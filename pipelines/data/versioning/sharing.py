@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 
 from pipelines.core.paths import Project
-from pipelines.data.versioning.dvc_files import DvcFile, read_pointer, read_stage
-from pipelines.data.versioning.versions import lock_entries, refuse_listings, run_dvc, stage_names
+from pipelines.data.versioning.dvc_files import DvcFile, read_stage
+from pipelines.data.versioning.versions import lock_entries, pointed, refuse_damaged, run_dvc, stage_names
 
 
 def pull(project: Project, surfaces: Sequence[str]) -> str:
@@ -21,9 +21,9 @@ def pull(project: Project, surfaces: Sequence[str]) -> str:
     Raises:
         ToolError: If what was fetched, or points at it, names a file outside (nothing is brought then), or DVC fails.
     """
-    targets, outs = _shared(project, surfaces)
+    targets, outs = shared(project, surfaces)
     said = run_dvc(project, "fetch", *targets)
-    refuse_listings(project, outs)
+    refuse_damaged(project, outs)
     return said + run_dvc(project, "checkout", *targets)
 
 
@@ -42,8 +42,8 @@ def check_out(project: Project, surfaces: Sequence[str]) -> str:
     """
     if not surfaces:
         return ""
-    targets, outs = _shared(project, surfaces)
-    refuse_listings(project, outs)
+    targets, outs = shared(project, surfaces)
+    refuse_damaged(project, outs)
     return run_dvc(project, "checkout", *targets)
 
 
@@ -65,17 +65,18 @@ def push(project: Project, surfaces: Sequence[str]) -> str:
     Raises:
         ToolError: If DVC fails, for example because it does not reach the remote.
     """
-    return run_dvc(project, "push", *_shared(project, surfaces)[0])
+    return run_dvc(project, "push", *shared(project, surfaces)[0])
 
 
-def _shared(project: Project, surfaces: Sequence[str]) -> tuple[list[str], list[DvcFile]]:
-    """Name what DVC shares of surfaces, and what that holds."""
+def shared(project: Project, surfaces: Sequence[str]) -> tuple[list[str], list[DvcFile]]:
+    """Name what DVC shares of surfaces as DVC's words, and what that holds, by paths relative to the project."""
     targets: list[str] = []
     outs: list[DvcFile] = []
     for name in surfaces:
-        for pointer in sorted(project.surface(name).raw.glob("*.dvc")):
-            outs += read_pointer(pointer.name, pointer.read_text("utf-8", errors="replace"), str(pointer))
-            targets.append(str(pointer.relative_to(project.root)))
+        pointers = sorted(project.surface(name).raw.glob("*.dvc"))
+        texts = {pointer.name: pointer.read_text("utf-8", errors="replace") for pointer in pointers}
+        outs += pointed(project.surface(name), texts)
+        targets += [str(pointer.relative_to(project.root)) for pointer in pointers]
         for stage, entry in lock_entries(project, name).items():
             outs += read_stage(entry, f"{project.dvc_lock}: {stage}").outs
         targets += stage_names(name)

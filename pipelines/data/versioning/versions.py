@@ -5,7 +5,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,9 @@ from pipelines.core.parsing import parse_yaml, read_record
 from pipelines.core.paths import Project, SurfacePaths
 from pipelines.core.records import Record
 from pipelines.core.surface_settings import renew_surface
+from pipelines.data.versioning.cache import refuse_changed
 from pipelines.data.versioning.dvc_files import DvcFile, check_listings, read_lock, read_pointer, read_stage
+from pipelines.data.versioning.torn_note import drop_torn_note
 
 STAGES = ("validate", "preprocess")
 _POINTERS = ("source.dvc", "ledger.dvc")
@@ -53,6 +55,7 @@ def run_dvc(project: Project, *words: str, quiet: bool = True) -> str:
         CallError: If that list holds a name that no surface can have.
     """
     _check_index(project)
+    drop_torn_note(project.root)
     # dvc.yaml says `python`: it must be this one, also where the environment was not activated.
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
     done = subprocess.run(  # noqa: S603 - our own interpreter; words are checked names
@@ -259,7 +262,7 @@ def restore(project: Project, surface: str, kept: DataVersion, refresh: Callable
     try:
         refresh()
         _check_cached(project, surface)
-        refuse_listings(project, outs)
+        refuse_damaged(project, outs)
         run_dvc(project, "checkout", "--force", *targets)
     except BaseException:
         for file, data in before.items():
@@ -291,8 +294,7 @@ def _check_own(project: Project, surface: str, kept: DataVersion) -> list[DvcFil
     outs: list[DvcFile] = []
     work = project.surface(surface).work.relative_to(project.root).as_posix()
     try:
-        for name, text in kept.pointers.items():
-            outs += read_pointer(name, text, name)
+        outs += pointed(project.surface(surface), kept.pointers)
         for name, entry in kept.lock.items():
             made = read_stage(entry, name).outs
             out_of_distribution += [out.path for out in made if not out.path.startswith(f"{work}/")]
@@ -307,19 +309,47 @@ def _check_own(project: Project, surface: str, kept: DataVersion) -> list[DvcFil
     return outs
 
 
-def refuse_listings(project: Project, outs: Iterable[DvcFile]) -> None:
-    """Refuse folders that, as DVC's cache lists them, hold a file outside of themselves.
+def refuse_damaged(project: Project, outs: Iterable[DvcFile]) -> None:
+    """Refuse what DVC's cache holds damaged, and folders that list a file outside of themselves.
 
     Args:
-        project: Whose cache is looked at.
-        outs: Files and folders that are about to be checked out; files pass.
+        project: Whose cache is looked at; every file of the outs in it is read.
+        outs: Files and folders that are about to be checked out, by paths relative to the project.
 
     Raises:
-        ToolError: If a listing names a file outside of its folder, or DVC fails.
+        ToolError: If a listing names a file outside of its folder, a file was changed, or DVC fails.
     """
-    folders = [out for out in outs if str(out.md5).endswith(".dir")]
-    if folders:
-        check_listings(Path(run_dvc(project, "cache", "dir").strip()), folders)
+    outs = list(outs)
+    if outs:
+        cache = cache_folder(project)
+        check_listings(cache, [out for out in outs if str(out.md5).endswith(".dir")])
+        refuse_changed(cache, project.root, outs)
+
+
+def cache_folder(project: Project) -> Path:
+    """Ask DVC where its cache is; a user may share one between projects."""
+    return Path(run_dvc(project, "cache", "dir").strip())
+
+
+def kept_outs(project: Project, surface: str, kept: DataVersion) -> list[DvcFile]:
+    """Return what a data version that this project remembers names, by paths relative to the project."""
+    made = (out for name, entry in kept.lock.items() for out in read_stage(entry, name).outs)
+    return [*pointed(project.surface(surface), kept.pointers), *made]
+
+
+def pointed(paths: SurfacePaths, pointers: Mapping[str, str]) -> list[DvcFile]:
+    """Return what pointers to a surface's raw files name, by paths relative to the project.
+
+    Args:
+        paths: The surface's.
+        pointers: Text by file name, such as source.dvc.
+
+    Raises:
+        ToolError: If one names anything but what lies beside it.
+    """
+    raw = paths.raw.relative_to(paths.root).as_posix()
+    outs = (out for name, text in pointers.items() for out in read_pointer(name, text, f"{raw}/{name}"))
+    return [out.model_copy(update={"path": f"{raw}/{out.path}"}) for out in outs]
 
 
 def forget_lock_entries(project: Project, surface: str) -> None:

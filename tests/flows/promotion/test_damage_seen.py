@@ -5,9 +5,9 @@ from pathlib import Path
 import mlflow
 import pytest
 
-from flows.operations.doctor import examine
 from flows.promotion.requests import decide_promotion
 from flows.runtime.session import look_at
+from flows.upkeep.doctor import examine
 from pipelines.core.paths import Project
 from pipelines.tracking.store import Tracking
 from tests import tiny_version as tiny

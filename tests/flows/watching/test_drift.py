@@ -1,5 +1,6 @@
 """Which batches a check counts, and when drift is told: on a history written by hand, without a model."""
 
+import os
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -83,6 +84,18 @@ def test_each_batch_is_looked_at_once(line: Line) -> None:
     assert line.check() == []
     assert line.state.checks == 2
     assert read_state(line.project, "oak") == line.state, "a check that is killed later would see them again"
+
+
+def test_a_clock_that_is_set_back_hides_no_batch(line: Line) -> None:
+    line.inspect(30)
+    (first,) = line.paths.history.iterdir()
+    tomorrow = first.stat().st_mtime_ns + 24 * 3600 * 10**9
+    os.utime(first, ns=(tomorrow, tomorrow))
+    assert line.check() == [None]
+    for _ in range(2):
+        line.inspect(30, gain=0.6)
+    assert line.check() == [DriftKind.LIGHTING] * 2
+    assert line.check() == []
 
 
 def test_small_batches_wait_until_there_are_enough(line: Line) -> None:

@@ -104,7 +104,7 @@ def test_restoring_changes_one_surface_and_checks_out_no_other(bare: Project, mo
     paths.settings.write_text("source: {later: 1}\n")
     (paths.raw / "source.dvc").write_text(POINTER.replace("1", "2"))
     requested: list[tuple[str, ...]] = []
-    monkeypatch.setattr(versions, "run_dvc", lambda _, *words: requested.append(words))
+    monkeypatch.setattr(versions, "run_dvc", lambda _, *words: requested.append(words) or "")
     restore(bare, "oak", kept, lambda: None)
     assert data_version(bare, "oak") == kept.version
     assert yaml.safe_load(bare.dvc_lock.read_text())["stages"]["validate@ash"] == entry("validate", "ash", "d")

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from pipelines.core.errors import ToolError
 from pipelines.core.paths import Project
 from pipelines.tracking.store import Tracking
 from tests.conftest import call_knotwatch
@@ -79,6 +80,21 @@ def test_doctor_names_the_damage_and_touches_nothing(
     assert not found["good"]
     assert said in found["found"]
     assert "MLFLOW_TRACKING_URI" not in found["found"]
+    assert (database.read_bytes() if database.exists() else None) == before
+
+
+@pytest.mark.parametrize("damage", [Path.unlink, empty, truncate])
+def test_no_command_makes_a_new_database_over_a_lost_one(
+    stored: Project, monkeypatch: pytest.MonkeyPatch, damage: Callable[[Path], object]
+) -> None:
+    database = stored.state / "mlflow" / "mlflow.db"
+    damage(database)
+    before = database.read_bytes() if database.exists() else None
+    for name in ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI"):
+        monkeypatch.setenv(name, "")
+    with pytest.raises(ToolError, match=r"mlflow\.db (is|cannot)") as refused:
+        Tracking(stored)
+    assert "restore a backup" in refused.value.hint
     assert (database.read_bytes() if database.exists() else None) == before
 
 
