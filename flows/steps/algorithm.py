@@ -205,6 +205,7 @@ def make_version(shared: Shared, name: str, fit: Callable[[Path], Trained]) -> V
             image_threshold=candidate.info.image_threshold,
             folder_mb=folder_size_mb(Path(trained.folder)),
             latency_ms=candidate.latency_ms,
+            busy=candidate.load.message if candidate.load and candidate.load.is_busy else "",
         )
         run.metrics({"cost/folder_mb": round(found.folder_mb, 1)})
         if found.latency_ms is not None:
