@@ -52,7 +52,10 @@ def add(
         options = read_procedural_options(size, "data add --layout procedural", **drawn)
         source = SourceSettings(layout=layout, procedural=options)
     elif path is None:
-        raise CallError(f"layout {layout} needs a PATH", hint=f"knotwatch data add {surface} FOLDER --layout {layout}")
+        raise CallError(
+            f"expected the folder of '{surface}', as layout {layout} has it, found none",
+            hint=f"knotwatch data add {surface} FOLDER --layout {layout}; to draw images: --layout procedural",
+        )
     elif from_git:
         source = check_settings(SourceSettings, {"layout": layout, "path": path, "git_url": from_git}, "data add")
     else:
