@@ -24,7 +24,7 @@ from flows.runtime.data_stages import refuse_bad
 from flows.runtime.locks import LONGEST_WAIT
 from flows.runtime.session import Session, open_session
 from flows.steps.algorithm import log_data, parent_run, train_algorithm
-from flows.steps.job import Job, resolve_job
+from flows.steps.job import Job, command_again, resolve_job
 from flows.steps.opening import answer_requests, end_leftovers
 from flows.steps.outlook import durations_of
 from flows.steps.results import Champion
@@ -96,8 +96,11 @@ def adapt(  # noqa: PLR0913, PLR0917 - a flow is called with what its command ta
             result = propose_again(session, known)
         else:
             tags = {**job.tags(), "adapted_from": source, TAG: fingerprint}
+            words = ["adapt", source, target, "--strategy", strategy]
+            words += [word for count in shots or [] for word in ("--shots", str(count))]
+            again = command_again(words, profile, assignments)
             requested = None if strategy == "auto" else Strategy(strategy)
-            with parent_run(session, job, verdict, f"adapt {source} {profile}", tags) as shared:
+            with parent_run(session, job, verdict, f"adapt {source} {profile}", tags, again) as shared:
                 result = _adapt_all(Adapting(shared, source, requested, force), origins, counts)
                 keep_result(shared.parent, result)
             if not result.failed:

@@ -17,7 +17,7 @@ from flows.steps.algorithm import log_data, parent_run, train_each
 from flows.steps.artifacts import publish_result
 from flows.steps.conclusion import Outcome, answer, compare_models, decide_on
 from flows.steps.ensemble import add_ensemble
-from flows.steps.job import Job, resolve_job
+from flows.steps.job import Job, command_again, resolve_job
 from flows.steps.opening import answer_requests, end_leftovers
 from flows.steps.outlook import DECIDING, durations_of
 from flows.steps.results import RetrainResult, SomeFailedError
@@ -69,7 +69,8 @@ def retrain(
         job = resolve_job(session, profile, assignments or [], trial, data)
         wanted = (data.version, job.fingerprints, job.settings.ensemble)
         known = Known() if force or trial is not None else find_known(session, *wanted)
-        result = known.result or _train(session, job, verdict, known.models)
+        again = command_again(["retrain", surface], profile, assignments, {"--trial": trial or ""})
+        result = known.result or _train(session, job, verdict, known.models, again)
     result = result.model_copy(update={"seconds": time.monotonic() - started})
     if result.skipped:
         log.info("retrain %s: data, settings and code are unchanged, nothing to train", surface)
@@ -79,10 +80,12 @@ def retrain(
     return result.model_dump(mode="json")
 
 
-def _train(session: Session, job: Job, verdict: ValidationReport, known: Mapping[str, VersionSummary]) -> RetrainResult:
+def _train(
+    session: Session, job: Job, verdict: ValidationReport, known: Mapping[str, VersionSummary], again: str
+) -> RetrainResult:
     """Train what is not `known` under one parent run, which carries what brings the data back, and propose one."""
     name = f"trial {job.trial}" if job.trial else f"retrain {job.profile}"
-    with parent_run(session, job, verdict, name, job.tags()) as shared:
+    with parent_run(session, job, verdict, name, job.tags(), again) as shared:
         log_data(shared, shared.parent, job)
         shared.parent.params(dict(flatten(job.settings.model_dump(mode="json"))))
         models, failed = train_each(shared, known)

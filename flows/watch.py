@@ -55,14 +55,15 @@ def watch(surface: str, at_once: bool = False) -> dict[str, Any]:
             _tell_once(project, surface, error)
             raise
         _forget_problem(project, surface)
-    log.info("watch %s: %s", surface, result.message)
+    # A command prints the same itself.
+    log.log(logging.DEBUG if at_once else logging.INFO, "watch %s: %s", surface, result.message)
     return result.model_dump(mode="json")
 
 
 def check(session: Session, *, at_once: bool = False) -> WatchResult:
     """Check a surface's requests, source and history, and retrain it once where there is a reason.
 
-    What another process holds just now is left for the next check.
+    What another process holds just now is left for the next check, which is said once.
 
     Args:
         session: Open on the surface, which is held only while something changes.
@@ -74,30 +75,34 @@ def check(session: Session, *, at_once: bool = False) -> WatchResult:
     project, surface = session.project, session.surface
     state = read_state(project, surface)
     notes: list[str] = []
+    holder = ""
     requests: tuple[str, ...] = ()
     source = None
     try:
         requests = tuple(record.summary for record in settle_requests(session))
     except BusyError as error:
-        notes.append(f"aliases set by hand wait: {error.problem}")
+        holder = error.problem
     try:
         state, source = take_in_news(session, state, at_once=at_once)
     except BusyError as error:
-        notes.append(f"what is new at the source waits: {error.problem}")
+        holder = error.problem
     write_state(project, surface, state)
     champion = session.tracking.champion(surface)
     checks: list[Drift] = []
     folders: list[Path] = []
     retrained = None
-    if champion is None:
+    if holder:
+        notes.append(f"{holder}: requests, new images and a retrain wait for the next check")
+    elif champion is None:
         notes.append(f"no champion yet: knotwatch retrain {surface}")
-    else:
+    if champion is not None:
         # Before anything new is read, so that what a killed call left is not read twice.
         notes += _tidy(project, surface, state)
         state, checks, folders = check_drift(session, champion, state)
         write_state(project, surface, state)
-        retrained, why_not = retrain_once(session, state, _train)
-        notes += why_not
+        if not holder:
+            retrained, why_not = retrain_once(session, state, _train)
+            notes += why_not
     return WatchResult(
         surface=surface,
         champion=champion.version if champion else None,

@@ -8,8 +8,10 @@ import base64
 import logging
 import tempfile
 from pathlib import Path
+from typing import Any
 
 from pipelines.core.paths import Project
+from pipelines.reports.overview.surface_card import read_card
 from tests.chromium import Tab, open_chromium
 from tests.conftest import run_knotwatch
 from tests.flows.started import Ui, start_ui
@@ -35,15 +37,15 @@ def main() -> None:
 
 def _pages(ui: Ui) -> dict[str, str]:
     """Name each page; the one of Prefect's that lets the browser in comes before the others."""
-    surface = ui.project.surface_names()[0]
-    listed = run_knotwatch(ui.project.root, "models", surface, "--json").json["models"]
-    used = next(model for model in listed if "champion" in model["aliases"])
+    surface, used = _find_champion(ui.project)
+    known = read_card(ui.project.surface(surface).reports).models
+    number = known.champion.experiment if known and known.champion else "1"
     (flow_run,) = ui.api("flow_runs/filter", {"limit": 1, "sort": "START_TIME_DESC"})
-    run = f"{ui.mlflow}/#/experiments/1/runs/{used['run_id']}"
+    run = f"{ui.mlflow}/#/experiments/{number}/runs/{used['run_id']}"
     return {
         "index": (ui.project.root / "data/reports/index.html").as_uri(),
         "mlflow-start": f"{ui.mlflow}/",
-        "mlflow-experiment": f"{ui.mlflow}/#/experiments/1",
+        "mlflow-experiment": f"{ui.mlflow}/#/experiments/{number}",
         "mlflow-run": run,
         "mlflow-charts": f"{run}/model-metrics",
         "mlflow-roc": f"{run}/artifacts/charts/roc.svg",
@@ -52,6 +54,15 @@ def _pages(ui: Ui) -> dict[str, str]:
         "prefect-dashboard": ui.link,
         "prefect-run": f"{ui.prefect.removesuffix('/api')}/v2/runs/flow-run/{flow_run['id']}",
     }
+
+
+def _find_champion(project: Project) -> tuple[str, Any]:
+    """Find the first surface that has a version in use; others have no run to show."""
+    for surface in project.surface_names():
+        for model in run_knotwatch(project.root, "models", surface, "--json").json["models"]:
+            if "champion" in model["aliases"]:
+                return surface, model
+    raise SystemExit(f"{project.root}: no surface has a version in use: knotwatch retrain SURFACE --profile quick")
 
 
 def _take(tab: Tab, address: str, file: Path, size: tuple[int, int]) -> None:

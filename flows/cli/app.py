@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 from rich.text import Text
 
-from flows.cli import adapting, data, promotion, serving, suspects, upkeep, watching
+from flows.cli import adapting, data, drawing, promotion, serving, suspects, upkeep, watching
 from flows.cli.parameters import Json, Surface
 from flows.cli.printing import err, print_error, print_json, print_retrain, say
 from flows.runtime.disk import explain_by_disk
@@ -155,6 +155,9 @@ def inspect_command(
     review: Annotated[
         int, typer.Option(metavar="N", min=0, help="Show N images drawn at random in the report, too.")
     ] = 0,
+    everything: Annotated[
+        bool, typer.Option("--all", help="List each image; of more than 20, the normal ones are otherwise counted.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Score new images with the champion and outline what is unusual on them; 1 where one could not be read.
@@ -167,16 +170,22 @@ def inspect_command(
 
     if no_pictures and out is not None:
         raise CallError("--out and --no-pictures contradict each other", hint="leave one of them out")
+    if everything and table is not None:
+        raise CallError("--all and --table contradict each other: the table lists each image", hint="leave one out")
     exports = Exports(coco=coco, csv=csv, masks=masks, crops=crops)
     result = call_inspect(surface, paths, out, maps, exports, table, review, pictures=not no_pictures)
     if as_json:
         print_json(result)
     else:
-        print_inspect(result)
+        print_inspect(result, everything=everything)
     if result.unreadable:
         raise typer.Exit(1)
 
 
+data.app.command(
+    short_help="Draw images into a folder, as new ones to inspect.",
+    epilog="Example: knotwatch data draw new --seed 7; then knotwatch inspect wood-boards new/images",
+)(drawing.draw)
 data.app.command(
     short_help="List images taken for normal that look least like it.",
     epilog="Example: knotwatch data suspects wood-boards --count 30; then open the page that it names",

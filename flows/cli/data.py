@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from flows.cli.parameters import Json, Surface, complete_surface
+from flows.cli.parameters import Defective, Json, Look, Material, Normal, Seed, Size, Surface, complete_surface
 from flows.cli.printing import print_change, print_json, print_labels, print_table, print_verdict, say
 from flows.runtime.environment import log_to_terminal
 from pipelines.core.errors import CallError
@@ -28,14 +28,12 @@ def add(
     from_git: Annotated[
         str | None, typer.Option(metavar="URL", help="Take PATH from this git or DVC repository.")
     ] = None,
-    material: Annotated[str, typer.Option(help="procedural: wood or fabric.")] = "wood",
-    look: Annotated[
-        str | None, typer.Option(help="procedural: pine, oak, walnut or alder; linen, cotton or chambray.")
-    ] = None,
-    seed: Annotated[int, typer.Option(help="procedural: the seed.")] = 0,
-    normal: Annotated[int, typer.Option(help="procedural: normal images.")] = 90,
-    defective: Annotated[int, typer.Option(help="procedural: images with defects.")] = 30,
-    size: Annotated[str, typer.Option(metavar="WxH", help="procedural: pixels.")] = "384x192",
+    material: Material = "wood",
+    look: Look = None,
+    seed: Seed = 0,
+    normal: Normal = 90,
+    defective: Defective = 30,
+    size: Size = "384x192",
     max_unused_share: Annotated[
         float | None, typer.Option(min=0, max=1, help="Share of the files that may stay unused; written to the YAML.")
     ] = None,
@@ -50,12 +48,14 @@ def add(
     log_to_terminal()
     project = find_project()
     if layout == Layout.PROCEDURAL:
-        options = read_procedural_options(
-            size, material=material, look=look, seed=seed, normal=normal, defective=defective
-        )
+        drawn = {"material": material, "look": look, "seed": seed, "normal": normal, "defective": defective}
+        options = read_procedural_options(size, "data add --layout procedural", **drawn)
         source = SourceSettings(layout=layout, procedural=options)
     elif path is None:
-        raise CallError(f"layout {layout} needs a PATH", hint=f"knotwatch data add {surface} FOLDER --layout {layout}")
+        raise CallError(
+            f"expected the folder of '{surface}', as layout {layout} has it, found none",
+            hint=f"knotwatch data add {surface} FOLDER --layout {layout}; to draw images: --layout procedural",
+        )
     elif from_git:
         source = check_settings(SourceSettings, {"layout": layout, "path": path, "git_url": from_git}, "data add")
     else:

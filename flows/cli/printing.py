@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 # In a pipe or a file there is no width to keep to: a cut-off path would be of no use to anyone.
 out = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 240)
+_MOST_LISTED = 20  # images that an inspection lists one by one, unless each is wanted
 err = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
@@ -119,23 +120,42 @@ def print_error(error: KnotwatchError, *, as_json: bool) -> None:
         print_json({"error": error.problem, "hint": error.hint, "exit_code": error.exit_code})
 
 
-def print_inspect(result: "InspectResult") -> None:
-    """Print what an inspection came to."""
+def print_inspect(result: "InspectResult", *, everything: bool) -> None:
+    """Print what an inspection came to.
+
+    Args:
+        result: Its images are listed, or in a table of its own.
+        everything: List each image, also of many; without, the normal ones of more than 20 are only counted.
+    """
     pictures = "no pictures" if result.report is None else f"report: {result.report}"
-    if result.table is None:
+    shown = result.images if everything or result.total <= _MOST_LISTED else _most_unusual(result.images)
+    if shown:
         rows = [
             (i.path, "-", "-", i.error) if i.score is None else (i.path, f"{i.score:.3f}", len(i.defects), _verdict(i))
-            for i in result.images
+            for i in shown
         ]
         print_table(["image", "score", "defects", f"verdict (above {result.image_threshold:.3f})"], rows)
-    else:
+    if len(shown) < result.total:
         before = f" ({result.before} of them by an earlier call)" if result.before else ""
         say(
             f"{count_in_words(result.total, 'image')}{before}, {result.anomalous} anomalous, "
             f"{result.unreadable} unreadable (threshold {result.image_threshold:.3f})"
         )
+    if result.table:
         say(f"table: {result.table}")
+    elif len(shown) < result.total:
+        unlisted = result.anomalous + result.unreadable - len(shown)
+        lower = f"{count_in_words(unlisted, 'image')} like these and " if unlisted else ""
+        normal = result.total - result.anomalous - result.unreadable
+        say(f"not listed: {lower}{count_in_words(normal, 'normal image')}; --all lists each, --json too")
     say(f"model: {result.model}; {pictures}; {result.seconds:.1f} s")
+
+
+def _most_unusual(images: Sequence["Inspected"]) -> Sequence["Inspected"]:
+    """Pick what a person wants to see of many images: those that could not be read, then the highest scores."""
+    unread = [image for image in images if image.score is None]
+    flagged = sorted((i for i in images if i.anomalous), key=lambda image: image.score or 0.0, reverse=True)
+    return [*unread, *flagged][:_MOST_LISTED]
 
 
 def _verdict(image: "Inspected") -> str:

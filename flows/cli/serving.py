@@ -82,8 +82,8 @@ def _print_schedules(found: "list[ListedSchedule]", surface: str | None) -> None
     print_table(["surface", "flow", "cron", "time zone", "profile", "state"], rows)
     for run in (run for s in found if surface and s.flow == deployments.RETRAIN for run in s.next_runs):
         say(f"next {deployments.RETRAIN}: {run:%a %d %B %Y, %H:%M %Z}")
-    for zone in dict.fromkeys(s.timezone for s in found if surface and s.next_runs and s.flow == deployments.RETRAIN):
-        say(describe_clock(zone, datetime.now(UTC)))
+    for s in (s for s in found if surface and s.next_runs and s.flow == deployments.RETRAIN):
+        say(describe_clock(s.cron, s.timezone, datetime.now(UTC)))
     if not _is_served():
         say("These run while a worker runs: start `knotwatch ui` (docs/guides/operations.md: how to start it at boot).")
 
@@ -168,6 +168,7 @@ def ui(
     link: Annotated[bool, typer.Option("--link", help="Print new links to the servers that run, and end.")] = False,
 ) -> None:
     """Start Prefect, MLflow and a worker on 127.0.0.1, until Ctrl-C."""
+    from flows.commands.links import link_surfaces
     from flows.local_servers.door import MINUTES
     from flows.operations.servers import find_links, run_ui
     from flows.runtime.environment import log_to_terminal
@@ -175,6 +176,8 @@ def ui(
     def tell(prefect: str, mlflow: str) -> None:
         while_it_lasts = f"(lets a browser in for {MINUTES} minutes; it remembers)"
         say(f"Prefect: {prefect} {while_it_lasts}\nMLflow:  {mlflow}")
+        for surface, page in link_surfaces(find_project(), mlflow):
+            say(f"  runs of {surface}: {page}")
 
     def ready(prefect: str, mlflow: str) -> None:
         tell(prefect, mlflow)

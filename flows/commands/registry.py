@@ -61,18 +61,23 @@ def call_rollback(surface: str, to: int | None, reason: str) -> DecisionRecord:
         The decision.
 
     Raises:
-        BusyError: If another process changes the surface.
+        BusyError: If another process moves the surface's aliases for longer than a minute.
         CallError: If there is no champion to return to.
         ModelError: If there is no version `to`, or its files are gone.
         GateError: If the version does not load or reproduce its reference tiles.
     """
-    return roll_back(_look_at(surface), to, reason)
+    session = _look_at(surface)
+    try:
+        return roll_back(session, to, reason)
+    finally:
+        update_index(session.project, surface, session.tracking)
 
 
 def call_release(surface: str) -> tuple[str, int | None]:
     """Release a hold; return what had held, and the version that waits for a decision."""
     session = _look_at(surface)
     held = release_hold(session)
+    update_index(session.project, surface, session.tracking)
     return held, session.tracking.aliases(surface).get("challenger")
 
 

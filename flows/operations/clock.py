@@ -1,9 +1,10 @@
 """Cron lines and time zones: whether a clock knows them, when it runs what, and when it is changed."""
 
 import asyncio
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo, available_timezones
 
 from flows.runtime.environment import prepare_environment
@@ -75,33 +76,60 @@ def find_runs(cron: str, timezone: str, start: datetime, count: int = 3) -> tupl
     return tuple(datetime.fromtimestamp(run.timestamp()).astimezone() for run in found)
 
 
-def describe_clock(timezone: str, start: datetime) -> str:
-    """Say which zone a schedule keeps to, and what becomes of its runs when the clocks there are changed.
+def describe_clock(cron: str, timezone: str, start: datetime) -> str:
+    """Say which zone a schedule keeps to, and what becomes of its runs where the clocks there are changed.
 
     Args:
+        cron: Five fields.
         timezone: IANA name of a zone.
         start: With a zone; changes of the year from then on count.
 
     Returns:
-        One sentence without a full stop.
+        One sentence without a full stop; it names a change of clocks only where it skips or repeats a run.
 
-    >>> describe_clock("UTC", datetime(2026, 3, 20, tzinfo=UTC))
+    >>> spring = datetime(2026, 3, 20, tzinfo=UTC)
+    >>> describe_clock("0 2 * * 1", "UTC", spring)
     'times are meant in UTC, where clocks are not changed'
+    >>> describe_clock("0 2 * * 1", "Europe/Berlin", spring)
+    'times are meant in Europe/Berlin'
     """
-    zone = ZoneInfo(timezone)
-    days = [start.astimezone(UTC) + timedelta(days=day) for day in range(_YEAR)]
-    changes = [
-        later for day, later in pairwise(days) if day.astimezone(zone).utcoffset() != later.astimezone(zone).utcoffset()
-    ]
+    changes = list(_find_changes(ZoneInfo(timezone), start))
     if not changes:
         return f"times are meant in {timezone}, where clocks are not changed"
-    # The hour itself: a day around it is known.
-    at = next(
-        hour
-        for hour in (changes[0] - timedelta(hours=back) for back in range(24, -1, -1))
-        if hour.astimezone(zone).utcoffset() != (hour - timedelta(hours=1)).astimezone(zone).utcoffset()
-    )
-    return (
-        f"times are meant in {timezone}, where clocks are changed on {at.astimezone(zone):%a %d %B %Y}: a run in the "
-        "hour that is skipped comes an hour earlier, one in the hour that comes twice runs once"
-    )
+    moved = [change for change in changes if _runs_within(cron, change)]
+    if not moved:
+        return f"times are meant in {timezone}"
+    days = " and ".join(f"{change.after:%a %d %B %Y}" for change in moved)
+    kinds = {change.skips: change for change in moved}
+    what = ["a run in the hour that is skipped comes an hour earlier"] * (True in kinds)
+    what += ["one in the hour that comes twice runs once"] * (False in kinds)
+    return f"times are meant in {timezone}, where clocks are changed on {days}: {', '.join(what)}"
+
+
+class _Change(NamedTuple):
+    """A change of clocks: what they show before it and after it, as times without a zone."""
+
+    before: datetime
+    after: datetime
+
+    @property
+    def skips(self) -> bool:
+        return self.after > self.before
+
+
+def _find_changes(zone: ZoneInfo, start: datetime) -> Iterator[_Change]:
+    """Find the changes of a year, to the hour."""
+    first = start.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
+    hours = (first + timedelta(hours=hour) for hour in range(24 * _YEAR))
+    for hour, later in pairwise(hours):
+        before, after = (time.astimezone(zone).utcoffset() or timedelta() for time in (hour, later))
+        if before != after:
+            at = later.replace(tzinfo=None)
+            yield _Change(at + before, at + after)
+
+
+def _runs_within(cron: str, change: _Change) -> bool:
+    """Tell whether a cron line names a time that clocks skip, or show twice; in UTC there are no such times."""
+    low, high = sorted(change)
+    (run,) = find_runs(cron, "UTC", low.replace(tzinfo=UTC), count=1)
+    return run < high.replace(tzinfo=UTC)

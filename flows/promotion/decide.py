@@ -5,8 +5,9 @@ from contextlib import suppress
 from flows.operations.notify import notify
 from flows.runtime.data_stages import read_verdict
 from flows.runtime.leftovers import scratch_folder
+from flows.runtime.locks import moves_lock
 from flows.runtime.session import Session
-from pipelines.core.errors import KnotwatchError, ModelError
+from pipelines.core.errors import BusyError, KnotwatchError, ModelError
 from pipelines.core.files import write_whole
 from pipelines.core.parsing import parse_json
 from pipelines.core.records import Split
@@ -26,6 +27,11 @@ from pipelines.reports.pages import link_up, link_version, render_decision
 from pipelines.tracking.data import IMAGES, VERDICT
 from pipelines.tracking.registry import ModelVersion
 from pipelines.tracking.store import Tracking
+
+
+class OvertakenError(BusyError):
+    """Another decision was kept while this one was made."""
+
 
 # A decision must not depend on the effort that a version was trained with.
 _PROFILE = "full"
@@ -55,6 +61,8 @@ def judge(
         ToolError: If the prepared images cannot be read.
     """
     context, tracking = _context(session, wrap), session.tracking
+    # Before the work: a decision that somebody else keeps meanwhile takes this number.
+    number = DecisionLog(tracking, version.surface).next_number(version)
     found: Decision | CheckResult
     try:
         candidate = _candidate(tracking, version)
@@ -65,7 +73,6 @@ def judge(
     except KnotwatchError as error:
         who = f"version {version.version} ({version.algorithm})"
         found = CheckResult(ok=False, message=f"{who} refused: it cannot be judged: {error.problem}")
-    number = DecisionLog(tracking, version.surface).next_number(version)
     return DecisionRecord.judged(number, version, trigger, champion.version if champion else None, found)
 
 
@@ -73,14 +80,31 @@ def keep(session: Session, record: DecisionRecord) -> DecisionRecord:
     """Keep a decision record with its version and as a page, then move the aliases; people are told of a refusal.
 
     Args:
-        session: Open on the record's surface, and held.
+        session: Open on the record's surface.
         record: The next one of the surface's log; its version is registered.
 
     Returns:
         `record`, as it is.
+
+    Raises:
+        OvertakenError: If another decision was kept, or the champion moved, since `record` was begun. Nothing is kept.
     """
+    with moves_lock(session.project, record.surface):
+        return _keep(session, record)
+
+
+def _keep(session: Session, record: DecisionRecord) -> DecisionRecord:
     tracking, reports = session.tracking, session.paths.reports
+    tracking.forget()
     version = tracking.version(record.surface, record.version)
+    champion, named = tracking.champion(record.surface), tracking.aliases(record.surface).get("champion")
+    # The alias may name a version that was deleted on MLflow's page.
+    stands = record.trigger == Trigger.CHAMPION or record.before in {champion.version if champion else None, named}
+    if not stands or DecisionLog(tracking, record.surface).next_number(version) != record.number:
+        raise OvertakenError(
+            f"another decision about '{record.surface}' was kept while version {record.version} was judged",
+            hint=f"`knotwatch models {record.surface}` says which; then call this again",
+        )
     folder = reports / "decisions"
     above = link_version(reports, folder, version.run_id, f"version {version.version}")
     page = render_decision(record, (link_up(reports, folder), *above))

@@ -1,8 +1,11 @@
 """Promotion: what may become champion, by a command, by a retrain, or by an alias that was set on MLflow's page."""
 
 import logging
+from collections.abc import Callable
+from typing import TypeVar
 
-from flows.promotion.decide import judge, keep
+from flows.promotion.decide import OvertakenError, judge, keep
+from flows.runtime.locks import moves_lock
 from flows.runtime.session import Session, hold
 from pipelines.core.errors import CallError, ModelError
 from pipelines.detector.scan import Wrap
@@ -13,6 +16,9 @@ from pipelines.registry.record import DecisionRecord, Outcome, Trigger, last_of
 from pipelines.tracking.registry import ModelVersion
 from pipelines.tracking.store import Tracking
 
+_TRIES = 3  # decisions that others overtake before one gives up
+
+Found = TypeVar("Found")
 log = logging.getLogger(__name__)
 
 
@@ -35,19 +41,23 @@ def decide_promotion(
         CallError: If the version is champion already.
         ModelError: If there is no such version.
     """
-    surface, tracking = session.surface, session.tracking
     with hold(session, "promote"):
-        version = tracking.version(surface, number)
-        if not dry_run:
-            finish_moves(session)
-            _settle_champion(session)
-        champion = tracking.champion(surface)
-        if champion and champion.version == number:
-            raise CallError(f"version {number} of '{surface}' is champion already", hint="name another with --version")
-        record = judge(session, version, champion, Trigger.PROMOTE)
-        if force_reason and not record.accepted:
-            record = record.forced(force_reason)
-        return record if dry_run else keep(session, record)
+        return _until_kept(lambda: _decide(session, number, dry_run, force_reason))
+
+
+def _decide(session: Session, number: int, dry_run: bool, force_reason: str | None) -> DecisionRecord:
+    surface, tracking = session.surface, session.tracking
+    version = tracking.version(surface, number)
+    if not dry_run:
+        finish_moves(session)
+        _settle_champion(session)
+    champion = tracking.champion(surface)
+    if champion and champion.version == number:
+        raise CallError(f"version {number} of '{surface}' is champion already", hint="name another with --version")
+    record = judge(session, version, champion, Trigger.PROMOTE)
+    if force_reason and not record.accepted:
+        record = record.forced(force_reason)
+    return record if dry_run else keep(session, record)
 
 
 def settle_requests(session: Session) -> list[DecisionRecord]:
@@ -64,7 +74,7 @@ def settle_requests(session: Session) -> list[DecisionRecord]:
         if not session.tracking.versions(session.surface):
             return []
         finish_moves(session)
-        found = (_settle_champion(session), _settle_challenger(session))
+        found = (_until_kept(lambda: _settle_champion(session)), _until_kept(lambda: _settle_challenger(session)))
         return [record for record in found if record]
 
 
@@ -90,7 +100,7 @@ def decide_proposal(
         if known and known.outcome != Outcome.PROPOSED:
             return known
         propose(session.tracking, version, reason)
-        return _settle_challenger(session, wrap) or known
+        return _until_kept(lambda: _settle_challenger(session, wrap)) or known
 
 
 def find_proposed(session: Session) -> int:
@@ -126,8 +136,24 @@ def put_champion_back(session: Session) -> DecisionRecord | None:
         return _settle_champion(session)
 
 
+def _until_kept(act: Callable[[], Found]) -> Found:
+    """Decide again where somebody rolled back, or moved an alias, while the gate was computing."""
+    for _ in range(_TRIES - 1):
+        try:
+            return act()
+        except OvertakenError as error:
+            log.info("promote: %s; it is judged again", error.problem)
+    return act()
+
+
 def finish_moves(session: Session) -> None:
     """Move the aliases of a decision record whose process was ended in between."""
+    with moves_lock(session.project, session.surface):
+        session.tracking.forget()
+        _finish_moves(session)
+
+
+def _finish_moves(session: Session) -> None:
     surface, tracking = session.surface, session.tracking
     decisions = DecisionLog(tracking, surface)
     record = decisions.unsettled()
@@ -145,9 +171,12 @@ def finish_moves(session: Session) -> None:
 def _settle_champion(session: Session) -> DecisionRecord | None:
     """Notice a champion that was moved by hand, and gate it afterwards against the one before it."""
     surface, tracking = session.surface, session.tracking
-    records = DecisionLog(tracking, surface).read()
+    # Not between a decision of another process and the move that follows it.
+    with moves_lock(session.project, surface):
+        tracking.forget()
+        records = DecisionLog(tracking, surface).read()
+        named = tracking.aliases(surface).get("champion")
     expected = records[-1].after if records else None
-    named = tracking.aliases(surface).get("champion")
     if named == expected:
         return None
     before = _find(tracking, surface, expected)

@@ -2,7 +2,8 @@
 
 from flows.promotion.decide import keep
 from flows.promotion.requests import finish_moves
-from flows.runtime.session import Session, hold
+from flows.runtime.locks import moves_lock
+from flows.runtime.session import Session
 from pipelines.core.errors import CallError, GateError
 from pipelines.detector.checksums import TAG
 from pipelines.registry.checks import reproduce
@@ -17,7 +18,7 @@ def roll_back(session: Session, to: int | None = None, reason: str = "") -> Deci
     who rolls back is in a hurry.
 
     Args:
-        session: Open on the surface, which is held meanwhile.
+        session: Open on the surface, which a retrain may hold meanwhile: it decides again where this overtakes it.
         to: Number of a registered version that is not champion; None is the champion before the present one.
         reason: A person's own, kept with the decision; may be empty.
 
@@ -25,13 +26,14 @@ def roll_back(session: Session, to: int | None = None, reason: str = "") -> Deci
         The decision, which was kept and carried out.
 
     Raises:
-        BusyError: If another process changes the surface.
+        BusyError: If another process moves the aliases for longer than a minute.
         CallError: If there is no champion to return to.
         ModelError: If there is no version `to`, or its files are gone.
         GateError: If the version does not load, or does not give its reference tiles' scores again.
     """
     surface, tracking = session.surface, session.tracking
-    with hold(session, "rollback"):
+    with moves_lock(session.project, surface):
+        tracking.forget()
         versions = {v.version: v for v in tracking.versions(surface)}
         if not versions:
             raise CallError(f"'{surface}' has no registered version", hint=f"knotwatch retrain {surface}")
@@ -61,7 +63,7 @@ def roll_back(session: Session, to: int | None = None, reason: str = "") -> Deci
 def release_hold(session: Session) -> str:
     """Allow automatic promotion again, and return what had held it; empty where nothing did."""
     surface, tracking = session.surface, session.tracking
-    with hold(session, "rollback"):
+    with moves_lock(session.project, surface):
         if not tracking.versions(surface):
             raise CallError(f"'{surface}' has no registered version", hint=f"knotwatch retrain {surface}")
         decisions = DecisionLog(tracking, surface)

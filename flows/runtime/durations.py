@@ -10,6 +10,18 @@ from pipelines.core.parsing import MalformedError, parse_json
 from pipelines.core.paths import Project
 
 
+def usual_seconds(project: Project, surface: str) -> float | None:
+    """Return what all parts took together by the profile that was run last; None where nothing is remembered.
+
+    Args:
+        project: Its state folder remembers.
+        surface: May have been trained by several profiles.
+    """
+    files = sorted((project.state / "durations" / surface).glob("*.json"), key=lambda file: file.stat().st_mtime)
+    seconds = sum(Durations(project, surface, files[-1].stem).read().values()) if files else 0.0
+    return seconds or None
+
+
 class Durations:
     """Seconds by part, such as an algorithm, of the last run of a surface by a profile."""
 
@@ -30,14 +42,15 @@ class Durations:
             part: Its name.
             seconds: 0 or more.
         """
-        write_whole(self._file, json.dumps({**self._read(), part: round(seconds, 2)}, indent=1))
+        write_whole(self._file, json.dumps({**self.read(), part: round(seconds, 2)}, indent=1))
 
     def expect(self, parts: Sequence[str]) -> float | None:
         """Return how many seconds parts took together when each was last run; None where one never was."""
-        known = self._read()
+        known = self.read()
         return sum(known[part] for part in parts) if all(part in known for part in parts) else None
 
-    def _read(self) -> dict[str, float]:
+    def read(self) -> dict[str, float]:
+        """Return the seconds of each part that was ever run."""
         # A guess is not worth an error: what is damaged is as if it were not there.
         with suppress(OSError, MalformedError):
             found = parse_json(self._file.read_text("utf-8"))

@@ -9,6 +9,7 @@ import psutil
 
 from flows.runtime.session import Session
 from pipelines.core.paths import Project
+from pipelines.reports.overview.unfinished_page import end_killed
 from pipelines.tracking.orphans import end_orphans
 
 _KEPT = 7 * 24 * 3600.0  # seconds; nobody goes on with an adaptation of last week
@@ -52,11 +53,12 @@ def _drop_old_attempts(project: Project, surface: str) -> None:
 
 
 def clear_up(session: Session) -> None:
-    """Remove what a killed process left, and end its runs and servers. The surface's lock must be held."""
+    """Remove what a killed process left, and end its runs, pages and servers. The surface's lock must be held."""
     project, surface = session.project, session.surface
     shutil.rmtree(project.state / "scratch" / surface, ignore_errors=True)
     _drop_old_attempts(project, surface)
     end_orphans(session.tracking, surface)
+    end_killed(session.paths.reports)
     lost = find_lost_servers(project)
     for server in lost:
         log.info("%s: process %d, Prefect's server of a process that was killed, is ended", surface, server.pid)

@@ -5,15 +5,18 @@ The operating system frees these locks with the process that held them, so a kil
 
 import json
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import psutil
 from filelock import FileLock, Timeout
 
+from flows.runtime.durations import usual_seconds
 from pipelines.core.errors import BusyError
 from pipelines.core.parsing import parse_json
 from pipelines.core.paths import Project
+from pipelines.core.wording import duration_in_words
 
 # How long a scheduled run waits for another change of its surface to end, seconds.
 LONGEST_WAIT = 3600.0
@@ -42,6 +45,21 @@ def surface_lock(project: Project, surface: str, verb: str, *, wait: float = 0) 
 def data_lock(project: Project) -> Iterator[None]:
     """Hold the project's data while DVC works: it refuses a second command, so the second waits here."""
     with _hold(project, "_dvc", "a DVC command", wait=3600):
+        yield
+
+
+@contextmanager
+def moves_lock(project: Project, surface: str) -> Iterator[None]:
+    """Hold a surface's aliases while they are moved: for seconds, also while a retrain holds the surface.
+
+    Args:
+        project: Its state folder has the lock's file.
+        surface: Surface whose champion may change.
+
+    Raises:
+        BusyError: If another process still holds them after a minute.
+    """
+    with _hold(project, f"_moves-{surface}", f"a move of the champion of {surface}", wait=60):
         yield
 
 
@@ -79,12 +97,13 @@ def _hold(project: Project, name: str, doing: str, wait: float) -> Iterator[None
     try:
         lock.acquire(timeout=wait)
     except Timeout as error:
-        raise BusyError(
-            f"{_holder(note.read_text() if note.is_file() else '')} holds this", hint="wait until it ends"
-        ) from error
+        held = _holder(note.read_text() if note.is_file() else "")
+        usual = usual_seconds(project, name) if "`retrain" in held or "`adapt" in held else None
+        took = f"; the last whole one here took {duration_in_words(usual)}" if usual else ""
+        raise BusyError(f"{held}", hint=f"wait until it ends{took}") from error
     try:
         if lock.lock_counter == 1:
-            note.write_text(json.dumps({"pid": os.getpid(), "doing": doing}))
+            note.write_text(json.dumps({"pid": os.getpid(), "doing": doing, "since": time.time()}))
         yield
     finally:
         lock.release()
@@ -93,6 +112,8 @@ def _hold(project: Project, name: str, doing: str, wait: float) -> Iterator[None
 def _holder(text: str) -> str:
     try:
         found = parse_json(text)
-        return f"`{found['doing']}` (process {found['pid']})"
-    except (ValueError, TypeError, KeyError):
-        return "another process"
+        who = f"`{found['doing']}` (process {found['pid']})"
+        seconds = time.time() - float(found.get("since") or time.time())
+        return f"{who} holds this" + (f", for {duration_in_words(seconds)} so far" if seconds >= 1 else "")
+    except (ValueError, TypeError, KeyError, AttributeError):
+        return "another process holds this"

@@ -164,6 +164,10 @@ def _changing(session: Session) -> Iterator[None]:
     except Exception:
         _update_index(session)
         raise
+    except BaseException:
+        # Told to stop: MLflow, whose database others may hold, is not asked.
+        update_index(session.project, session.surface)
+        raise
     _update_index(session)
 
 

@@ -4,7 +4,7 @@ import logging
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,13 +18,14 @@ from flows.steps.outlook import algorithms_in_words, durations_of, list_parts, s
 from flows.steps.pages import open_folder
 from flows.steps.tasks import evaluate_task, register_task, report_task, train_task
 from pipelines.core.errors import KnotwatchError
-from pipelines.core.progress import heed_interrupt
+from pipelines.core.progress import heed_interrupt, is_interrupted
 from pipelines.core.results import Failure, Start, Trained, ValidationReport, VersionSummary
 from pipelines.detector.cache import RunCache
 from pipelines.detector.scan import Wrap
 from pipelines.registry.descriptions import describe_run, describe_surface
 from pipelines.registry.register import log_types, log_version
 from pipelines.reports.comparison import folder_size_mb, summarise
+from pipelines.reports.overview.unfinished_page import STOPPED, end_unfinished, write_unfinished
 from pipelines.tracking.data import ARTIFACT, IMAGES, SUMMARY, VERDICT
 from pipelines.tracking.runs import Run
 
@@ -52,7 +53,7 @@ class Shared(NamedTuple):
 
 @contextmanager
 def parent_run(
-    session: Session, job: Job, verdict: ValidationReport, name: str, tags: Mapping[str, str]
+    session: Session, job: Job, verdict: ValidationReport, name: str, tags: Mapping[str, str], again: str
 ) -> Iterator[Shared]:
     """Open the MLflow run that all of one flow run hangs below, and a folder that goes with it.
 
@@ -62,6 +63,7 @@ def parent_run(
         verdict: Of the job's data; handed on to all steps.
         name: Of the MLflow run, as its page shows it.
         tags: Of the MLflow run.
+        again: Command that goes on where this run is stopped; its page says so.
 
     Yields:
         What all steps have in common. The run ends with the block, as failed where an error leaves it.
@@ -72,7 +74,22 @@ def parent_run(
     ):
         session.tracking.describe_experiment(job.surface, describe_surface(job.surface))
         cache = None if job.trial else RunCache(Path(scratch) / "maps")
-        yield Shared(session, job, verdict, parent, Path(scratch), cache)
+        with _ending_page(open_folder(session, parent, again=again)):
+            yield Shared(session, job, verdict, parent, Path(scratch), cache)
+
+
+@contextmanager
+def _ending_page(folder: Path) -> Iterator[None]:
+    """Where the block is stopped or fails, say so on the run's page."""
+    try:
+        yield
+    except BaseException as error:
+        stopped = is_interrupted() or not isinstance(error, Exception)
+        problem = error.problem if isinstance(error, KnotwatchError) else f"{type(error).__name__}: {error}"
+        # A disk that takes no more may be the very reason.
+        with suppress(OSError):
+            end_unfinished(folder, STOPPED if stopped else f"failed: {problem}")
+        raise
 
 
 def log_data(shared: Shared, run: Run, job: Job) -> None:
@@ -177,7 +194,6 @@ def make_version(shared: Shared, name: str, fit: Callable[[Path], Trained]) -> V
             log_types(run, candidate.types)
         version = None if job.trial else register_task(session, job, run, candidate)
         number = version.version if version else None
-        open_folder(session, parent)
         open_folder(session, run, parent)
         report_task(session, job, run, verdict, candidate, maps, number)
         found = summarise(
@@ -189,6 +205,7 @@ def make_version(shared: Shared, name: str, fit: Callable[[Path], Trained]) -> V
             image_threshold=candidate.info.image_threshold,
             folder_mb=folder_size_mb(Path(trained.folder)),
             latency_ms=candidate.latency_ms,
+            busy=candidate.load.message if candidate.load and candidate.load.is_busy else "",
         )
         run.metrics({"cost/folder_mb": round(found.folder_mb, 1)})
         if found.latency_ms is not None:
@@ -199,6 +216,7 @@ def make_version(shared: Shared, name: str, fit: Callable[[Path], Trained]) -> V
         run.text(found.model_dump_json(indent=1), SUMMARY)
         if version is None:
             shutil.move(trained.folder, kept_model(shared, name))
+    write_unfinished(open_folder(session, parent))
     return found
 
 

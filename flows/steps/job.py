@@ -1,5 +1,8 @@
 """What a run of a flow is about, resolved once and handed to every task."""
 
+import shlex
+from collections.abc import Mapping
+
 from prefect import runtime
 from pydantic import Field
 
@@ -71,6 +74,27 @@ def read_images(session: Session, job: Job) -> list[PreparedImage]:
     """
     images = read_index(session.paths.prepared)
     return images if job.splits is None else relabel(images, job.splits)
+
+
+def command_again(
+    words: list[str], profile: str, assignments: list[str] | None, options: Mapping[str, str] | None = None
+) -> str:
+    """Write the command that goes on with a run where it was stopped; one that was forced is not forced again.
+
+    Args:
+        words: Name of the command and what is its own.
+        profile: As it was called with.
+        assignments: KEY=VALUE words that changed settings.
+        options: Further options with their values; one with an empty value is left out.
+
+    Returns:
+        A line for a shell.
+
+    >>> command_again(["retrain", "oak"], "quick", ["algorithms=[padim, fastflow]"], {"--trial": ""})
+    "knotwatch retrain oak --profile quick --set 'algorithms=[padim, fastflow]'"
+    """
+    pairs = [("--profile", profile), *(("--set", word) for word in assignments or []), *(options or {}).items()]
+    return shlex.join(["knotwatch", *words, *(word for pair in pairs if pair[1] for word in pair)])
 
 
 class EvaluatedVersion(Record):

@@ -69,7 +69,7 @@ def say_left(what: str, done: int, parts: Sequence[str], durations: Durations, f
     left = durations.expect(parts[done:])
     seconds = fallback if left is None else left
     time = f", about {duration_in_words(seconds)} left" if seconds else ""
-    log.info("%s: %d of %d parts done%s", what, done, len(parts), time)
+    log.info("%s: %d of %d steps done%s", what, done, len(parts), time)
 
 
 def algorithms_in_words(parts: Sequence[str]) -> str:

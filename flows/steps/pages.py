@@ -6,17 +6,19 @@ from prefect import runtime
 
 from flows.runtime.session import Session
 from pipelines.reports.folders import PAGE, RunNote, claim_folder, read_note, write_note
+from pipelines.reports.overview.unfinished_page import write_unfinished
 from pipelines.reports.pages import Link, link_run, link_up, note_kind
 from pipelines.tracking.runs import Run
 
 
-def open_folder(session: Session, run: Run, parent: Run | None = None) -> Path:
+def open_folder(session: Session, run: Run, parent: Run | None = None, again: str = "") -> Path:
     """Return the folder of a run's reports, made on first use.
 
     Args:
         session: Open on the run's surface, and held.
         run: MLflow run that the reports are of.
         parent: Run that it hangs below: the folders of both begin alike, so that they stand together.
+        again: Command that goes on with the run where it is stopped; a run that has one gets a page at once.
 
     Returns:
         The folder, below those of the surface.
@@ -29,8 +31,12 @@ def open_folder(session: Session, run: Run, parent: Run | None = None) -> Path:
         parent=run.parent,
         experiment=run.experiment,
         flow_run=str(runtime.flow_run.id or ""),
+        again=again,
     )
-    return claim_folder(session.paths.reports, note)
+    folder = claim_folder(session.paths.reports, note)
+    if again:
+        write_unfinished(folder)
+    return folder
 
 
 def links_of_run(session: Session, run: Run, folder: Path) -> tuple[Link, ...]:
@@ -50,7 +56,7 @@ def links_of_run(session: Session, run: Run, folder: Path) -> tuple[Link, ...]:
 
 
 def note_outcome(folder: Path, outcome: str) -> None:
-    """Note with a folder of reports what its run came to, in a line.
+    """Note with a folder of reports what its run came to, in a line: it is finished, and its own page follows.
 
     Args:
         folder: One that `open_folder` made; without a note nothing is written.
@@ -58,7 +64,7 @@ def note_outcome(folder: Path, outcome: str) -> None:
     """
     note = read_note(folder)
     if note is not None:
-        write_note(folder, note.model_copy(update={"outcome": outcome}))
+        write_note(folder, note.model_copy(update={"outcome": outcome, "again": ""}))
 
 
 def publish_folder(session: Session, run: Run, folder: Path) -> None:

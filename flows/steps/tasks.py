@@ -24,9 +24,10 @@ from pipelines.data.versioning.versions import DataVersion
 from pipelines.detector.detector import Detector
 from pipelines.detector.scan import Wrap
 from pipelines.models.registry import find_algorithm
-from pipelines.registry.load import latency_in_words, read_load
+from pipelines.registry.load import latency_in_words
 from pipelines.registry.record import DecisionRecord
 from pipelines.registry.register import check_reproduction, register
+from pipelines.registry.timing import time_version
 from pipelines.reports.charts.curves import CHARTS, write_charts, write_training
 from pipelines.reports.comparison import ComparisonPage, write_comparison
 from pipelines.reports.folders import PAGE
@@ -40,7 +41,6 @@ from pipelines.training.choosing.selection import score_selection
 from pipelines.training.cross_fit import forget_folds, open_folds
 from pipelines.training.ensemble.assemble import assemble
 from pipelines.training.ensemble.choose import MemberChoice
-from pipelines.training.ensemble.latency import measure_latency
 from pipelines.training.evaluate import evaluate
 from pipelines.training.memory import reset_peak
 from pipelines.training.run_settings import RunSettings
@@ -155,14 +155,15 @@ def evaluate_task(
         wrap=by_image,
     )
     found = evaluate(detector, prepared, images, settings, seed, maps, wrap)
+    timed = time_version(detector, prepared, images) if types else None
     return EvaluatedVersion(
         trained=trained,
         info=info,
         selection=selection,
         evaluation=found,
         types=figures,
-        latency_ms=measure_latency(detector, prepared, images) if types else None,
-        load=read_load() if types else None,
+        latency_ms=timed.milliseconds if timed else None,
+        load=timed.load if timed else None,
     )
 
 

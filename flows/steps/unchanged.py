@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from flows.runtime.data_stages import read_verdict
 from flows.runtime.session import Session
@@ -11,7 +12,7 @@ from pipelines.core.errors import ModelError
 from pipelines.core.results import VersionSummary
 from pipelines.registry.decision_log import DecisionLog
 from pipelines.registry.record import last_of
-from pipelines.reports.folders import PAGE, find_folder
+from pipelines.reports.folders import PAGE, find_folder, read_note
 from pipelines.tracking.data import SUMMARY
 from pipelines.tracking.registry import REMOVED
 from pipelines.training.choosing.propose import Proposal, choose_proposal
@@ -133,5 +134,11 @@ def _find_report(session: Session, models: list[VersionSummary]) -> str | None:
     newest = max(models, key=lambda model: model.version or 0)
     runs = (session.tracking.parent(newest.run_id), newest.run_id)
     folders = [find_folder(session.paths.reports, run_id) for run_id in runs if run_id]
-    page = next((folder / PAGE for folder in folders if folder and (folder / PAGE).is_file()), None)
+    page = next((folder / PAGE for folder in folders if folder and _has_own_page(folder)), None)
     return str(page.relative_to(session.project.root)) if page else None
+
+
+def _has_own_page(folder: Path) -> bool:
+    """Say whether a run has come to its page: that of a stopped one compares nothing."""
+    note = read_note(folder)
+    return (folder / PAGE).is_file() and not (note and note.is_unfinished)

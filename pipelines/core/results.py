@@ -263,7 +263,7 @@ class VersionSummary(Record):
     `metrics` are the test split's, `validation` those of the validation split: NAME of synthetic anomalies,
     `labelled_NAME` of labelled ones (pipelines/training/choosing/figures.py). `peak_rss_mb` is the process's while it
     trained, `folder_mb` the size of all that a version stores, `latency_ms` the milliseconds that a megapixel takes at
-    best (older versions have none).
+    best (older versions have none), `busy` how busy the machine was meanwhile; empty where no other work ran.
     """
 
     former: ClassVar[Mapping[str, str]] = {"select": "validation", "promise": "image_threshold"}
@@ -281,6 +281,7 @@ class VersionSummary(Record):
     precision: Precision = Precision.F32
     folder_mb: float
     latency_ms: float | None = None
+    busy: str = ""
     notes: dict[str, str] = Field(default_factory=dict)
 
     def figures(self) -> dict[str, float]:

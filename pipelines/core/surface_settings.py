@@ -325,11 +325,12 @@ def write_surface(project: Project, name: str, settings: SurfaceSettings) -> Non
     write_whole(path, text)
 
 
-def read_procedural_options(size: str, **values: str | int | None) -> ProceduralSettings:
-    """Check the options of `data add --layout procedural`.
+def read_procedural_options(size: str, command: str, **values: str | int | None) -> ProceduralSettings:
+    """Check what a command is told to draw.
 
     Args:
         size: WIDTHxHEIGHT in pixels, such as 384x192.
+        command: Named where something is wrong.
         **values: Other keys of `ProceduralSettings`; None only where the key may be absent (`look`).
 
     Returns:
@@ -339,6 +340,4 @@ def read_procedural_options(size: str, **values: str | int | None) -> Procedural
         SettingsError: If the size is not of that form, a key is unknown, or a value is out of range.
     """
     width, _, height = size.partition("x")
-    return check_settings(
-        ProceduralSettings, {**values, "width": width, "height": height}, "data add --layout procedural"
-    )
+    return check_settings(ProceduralSettings, {**values, "width": width, "height": height}, command)

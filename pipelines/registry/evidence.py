@@ -38,7 +38,7 @@ from pipelines.registry.timing import time_in_turns
 from pipelines.training.choosing.selection import scan_synthetic, validation_normals
 from pipelines.training.ensemble.latency import measure_latency
 from pipelines.training.evaluate import ScoredTest, score_test
-from pipelines.training.parity import disagreements, read_parity
+from pipelines.training.parity import agreement_in_words, disagreements, read_parity
 from pipelines.training.run_settings import EvaluationSettings
 
 _CHECKED = 8  # images that are timed
@@ -284,5 +284,11 @@ def _check_network(folder: Path, info: VersionInfo) -> CheckResult:
         return CheckResult(
             ok=False, message="the version keeps no record of how its exported network agreed with torch"
         )
-    found = disagreements(parity, info.image_threshold.threshold * info.image_divisor)
-    return CheckResult.of(found, parity_in_words(parity))
+    threshold = info.image_threshold.threshold * info.image_divisor
+    found = disagreements(parity, threshold)
+    if not np.isfinite(parity.exported).all():
+        return CheckResult.of(found, "")
+    agreement = agreement_in_words(parity, threshold)
+    if found:
+        return CheckResult(ok=False, message=f"{'; '.join(found)} ({agreement})")
+    return CheckResult(ok=True, message=f"{agreement}; {parity_in_words(parity)}")

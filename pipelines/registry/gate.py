@@ -5,6 +5,7 @@ from pipelines.core.surface_settings import GateSettings
 from pipelines.core.wording import count_in_words, interval_in_words, share_in_words
 from pipelines.metrics.conformal import most_false_alarms
 from pipelines.registry.decision import Check, CheckOutcome, CheckResult, Decision, Evidence, Scored
+from pipelines.training.parity import LIMITS
 
 _DETECTION = {
     "image_auroc": "image AUROC",
@@ -32,7 +33,7 @@ def decide(evidence: Evidence, policy: GateSettings) -> Decision:
     checks = (
         _as_check("validation", evidence.validation, "data that validation accepted"),
         _as_check("references", evidence.references, "loads in a fresh process and reproduces its reference tiles"),
-        _as_check("parity", evidence.parity, "the exported network judges as the fitted one"),
+        _as_check("parity", evidence.parity, f"the exported network judges as the fitted one: {LIMITS}"),
         _as_check("coordinates", evidence.coordinates, "maps and region in the surface's own coordinates"),
         _check_detection("image_auroc", evidence, policy),
         _check_detection("aupro", evidence, policy),
@@ -82,7 +83,7 @@ def _check_detection(name: str, evidence: Evidence, policy: GateSettings) -> Che
     """Set one figure of detection against the champion's, or against its floor where there is no champion."""
     title, against = _DETECTION[name], evidence.comparison
     figure: Interval | None = getattr(evidence.candidate, name)
-    found = interval_in_words(figure) if figure else "none"
+    found = interval_in_words(figure) + _counted(name, evidence) if figure else "none"
     if reason := _why_not_judged(name, evidence):
         return _not_judged(name, found, "nothing", f"{title} is not judged: {reason}")
     if against is None:
@@ -100,6 +101,17 @@ def _check_detection(name: str, evidence: Evidence, policy: GateSettings) -> Che
     outcome = CheckOutcome.REFUSED if is_worse(difference, margin) else CheckOutcome.PASSED
     message = f"{title} {_difference_in_words(difference, margin, against.champion)}"
     return Check(name=name, outcome=outcome, found=f"{found}, {_bounds(difference)}", wanted=wanted, message=message)
+
+
+def _counted(name: str, evidence: Evidence) -> str:
+    """Say how many images stand behind a figure."""
+    images = evidence.images
+    normal = count_in_words(images.normal, "normal image")
+    if name == "synthetic_auroc":
+        return f" on {count_in_words(images.synthetic, 'synthetic anomaly')}"
+    if name == "aupro":
+        return f" on {count_in_words(images.masked, 'image')} with a mask and {normal}"
+    return f" on {images.defective:,} defective and {normal}"
 
 
 def _why_not_judged(name: str, evidence: Evidence) -> str:
@@ -152,9 +164,10 @@ def _check_recall(evidence: Evidence, policy: GateSettings) -> Check:
     name, kind = ("recall", "labelled") if labelled else ("synthetic_recall", "synthetic")
     figure: Interval | None = getattr(evidence.candidate, name)
     difference: Interval | None = getattr(evidence.comparison, name, None)
-    title = f"recall of {images.defective if labelled else images.synthetic} {kind} anomalies at the image threshold"
+    count = images.defective if labelled else images.synthetic
+    title = f"recall of {count} {kind} anomalies at the image threshold"
     outcome, wanted, message = _judge_recall(evidence, policy, figure, difference)
-    found = f"{interval_in_words(figure)} of {kind} anomalies" if figure else "none"
+    found = f"{interval_in_words(figure)} of {count:,} {kind} anomalies" if figure else "none"
     found += f", {_bounds(difference)}" if difference else ""
     return Check(name="recall", outcome=outcome, found=found, wanted=wanted, message=f"{title} {message}")
 

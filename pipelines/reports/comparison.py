@@ -54,6 +54,7 @@ def summarise(  # noqa: PLR0913 - a summary is of all of these
     image_threshold: CalibratedThreshold,
     folder_mb: float,
     latency_ms: float | None = None,
+    busy: str = "",
 ) -> VersionSummary:
     """Gather one version's figures.
 
@@ -66,6 +67,7 @@ def summarise(  # noqa: PLR0913 - a summary is of all of these
         image_threshold: On the version's scale, with the rate that it was set for.
         folder_mb: Size of all that the version stores, MB of 10^6 bytes.
         latency_ms: Milliseconds that a megapixel of region takes; None where nothing was timed.
+        busy: How busy the machine was while that was timed, where other work ran.
 
     Returns:
         The summary, without the single images' scores.
@@ -83,6 +85,7 @@ def summarise(  # noqa: PLR0913 - a summary is of all of these
         precision=trained.precision,
         folder_mb=folder_mb,
         latency_ms=latency_ms,
+        busy=busy,
         notes=trained.notes,
     )
 

@@ -25,7 +25,8 @@ _LONGEST = 60  # characters of a name after its time
 class RunNote(Record):
     """What a folder of reports is of. `parent` is the run that this one hangs below, `outcome` how it ended in a line.
 
-    `experiment` and `flow_run` are what MLflow's and Prefect's pages call it by; empty where there is none.
+    `experiment` and `flow_run` are what MLflow's and Prefect's pages call it by; empty where there is none. `again` is
+    the command that goes on with an unfinished run; empty once the run has its own page.
     """
 
     run_id: str
@@ -35,6 +36,12 @@ class RunNote(Record):
     experiment: str = ""
     flow_run: str = ""
     outcome: str = ""
+    again: str = ""
+
+    @property
+    def is_unfinished(self) -> bool:
+        """Say whether the run has no page of its own: it is under way, or `outcome` says how it was ended before."""
+        return bool(self.again)
 
 
 class Noted(NamedTuple):

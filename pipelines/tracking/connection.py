@@ -79,7 +79,7 @@ class Connection:
             self._remembered[what] = ask()
         return self._remembered[what]
 
-    def _forget(self) -> None:
+    def forget(self) -> None:
         """Note that the registry is written to now."""
         self.written = True
         if self._remembered is not None:

@@ -60,7 +60,7 @@ class Registry(Connection):
         registered = write_checksums(folder)
         key = self._project.signing_key
         signed = {SIGNATURE: sign(key, surface, registered)} if key.is_file() else {}
-        self._forget()
+        self.forget()
         with mlflow.start_run(run_id=run.id, log_system_metrics=False), warnings.catch_warnings():
             # An example input would be an image of the user's, kept a second time; the signature is explicit.
             warnings.filterwarnings("ignore", ".*An input example was not provided", UserWarning)
@@ -144,7 +144,7 @@ class Registry(Connection):
             name: The tag's name; an earlier value is replaced.
             value: Cut at 4,000 characters. With an empty one the tag is taken away.
         """
-        self._forget()
+        self.forget()
         if value:
             self._client.set_registered_model_tag(surface, name, value[:MOST_TAG])
         else:
@@ -169,7 +169,7 @@ class Registry(Connection):
             alias: Such as `champion` or `challenger`.
             version: Number of an existing version, from 1.
         """
-        self._forget()
+        self.forget()
         self._client.set_registered_model_alias(surface, alias, str(version))
 
     def drop_alias(self, surface: str, alias: str) -> None:
@@ -181,7 +181,7 @@ class Registry(Connection):
         """
         # One that names a version which is not there is no version's.
         if self.versions(surface) and alias in self.aliases(surface):
-            self._forget()
+            self.forget()
             self._client.delete_registered_model_alias(surface, alias)
 
     def tag_version(self, surface: str, version: int, tags: Mapping[str, str]) -> None:
@@ -192,7 +192,7 @@ class Registry(Connection):
             version: Number of an existing version, from 1.
             tags: Values are cut at 4,000 characters; other tags of the version stay.
         """
-        self._forget()
+        self.forget()
         for name, value in tags.items():
             self._client.set_model_version_tag(surface, str(version), name, value[:MOST_TAG])
 

@@ -16,6 +16,7 @@ from pipelines.core.parsing import read_record
 from pipelines.core.progress import track
 from pipelines.core.records import Split
 from pipelines.core.results import Parity
+from pipelines.core.wording import count_in_words
 from pipelines.data.prepared import PreparedImage, read_region, without_anomalies
 from pipelines.detector.scan import MapsTiles, scan_region
 from pipelines.imaging.image_score import ScoreRule
@@ -31,6 +32,7 @@ _AUROC_APART = 0.005
 _VERDICTS_APART = 0.01
 # Share of the threshold below which two scores are the same: a threshold of few images is not known more closely.
 _SAME_SCORE = 0.01
+LIMITS = f"AUROC at most {_AUROC_APART:g} from torch's, at most {100 * _VERDICTS_APART:g} % of verdicts different"
 _UNROUNDED = 0.001
 _FILE = "parity.json"
 
@@ -67,18 +69,50 @@ def disagreements(parity: Parity, threshold: float) -> tuple[str, ...]:
     >>> disagreements(Parity(torch=(1.0, 3.0), exported=(1.1, 1.9), synthetic=(False, True)), threshold=2.0)
     ('1 of 2 verdicts differs',)
     """
-    torch, exported = np.asarray(parity.torch), np.asarray(parity.exported)
-    if not np.isfinite(exported).all():
+    if not np.isfinite(parity.exported).all():
         return ("scores are not finite",)
     found = []
-    areas = [image_auroc(scores, parity.synthetic) for scores in (torch, exported)]
-    if areas[0] is not None and areas[1] is not None and abs(areas[0] - areas[1]) > _AUROC_APART:
-        found.append(f"AUROC {areas[1]:.3f} instead of {areas[0]:.3f}")
-    apart = np.abs(torch - exported) >= _SAME_SCORE * abs(threshold)
-    differ = int((apart & ((torch > threshold) != (exported > threshold))).sum())
-    if differ > _VERDICTS_APART * torch.size:
-        found.append(f"{differ} of {torch.size} verdicts {'differs' if differ == 1 else 'differ'}")
+    torch, exported = _aurocs(parity)
+    if torch is not None and exported is not None and abs(torch - exported) > _AUROC_APART:
+        found.append(f"AUROC {exported:.3f} instead of {torch:.3f}")
+    differ, regions = _count_different(parity, threshold), len(parity.torch)
+    if differ > _VERDICTS_APART * regions:
+        found.append(f"{differ} of {regions} verdicts {'differs' if differ == 1 else 'differ'}")
     return tuple(found)
+
+
+def agreement_in_words(parity: Parity, threshold: float) -> str:
+    """Write how torch and the exported network judge the same regions, and how many these are.
+
+    Args:
+        parity: Raw scores of the same regions by both, all finite.
+        threshold: A raw image score; the verdict is `score > threshold`.
+
+    Returns:
+        Counts, and both AUROCs where there are regions of either kind.
+
+    >>> both = Parity(torch=(1.0, 3.0), exported=(1.1, 3.1), synthetic=(False, True))
+    >>> agreement_in_words(both, 2.0)
+    "0 verdicts differ on 2 regions, 1 with a synthetic anomaly; AUROC 1.000, torch's 1.000"
+    """
+    torch, exported = _aurocs(parity)
+    areas = f"; AUROC {exported:.3f}, torch's {torch:.3f}" if torch is not None and exported is not None else ""
+    differ = _count_different(parity, threshold)
+    said = f"{count_in_words(differ, 'verdict')} {'differs' if differ == 1 else 'differ'}"
+    regions = count_in_words(len(parity.torch), "region")
+    return f"{said} on {regions}, {sum(parity.synthetic)} with a synthetic anomaly{areas}"
+
+
+def _aurocs(parity: Parity) -> tuple[float | None, float | None]:
+    """Return torch's and the exported network's; None where all regions are of one kind."""
+    torch, exported = (image_auroc(np.asarray(s), parity.synthetic) for s in (parity.torch, parity.exported))
+    return torch, exported
+
+
+def _count_different(parity: Parity, threshold: float) -> int:
+    torch, exported = np.asarray(parity.torch), np.asarray(parity.exported)
+    apart = np.abs(torch - exported) >= _SAME_SCORE * abs(threshold)
+    return int((apart & ((torch > threshold) != (exported > threshold))).sum())
 
 
 def is_same(parity: Parity) -> bool:

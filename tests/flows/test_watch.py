@@ -14,6 +14,7 @@ import pytest
 import yaml
 from PIL import Image
 
+from flows.runtime.locks import surface_lock
 from pipelines.core.paths import Project
 from pipelines.imaging.procedural import draw
 from pipelines.tracking.store import Tracking
@@ -114,6 +115,7 @@ def look_at_dim_light(watched: Watched, receiver: Receiver) -> None:
     assert [look["kind"] for look in found["drift"]] == [None, "lighting"]
     assert found["retrained"] is None
     assert "nothing to retrain on" in found["notes"][-1]
+    look_while_it_is_held(watched)
     (folder,) = found["review"]
     files = {path.name for path in (watched.project.root / folder).iterdir()}
     assert len(files) == 21
@@ -122,6 +124,17 @@ def look_at_dim_light(watched: Watched, receiver: Receiver) -> None:
     assert told["title"] == "knotwatch, boards: lighting drift"
     assert "brightness" in told["text"]
     assert folder in told["text"]
+
+
+def look_while_it_is_held(watched: Watched) -> None:
+    """What waits for another command is said once, and printed once."""
+    root = watched.project.root
+    with surface_lock(watched.project, "boards", "retrain"):
+        said = run_knotwatch(root, "watch", "boards", "--once")
+    (line,) = said.out.splitlines()
+    assert "`retrain boards`" in line
+    assert "wait for the next check" in line
+    assert "wait for the next check" not in said.err
 
 
 def look_twice_at_new_images(watched: Watched, receiver: Receiver) -> None:

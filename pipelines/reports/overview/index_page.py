@@ -11,7 +11,7 @@ from urllib.parse import quote
 from pipelines.core import wording
 from pipelines.core.files import write_whole
 from pipelines.core.records import Interval
-from pipelines.reports.folders import PAGE, href, list_runs, list_unnamed
+from pipelines.reports.folders import PAGE, RunNote, href, list_runs, list_unnamed
 from pipelines.reports.overview.surface_card import ChampionNote, ModelsNote, SurfaceCard
 from pipelines.reports.pages import Link, page_environment
 from pipelines.reports.verdict_page import PAGE_NAME
@@ -32,6 +32,7 @@ class _Run(NamedTuple):
     title: str
     date: str
     outcome: str
+    again: str
     links: list[Link]
 
 
@@ -151,11 +152,18 @@ def _runs(reports: Path, surface: str, servers: Servers) -> list[_Run]:
         if note.flow_run:
             flow_run = quote(note.flow_run, safe="")
             links.append(Link(href=f"{servers.prefect}/flow-runs/flow-run/{flow_run}", text="Prefect"))
-        found.append(_Run(note.title, _day(note.started), note.outcome or "under way, or stopped", links))
+        found.append(_Run(note.title, _day(note.started), _outcome(note), note.again if note.outcome else "", links))
     for folder in list_unnamed(reports / surface)[: _RUNS - len(found)]:
         date = _day(datetime.fromtimestamp(folder.stat().st_mtime, UTC))
-        found.append(_Run("an earlier run", date, "", [Link(href=href(reports, folder / PAGE), text="page")]))
+        found.append(_Run("an earlier run", date, "", "", [Link(href=href(reports, folder / PAGE), text="page")]))
     return found
+
+
+def _outcome(note: RunNote) -> str:
+    if note.is_unfinished:
+        return f"not finished: {note.outcome}" if note.outcome else "under way"
+    # Of before unfinished runs had pages.
+    return note.outcome or "not finished"
 
 
 def _waits(reports: Path, surface: str, models: ModelsNote) -> str:
@@ -166,9 +174,12 @@ def _waits(reports: Path, surface: str, models: ModelsNote) -> str:
     whole = (n.note for n in list_runs(reports / surface) if not n.note.parent)
     # A trial registers and proposes nothing.
     last = next((note for note in whole if not note.title.startswith("trial ")), None)
-    if last is None or last.outcome:
+    if last is None or (last.outcome and not last.is_unfinished):
         return ""
-    return f"{last.title} of {_day(last.started)} is under way, {made} so far; it proposes one at its end"
+    run = f"{last.title} of {_day(last.started)}"
+    if last.outcome:
+        return f"{run} was not finished ({last.outcome})"
+    return f"{run} is under way, {made} so far; it proposes one at its end"
 
 
 def _drift(card: SurfaceCard) -> str:

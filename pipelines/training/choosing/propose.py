@@ -123,12 +123,14 @@ def _break_tie(alike: _Told, where: str) -> Proposal:
     same = f"image AUROC within {NEAR} on {where} ({_list(alike, 'image_auroc')})"
     with_maps = {a: figures for a, figures in alike.items() if "aupro" in figures}
     if not with_maps:
-        return Proposal(algorithm=next(iter(alike)), reason=f"{same}; the fixed order decided")
+        return Proposal(algorithm=next(iter(alike)), reason=f"{same}; the first of the fixed order is taken")
     close = list(_near(_ranked(with_maps, "aupro")[0], with_maps, "aupro"))
     said = f"AUPRO ({_list(with_maps, 'aupro')})"
     if len(close) == 1:
         return Proposal(algorithm=close[0], reason=f"{same}; {said} decided")
-    return Proposal(algorithm=close[0], reason=f"{same}, and {said} too close to decide; the fixed order did")
+    return Proposal(
+        algorithm=close[0], reason=f"{same}, {said} too close to decide, so the first of the fixed order is taken"
+    )
 
 
 def _ranked(told: _Told, figure: str) -> list[str]:

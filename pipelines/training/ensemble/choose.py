@@ -10,10 +10,14 @@ from pipelines.training.ensemble.settings import EnsembleSettings
 
 
 class MemberChoice(Record):
-    """The members, in the order in which they were taken, and why others stay out, in words by name."""
+    """The members, in the order in which they were taken, and why others stay out, in words by name.
+
+    `doubted` are members whose time, taken on a busy machine, would have kept them out.
+    """
 
     members: tuple[str, ...]
     left_out: dict[str, str] = Field(default_factory=dict)
+    doubted: dict[str, str] = Field(default_factory=dict)
 
     @property
     def alone(self) -> str:
@@ -37,6 +41,8 @@ class MemberChoice(Record):
         found = {"members": ", ".join(f"{name} (version {versions[name]})" for name in self.members)}
         if self.left_out:
             found["left out"] = self.reasons
+        if self.doubted:
+            found["not left out for its time"] = "; ".join(f"{name}: {why}" for name, why in self.doubted.items())
         return found
 
 
@@ -50,7 +56,7 @@ def choose_members(versions: Sequence[VersionSummary], settings: EnsembleSetting
         versions: At most one of each algorithm; those that `settings` do not name stay out.
         settings: Order, and what keeps one out.
         latency_ms: How long all members together may take, milliseconds for a megapixel. The first of the order is
-            taken however long it takes.
+            taken however long it takes, and so is one that was timed while other work ran: its time says little.
 
     Returns:
         The choice; without members where none of the versions is named.
@@ -58,13 +64,18 @@ def choose_members(versions: Sequence[VersionSummary], settings: EnsembleSetting
     by_name = {version.algorithm: version for version in versions}
     members: list[str] = []
     left_out: dict[str, str] = {}
+    doubted: dict[str, str] = {}
     spent = 0.0
     for name in (name for name, weight in settings.members.items() if weight and name in by_name):
         auroc = by_name[name].validation.get("image_auroc")
-        needed = by_name[name].latency_ms or 0.0
+        needed, busy = by_name[name].latency_ms or 0.0, by_name[name].busy
+        is_above = spent + needed > latency_ms
         if auroc is not None and auroc < settings.least_auroc:
             left_out[name] = f"image AUROC {auroc:.3f} on synthetic anomalies, below {settings.least_auroc:g}"
-        elif members and spent + needed > latency_ms:
+        elif is_above and busy:
+            members.append(name)
+            doubted[name] = f"{needed:.0f} ms a megapixel, timed at {busy}"
+        elif members and is_above:
             left_out[name] = f"{needed:.0f} ms a megapixel, with the others {spent + needed:.0f}, above {latency_ms:g}"
         else:
             members.append(name)
@@ -74,4 +85,4 @@ def choose_members(versions: Sequence[VersionSummary], settings: EnsembleSetting
         first = next(iter(left_out))
         left_out.pop(first)
         members.append(first)
-    return MemberChoice(members=tuple(members), left_out=left_out)
+    return MemberChoice(members=tuple(members), left_out=left_out, doubted=doubted)

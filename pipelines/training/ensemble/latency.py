@@ -5,6 +5,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from pipelines.core.progress import waiting
 from pipelines.data.prepared import PreparedImage, read_region
 from pipelines.detector.detector import Detector
 from pipelines.imaging.tiling import subsample
@@ -35,6 +36,11 @@ def measure_latency(detector: Detector, prepared: Path, images: Sequence[Prepare
     chosen = subsample(list(images), _IMAGES)
     if not chosen:
         return None
+    with waiting("latency"):
+        return _time_best(detector, prepared, chosen) * 1000
+
+
+def _time_best(detector: Detector, prepared: Path, chosen: Sequence[PreparedImage]) -> float:
     detector.scan_region(read_region(prepared, chosen[0]))
     started, best = time.perf_counter(), math.inf
     for number, image in enumerate(chosen):
@@ -45,4 +51,4 @@ def measure_latency(detector: Detector, prepared: Path, images: Sequence[Prepare
         detector.scan_region(region)
         seconds = min(time.perf_counter() - begun, time.process_time() - worked)
         best = min(best, seconds / max(region.shape[0] * region.shape[1] / 1e6, _SMALL))
-    return best * 1000
+    return best

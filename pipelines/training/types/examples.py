@@ -29,10 +29,14 @@ class Example(NamedTuple):
 
 
 class Examples(NamedTuple):
-    """Examples to learn from, and the types that have too few: in how many groups each was found."""
+    """Examples to learn from, and the types that have too few: in how many groups each was found.
+
+    `only` is the one type that all are of, where nothing is learnt for that reason.
+    """
 
     kept: list[Example]
     too_few: dict[str, int]
+    only: str = ""
 
 
 class _TypedRegion(NamedTuple):
@@ -55,16 +59,22 @@ def read_examples(prepared: Path, images: Sequence[PreparedImage], seed: int) ->
 
     Returns:
         Crops of types with at least three groups each, none where fewer than two types have as many; and the others.
+        The only type of a surface is learnt where somebody sorted normal crops from it by hand.
     """
     random = np.random.default_rng(seed)
     regions = _draw(list(_find_regions(prepared, images)), random)
     if regions:
         regions += _draw([*_find_normal(regions, images, random), *_find_rejected(images)], random)
-    found = [*_read_crops(prepared), *_cut_regions(prepared, regions)]
+    crops = list(_read_crops(prepared))
+    found = [*crops, *_cut_regions(prepared, regions)]
     known = Counter(name for name, _ in {(e.type, e.group) for e in found})
     kept = [e for e in found if known[e.type] >= _LEAST_GROUPS]
     too_few = {name: known[name] for name in sorted(known) if known[name] < _LEAST_GROUPS and name != NORMAL}
-    return Examples(kept if len({e.type for e in kept}) > 1 else [], too_few)
+    if len({e.type for e in kept}) < 2:
+        return Examples([], too_few)
+    types = {e.type for e in found} - {NORMAL}
+    is_alone = len(types) == 1 and NORMAL not in {e.type for e in crops}
+    return Examples([], too_few, only=types.pop()) if is_alone else Examples(kept, too_few)
 
 
 def _read_crops(prepared: Path) -> Iterator[Example]:

@@ -19,6 +19,7 @@ from pipelines.training.types.examples import read_examples
 from pipelines.training.types.fit import fit_head, hold_out
 
 _FIGURES = "figures.json"  # written last
+_NOTHING = "no-types"  # there was nothing to learn, which was said
 
 log = logging.getLogger(__name__)
 
@@ -40,18 +41,25 @@ def name_types(
         seed: Draws examples, parts and resamples.
 
     Returns:
-        Figures on held-out examples; None, with nothing written, where there are too few examples.
+        Figures on held-out examples; None where there are too few examples, or of one type alone.
 
     Raises:
         ToolError: If the figures that lie there already are damaged.
     """
     if (folder / TYPES / _FIGURES).is_file():
         return read_record(TypeFigures, folder / TYPES / _FIGURES, "retrain with --force")
+    if (folder / _NOTHING).is_file():
+        return None
     started = time.monotonic()
-    examples, too_few = read_examples(prepared, images, seed)
+    examples, too_few, only = read_examples(prepared, images, seed)
     if too_few:
         log.warning("types: %s: too few images to learn from, 3 or more are needed", counts_in_words(too_few))
+    if only:
+        log.info(
+            "types: every example is of type '%s': with one type there is nothing to tell apart, none is named", only
+        )
     if not examples:
+        write_whole(folder / _NOTHING, "")
         return None
     from pipelines.models.features.crops import export_embedding
 

@@ -48,7 +48,12 @@ def test_ctrl_c_closes_the_runs(added_once: Project, tmp_path: Path, request: py
     assert process.returncode == 130, said
     assert "stopped" in said
     assert set(_statuses(database)) == {"KILLED"}
+    reports = project.root / "data/reports"
+    assert "not finished: stopped; to go on: <code>knotwatch retrain drawn" in (reports / "index.html").read_text()
+    (page,) = (reports / SURFACE).glob("*-retrain-*/index.html")
+    assert "No version yet" in page.read_text()
     done = run_knotwatch(project.root, "retrain", SURFACE, "--profile", "quick", "--json").json
+    assert done["report"] != str(page.relative_to(project.root))
     assert done["champion"]["version"] == 1
 
 

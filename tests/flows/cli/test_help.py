@@ -39,6 +39,7 @@ COMMANDS = (
     "data add",
     "data update",
     "data checkout",
+    "data draw",
     "data suspects",
 )
 

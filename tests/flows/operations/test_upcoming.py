@@ -66,8 +66,11 @@ def test_a_cron_line_has_five_fields_and_a_time_that_comes(tmp_path: Path, cron:
 )
 def test_the_change_of_clocks_is_named_and_is_as_prefect_has_it(start: datetime, day: str, runs: list[str]) -> None:
     """At 2:30 in Berlin: an hour earlier where there is no such time, and once where there are two."""
-    said = describe_clock("Europe/Berlin", start)
-    assert f"clocks are changed on {day}: a run in the hour that is skipped comes an hour earlier" in said
+    said = describe_clock("30 2 * * *", "Europe/Berlin", start)
+    assert day in said
+    assert "a run in the hour that is skipped comes an hour earlier, one in the hour that comes twice runs once" in said
+    july = describe_clock("30 2 * 7 *", "Europe/Berlin", start)
+    assert july == describe_clock("0 3 * * *", "Europe/Berlin", start) == "times are meant in Europe/Berlin"
     found = find_runs("30 2 * * *", "Europe/Berlin", start, count=2)
     assert [run.astimezone(UTC).isoformat()[:16] for run in found] == runs
 

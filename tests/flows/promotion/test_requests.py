@@ -20,7 +20,7 @@ from pipelines.data.prepared import read_index
 from pipelines.registry.decision_log import DecisionLog
 from pipelines.registry.record import DecisionRecord, Outcome, Trigger
 from pipelines.tracking.store import Tracking
-from tests.conftest import call_knotwatch
+from tests.conftest import call_knotwatch, run_knotwatch
 from tests.flows.candidates import add_anomaly, alarming, elsewhere, equal, ignorant, silent, slow, tampered
 from tests.flows.projects import SURFACE, work_in_copy
 
@@ -194,6 +194,31 @@ def test_rollback_goes_further_back_each_time_and_holds_until_released(project: 
     assert decide_proposal(look_at(SURFACE), tracking.version(SURFACE, recipe), "again") == decided.model_copy(
         update={"decision": None}
     ), "it was decided twice"
+
+
+def test_a_rollback_waits_for_no_gate_and_what_was_judged_meanwhile_is_judged_again(
+    project: Project, tracking: Tracking, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    second, third = (add_anomaly(project, tracking, equal) for _ in range(2))
+    assert decide_promotion(look_at(SURFACE), second).accepted
+    judged: list[int] = []
+
+    def judge_while_somebody_rolls_back(*said: Any) -> DecisionRecord:
+        record = judge(*said)
+        judged.append(record.number)
+        if len(judged) == 1:
+            # The surface is held here, as by a retrain.
+            run_knotwatch(project.root, "rollback", SURFACE)
+        return record
+
+    monkeypatch.setattr("flows.promotion.requests.judge", judge_while_somebody_rolls_back)
+    record = decide_proposal(look_at(SURFACE), tracking.version(SURFACE, third), "a test proposes it")
+    assert record is not None
+    assert (record.outcome, record.number, judged) == (Outcome.PROPOSED, 4, [3])
+    assert "held by the rollback" in record.message
+    assert tracking.aliases(SURFACE)["champion"] == 1
+    release_hold(look_at(SURFACE))
+    assert decide_promotion(look_at(SURFACE), third).number == 5
 
 
 def test_rollback_refuses_what_does_not_reproduce_its_tiles(project: Project, tracking: Tracking) -> None:

@@ -23,7 +23,7 @@ def test_the_last_run_of_each_part_is_the_guess(project: Project, caplog: pytest
     say_left("retrain oak", 1, ["padim", "ensemble"], durations)
     assert caplog.messages == [
         "retrain oak: padim, then the ensemble; the last such run took 3 min 20 s",
-        "retrain oak: 1 of 2 parts done, about 1 min 0 s left",
+        "retrain oak: 1 of 2 steps done, about 1 min 0 s left",
     ]
 
 

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from flows.runtime.locks import data_lock, surface_lock
+from flows.runtime.durations import Durations
+from flows.runtime.locks import data_lock, moves_lock, surface_lock
 from pipelines.core.errors import BusyError
 from pipelines.core.paths import Project
 from tests.conftest import ROOT
@@ -57,7 +58,12 @@ def test_a_second_process_is_refused_and_told_who_holds_it(place: Project, hold:
         surface_lock(place, "oak", "adapt"),
     ):
         pass
-    with surface_lock(place, "ash", "adapt"), data_lock(place):
+    for part in ("padim", "decide"):
+        Durations(place, "oak", "full").remember(part, 60)
+    with pytest.raises(BusyError) as refused, surface_lock(place, "oak", "promote"):
+        pass
+    assert "the last whole one here took 2 min 0 s" in refused.value.hint
+    with moves_lock(place, "oak"), surface_lock(place, "ash", "adapt"), data_lock(place):
         pass
     holder.communicate("")
     with surface_lock(place, "oak", "adapt", wait=5):

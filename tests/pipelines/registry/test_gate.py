@@ -111,6 +111,10 @@ def test_a_better_and_an_equal_candidate_are_accepted_with_every_check_listed() 
         }
         assert found.basis == ("judged by 220 defective and 100 normal test images; compared with version 3")
         assert outcome(found, "synthetic_auroc") == CheckOutcome.NOT_JUDGED
+        table = {check.name: (check.found, check.wanted) for check in found.checks}
+        assert "on 220 defective and 100 normal images" in table["image_auroc"][0]
+        assert "of 220 labelled anomalies" in table["recall"][0]
+        assert "at most 0.005 from torch's, at most 1 % of verdicts" in table["parity"][1]
     assert Decision.model_validate_json(found.model_dump_json()) == found
 
 

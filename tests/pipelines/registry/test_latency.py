@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from pipelines.core.records import Interval
 from pipelines.registry.checks import latency_ratio
 from pipelines.registry.load import Load
-from pipelines.registry.timing import time_in_turns
+from pipelines.registry.timing import time_in_turns, time_version
 
 REGIONS = [np.zeros((8, 8, 3), np.uint8)]
 
@@ -83,6 +83,19 @@ def test_what_a_busy_machine_would_refuse_is_timed_again(
     assert found.ratio is not None
     assert (found.ratio.value, found.load.average) == kept
     assert len(ratios) - len(list(timed)) == measured
+
+
+@pytest.mark.parametrize(
+    ("loads", "kept"), [([9.0, 2.0, 9.0], (300, 2.0)), ([9.0, 7.0, 8.0], (200, 7.0)), ([2.0], (500, 2.0))]
+)
+def test_a_version_is_timed_until_no_other_work_runs_or_three_times(
+    monkeypatch: pytest.MonkeyPatch, loads: list[float], kept: tuple[float, float]
+) -> None:
+    timed, loaded = iter([500, 300, 200]), iter(loads)
+    monkeypatch.setattr("pipelines.registry.timing.measure_latency", lambda *_: next(timed))
+    monkeypatch.setattr("pipelines.registry.timing.read_load", lambda: Load(average=next(loaded), cores=2))
+    found = time_version(None, None, [])  # type: ignore[arg-type] - a stand-in is timed
+    assert (found.milliseconds, found.load.average) == kept
 
 
 @pytest.mark.parametrize(("seconds", "resamples"), [(0.01, 100), (1.0, 16), (10.0, 6)])

@@ -8,9 +8,9 @@ SETTINGS = EnsembleSettings(members={"padim": 1, "efficientad": 1, "fastflow": 1
 THRESHOLD = CalibratedThreshold(threshold=1, target_rate=0.01, achieved_rate=0.01, images=99)
 
 
-def version(algorithm: str, latency_ms: float | None, synthetic: float | None = 0.9) -> VersionSummary:
+def version(algorithm: str, latency_ms: float | None, synthetic: float | None = 0.9, busy: str = "") -> VersionSummary:
     validation = {} if synthetic is None else {"image_auroc": synthetic}
-    cost = {"tiles": 1, "seconds": 1, "peak_rss_mb": 1, "folder_mb": 1, "latency_ms": latency_ms}
+    cost = {"tiles": 1, "seconds": 1, "peak_rss_mb": 1, "folder_mb": 1, "latency_ms": latency_ms, "busy": busy}
     return VersionSummary(algorithm=algorithm, run_id="", validation=validation, image_threshold=THRESHOLD, **cost)
 
 
@@ -27,6 +27,17 @@ def test_members_are_taken_until_time_is_spent_and_a_quicker_one_may_still_fit()
     assert choice.members == ("padim", "fastflow")
     assert not choice.alone
     assert choice.left_out == {"efficientad": "950 ms a megapixel, with the others 1050, above 1000"}
+
+
+def test_what_was_timed_on_a_busy_machine_is_left_out_for_no_time_and_takes_none_of_the_others() -> None:
+    busy = "load average 12.0 on 2 cores: other work ran meanwhile"
+    versions = [version("padim", 2692, busy=busy), version("efficientad", 300), version("fastflow", 900)]
+    choice = choose_members(versions, SETTINGS, 1000)
+    assert choice.members == ("padim", "efficientad")
+    assert set(choice.left_out) == {"fastflow"}
+    assert choice.notes({"padim": 1, "efficientad": 2})["not left out for its time"] == (
+        f"padim: 2692 ms a megapixel, timed at {busy}"
+    )
 
 
 def test_one_that_tells_nothing_stays_out_and_the_first_is_taken_however_slow() -> None:

@@ -155,7 +155,17 @@ def test_masks_give_examples_by_their_value_with_normal_wood_beside(tmp_path: Pa
     assert {kind for kind, _ in kinds[8:]} == {"normal"}
     assert {group for _, group in kinds[8:]} == {"g4", "g5", "g6", "g7"}
     few = read_examples(tmp_path, images[:2] + images[4:], 0)
-    assert few == ([], {"knot": 2, "resin": 2}), "two groups of a type cannot be held out"
+    assert (few.kept, few.too_few) == ([], {"knot": 2, "resin": 2}), "two groups of a type cannot be held out"
+
+
+def test_of_one_type_alone_nothing_is_learnt_which_is_said_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    images = [i.model_copy(update={"defects": {1: "defect"} if i.defects else {}}) for i in paint_masked(tmp_path)]
+    with caplog.at_level("INFO"):
+        for _ in ("padim", "fastflow"):
+            assert name_types(tmp_path, images, tmp_path / "run", 0, 0) is None
+    assert caplog.text.count("every example is of type 'defect'") == 1
 
 
 def test_a_type_found_on_too_few_images_is_named(tmp_path: Path) -> None:
