@@ -33,14 +33,14 @@ install: .venv/installed ## Install everything into .venv
 	@touch $@
 
 demo: install ## Draw boards, train on them, adapt to fabric, inspect new boards: the main job in a few minutes
-	@$(BIN)/knotwatch data show $(DEMO) >/dev/null 2>&1 || $(BIN)/knotwatch data add $(DEMO) --layout procedural --seed 1
+	@test -f data/surfaces/$(DEMO).yaml || $(BIN)/knotwatch data add $(DEMO) --layout procedural --seed 1
 	$(BIN)/knotwatch retrain $(DEMO) --profile quick
-	@$(BIN)/knotwatch data show $(NEXT) >/dev/null 2>&1 || $(BIN)/knotwatch data add $(NEXT) --layout procedural \
+	@test -f data/surfaces/$(NEXT).yaml || $(BIN)/knotwatch data add $(NEXT) --layout procedural \
 	  --material fabric --seed 2 --normal 60 --defective 20
 	$(BIN)/knotwatch adapt $(DEMO) $(NEXT) --shots 16 --profile quick --set "algorithms=[padim]"
 	@# Another seed than the one that was trained on: boards that no version has learnt.
-	$(BIN)/knotwatch data draw data/new/$(DEMO) --seed 3 --normal 20 --defective 4
-	$(BIN)/knotwatch inspect $(DEMO) data/new/$(DEMO)/images
+	@test -f data/new/$(DEMO)/labels.csv || $(BIN)/knotwatch data draw data/new/$(DEMO) --seed 3 --normal 20 --defective 4
+	$(BIN)/knotwatch inspect $(DEMO) data/new/$(DEMO)/images --out data/reports/$(DEMO)/inspect
 	@echo "Open in a browser: data/reports/index.html, which leads to every page ('make ui' starts Prefect's and MLflow's)"
 
 FAST = -m "not slow and not services"
