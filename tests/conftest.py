@@ -20,7 +20,7 @@ import yaml
 
 from flows.cli.app import run
 from pipelines.core.paths import Project
-from tests.forked import Forks
+from tests.forked import Forked, Forks
 from tests.tiers import is_fast, mark_services, refuse_services
 
 ROOT = Path(__file__).parents[1]
@@ -183,6 +183,17 @@ def run_knotwatch(
         done = Finished(*_forks().call(root, words, environment, before))
     assert done.code == expect, f"{words} ended with {done.code}:\n{done.out}\n{done.err[-4000:]}"
     return done
+
+
+def start_knotwatch(root: Path, *words: str, driver: str) -> "subprocess.Popen[bytes] | Forked":
+    """Start Python in a project that runs the command of its own; what it says goes to `said.log` there.
+
+    A file, because what outlives a killed process would hold a pipe open.
+    """
+    with (root / "said.log").open("wb") as said:
+        if next(_calls) >= _NEW:
+            return _forks().start(root, words, os.environ, driver, said.fileno(), said.fileno())
+        return subprocess.Popen([sys.executable, "-c", driver, *words], cwd=root, stdout=said, stderr=said)
 
 
 def call_knotwatch(said: pytest.CaptureFixture[str], *words: str, expect: int = 0) -> Finished:

@@ -10,6 +10,7 @@ import atexit
 import gc
 import json
 import os
+import select
 import signal
 import socket
 import subprocess
@@ -67,24 +68,58 @@ class Forks:
         Raises:
             TimeoutError: If it has not ended after ten minutes; it is killed.
         """
+        with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+            process = self.start(folder, words, environment, before, out.fileno(), err.fileno())
+            try:
+                code = process.wait(_SECONDS)
+            except TimeoutError:
+                process.kill()
+                raise
+            return Said(code, *(_read(file.fileno()) for file in (out, err)))
+
+    def start(
+        self, folder: Path, words: tuple[str, ...], environment: Mapping[str, str], before: str, out: int, err: int
+    ) -> "Forked":
+        """Start it as `call` does, with open files for what it writes; they may be closed afterwards."""
         request = json.dumps({
             "folder": str(folder), "words": words, "environment": dict(environment), "before": before
         }).encode()  # fmt: skip
         answer, theirs = socket.socketpair()
-        with answer, tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
-            with theirs:
-                files = array.array("i", [theirs.fileno(), out.fileno(), err.fileno()])
-                length = len(request).to_bytes(4, "big")
-                self._socket.sendmsg([length], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, files)])
-                self._socket.sendall(request)
-            answer.settimeout(_SECONDS)
-            number = int.from_bytes(answer.recv(4), "big")
-            try:
-                code = int.from_bytes(answer.recv(4), "big", signed=True)
-            except TimeoutError:
-                os.kill(number, signal.SIGKILL)
-                raise
-            return Said(code, *(_read(file.fileno()) for file in (out, err)))
+        with theirs:
+            files = array.array("i", [theirs.fileno(), out, err])
+            length = len(request).to_bytes(4, "big")
+            self._socket.sendmsg([length], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, files)])
+            self._socket.sendall(request)
+        return Forked(answer)
+
+
+class Forked:
+    """A process that was started, as `subprocess.Popen` shows one."""
+
+    def __init__(self, answer: socket.socket) -> None:
+        self._answer = answer
+        self.pid = int.from_bytes(answer.recv(4), "big")
+        self.returncode: int | None = None
+
+    def poll(self) -> int | None:
+        if self.returncode is None and select.select([self._answer], [], [], 0)[0]:
+            self.wait()
+        return self.returncode
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Wait for its end; raise TimeoutError where that takes longer than `timeout` seconds."""
+        if self.returncode is None:
+            self._answer.settimeout(timeout)
+            self.returncode = int.from_bytes(self._answer.recv(4), "big", signed=True)
+            self._answer.close()
+        return self.returncode
+
+    def send_signal(self, number: int) -> None:
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
+    def kill(self) -> None:
+        self.send_signal(signal.SIGKILL)
 
 
 def _read(file: int) -> str:

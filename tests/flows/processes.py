@@ -6,6 +6,8 @@ import subprocess
 import time
 from typing import Any
 
+from tests.forked import Forked
+
 
 def free_port() -> int:
     with socket.socket() as probe:
@@ -13,7 +15,7 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def until(test: Any, what: str, process: "subprocess.Popen[Any] | None" = None, seconds: float = 240) -> None:
+def until(test: Any, what: str, process: "subprocess.Popen[Any] | Forked | None" = None, seconds: float = 240) -> None:
     """Wait for something that other processes bring about."""
     deadline = time.monotonic() + seconds
     while not test():

@@ -3,7 +3,6 @@
 import signal
 import sqlite3
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -15,8 +14,9 @@ import yaml
 
 from flows.runtime.leftovers import find_lost_servers
 from pipelines.core.paths import Project
-from tests.conftest import run_knotwatch, set_training
+from tests.conftest import run_knotwatch, set_training, start_knotwatch
 from tests.flows.projects import copy_project
+from tests.forked import Forked
 
 pytestmark = pytest.mark.slow
 
@@ -57,7 +57,7 @@ class Killed(NamedTuple):
         process = self._start(place, word, "die", *(words or RETRAIN))
         assert process.wait(timeout=600) == -signal.SIGKILL, self.said()
 
-    def hang_in(self, place: str, *words: str) -> "subprocess.Popen[bytes]":
+    def hang_in(self, place: str, *words: str) -> "subprocess.Popen[bytes] | Forked":
         process = self._start(place, "", "hang", *words)
         deadline = time.monotonic() + 600
         while "here" not in self.said():
@@ -69,11 +69,8 @@ class Killed(NamedTuple):
     def said(self) -> str:
         return (self.project.root / "said.log").read_text()
 
-    def _start(self, place: str, word: str, end: str, *words: str) -> "subprocess.Popen[bytes]":
-        # A file, because what outlives a killed process would hold a pipe open.
-        with (self.project.root / "said.log").open("wb") as said:
-            command = [sys.executable, "-c", DRIVER, place, word, end, *words]
-            return subprocess.Popen(command, cwd=self.project.root, stdout=said, stderr=said)
+    def _start(self, place: str, word: str, end: str, *words: str) -> "subprocess.Popen[bytes] | Forked":
+        return start_knotwatch(self.project.root, place, word, end, *words, driver=DRIVER)
 
     def statuses(self) -> set[str]:
         return {row[0] for row in self._ask("select status from runs")}
@@ -156,12 +153,14 @@ def test_killed_at_each_stage_it_blocks_nobody_and_comes_to_the_same_end(killed:
 
 
 def kill_in_training(killed: Killed) -> None:
-    """While one retrains, others are refused by its name; what it leaves is a run without an end."""
+    """While one retrains, others are refused by its name, but for a rollback; what it leaves is a run without an end."""
     process = killed.hang_in("flows.steps.tasks:train", *RETRAIN)
     try:
-        for words in (RETRAIN, ("promote", "drawn", "--version", "1"), ("rollback", "drawn")):
+        for words in (RETRAIN, ("promote", "drawn", "--version", "1")):
             refused = run_knotwatch(killed.project.root, *words, expect=1)
             assert f"`retrain drawn` (process {process.pid})" in refused.err
+        alone = run_knotwatch(killed.project.root, "rollback", "drawn", expect=2)
+        assert "has no registered version" in alone.err
     finally:
         process.kill()
         process.wait()

@@ -4,7 +4,6 @@ import json
 import signal
 import sqlite3
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from typing import Any, NamedTuple
@@ -14,9 +13,10 @@ import pytest
 
 from flows.runtime.leftovers import find_lost_servers
 from pipelines.core.paths import Project
-from tests.conftest import run_knotwatch, set_training
+from tests.conftest import run_knotwatch, set_training, start_knotwatch
 from tests.flows.processes import until
 from tests.flows.projects import copy_project
+from tests.forked import Forked
 
 pytestmark = pytest.mark.slow
 
@@ -53,7 +53,7 @@ class Started(NamedTuple):
     """A retrain that has come to a place, and all processes that it started."""
 
     project: Project
-    process: "subprocess.Popen[bytes]"
+    process: "subprocess.Popen[bytes] | Forked"
     family: list[psutil.Process]
 
     def end(self) -> str:
@@ -93,9 +93,7 @@ def project(added_once: Project, tmp_path_factory: pytest.TempPathFactory) -> Pr
 
 @contextmanager
 def retraining(project: Project, place: str) -> Iterator[Started]:
-    with (project.root / "said.log").open("wb") as said:
-        command = [sys.executable, "-c", DRIVER, place, *RETRAIN]
-        process = subprocess.Popen(command, cwd=project.root, stdout=said, stderr=said)
+    process = start_knotwatch(project.root, place, *RETRAIN, driver=DRIVER)
     family: list[psutil.Process] = []
     try:
         until(lambda: "here" in (project.root / "said.log").read_text(), place, process)
