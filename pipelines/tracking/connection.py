@@ -11,7 +11,7 @@ from typing import Any
 import mlflow
 from filelock import FileLock
 
-from pipelines.core.errors import ToolError
+from pipelines.core.errors import ToolError, refuse_forbidden
 from pipelines.core.paths import Project, database_address
 
 
@@ -43,6 +43,7 @@ class Connection:
                 self._client.search_experiments(max_results=1)
         except Exception as error:
             if self._local:
+                refuse_forbidden([home, home / "mlflow.db", home / "open.lock"])
                 refuse_damage(home / "mlflow.db")
             remote = "start that server, or unset MLFLOW_TRACKING_URI to use the project's own store"
             local = "end what holds the database, or put it back from a copy; `knotwatch doctor` says what is wrong"
