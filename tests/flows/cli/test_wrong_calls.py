@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import httpx
 import numpy as np
 import pytest
 from PIL import Image
@@ -182,6 +183,17 @@ def test_what_belongs_to_another_user_is_named_with_its_owner(
     monkeypatch.setattr("flows.dataset.surface.take_in", refuse)
     said = fails(capsys, ["data", "update", "oak"], 1)
     assert f"{theirs}: Permission denied (it belongs to {pwd.getpwuid(1).pw_name})" in " ".join(said.split())
+
+
+def test_a_server_of_prefects_that_went_away_is_one_sentence(
+    oak: Project, capsys: Said, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: Any, **__: Any) -> None:
+        raise httpx.ConnectError("Connection refused")
+
+    monkeypatch.setattr("flows.dataset.surface.take_in", refuse)
+    said = fails(capsys, ["data", "update", "oak"], 1)
+    assert "Prefect's server does not answer any more (Connection refused)" in said
 
 
 def test_an_algorithm_that_met_a_full_disk_says_so_without_a_stack(caplog: pytest.LogCaptureFixture) -> None:
