@@ -56,6 +56,7 @@ test-all: install ## Run all tests, as CI does
 	$(PYTEST)
 
 test-faults: install ## End 100 commands at random moments, check, run them again: make test-faults [SEED=1]
+	$(BIN)/python -m pytest tests/faults
 	$(BIN)/python -m tests.faults --kills 100 --seed $(or $(SEED),1)
 
 # Cases of one seed are always the same; a failed one is repeated by its number, see tests/fuzz/__main__.py.

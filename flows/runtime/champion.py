@@ -84,9 +84,18 @@ def load_version(tracking: Tracking, version: ModelVersion) -> Loaded:
     Raises:
         ModelError: If its files are gone or were changed, or it scores otherwise on that device.
     """
+    try:
+        detector = Detector(tracking.folder(version.surface, version.version), named_device())
+    except ModelError as error:
+        if "champion" in version.aliases:
+            error = type(error)(
+                f"{version.surface} version {version.version}, the champion: {error.problem}",
+                hint=f"knotwatch rollback {version.surface} returns to the champion before; {error.hint}",
+            )
+        raise error from None
     return Loaded(
         version=version.version,
         name=f"{version.surface}/{version.version} ({version.algorithm})",
-        detector=Detector(tracking.folder(version.surface, version.version), named_device()),
+        detector=detector,
         run_id=version.run_id,
     )

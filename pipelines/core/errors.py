@@ -1,8 +1,12 @@
 """The one root of errors, what each kind means to a caller, and the known name that an unknown one was meant to be."""
 
 import errno
+import os
+import pwd
 from collections.abc import Iterable
+from contextlib import suppress
 from difflib import get_close_matches
+from pathlib import Path
 from typing import ClassVar
 
 _LONGEST = 80  # characters of a name that are compared; what is longer is no slip of the pen
@@ -84,8 +88,30 @@ def explain_os_error(error: OSError) -> KnotwatchError:
     if error.errno in _FULL:
         return DiskError(problem, hint="free space on that disk, then run this again")
     if error.errno in _FORBIDDEN:
-        return DiskError(problem, hint="allow this user to write there, or name another folder")
+        belongs = f" (it belongs to {_find_owner(Path(str(error.filename)))})" if error.filename else ""
+        return DiskError(problem + belongs, hint="allow this user to write there, or name another folder")
     return DiskError(problem, hint="mend what it names, then run this again")
+
+
+def refuse_forbidden(paths: Iterable[Path]) -> None:
+    """Raise DiskError for the first file or folder that this user may not read and write, naming its owner; what is not
+    there is passed over.
+    """
+    for path in paths:
+        if path.exists() and not os.access(path, os.R_OK | os.W_OK):
+            raise explain_os_error(PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path)))
+
+
+def _find_owner(path: Path) -> str:
+    """Name who owns a file, or the folder in which it was to be made."""
+    for place in (path, *path.parents):
+        with suppress(OSError):
+            number = place.lstat().st_uid
+            try:
+                return pwd.getpwuid(number).pw_name
+            except KeyError:
+                return f"user {number}"
+    return "somebody else"
 
 
 class UnknownNameError(ValueError):

@@ -2,16 +2,19 @@
 
 import logging
 import os
+import socket
 import sqlite3
+import time
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import closing, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import mlflow
 from filelock import FileLock
 
-from pipelines.core.errors import ToolError
+from pipelines.core.errors import ToolError, refuse_forbidden
 from pipelines.core.paths import Project, database_address
 
 
@@ -34,6 +37,8 @@ class Connection:
         if self._local:
             refuse_lost(project)
             home.mkdir(parents=True, exist_ok=True)
+        else:
+            await_server(self.uri, _PATIENCE)
         mlflow.set_tracking_uri(self.uri)
         mlflow.set_registry_uri(self.uri)
         try:
@@ -43,6 +48,7 @@ class Connection:
                 self._client.search_experiments(max_results=1)
         except Exception as error:
             if self._local:
+                refuse_forbidden([home, home / "mlflow.db", home / "open.lock"])
                 refuse_damage(home / "mlflow.db")
             remote = "start that server, or unset MLFLOW_TRACKING_URI to use the project's own store"
             local = "end what holds the database, or put it back from a copy; `knotwatch doctor` says what is wrong"
@@ -87,6 +93,40 @@ class Connection:
 
 
 _BACK = "end what uses it, then put it back from a copy, or restore a backup into a fresh clone (`knotwatch restore`)"
+
+
+_PATIENCE = 15.0  # seconds that a server which is being started may take to listen
+
+
+def await_server(uri: str, seconds: float) -> None:
+    """Wait until something listens at a server's address: MLflow itself would ask again and again for minutes.
+
+    Args:
+        uri: Of an MLflow server; one that is no http(s) address is left to MLflow.
+        seconds: To wait at most where the connection is refused. Whatever else goes wrong, MLflow says.
+
+    Raises:
+        ToolError: If it is refused to the end.
+    """
+    address = urlsplit(uri)
+    if address.scheme not in {"http", "https"} or not address.hostname:
+        return
+    place = (address.hostname, address.port or (443 if address.scheme == "https" else 80))
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            socket.create_connection(place, timeout=5).close()
+        except ConnectionRefusedError as error:
+            if time.monotonic() > deadline:
+                raise ToolError(
+                    f"MLflow at {place[0]}:{place[1]} does not answer: nothing listens there",
+                    hint="start that server, or unset MLFLOW_TRACKING_URI to use the project's own store",
+                ) from error
+            time.sleep(0.5)
+        except OSError:
+            return
+        else:
+            return
 
 
 def refuse_lost(project: Project) -> None:

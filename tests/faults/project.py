@@ -109,10 +109,10 @@ def copy_base(base: Project, folder: Path) -> Project:
     return project
 
 
-def start(project: Project, command: Command) -> "subprocess.Popen[bytes]":
+def start(project: Project, command: Command, log: Path | None = None) -> "subprocess.Popen[bytes]":
     """Start a command in a session of its own; what it says goes to a file, for what outlives it would hold a pipe."""
     words = [word.format(name=project.root.name) for word in command.words]
-    with (project.root / "said.log").open("ab") as said:
+    with (log or project.root / "said.log").open("ab") as said:
         return subprocess.Popen(
             [str(Path(sys.executable).with_name("knotwatch")), *words],
             cwd=project.root,

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from pipelines.core.errors import ToolError
 from pipelines.core.files import whole_file
+from pipelines.core.paths import inside
 from pipelines.core.wording import count_in_words
 from pipelines.data.versioning.dvc_files import DvcFile, read_members
 
@@ -35,16 +36,19 @@ def list_kept(cache: Path, root: Path, outs: Iterable[DvcFile]) -> Iterator[Kept
         cache: DVC's cache folder.
         root: Folder that the outs' paths are relative to.
         outs: Files and folders. Of a folder whose list is gone or changed, the list alone is yielded.
+
+    Raises:
+        PathError: If a name leads out of `root`, by a link too.
     """
     for out in outs:
         md5 = str(out.md5)
         if not md5:
             continue
-        own = Kept(md5, _place(cache, md5), root / out.path)
+        own = Kept(md5, _place(cache, md5), inside(root, out.path))
         yield own
         if md5.endswith(_FOLDER) and own.is_cached:
             for name, inner in read_members(own.cached):
-                yield Kept(inner, _place(cache, inner), root / out.path / name)
+                yield Kept(inner, _place(cache, inner), inside(root, f"{out.path}/{name}"))
 
 
 def refuse_changed(cache: Path, root: Path, outs: Iterable[DvcFile]) -> None:

@@ -3,12 +3,14 @@
 import errno
 import json
 import os
+import pwd
 import resource
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
+import httpx
 import numpy as np
 import pytest
 from PIL import Image
@@ -163,6 +165,35 @@ def test_what_the_system_refuses_is_one_sentence(
     said = fails(capsys, ["data", "update", "oak", "--json"], code)
     assert "/disk/a.png" in said
     assert hint in said
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root may give files away")
+def test_what_belongs_to_another_user_is_named_with_its_owner(
+    oak: Project, capsys: Said, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two people on one checkout: the second may not write what the first has made."""
+    theirs = oak.state / "locks" / "oak.lock"
+    theirs.parent.mkdir(parents=True)
+    theirs.touch()
+    os.chown(theirs, 1, 1)
+
+    def refuse(*_: Any, **__: Any) -> None:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(theirs))
+
+    monkeypatch.setattr("flows.dataset.surface.take_in", refuse)
+    said = fails(capsys, ["data", "update", "oak"], 1)
+    assert f"{theirs}: Permission denied (it belongs to {pwd.getpwuid(1).pw_name})" in " ".join(said.split())
+
+
+def test_a_server_of_prefects_that_went_away_is_one_sentence(
+    oak: Project, capsys: Said, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: Any, **__: Any) -> None:
+        raise httpx.ConnectError("Connection refused")
+
+    monkeypatch.setattr("flows.dataset.surface.take_in", refuse)
+    said = fails(capsys, ["data", "update", "oak"], 1)
+    assert "Prefect's server does not answer any more (Connection refused)" in said
 
 
 def test_an_algorithm_that_met_a_full_disk_says_so_without_a_stack(caplog: pytest.LogCaptureFixture) -> None:

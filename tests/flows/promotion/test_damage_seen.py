@@ -65,6 +65,7 @@ def test_inspect_ends_with_1_where_a_champion_is_damaged_or_gives_what_is_not_fi
     tiny.spoil_weights(folder)
     refused = run_knotwatch(project.root, *message, expect=1)
     assert "is damaged: model.bin was changed" in refused.json["error"]
+    assert f"knotwatch rollback {SURFACE}" in refused.json["hint"]
     # As a version was registered before there were checksums.
     (folder / "checksums.json").unlink()
     mlflow.MlflowClient(tracking.uri).delete_model_version_tag(SURFACE, "1", "checksums_sha256")

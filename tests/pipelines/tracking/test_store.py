@@ -265,6 +265,7 @@ def test_plain_mlflow_loads_a_model_after_the_project_was_moved(
 def test_a_server_that_does_not_answer_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = mlflow.get_tracking_uri(), mlflow.get_registry_uri()
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    monkeypatch.setattr("pipelines.tracking.connection._PATIENCE", 0.0)
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     try:
         with pytest.raises(ToolError, match=r"127\.0\.0\.1:9 does not answer"):
