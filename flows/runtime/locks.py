@@ -79,7 +79,12 @@ def watch_lock(project: Project, surface: str) -> Iterator[None]:
 
 
 def is_held(project: Project, surface: str) -> bool:
-    """Tell whether the process that held a surface last still runs, without touching its lock."""
+    """Tell whether the process that held a surface last still runs, without touching its lock.
+
+    Args:
+        project: Its state folder has the lock's note.
+        surface: Name of the surface.
+    """
     try:
         note = parse_json((project.state / "locks" / f"{surface}.json").read_bytes())
         return int(note["pid"]) != os.getpid() and psutil.pid_exists(int(note["pid"]))

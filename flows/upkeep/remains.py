@@ -27,7 +27,15 @@ _END = b"</html>"
 
 
 def find_remains(project: Project, tracking: Tracking | None) -> Iterator[Damage]:
-    """Look for what killed processes left; `tracking` is None where MLflow's store does not open."""
+    """Look for what killed processes left.
+
+    Args:
+        project: Whose folders, runs and servers are looked at; a surface that some process holds is left out.
+        tracking: None where MLflow's store does not open.
+
+    Yields:
+        What was found, with what would clear it up.
+    """
     surfaces = project.surface_names()
     for surface in surfaces:
         if not is_held(project, surface):

@@ -14,7 +14,15 @@ from pipelines.tracking.store import Tracking
 
 
 def find_version_damage(project: Project, tracking: Tracking) -> Iterator[Damage]:
-    """Look at every file of every version of the project's surfaces, and at what their aliases name."""
+    """Look at every file of every version of the project's surfaces, and at what their aliases name.
+
+    Args:
+        project: Whose surfaces are looked at.
+        tracking: Its store.
+
+    Yields:
+        What was found, with what mends it or the command that does.
+    """
     for surface in project.surface_names():
         versions = tracking.versions(surface)
         if versions:

@@ -32,7 +32,12 @@ def end_orphans(tracking: Tracking, surface: str) -> int:
 
 
 def find_orphans(tracking: Tracking, surface: str) -> list[str]:
-    """Return the ids of a surface's runs that are open while their process is gone."""
+    """Return the ids of a surface's runs that are open while their process is gone.
+
+    Args:
+        tracking: The project's store.
+        surface: Name of its experiment; one that is not there has no runs.
+    """
     experiment = tracking.client.get_experiment_by_name(surface)
     if experiment is None:
         return []

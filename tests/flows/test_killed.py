@@ -153,7 +153,7 @@ def test_killed_at_each_stage_it_blocks_nobody_and_comes_to_the_same_end(killed:
 
 
 def kill_in_training(killed: Killed) -> None:
-    """While one retrains, others are refused by its name, but for a rollback; what it leaves is a run without an end."""
+    """While one retrains, others but a rollback are refused by its name; what it leaves is a run without an end."""
     process = killed.hang_in("flows.steps.tasks:train", *RETRAIN)
     try:
         for words in (RETRAIN, ("promote", "drawn", "--version", "1")):

@@ -69,7 +69,15 @@ def push(project: Project, surfaces: Sequence[str]) -> str:
 
 
 def shared(project: Project, surfaces: Sequence[str]) -> tuple[list[str], list[DvcFile]]:
-    """Name what DVC shares of surfaces as DVC's words, and what that holds, by paths relative to the project."""
+    """Name what DVC shares of surfaces, and what that holds.
+
+    Args:
+        project: Whose pointers and dvc.lock are read.
+        surfaces: Names.
+
+    Returns:
+        Words for DVC's commands, and what they stand for, by paths relative to the project.
+    """
     targets: list[str] = []
     outs: list[DvcFile] = []
     for name in surfaces:

@@ -332,7 +332,16 @@ def cache_folder(project: Project) -> Path:
 
 
 def kept_outs(project: Project, surface: str, kept: DataVersion) -> list[DvcFile]:
-    """Return what a data version that this project remembers names, by paths relative to the project."""
+    """Return what a data version that this project remembers names.
+
+    Args:
+        project: Whose data version it is.
+        surface: Name of the surface.
+        kept: The data version.
+
+    Returns:
+        Files and folders by paths relative to the project.
+    """
     made = (out for name, entry in kept.lock.items() for out in read_stage(entry, name).outs)
     return [*pointed(project.surface(surface), kept.pointers), *made]
 
