@@ -55,8 +55,8 @@ test: install ## Run all tests but the slow ones: ten minutes
 test-all: install ## Run all tests, as CI does
 	$(PYTEST)
 
-test-faults: install ## End 100 commands at random moments, check, run them again: make test-faults [SEED=1]
-	$(BIN)/python -m pytest tests/faults
+test-faults: install ## Fill disks, end 100 commands at random moments, check, run them again: make test-faults [SEED=1]
+	$(BIN)/python -m pytest tests/faults/full_disk.py
 	$(BIN)/python -m tests.faults --kills 100 --seed $(or $(SEED),1)
 
 # Cases of one seed are always the same; a failed one is repeated by its number, see tests/fuzz/__main__.py.

@@ -4,6 +4,7 @@ A seed and a number say what is ended how and when, as a share of the command's 
 """
 
 import json
+import os
 import random
 import shutil
 import signal
@@ -11,15 +12,17 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, NamedTuple
 
-import psutil
 import typer
 
 from pipelines.core.paths import Project
 from tests.faults.invariants import find_faults, find_left_running, fingerprint
-from tests.faults.project import COMMANDS, Command, copy_base, end, make_base, shelf, start
+from tests.faults.project import COMMANDS, copy_base, end, make_base, shelf, start
 
 _SIGNALS = (signal.SIGKILL, signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
 _GRACE = 15.0  # seconds after which nothing may be left running, once the command was run again
@@ -44,32 +47,42 @@ def draw_cases(seed: int, kills: int) -> list[Case]:
     return found
 
 
-def run_case(case: Case, base: Project, folder: Path, seconds: dict[str, float]) -> list[str]:
-    """End a command, check, run it again, check; return what does not hold."""
+class Outcome(NamedTuple):
+    """What does not hold after a case, when the command was ended, in seconds, and whether it was still under way."""
+
+    case: Case
+    faults: list[str]
+    at: float
+    hit: bool
+
+
+def run_case(case: Case, base: Project, folder: Path, seconds: Callable[[str], float]) -> Outcome:
+    """End a command after a share of its own `seconds`, check, run it again, check."""
     command = COMMANDS[case.command]
     project = copy_base(base, folder / f"case-{case.number}")
     try:
         command.before(project)
         sources = fingerprint(shelf(project))
-        if case.command not in seconds:
-            seconds[case.command] = _measure(base, folder, command)
-        hit = end(start(project, command), case.how, case.share * seconds[case.command])
+        at = case.share * seconds(case.command)
+        hit = end(start(project, command), case.how, at)
         faults = [f"after it was ended: {fault}" for fault in find_faults(project, sources)]
         code = start(project, command).wait(timeout=1200)
         if code not in command.again:
             said = (project.root / "said.log").read_text(errors="replace")[-1500:]
             faults.append(f"run again it ends with {code}: {said}")
         faults += [f"after it was run again: {fault}" for fault in find_faults(project, sources)]
-        return [*faults, *_left(project), *([] if hit else [""])]
+        return Outcome(case, [*faults, *_left(project)], at, hit)
     finally:
-        for process in _processes(project):
-            process.kill()
+        for line in find_left_running(project):
+            with suppress(ProcessLookupError):
+                os.kill(int(line.split()[0]), signal.SIGKILL)
         shutil.rmtree(project.root, ignore_errors=True)
         shutil.rmtree(shelf(project), ignore_errors=True)
 
 
-def _measure(base: Project, folder: Path, command: Command) -> float:
-    project = copy_base(base, folder / "measured")
+def measure(name: str, base: Project, folder: Path) -> float:
+    """Return the seconds that a command takes where nothing ends it."""
+    command, project = COMMANDS[name], copy_base(base, folder / f"measured {name}".replace(" ", "-"))
     command.before(project)
     started = time.monotonic()
     start(project, command).wait(timeout=1200)
@@ -86,43 +99,43 @@ def _left(project: Project) -> list[str]:
     return [f"left running: {process}" for process in found]
 
 
-def _processes(project: Project) -> list[psutil.Process]:
-    return [psutil.Process(int(line.split()[0])) for line in find_left_running(project)]
-
-
 def main(
     kills: Annotated[int, typer.Option(min=1, help="How many commands are ended.")] = 100,
     seed: Annotated[int, typer.Option(help="What is ended how and when follows from it.")] = 1,
     minutes: Annotated[float, typer.Option(min=0.1, help="No further case is begun after these.")] = 20.0,
     only: Annotated[int | None, typer.Option(min=0, help="Repeat this case alone.")] = None,
+    jobs: Annotated[int, typer.Option(min=1, help="How many cases side by side.")] = 2,
     out: Annotated[Path | None, typer.Option(help="Also write the outcome as JSON.")] = None,
 ) -> None:
     """End commands at random moments, and see that nothing is lost, dangling or left running."""
     cases = [case for case in draw_cases(seed, kills if only is None else only + 1) if only in (None, case.number)]
-    began, done, hit = time.monotonic(), 0, Counter[str]()
-    seconds: dict[str, float] = {}
+    began, hit = time.monotonic(), Counter[bool]()
     failed: dict[int, list[str]] = {}
-    with tempfile.TemporaryDirectory(prefix="knotwatch-faults-") as place:
+    with tempfile.TemporaryDirectory(prefix="knotwatch-faults-") as place, ThreadPoolExecutor(jobs) as pool:
         base = make_base(Path(place) / "base")
-        for case in cases:
-            if time.monotonic() - began > 60 * minutes:
-                break
-            found = run_case(case, base, Path(place), seconds)
-            faults, done = [fault for fault in found if fault], done + 1
-            hit["hit" if "" not in found else "ended before"] += 1
-            at = case.share * seconds[case.command]
-            said = "; ".join(faults) or "fine"
-            typer.echo(f"{case.number}: {case.command}, {case.how.name} after {at:.1f} s: {said}")
+        names = sorted({case.command for case in cases})
+        # Side by side, as the cases are.
+        seconds = dict(zip(names, pool.map(lambda name: measure(name, base, Path(place)), names), strict=True))
+
+        def run(case: Case) -> Outcome | None:
+            late = time.monotonic() - began > 60 * minutes
+            return None if late else run_case(case, base, Path(place), seconds.__getitem__)
+
+        for outcome in pool.map(run, cases):
+            if outcome is None:
+                continue
+            case, faults, at, was_hit = outcome
+            hit[was_hit] += 1
+            typer.echo(
+                f"{case.number}: {case.command}, {case.how.name} after {at:.1f} s: {'; '.join(faults) or 'fine'}"
+            )
             if faults:
                 failed[case.number] = faults
+    done = hit.total()
     passed = time.monotonic() - began
-    typer.echo(
-        f"{done} of {len(cases)} cases, seed {seed}, {hit['hit']} hit, {len(failed)} with faults, {passed:.0f} s"
-    )
+    typer.echo(f"{done} of {len(cases)} cases, seed {seed}, {hit[True]} hit, {len(failed)} with faults, {passed:.0f} s")
     if out is not None:
-        out.write_text(
-            json.dumps({"seed": seed, "cases": done, "hit": hit["hit"], "failed": failed, "seconds": passed})
-        )
+        out.write_text(json.dumps({"seed": seed, "cases": done, "hit": hit[True], "failed": failed, "seconds": passed}))
     sys.exit(1 if failed or not done else 0)
 
 

@@ -3,8 +3,7 @@
 import os
 import shutil
 import signal
-import subprocess
-import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +16,7 @@ from PIL import Image
 from pipelines.core.paths import Project
 from pipelines.imaging.procedural import draw
 from tests.conftest import make_project, run_knotwatch, set_training
+from tests.forked import Forked, Forks
 
 SURFACE, SHELF = "drawn", "shelf"
 _BUDGET = {"padim": {"features": 20}, "evaluation": {"bootstrap": 20, "synthetic": 1, "pictures": 1}}
@@ -109,21 +109,21 @@ def copy_base(base: Project, folder: Path) -> Project:
     return project
 
 
-def start(project: Project, command: Command, log: Path | None = None) -> "subprocess.Popen[bytes]":
-    """Start a command in a session of its own; what it says goes to a file, for what outlives it would hold a pipe."""
-    words = [word.format(name=project.root.name) for word in command.words]
+_own = threading.local()
+
+
+def start(project: Project, command: Command, log: Path | None = None) -> Forked:
+    """Start a command; what it says goes to a file, for what outlives it would hold a pipe."""
+    if not hasattr(_own, "forks"):
+        _own.forks = Forks()
+    words = tuple(word.format(name=project.root.name) for word in command.words)
+    environment = {**os.environ, "KNOTWATCH_PROJECT": str(project.root)}
     with (log or project.root / "said.log").open("ab") as said:
-        return subprocess.Popen(
-            [str(Path(sys.executable).with_name("knotwatch")), *words],
-            cwd=project.root,
-            stdout=said,
-            stderr=said,
-            start_new_session=True,
-            env={**os.environ, "KNOTWATCH_PROJECT": str(project.root)},
-        )
+        found: Forked = _own.forks.start(project.root, words, environment, "", said.fileno(), said.fileno())
+    return found
 
 
-def end(process: "subprocess.Popen[bytes]", how: signal.Signals, after: float) -> bool:
+def end(process: Forked, how: signal.Signals, after: float) -> bool:
     """Send a signal after some seconds; tell whether the command was still under way."""
     deadline = time.monotonic() + after
     while time.monotonic() < deadline and process.poll() is None:

@@ -14,10 +14,7 @@ from pipelines.core.paths import Project
 from tests.faults.invariants import find_faults, find_left_running, fingerprint
 from tests.faults.project import COMMANDS, copy_base, make_base, shelf, start
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(os.getuid() != 0, reason="only root may mount a small disk"),
-]
+pytestmark = pytest.mark.skipif(os.getuid() != 0, reason="only root may mount a small disk")
 
 _LARGE = 4 << 30  # bytes
 
