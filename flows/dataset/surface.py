@@ -30,8 +30,9 @@ from pipelines.data.layouts import read_source, source_files
 from pipelines.data.layouts.unused import check_unused, find_unused
 from pipelines.data.prepared import PreparedImage, read_index
 from pipelines.data.type_examples import TypesIntake, take_in_types
+from pipelines.data.versioning.dvc_command import run_dvc
 from pipelines.data.versioning.sharing import pull, push
-from pipelines.data.versioning.versions import data_version, forget_lock_entries, read_kept, restore, run_dvc
+from pipelines.data.versioning.versions import data_version, forget_lock_entries, read_kept, restore
 
 log = logging.getLogger(__name__)
 

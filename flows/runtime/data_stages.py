@@ -16,7 +16,8 @@ from pipelines.core.results import Unused, ValidationReport
 from pipelines.core.surface_settings import SurfaceSettings, renew_surface
 from pipelines.data.layouts.unused import describe_unused
 from pipelines.data.splits.warnings import warn_of_small_splits
-from pipelines.data.versioning.versions import DataVersion, capture, run_dvc
+from pipelines.data.versioning.dvc_command import run_dvc
+from pipelines.data.versioning.versions import DataVersion, capture
 from pipelines.reports.pages import link_up
 from pipelines.reports.verdict_page import PAGE_NAME, VerdictPage, show_refused, write_verdict_page
 

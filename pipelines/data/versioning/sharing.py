@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 
 from pipelines.core.paths import Project
+from pipelines.data.versioning.dvc_command import run_dvc
 from pipelines.data.versioning.dvc_files import DvcFile, read_stage
-from pipelines.data.versioning.versions import lock_entries, pointed, refuse_damaged, run_dvc, stage_names
+from pipelines.data.versioning.versions import lock_entries, pointed, refuse_damaged, stage_names
 
 
 def pull(project: Project, surfaces: Sequence[str]) -> str:

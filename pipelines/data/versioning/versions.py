@@ -2,28 +2,24 @@
 
 import hashlib
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from pipelines.core.errors import BusyError, ToolError
+from pipelines.core.errors import ToolError
 from pipelines.core.files import write_whole
-from pipelines.core.parsing import parse_yaml, read_record
+from pipelines.core.parsing import read_record
 from pipelines.core.paths import Project, SurfacePaths
 from pipelines.core.records import Record
 from pipelines.core.surface_settings import renew_surface
 from pipelines.data.versioning.cache import refuse_changed
+from pipelines.data.versioning.dvc_command import run_dvc
 from pipelines.data.versioning.dvc_files import DvcFile, check_listings, read_lock, read_pointer, read_stage
-from pipelines.data.versioning.torn_note import drop_torn_note
 
 STAGES = ("validate", "preprocess")
 _POINTERS = ("source.dvc", "ledger.dvc")
-_INDEX = "restore it from git; knotwatch itself keeps it"
 
 
 class DataVersion(Record):
@@ -36,61 +32,6 @@ class DataVersion(Record):
     lock: dict[str, Any]
     pointers: dict[str, str]
     settings: str
-
-
-def run_dvc(project: Project, *words: str, quiet: bool = True) -> str:
-    """Run a DVC command in the project's folder.
-
-    Args:
-        project: Its list of surfaces is checked first.
-        *words: The command and its arguments, without `dvc`; checked names only.
-        quiet: Keep what DVC says. False lets it through to standard error, for a person to watch.
-
-    Returns:
-        DVC's standard output; empty where not `quiet`.
-
-    Raises:
-        BusyError: If another DVC command holds the project; told apart only where `quiet`.
-        ToolError: If the command fails, with DVC's own last words, or the list of surfaces is damaged.
-        CallError: If that list holds a name that no surface can have.
-    """
-    _check_index(project)
-    drop_torn_note(project.root)
-    # dvc.yaml says `python`: it must be this one, also where the environment was not activated.
-    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
-    done = subprocess.run(  # noqa: S603 - our own interpreter; words are checked names
-        [sys.executable, "-m", "dvc", *words],
-        cwd=project.root,
-        env={**os.environ, "PATH": path},
-        stdout=subprocess.PIPE if quiet else sys.stderr,
-        stderr=subprocess.PIPE if quiet else None,
-        text=True,
-        check=False,
-    )
-    said = f"{done.stdout or ''}{done.stderr or ''}".strip()
-    if done.returncode == 0:
-        return done.stdout or ""
-    if "Unable to acquire lock" in said:
-        raise BusyError(
-            "another DVC command is running in this project", hint="wait until it ends, then run this again"
-        )
-    raise ToolError(f"`dvc {' '.join(words)}` failed: {said[-1500:]}", hint="mend what it names, then run this again")
-
-
-def _check_index(project: Project) -> None:
-    """Refuse a list of surfaces that DVC would make paths outside of the project of, and empty before a stage runs."""
-    path = project.surfaces_index
-    if not path.is_file():
-        return
-    try:
-        found = parse_yaml(path.read_text("utf-8"))
-        names = (found.get("surfaces") or []) if isinstance(found, dict) else None
-    except ValueError as error:
-        raise ToolError(f"{path} is damaged: {error}", hint=_INDEX) from error
-    if not isinstance(names, list):
-        raise ToolError(f"{path} holds no list of surfaces", hint=_INDEX)
-    for name in names:
-        project.surface(str(name))
 
 
 def stage_names(surface: str) -> list[str]:

@@ -11,7 +11,7 @@ from pipelines.core.errors import ToolError
 from pipelines.core.paths import Project
 from pipelines.core.records import Layout
 from pipelines.core.surface_settings import SourceSettings, SurfaceSettings, write_surface
-from pipelines.data.versioning.versions import run_dvc
+from pipelines.data.versioning.dvc_command import run_dvc
 
 pytestmark = pytest.mark.services
 

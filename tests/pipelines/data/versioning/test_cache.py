@@ -9,7 +9,7 @@ import pytest
 from pipelines.core.errors import ToolError
 from pipelines.data.versioning.cache import Kept, heal, list_kept, refuse_changed
 from pipelines.data.versioning.dvc_files import DvcFile
-from pipelines.data.versioning.torn_note import drop_torn_note
+from pipelines.data.versioning.rwlock import drop_torn_note
 
 FILES = {"bad/b.png": b"second", "good/a.png": b"first"}
 

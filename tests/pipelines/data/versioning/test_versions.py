@@ -1,8 +1,10 @@
 """Data versions: what they depend on, what they refuse, and what DVC says when it fails."""
 
 import json
+import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,8 @@ import yaml
 from pipelines.core.errors import BusyError, ToolError
 from pipelines.core.paths import Project
 from pipelines.data.versioning import versions
+from pipelines.data.versioning.dvc_command import run_dvc
+from pipelines.data.versioning.rwlock import live_holders
 from pipelines.data.versioning.versions import (
     DataVersion,
     capture,
@@ -20,7 +24,6 @@ from pipelines.data.versioning.versions import (
     kept_versions,
     read_kept,
     restore,
-    run_dvc,
 )
 
 POINTER = "outs:\n- md5: 1\n  path: source\n"
@@ -189,7 +192,7 @@ def test_a_busy_project_is_told_from_a_failing_one(bare: Project, monkeypatch: p
         assert command[:3] == [sys.executable, "-m", "dvc"]
         return subprocess.CompletedProcess(command, 255, "", said)
 
-    monkeypatch.setattr("pipelines.data.versioning.versions.subprocess.run", answer)
+    monkeypatch.setattr("pipelines.data.versioning.dvc_command.subprocess.run", answer)
     said = "ERROR: Unable to acquire lock. Most likely another DVC process is running"
     with pytest.raises(BusyError, match="another DVC command"):
         run_dvc(bare, "repro")
@@ -197,6 +200,34 @@ def test_a_busy_project_is_told_from_a_failing_one(bare: Project, monkeypatch: p
     with pytest.raises(ToolError, match="the end of it") as failed:
         run_dvc(bare, "repro")
     assert len(failed.value.problem) < 2000
+
+
+def test_what_a_killed_call_left_at_work_is_waited_for(bare: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`data update`, ended by SIGKILL, leaves its `dvc repro` running: the next call failed, naming a process."""
+    run = subprocess.run
+    sleep = "import sys, time; time.sleep(600)"
+    with subprocess.Popen([sys.executable, "-c", sleep, "dvc"], cwd=bare.root) as left:
+        note = bare.root / ".dvc/tmp/rwlock"
+        note.parent.mkdir(parents=True, exist_ok=True)
+        holder = {"pid": left.pid, "cmd": "dvc repro"}
+        # One that has ended since, and one whose number somebody else has by now.
+        gone = [{"pid": 2**22 - 1, "cmd": "dvc add"}, {"pid": os.getpid(), "cmd": "dvc add"}]
+        note.write_text(json.dumps({"/x/source": {"write": holder, "read": gone}}))
+        assert [process.pid for process in live_holders(bare.root)] == [left.pid]
+        said = f"ERROR: '/x/source' is busy, it is being blocked by:\n  (PID {left.pid}): dvc repro"
+        answers = [subprocess.CompletedProcess([], 255, "", said), subprocess.CompletedProcess([], 0, "done", "")]
+
+        def answer(*_: object, **__: object) -> "subprocess.CompletedProcess[str]":
+            if len(answers) == 2:
+                threading.Timer(0.3, left.kill).start()
+            else:
+                assert left.poll() is not None, "it was asked again while the other one worked"
+            return answers.pop(0)
+
+        monkeypatch.setattr("pipelines.data.versioning.dvc_command.subprocess.run", answer)
+        assert run_dvc(bare, "add", "source") == "done"
+        monkeypatch.setattr("pipelines.data.versioning.dvc_command.subprocess.run", run)
+    assert live_holders(bare.root) == []
 
 
 def test_a_version_survives_its_way_through_json(bare: Project) -> None:
