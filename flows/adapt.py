@@ -113,7 +113,7 @@ def _resolve(
 ) -> tuple[Job, list[Origin]]:
     """Resolve the settings, those of the network as the source was trained with; the call's own come last."""
     wanted = resolve_job(session, profile, assignments, None, data)
-    origins = find_origins(session.tracking, source, wanted.settings.algorithms)
+    origins = find_origins(session.tracking, source, wanted.settings.algorithms, session.surface)
     structure = [word for origin in origins for word in origin.structure]
     return resolve_job(session, profile, [*structure, *assignments], None, data), origins
 

@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Sequence
-from pathlib import Path
 
 from pipelines.core.errors import ModelError, offer_closest
 from pipelines.core.geometry import TilePlan
@@ -39,7 +38,7 @@ class Origin(Record):
         return f"{self.surface}/{self.version}"
 
 
-def find_origins(tracking: Tracking, source: str, algorithms: Sequence[str]) -> list[Origin]:
+def find_origins(tracking: Tracking, source: str, algorithms: Sequence[str], target: str) -> list[Origin]:
     """Find each algorithm's version of the source: the one in use, else the one proposed, else the newest.
 
     Args:
@@ -47,24 +46,26 @@ def find_origins(tracking: Tracking, source: str, algorithms: Sequence[str]) -> 
         source: Surface to start from.
         algorithms: Names; one without a version is left out with a warning, unless it takes no steps: that is learnt
             from the target alone, beside a version of another.
+        target: Surface that is adapted: where its policy asks for signatures, what it starts from needs one.
 
     Returns:
         At least one version, in the order of `algorithms`. The files of each were compared with their checksums.
 
     Raises:
-        ModelError: If the source has no version of any of them, or a version's files are gone or were changed.
+        ModelError: If the source has no version of any of them, or a version's files are gone or were changed, or are
+            not signed where one of the two surfaces asks for it.
     """
     versions = sorted(tracking.versions(source), key=_preference)
     known = {a: v for a in algorithms if (v := next((v for v in versions if v.algorithm == a), None))}
     found = []
     for algorithm in algorithms if known else ():
         if algorithm in known:
-            found.append(_open(tracking, known[algorithm]))
+            found.append(_open(tracking, known[algorithm], target))
         elif isinstance(find_algorithm(algorithm).settings, SteppedSettings):
             log.warning("adapt: %s has no version of %s, which is left out", source, algorithm)
         else:
             log.info("adapt: %s has no version of %s, which is tried from scratch alone", source, algorithm)
-            other = _open(tracking, next(iter(known.values())))
+            other = _open(tracking, next(iter(known.values())), target)
             found.append(other.model_copy(update={"algorithm": algorithm, "structure": (), "stranger": True}))
     if not found:
         hint = offer_closest(f"knotwatch retrain {source}", source, tracking.model_names())
@@ -77,8 +78,8 @@ def _preference(version: ModelVersion) -> tuple[int, int]:
     return min(places, default=len(_PREFERRED)), -version.version
 
 
-def _open(tracking: Tracking, version: ModelVersion) -> Origin:
-    folder = Path(tracking.folder(version.surface, version.version))
+def _open(tracking: Tracking, version: ModelVersion, target: str) -> Origin:
+    folder = tracking.folder(version.surface, version.version, used_for=target)
     # Its state, which the target's network is made from, is read later and without a detector.
     check_folder(folder)
     return Origin(

@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 from flows.runtime.locks import data_lock, surface_lock
@@ -78,7 +79,9 @@ def clean(project: Project, keep: int, *, dry_run: bool = False) -> Removed:
         data = _superseded(project, {v.tags.get("data_version", "") for v in known if v not in old}, keep)
         # All that can be damaged is read before anything is removed.
         files, cached = _unused(project, data)
-        models, freed = _drop_models(tracking, old, dry_run=dry_run) if tracking.local else ((), 0)
+        elsewhere = f"networks at {tracking.uri}: that server's files are not this project's"
+        drop = partial(_drop_models, project, tracking, known, kept, dry_run=dry_run)
+        models, freed, skipped = drop() if tracking.local else ((), 0, (elsewhere,))
         if not dry_run:
             for surface, name in data:
                 forget_version(project, surface, name)
@@ -90,7 +93,7 @@ def clean(project: Project, keep: int, *, dry_run: bool = False) -> Removed:
         data_versions=tuple(f"{surface}: {name}" for surface, name in data),
         cached_files=len(files),
         megabytes=round((freed + cached) / 1e6, 1),
-        skipped=() if tracking.local else (f"networks at {tracking.uri}: that server's files are not this project's",),
+        skipped=skipped,
     )
 
 
@@ -132,24 +135,43 @@ def _parents(version: ModelVersion) -> Iterator[str]:
         yield f"{version.surface}/{member.rpartition('/')[2]}"
 
 
-def _drop_models(tracking: Tracking, old: Sequence[ModelVersion], *, dry_run: bool) -> tuple[tuple[str, ...], int]:
-    """Remove the networks of versions, which keep their entry, card and run; return their names and bytes."""
-    names, freed = [], 0
-    for version in old:
-        if version.tags.get(REMOVED):
-            continue
-        try:
-            folder = tracking.folder(version.surface, version.version)
-        except ModelError:
+def _drop_models(
+    project: Project, tracking: Tracking, known: Sequence[ModelVersion], kept: set[tuple[str, int]], *, dry_run: bool
+) -> tuple[tuple[str, ...], int, tuple[str, ...]]:
+    """Remove the networks of versions, which keep their entry, card and run; return names, bytes, and what was left."""
+    names, freed, skipped = [], 0, []
+    home = (project.state / "mlflow/artifacts").resolve()
+    # On MLflow's page one model is registered twice by a click, and with any folder by a request.
+    stays = {_folder_of(tracking, v): _name(v) for v in known if (v.surface, v.version) in kept}
+    for version in known:
+        folder = _folder_of(tracking, version)
+        if (version.surface, version.version) in kept or version.tags.get(REMOVED) or folder is None:
             continue  # gone already: `knotwatch doctor` and whoever loads it say so
-        names.append(f"{version.surface}/{version.version} ({version.algorithm})")
+        if folder in stays or not folder.is_relative_to(home):
+            why = f"are those of {stays[folder]} too" if folder in stays else f"lie in {folder}, not in this project"
+            skipped.append(f"{_name(version)}, whose files {why}")
+            continue
+        names.append(_name(version))
         # A file that another version shares is freed with the last of them.
         freed += sum(path.stat().st_size for path in folder.rglob("*") if path.is_file() and path.stat().st_nlink == 1)
         if not dry_run:
             today = datetime.now(UTC).date().isoformat()
             tracking.tag_version(version.surface, version.version, {REMOVED: today})
             shutil.rmtree(folder)
-    return tuple(names), freed
+    return tuple(names), freed, tuple(skipped)
+
+
+def _name(version: ModelVersion) -> str:
+    return f"{version.surface}/{version.version} ({version.algorithm})"
+
+
+def _folder_of(tracking: Tracking, version: ModelVersion) -> Path | None:
+    """Return the folder of a version's files, links resolved; None where they are gone or damaged."""
+    try:
+        # What is not used for want of a signature is superseded all the same.
+        return tracking.folder(version.surface, version.version, signed=False).resolve()
+    except ModelError:
+        return None
 
 
 def _superseded(project: Project, used: set[str], keep: int) -> list[tuple[str, str]]:

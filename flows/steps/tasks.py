@@ -269,7 +269,8 @@ def register_task(session: Session, job: Job, run: Run, candidate: EvaluatedVers
         detector = Detector(Path(trained.folder))
         regions = [read_region(paths.prepared, image) for image in images]
         expected = [detector.judge(region, detector.scan_region(region)).score for region in regions]
-        check_reproduction(version, [raw_file(paths.source, image.path) for image in images], expected)
+        files = [raw_file(paths.source, image.path) for image in images]
+        check_reproduction(session.tracking, version, files, expected)
     return version
 
 

@@ -23,6 +23,9 @@ from pipelines.imaging.decoding import decode_image
 from pipelines.imaging.overlay import encode_picture
 
 UNTYPED = "defect"
+# What filling outlines may take, as corners times rows: on an image of 8,000 rows 2,500 corners, or 3 seconds. What a
+# page saves has a few hundred corners a region.
+_MOST_WORK = 20_000_000
 
 
 class JudgedDefect(Record):
@@ -65,6 +68,9 @@ class JudgedImage(Record):
         outside = next((c for c in corners if not (0 <= c[0] < self.width and 0 <= c[1] < self.height)), None)
         if outside is not None:
             raise ValueError(f"the corner {outside} lies outside of {self.width} x {self.height} pixels"[:200])
+        work = sum(_work_of(defect) for defect in self.confirmed)
+        if work > _MOST_WORK:
+            raise ValueError(f"the outlines are too many or too jagged: {work:,} corners times rows")
         if len(self.types) > MOST_TYPES:
             raise ValueError(f"{len(self.types)} types on one image, a mask holds at most {MOST_TYPES}")
         return self
@@ -220,6 +226,10 @@ def _split(
     if before is not None:
         return before.declared_split
     return "only calibration" if judged.drawn == "random" else "only train"
+
+
+def _work_of(defect: JudgedDefect) -> int:
+    return len(defect.outline) * (defect.box.bottom - defect.box.top)
 
 
 def _draw(judged: JudgedImage) -> NDArray[np.uint8]:

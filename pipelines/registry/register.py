@@ -13,7 +13,7 @@ from pipelines.core.wording import flatten
 from pipelines.detector.version import VersionInfo
 from pipelines.models.registry import algorithms
 from pipelines.registry.descriptions import describe_model, shown_figures
-from pipelines.tracking.registry import ModelVersion, load_pyfunc
+from pipelines.tracking.registry import ModelVersion
 from pipelines.tracking.runs import Run
 from pipelines.tracking.store import Tracking
 from pipelines.training.choosing.figures import flatten_selection
@@ -94,18 +94,22 @@ def register(
     return version
 
 
-def check_reproduction(version: ModelVersion, images: Sequence[Path], expected: Sequence[float]) -> None:
+def check_reproduction(
+    tracking: Tracking, version: ModelVersion, images: Sequence[Path], expected: Sequence[float]
+) -> None:
     """Load a registered version as any client would, and score images again from their files.
 
     Args:
+        tracking: Store that holds the version's files.
         version: The one to load.
         images: Files of whole images; may be empty.
         expected: Scores by the evaluation, one an image in the same order, on the version's scale.
 
     Raises:
-        ModelError: If a score differs by more than 1e-6 of the expected one, or 1e-6 where that is below 1.
+        ModelError: If a score differs by more than 1e-6 of the expected one, or 1e-6 where that is below 1; or if it
+            would be loaded by another module than ours.
     """
-    model = load_pyfunc(version.surface, version.version)
+    model = tracking.load_pyfunc(version.surface, version.version)
     table = pd.DataFrame({"image": [path.read_bytes() for path in images]})
     if not len(table):
         return

@@ -16,6 +16,7 @@ from pipelines.core.surface_settings import read_surface
 from pipelines.detector.checksums import TAG, check_list, write_checksums
 from pipelines.detector.signature import TAG as SIGNATURE
 from pipelines.detector.signature import is_signed, sign
+from pipelines.tracking.artifacts import check_loader, find_model
 from pipelines.tracking.connection import Connection
 from pipelines.tracking.runs import MOST_TAG, Run
 
@@ -111,14 +112,14 @@ class Registry(Connection):
             raise ModelError(
                 f"'{surface}' has no version {version}", hint=f"knotwatch models {surface} lists what there is"
             ) from error
-        return _as_version(found)
+        return _as_version(surface, found)
 
     def versions(self, surface: str) -> list[ModelVersion]:
         """List a surface's versions, newest first. Aliases are filled in."""
         found = self._ask(("versions", surface), lambda: self._client.search_model_versions(f"name = '{surface}'"))
         aliases = self.aliases(surface) if found else {}
         named = {int(v.version): tuple(sorted(a for a, n in aliases.items() if n == int(v.version))) for v in found}
-        return sorted((_as_version(v, named[int(v.version)]) for v in found), key=lambda v: -v.version)
+        return sorted((_as_version(surface, v, named[int(v.version)]) for v in found), key=lambda v: -v.version)
 
     def aliases(self, surface: str) -> dict[str, int]:
         """Map a registered surface's aliases to the versions that they name."""
@@ -217,8 +218,8 @@ class Registry(Connection):
         card = known.partition(_ABOVE_CARD)[2] or known
         self._client.update_model_version(surface, str(version), f"{text}{_ABOVE_CARD}{card}")
 
-    def folder(self, surface: str, version: int, *, signed: bool = True) -> Path:
-        """Return a version's model folder, fetched into MLflow's cache where the store is remote.
+    def folder(self, surface: str, version: int, *, signed: bool = True, used_for: str = "") -> Path:
+        """Return a version's model folder, fetched into a temporary one where the store is remote.
 
         Its list of checksums is the one that was registered; that the files are as listed is seen when they are loaded.
 
@@ -226,6 +227,7 @@ class Registry(Connection):
             surface: Name of the registered model.
             version: Number from 1; one that was registered without checksums is warned of once.
             signed: Refuse a version without a signature where the surface's policy asks for one.
+            used_for: Another surface that the version is used for, whose policy counts as well.
 
         Returns:
             The folder that holds model.json; only to be read.
@@ -233,50 +235,69 @@ class Registry(Connection):
         Raises:
             ModelError: If the files are gone, the list is not the registry's, or it is not signed where it has to be.
         """
+        # Asked once: a registry that answers the next time otherwise would be believed in neither.
+        found = self.version(surface, version)
+        if day := found.tags.get(REMOVED):
+            raise ModelError(
+                f"the files of {surface} version {version} were removed on {day}, as superseded (`knotwatch gc`)",
+                hint=f"choose a newer version (`knotwatch models {surface}`), restore a backup, or retrain",
+            )
+        folder = find_model(self._fetch(surface, version), f"{surface} version {version}")
+        if not found.tags.get(TAG):
+            _warn_unchecked(self.uri, surface, version)
+        check_list(folder, found.tags.get(TAG, ""))
+        for one in filter(None, (surface, used_for)) if signed else ():
+            self._check_signature(found, one)
+        return folder
+
+    def _fetch(self, surface: str, version: int) -> Path:
+        """Return the folder of what MLflow keeps of a version; raise ModelError where it is gone."""
         from mlflow.exceptions import MlflowException
 
         try:
             uri = self._client.get_model_version_download_uri(surface, str(version))
-            local = Path(mlflow.artifacts.download_artifacts(uri))
+            return Path(mlflow.artifacts.download_artifacts(uri))
         except (MlflowException, OSError) as error:
             raise ModelError(
                 f"the files of {surface} version {version} cannot be read: {error}",
                 hint="restore MLflow's artefacts, or retrain",
             ) from error
-        data = local / "data"
-        if day := self.version(surface, version).tags.get(REMOVED):
-            raise ModelError(
-                f"the files of {surface} version {version} were removed on {day}, as superseded (`knotwatch gc`)",
-                hint=f"choose a newer version (`knotwatch models {surface}`), restore a backup, or retrain",
-            )
-        inner = [p for p in data.iterdir() if (p / "model.json").is_file()] if data.is_dir() else []
-        if not inner:
-            raise ModelError(f"{surface} version {version} holds no model.json under {data}", hint="retrain")
-        registered = self.version(surface, version).tags.get(TAG, "")
-        if not registered:
-            _warn_unchecked(self.uri, surface, version)
-        check_list(inner[0], registered)
-        if signed:
-            self._check_signature(surface, version)
-        return inner[0]
 
-    def _check_signature(self, surface: str, version: int) -> None:
-        """Raise ModelError for a version without the signature that the surface's policy asks for."""
+    def _check_signature(self, found: ModelVersion, surface: str) -> None:
+        """Raise ModelError for a version without the signature that a surface's policy asks for."""
         settings, public = self._project.surface(surface).settings, self._project.public_key
         # A surface may have been removed from the project while its models stay.
         if not settings.is_file() or not read_surface(self._project, surface).policy.require_signature:
             return
-        tags = self.version(surface, version).tags
         if not public.is_file():
             problem = f"{public} is not there to check its signature with"
-        elif is_signed(public, surface, tags.get(TAG, ""), tags.get(SIGNATURE, "")):
+        elif is_signed(public, found.surface, found.tags.get(TAG, ""), found.tags.get(SIGNATURE, "")):
             return
         else:
             problem = "it is not signed with this project's key"
+        name = f"{found.surface} version {found.version}"
         raise ModelError(
-            f"{surface} version {version} is not used: {problem} (policy.require_signature)",
-            hint=f"find out who registered it; to vouch for it: knotwatch sign {surface} --version {version}",
+            f"{name} is not used: {problem} (policy.require_signature of '{surface}')",
+            hint="find out who registered it; to vouch for it: "
+            f"knotwatch sign {found.surface} --version {found.version}",
         )
+
+    def load_pyfunc(self, surface: str, version: int) -> Any:
+        """Load a registered version the way any MLflow client would, but no module of somebody else's.
+
+        Args:
+            surface: Name of the registered model.
+            version: Number of an existing version, from 1.
+
+        Returns:
+            An `mlflow.pyfunc.PyFuncModel`: encoded images in the column `image` to the columns `score` and `anomalous`.
+
+        Raises:
+            ModelError: If its files are gone, or MLflow's own file beside them names another module to load it with.
+        """
+        local = self._fetch(surface, version)
+        check_loader(local, LOADER, f"{surface} version {version}")
+        return mlflow.pyfunc.load_model(str(local))
 
 
 @functools.cache
@@ -289,19 +310,6 @@ def _warn_unchecked(_uri: str, surface: str, version: int) -> None:
     )
 
 
-def load_pyfunc(surface: str, version: int) -> Any:
-    """Load a registered version the way any MLflow client would.
-
-    Args:
-        surface: Name of the registered model, in the store that MLflow's own settings name.
-        version: Number of an existing version, from 1.
-
-    Returns:
-        An `mlflow.pyfunc.PyFuncModel`: encoded images in the column `image` to the columns `score` and `anomalous`.
-    """
-    return mlflow.pyfunc.load_model(f"models:/{surface}/{version}")
-
-
 def _signature() -> Any:
     from mlflow.models import ModelSignature
     from mlflow.types import ColSpec, DataType, Schema
@@ -312,7 +320,13 @@ def _signature() -> Any:
     )
 
 
-def _as_version(found: Any, aliases: tuple[str, ...] | None = None) -> ModelVersion:
+def _as_version(surface: str, found: Any, aliases: tuple[str, ...] | None = None) -> ModelVersion:
+    if found.name != surface:
+        # Under another name another surface's policy would count, or none.
+        raise ModelError(
+            f"the registry answers with a version of {found.name[:80]!r} where '{surface}' was asked for",
+            hint="do not use that server; unset MLFLOW_TRACKING_URI, or find out who runs it",
+        )
     return ModelVersion(
         surface=found.name,
         version=int(found.version),

@@ -38,7 +38,7 @@ def test_the_target_s_network_is_made_like_the_source_s(
 def test_a_source_without_versions_is_refused_and_the_one_that_was_meant_is_offered() -> None:
     registry: Any = SimpleNamespace(versions=lambda _: [], model_names=lambda: ["fabric", "wood-boards"])
     with pytest.raises(ModelError, match="did you mean 'wood-boards'"):
-        find_origins(registry, "wod-boards", ["padim"])
+        find_origins(registry, "wod-boards", ["padim"], "pine")
 
 
 def test_what_learns_without_steps_is_tried_from_scratch_where_the_source_has_no_version(
@@ -50,5 +50,5 @@ def test_what_learns_without_steps_is_tried_from_scratch_where_the_source_has_no
     made = Origin(surface="oak", version=3, run_id="r", algorithm="padim", folder="f", plan=plan)
     monkeypatch.setattr("flows.adapting.origins._open", lambda *_: made)
     registry: Any = SimpleNamespace(versions=lambda _: [version])
-    found = find_origins(registry, "oak", ["padim", "fastflow", "anomalydino"])
+    found = find_origins(registry, "oak", ["padim", "fastflow", "anomalydino"], "pine")
     assert [(origin.algorithm, origin.stranger) for origin in found] == [("padim", False), ("anomalydino", True)]

@@ -15,6 +15,7 @@ from pipelines.tracking.registry import ModelVersion
 from pipelines.tracking.store import Tracking
 from tests.flows.candidates import add_anomaly, equal
 from tests.flows.projects import SURFACE, work_in_copy
+from tests.tiny_version import save_version
 
 
 def version(surface: str, number: int, algorithm: str = "padim", *aliases: str, **tags: str) -> ModelVersion:
@@ -80,6 +81,25 @@ def test_superseded_networks_and_data_go_and_the_rest_still_works(
     assert kept_versions(project, SURFACE) == [current]
     again = clean(project, 1)
     assert (again.models, again.data_versions, again.cached_files) == ((), (), 0)
+
+
+def test_no_files_are_removed_that_a_kept_version_shares_or_that_are_not_the_project_s(project: Project) -> None:
+    """MLflow's page registers a model twice by a click, and its server any folder by a request."""
+    tracking, made = Tracking(project), project.root / "made"
+    made.mkdir()
+    with tracking.run(SURFACE, "padim", tags={}) as run:
+        tracking.register(run, SURFACE, save_version(made), {"algorithm": "padim"}, "")
+    tracking.set_alias(SURFACE, "champion", 1)
+    outside = project.root / "mine/data/model/model.json"
+    write_whole(outside, "{}")
+    source = tracking.client.get_model_version(SURFACE, "1").source
+    for place in (source, (project.root / "mine").as_uri(), source):
+        tracking.client.create_model_version(SURFACE, place, tags={"algorithm": "mean"})
+    done = clean(project, 1)
+    assert done.models == ()
+    assert [left.partition(", ")[0] for left in done.skipped] == [f"{SURFACE}/3 (mean)", f"{SURFACE}/2 (mean)"]
+    assert outside.is_file()
+    Detector(tracking.folder(SURFACE, 1)).check_references()
 
 
 def test_where_a_dvc_file_cannot_be_read_nothing_is_removed(

@@ -2,10 +2,12 @@
 
 import stat
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 
+from flows.adapting.origins import find_origins
 from flows.promotion.signing import refuse_unsigned, sign_version
 from pipelines.core.errors import ModelError, ToolError
 from pipelines.core.paths import Project
@@ -64,12 +66,12 @@ def tracking(project: Project) -> Tracking:
     return found
 
 
-def _register(tracking: Tracking, project: Project) -> int:
+def _register(tracking: Tracking, project: Project, surface: str = "oak", brightness: float = 100.0) -> int:
     folder = project.root / f"fitted-{len(list(project.root.iterdir()))}"
     folder.mkdir()
-    save_version(folder)
-    with tracking.run("oak", "padim", tags={}) as run:
-        return tracking.register(run, "oak", folder, {"algorithm": "padim"}, "a card").version
+    save_version(folder, brightness)
+    with tracking.run(surface, "padim", tags={}) as run:
+        return tracking.register(run, surface, folder, {"algorithm": "padim"}, "a card").version
 
 
 def require(project: Project) -> None:
@@ -104,3 +106,52 @@ def test_what_is_not_signed_is_not_loaded_where_the_policy_asks_for_it_nor_signe
     tracking.tag_version("oak", second, {SIGNATURE: of_first + "="})
     with pytest.raises(ModelError, match="not signed with this project's key"):
         tracking.folder("oak", second)
+
+
+def test_a_signed_surface_is_adapted_from_nothing_unsigned_whatever_the_source_s_policy(
+    project: Project, tracking: Tracking
+) -> None:
+    number = _register(tracking, project, "pine")
+    require(project)
+    with pytest.raises(ModelError, match=f"pine version {number} is not used: .*policy.require_signature of 'oak'"):
+        find_origins(tracking, "pine", ["padim"], "oak")
+    sign_version(project, "pine", number)
+    assert find_origins(tracking, "pine", ["padim"], "oak")[0].version == number
+
+
+def test_a_registry_that_answers_twice_is_believed_once(
+    project: Project, tracking: Tracking, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The list of a planted version for the files, then that of a signed one for the signature."""
+    sign_version(project, "oak", 1)
+    project.signing_key.rename(project.root / "elsewhere.pem")
+    planted = _register(tracking, project, brightness=180.0)
+    require(project)
+    asked, ask = [], tracking.client.get_model_version
+
+    def answer(name: str, number: str) -> Any:
+        asked.append(number)
+        # The third time it was asked for the signature.
+        return ask(name, "1" if len(asked) == 3 else number)
+
+    monkeypatch.setattr(tracking.client, "get_model_version", answer)
+    with pytest.raises(ModelError, match="not signed"):
+        tracking.folder("oak", planted)
+
+
+def test_a_registry_that_names_another_surface_gets_no_other_policy(
+    project: Project, tracking: Tracking, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    require(project)
+    tracking.set_alias("oak", "champion", 1)
+    ask = tracking.client.search_model_versions
+
+    def answer(words: str) -> Any:
+        found = ask(words)
+        for one in found:
+            one._name = "elsewhere"
+        return found
+
+    monkeypatch.setattr(tracking.client, "search_model_versions", answer)
+    with pytest.raises(ModelError, match="a version of 'elsewhere' where 'oak' was asked for"):
+        tracking.champion("oak")

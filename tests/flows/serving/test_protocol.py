@@ -2,6 +2,7 @@
 
 import base64
 import json
+import tracemalloc
 from typing import Any
 
 import pytest
@@ -56,10 +57,30 @@ def test_what_is_malformed_is_named(content: Any, said: str) -> None:
     assert refused.value.status == 400
 
 
-@pytest.mark.parametrize("body", [b"", b"{", b"\xff\xfe", b"[" * 200_000])
+@pytest.mark.parametrize("body", [b"", b"{", b"\xff\xfe", b"[" * 5_000])
 def test_what_is_no_json_is_refused(body: bytes) -> None:
     with pytest.raises(RequestError, match="no JSON"):
         read_request(body, Limits())
+
+
+@pytest.mark.parametrize("unit", [b"[],", b"{},", b"1,"])
+def test_a_body_of_a_hundred_thousand_small_values_is_refused_before_it_is_parsed(unit: bytes) -> None:
+    """100 MB of `[],` were a minute in which the server answered nobody, and 2.4 GB."""
+    body = b'{"dataframe_split": {"columns": ["image"], "data": [' + unit * 100_000 + b"[]]}}"
+    with pytest.raises(RequestError, match="values and lists, at most 7400 are read") as refused:
+        read_request(body, Limits())
+    assert refused.value.status == 413
+
+
+def test_base64_that_is_all_spaces_becomes_no_list_of_words() -> None:
+    image = bytes(range(256)) * 400
+    spaced = " ".join(base64.b64encode(image).decode())
+    tracemalloc.start()
+    try:
+        assert read(split(spaced)).images == [image]
+        assert tracemalloc.get_traced_memory()[1] < 8 * len(spaced)
+    finally:
+        tracemalloc.stop()
 
 
 def test_too_many_images_are_refused() -> None:

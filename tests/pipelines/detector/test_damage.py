@@ -13,7 +13,6 @@ from pipelines.core.paths import Project
 from pipelines.detector.detector import Detector
 from pipelines.detector.version import read_drift_reference
 from pipelines.registry.checks import reproduce
-from pipelines.tracking.registry import load_pyfunc
 from pipelines.tracking.store import Tracking
 from tests import tiny_version as tiny
 from tests.flows.projects import copy_project
@@ -69,7 +68,7 @@ def test_a_damaged_version_is_loaded_by_nobody(store: Tracking, name: str) -> No
     with pytest.raises(ModelError, match=f"is damaged: {said}"):
         load_version(store, version)
     with pytest.raises(ModelError, match=said):
-        find_origins(store, "oak", ["padim"])
+        find_origins(store, "oak", ["padim"], "pine")
 
 
 def test_another_version_s_calibration_is_no_reference_for_drift(store: Tracking) -> None:
@@ -83,7 +82,30 @@ def test_another_version_s_calibration_is_no_reference_for_drift(store: Tracking
 def test_a_plain_mlflow_client_loads_no_damaged_version(store: Tracking) -> None:
     tiny.raise_threshold(store.folder("oak", 2))
     with pytest.raises(ModelError, match=r"model\.json was changed"):
-        load_pyfunc("oak", 2)
+        store.load_pyfunc("oak", 2)
+
+
+@pytest.mark.parametrize(
+    ("line", "instead"),
+    [
+        ("loader_module: pipelines.loader", "loader_module: planted"),
+        ("code: null", "code: planted"),
+        ("data: data/", "data: ../data/"),
+    ],
+)
+def test_no_module_is_imported_that_mlflow_s_own_file_names(
+    store: Tracking, monkeypatch: pytest.MonkeyPatch, line: str, instead: str
+) -> None:
+    """MLmodel lies outside of the checksums: whoever runs a shared server, or writes there, can change it."""
+    local = store.folder("oak", 2).parents[1]
+    (local / "planted").mkdir()
+    (local / "planted/planted.py").write_text("raise SystemExit('code of somebody else ran')")
+    monkeypatch.syspath_prepend(local / "planted")
+    text = (local / "MLmodel").read_text()
+    assert line in text
+    (local / "MLmodel").write_text(text.replace(line, instead))
+    with pytest.raises(ModelError, match="oak version 2"):
+        store.load_pyfunc("oak", 2)
 
 
 @pytest.mark.parametrize("name", ["raised threshold", "rewritten list"])
