@@ -18,7 +18,7 @@ from pathlib import Path, PurePosixPath
 from typing import Annotated
 
 from packaging.version import Version
-from pydantic import AfterValidator, ValidationError
+from pydantic import AfterValidator, Field, ValidationError
 
 from flows.runtime.leftovers import scratch_folder
 from pipelines.core.errors import CallError, ToolError
@@ -47,11 +47,12 @@ _KEPT = (
 _ROOMS = ("data/", ".knotwatch/versions/", ".knotwatch/mlflow/", ".dvc/cache/")
 _RESTORING = "restoring"  # in the state folder, until all is there
 _CHUNK = 2**20
+_MOST_LINE = 5000  # bytes of the manifest that say of one file what it is
 _NO_BACKUP = "take another backup; this one cannot be relied on"
 
 
 class _Entry(Record):
-    size: int
+    size: int = Field(ge=0)
     sha256: str
 
 
@@ -161,6 +162,7 @@ def restore(project: Project, source: Path) -> RestoreResult:
         token = hashlib.sha256(manifest.model_dump_json().encode()).hexdigest()
         if not (mark.is_file() and mark.read_text("utf-8") == token):
             _refuse_used(project)
+            _refuse_bomb(project, manifest, source)
         _verify(archive, manifest, source)
         write_whole(mark, token)
         # The database last: until it is there, nothing points to anything.
@@ -232,6 +234,8 @@ def _opened(source: Path) -> Iterator[zipfile.ZipFile]:
 
 def _read_manifest(archive: zipfile.ZipFile, source: Path) -> _Manifest:
     try:
+        if archive.getinfo(_MANIFEST).file_size > 2**20 + _MOST_LINE * len(archive.namelist()):
+            raise ToolError(f"{source} is no backup: its {_MANIFEST} is longer than any could be", hint=_NO_BACKUP)
         with archive.open(_MANIFEST) as file:
             manifest = _Manifest.model_validate(parse_json(file.read()))
     except (KeyError, MalformedError, ValidationError) as error:
@@ -247,6 +251,16 @@ def _read_manifest(archive: zipfile.ZipFile, source: Path) -> _Manifest:
     if strange:
         raise ToolError(f"{source} holds '{strange[0]}', which no backup has", hint=_NO_BACKUP)
     return manifest
+
+
+def _refuse_bomb(project: Project, manifest: _Manifest, source: Path) -> None:
+    """Refuse what would fill the disk: a few megabytes of an archive can become terabytes."""
+    wanted, free = sum(entry.size for entry in manifest.files.values()), shutil.disk_usage(project.root).free
+    if wanted > free:
+        raise ToolError(
+            f"{source} becomes {wanted / 1e9:,.1f} GB, and {free / 1e9:,.1f} GB of the disk are free",
+            hint="make room; where it should be small, do not use it",
+        )
 
 
 def _belongs(name: str) -> bool:

@@ -13,8 +13,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from pipelines.core.errors import ImageError
 from pipelines.core.files import shorten_name, write_whole
 from pipelines.detector.version import DriftReference
+from pipelines.imaging.decoding import read_pixels
 from pipelines.imaging.measures import MEASURES
 from pipelines.inspection.drift import JUDGED, NAMES, SCORE, Drift, DriftKind
 
@@ -32,7 +34,7 @@ def sample_for_review(
     """Copy images of a drifted batch into a folder of its own, with a table that says why each is there.
 
     Three in four are the most drifted, the rest are drawn at random from the others. Only images that still exist are
-    copied.
+    copied, and nothing that is none.
 
     Args:
         found: The check of `batch`; something moved.
@@ -44,7 +46,8 @@ def sample_for_review(
     Returns:
         The new folder; None where no image exists or `count` is 0, and nothing is written then.
     """
-    there = batch[[Path(path).is_file() for path in batch["path"]]].reset_index(drop=True)
+    # A history that was restored may be anybody's: a row need not have a path.
+    there = batch[[isinstance(path, str) and Path(path).is_file() for path in batch["path"]]].reset_index(drop=True)
     if there.empty or count == 0:
         return None
     strangeness, why = _rank(found, reference, there)
@@ -55,11 +58,18 @@ def sample_for_review(
     rng = np.random.default_rng(zlib.crc32(found.batch.encode()))
     rest = order[count - drawn :]
     picked += [(rest[int(j)], "at random") for j in rng.permutation(len(rest))[:drawn]]
+    images = [(i, how) for i, how in picked if _is_image(Path(str(there["path"].iloc[i])))]
+    if len(images) < len(picked):
+        log.warning(
+            "sampled for review %s: %d files are no images and are left out", found.surface, len(picked) - len(images)
+        )
+    if not images:
+        return None
     part, target = folder / f".{found.batch}.part", folder / found.batch
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir(parents=True)
     try:
-        rows = [_copy(part, rank, there.iloc[i], how, why[i]) for rank, (i, how) in enumerate(picked, 1)]
+        rows = [_copy(part, rank, there.iloc[i], how, why[i]) for rank, (i, how) in enumerate(images, 1)]
         write_whole(part / TABLE, _as_csv(rows))
         shutil.rmtree(target, ignore_errors=True)
         part.replace(target)
@@ -67,6 +77,14 @@ def sample_for_review(
         shutil.rmtree(part, ignore_errors=True)
     log.info("sampled for review %s: %d images of %s in %s", found.surface, len(rows), found.batch, target)
     return target
+
+
+def _is_image(path: Path) -> bool:
+    """Tell whether a file is an image: what the folder of reviews holds is backed up, and shown to others."""
+    try:
+        return read_pixels(path.read_bytes()) > 0
+    except (ImageError, OSError):
+        return False
 
 
 def _rank(found: Drift, reference: DriftReference, batch: pd.DataFrame) -> tuple[NDArray[np.float64], list[str]]:

@@ -2,6 +2,7 @@
 
 import functools
 import logging
+import tempfile
 import warnings
 from collections.abc import Mapping
 from importlib.metadata import version as installed_version
@@ -254,9 +255,13 @@ class Registry(Connection):
         """Return the folder of what MLflow keeps of a version; raise ModelError where it is gone."""
         from mlflow.exceptions import MlflowException
 
+        home = (self._project.state / "mlflow/artifacts").resolve()
         try:
             uri = self._client.get_model_version_download_uri(surface, str(version))
-            return Path(mlflow.artifacts.download_artifacts(uri))
+            if self._local and (found := Path(mlflow.artifacts.download_artifacts(uri))).resolve().is_relative_to(home):
+                return found
+            # What others can write to is copied first: a file that is changed after it was checked is not the one used.
+            return Path(mlflow.artifacts.download_artifacts(uri, dst_path=tempfile.mkdtemp(dir=_make_scratch().name)))
         except (MlflowException, OSError) as error:
             raise ModelError(
                 f"the files of {surface} version {version} cannot be read: {error}",
@@ -298,6 +303,12 @@ class Registry(Connection):
         local = self._fetch(surface, version)
         check_loader(local, LOADER, f"{surface} version {version}")
         return mlflow.pyfunc.load_model(str(local))
+
+
+@functools.cache
+def _make_scratch() -> "tempfile.TemporaryDirectory[str]":
+    """Make a folder for what this process fetches, which goes when it ends: MLflow's own would stay for ever."""
+    return tempfile.TemporaryDirectory(prefix="knotwatch-")
 
 
 @functools.cache

@@ -92,8 +92,10 @@ def heal(kept: Kept, copies: Iterable[Path]) -> Path | None:
 
 
 def hash_file(path: Path) -> str:
-    """Return a file's MD5, which DVC names it by; empty where it cannot be read."""
+    """Return a file's MD5, which DVC names it by; empty where it cannot be read, or is a pipe or a device."""
     try:
+        if not path.is_file():
+            return ""
         with path.open("rb") as file:
             return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
     except OSError:
@@ -106,7 +108,7 @@ def _hash(data: bytes) -> str:
 
 def _read(path: Path) -> bytes | None:
     try:
-        return path.read_bytes()
+        return path.read_bytes() if path.is_file() else None
     except OSError:
         return None
 

@@ -103,6 +103,18 @@ def test_a_file_that_belongs_elsewhere_is_refused(small: Project, tmp_path: Path
     assert not list(tmp_path.rglob("evil.py"))
 
 
+def test_a_small_file_that_would_fill_memory_or_disk_is_refused(small: Project, tmp_path: Path) -> None:
+    file, empty = tmp_path / "few.zip", make_project(tmp_path / "empty")
+    back_up(small, file, images=False)
+    manifest = json.loads(zipfile.ZipFile(file).read("manifest.json"))
+    manifest["files"]["data/surfaces/zeros.yaml"] = {"size": 10**17, "sha256": "0" * 64}
+    with pytest.raises(ToolError, match=r"becomes 100,000,000\.0 GB"):
+        restore(empty, change(file, "manifest.json", json.dumps(manifest).encode()))
+    with pytest.raises(ToolError, match="longer than any could be"):
+        restore(empty, change(file, "manifest.json", b" " * 3 * 10**6))
+    assert empty.surface_names() == []
+
+
 def test_what_was_changed_or_cut_is_refused_before_anything_is_written(small: Project, tmp_path: Path) -> None:
     file = tmp_path / "few.zip"
     back_up(small, file, images=False)

@@ -1,5 +1,6 @@
 """Signed versions: what the project's key has not signed is not loaded where the policy asks for it."""
 
+import shutil
 import stat
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from flows.promotion.signing import refuse_unsigned, sign_version
 from pipelines.core.errors import ModelError, ToolError
 from pipelines.core.paths import Project
 from pipelines.core.surface_settings import read_surface
+from pipelines.detector.checksums import TAG, check_folder
 from pipelines.detector.signature import TAG as SIGNATURE
 from pipelines.detector.signature import is_signed, make_key, sign
 from pipelines.tracking.store import Tracking
@@ -137,6 +139,20 @@ def test_a_registry_that_answers_twice_is_believed_once(
     monkeypatch.setattr(tracking.client, "get_model_version", answer)
     with pytest.raises(ModelError, match="not signed"):
         tracking.folder("oak", planted)
+
+
+def test_a_folder_of_somebody_else_s_is_copied_before_it_is_checked(project: Project, tracking: Tracking) -> None:
+    """Whoever wrote a signed version's files there could change them between the check and their use."""
+    sign_version(project, "oak", 1)
+    require(project)
+    theirs = project.root / "theirs"
+    shutil.copytree(tracking.folder("oak", 1).parents[1], theirs)
+    tags = tracking.version("oak", 1).tags
+    made = tracking.client.create_model_version("oak", theirs.as_uri(), tags=tags)
+    used = tracking.folder("oak", int(made.version))
+    for file in theirs.rglob("model.json"):
+        file.write_text("{}")
+    check_folder(used, tags[TAG])
 
 
 def test_a_registry_that_names_another_surface_gets_no_other_policy(

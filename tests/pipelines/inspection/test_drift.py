@@ -16,12 +16,14 @@ from pipelines.data.layouts import read_source
 from pipelines.detector.version import DriftReference
 from pipelines.imaging.decoding import decode_image
 from pipelines.imaging.measures import MEASURES, Measures, measure_image
+from pipelines.imaging.overlay import encode_picture
 from pipelines.imaging.roi import find_region
 from pipelines.inspection.drift import DriftKind, find_drift
 from pipelines.inspection.review_sample import TABLE, sample_for_review
 
 SETTINGS = WatchSettings()
 RULE = RegionSettings()
+PNG = encode_picture(np.zeros((4, 4), np.uint8), "png")
 THRESHOLD = 1.1
 
 
@@ -160,7 +162,7 @@ def test_the_strangest_are_sampled_for_review_and_a_few_at_random(reference: Dri
     files = [tmp_path / "camera" / f"board {i}.png" for i in range(40)]
     for file in files[:-1]:
         file.parent.mkdir(exist_ok=True)
-        file.write_bytes(file.name.encode())
+        file.write_bytes(PNG + file.name.encode())
     drawn["score"][-1] = 9.0  # the strangest of all is no longer there
     batch = as_batch(drawn, [str(file) for file in files])
     found = find_drift("oak", reference, batch, 1, SETTINGS)
@@ -172,14 +174,14 @@ def test_the_strangest_are_sampled_for_review_and_a_few_at_random(reference: Dri
     assert [row["picked"] for row in rows] == ["most drifted"] * 6 + ["at random"] * 2
     wanted = sorted(drawn["score"][:-1], reverse=True)[:6]
     assert [float(row["score"]) for row in rows[:6]] == pytest.approx(wanted)
-    assert all((folder / row["file"]).read_bytes() == Path(row["path"]).name.encode() for row in rows)
+    assert all((folder / row["file"]).read_bytes() == PNG + Path(row["path"]).name.encode() for row in rows)
     assert len({row["path"] for row in rows}) == 8
     assert {p.name for p in folder.parent.iterdir()} == {found.batch}, "something half written was left"
 
 
 def test_under_other_light_the_reason_is_the_light(reference: DriftReference, tmp_path: Path) -> None:
     file = tmp_path / "a.png"
-    file.touch()
+    file.write_bytes(PNG)
     batch = as_batch(images(np.random.default_rng(10), 20, gain=0.7), [str(file)] * 20)
     found = find_drift("oak", reference, batch, 1, SETTINGS)
     folder = sample_for_review(found, reference, batch, tmp_path / "review", 4)
@@ -192,4 +194,18 @@ def test_nothing_is_sampled_for_review_where_no_image_is_left(reference: DriftRe
     batch = as_batch(images(np.random.default_rng(11), 20, gain=0.5))
     found = find_drift("oak", reference, batch, 1, SETTINGS)
     assert sample_for_review(found, reference, batch, tmp_path / "review", 8) is None
+    assert not (tmp_path / "review").exists()
+
+
+def test_a_history_of_somebody_else_has_no_private_file_sampled_for_review(
+    reference: DriftReference, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What lies there is backed up and shown: a row's path may name any file that the owner can read, or be missing."""
+    key = tmp_path / "id_ed25519"
+    key.write_text("PRIVATE KEY")
+    batch = as_batch(images(np.random.default_rng(12), 20, gain=0.7), [str(key)] * 20)
+    batch.loc[0, "path"] = None
+    found = find_drift("oak", reference, batch, 1, SETTINGS)
+    assert sample_for_review(found, reference, batch, tmp_path / "review", 4) is None
+    assert "4 files are no images and are left out" in caplog.text
     assert not (tmp_path / "review").exists()

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -66,6 +67,15 @@ def test_a_file_comes_back_from_the_first_copy_that_is_the_same(tmp_path: Path, 
     assert not first.cached.exists()
     assert heal(first, [other, first.path]) == first.path
     assert first.is_cached
+
+
+def test_a_pipe_in_a_folder_holds_no_repair_up(tmp_path: Path, out: DvcFile) -> None:
+    folder, first, _ = find(tmp_path, out)
+    folder.cached.unlink()
+    first.cached.unlink()
+    os.mkfifo(tmp_path / "source/pipe")
+    assert heal(folder, [folder.path]) is None
+    assert heal(first, [tmp_path / "source/pipe"]) is None
 
 
 def test_a_folders_list_is_made_again_where_all_of_it_is_there(tmp_path: Path, out: DvcFile) -> None:
