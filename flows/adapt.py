@@ -9,7 +9,7 @@ from typing import Any
 from prefect import flow
 
 from flows.adapting.attempt import Attempt
-from flows.adapting.attempts import FINISHING, Adapting, attempt_all
+from flows.adapting.attempts import Adapting, attempt_all
 from flows.adapting.choice import Chosen, choose_attempt
 from flows.adapting.jobs import draw_job, job_for
 from flows.adapting.kept import forget_attempts
@@ -21,6 +21,7 @@ from flows.operations.notify import tell_failure
 from flows.promotion.signing import refuse_unsigned
 from flows.runtime.cancelled import mark_cancelled
 from flows.runtime.data_stages import refuse_bad
+from flows.runtime.durations import FINISHING
 from flows.runtime.locks import LONGEST_WAIT
 from flows.runtime.session import Session, open_session
 from flows.steps.algorithm import log_data, parent_run, train_algorithm
@@ -96,7 +97,7 @@ def adapt(  # noqa: PLR0913, PLR0917 - a flow is called with what its command ta
             result = propose_again(session, known)
         else:
             tags = {**job.tags(), "adapted_from": source, TAG: fingerprint}
-            words = ["adapt", source, target, "--strategy", strategy]
+            words = ["adapt", source, target, *(["--strategy", strategy] if strategy != "auto" else [])]
             words += [word for count in shots or [] for word in ("--shots", str(count))]
             again = command_again(words, profile, assignments)
             requested = None if strategy == "auto" else Strategy(strategy)

@@ -8,6 +8,7 @@ from flows.adapting.attempt import Attempt, attempt
 from flows.adapting.jobs import job_for
 from flows.adapting.kept import find_attempt, fingerprint_attempt, keep_attempt
 from flows.adapting.origins import Origin
+from flows.runtime.durations import FINISHING
 from flows.steps.algorithm import Shared, describe_failure
 from flows.steps.job import Job
 from flows.steps.outlook import durations_of, say_left, say_outlook
@@ -16,9 +17,6 @@ from pipelines.core.records import Strategy
 from pipelines.core.results import Failure
 from pipelines.models.registry import find_algorithm
 from pipelines.training.transfer.shots import LEAST_HELD_OUT
-
-# What follows the attempts: the chosen one is made again, evaluated on all and registered.
-FINISHING = "adapt, the version"
 
 
 class Adapting(NamedTuple):
@@ -72,7 +70,7 @@ def attempt_all(
     todo = [method.part for method, known in zip(methods, kept, strict=True) if known is None]
     durations, what = durations_of(adapting.shared.session, job), f"adapt {job.surface}"
     before = f", {len(methods) - len(todo)} of them finished before" if len(todo) < len(methods) else ""
-    outlook = f"{what}: {len(methods)} strategies {', '.join(o.name for o in origins)}{before}"
+    outlook = f"{what}: {len(methods)} strategies from {', '.join(o.name for o in origins)}{before}"
     say_outlook(outlook, [*todo, FINISHING], durations)
     found: list[Attempt] = []
     failed: list[Failure] = []

@@ -99,7 +99,7 @@ def _propose(figures: Mapping[str, Figures], wanted: str) -> Proposal | None:
     if wanted == AUTO and FEW_IMAGES in figures and len(figures) > 1:
         other = choose_proposal(figures)
         also = f"; synthetic anomalies would have taken {other.algorithm}" if other else ""
-        return Proposal(algorithm=FEW_IMAGES, reason=f"of a few images its bank of tokens is taken{also}")
+        return Proposal(algorithm=FEW_IMAGES, reason=f"of few images {FEW_IMAGES} is taken{also}")
     return choose_proposal(figures, wanted)
 
 

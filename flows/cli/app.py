@@ -19,7 +19,7 @@ from pipelines.core.progress import exit_code_of_stop, interrupts_first, remembe
 
 app = typer.Typer(
     name="knotwatch",
-    epilog="Start with: knotwatch data add boards ~/photographs --layout unlabelled, then: knotwatch retrain boards",
+    epilog="Start with: knotwatch data add boards ~/photos --layout unlabelled, then: knotwatch retrain boards",
     no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,

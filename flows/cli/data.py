@@ -18,7 +18,7 @@ app = typer.Typer(help="Add, update, show, share and bring back a surface's imag
 
 @app.command(
     short_help="Bring a data set under DVC, validate and prepare it.",
-    epilog="Examples: knotwatch data add boards ~/photographs --layout unlabelled; "
+    epilog="Examples: knotwatch data add boards ~/photos --layout unlabelled; "
     "knotwatch data add demo --layout procedural --seed 1 --normal 90 --defective 30",
 )
 def add(

@@ -48,6 +48,11 @@ def schedule(
             "expected a surface, or --all, with --cron and --watch, or with one of --pause, --resume, --remove",
             hint='knotwatch schedule wood-boards --cron "0 2 * * 1" --watch, or knotwatch schedule --all',
         )
+    if cron is None and (timezone is not None or profile is not None):
+        raise CallError(
+            "--timezone and --profile change nothing without --cron",
+            hint='knotwatch schedule wood-boards --cron "0 2 * * 1" --timezone Europe/Berlin --profile quick',
+        )
     only = deployments.WATCH if watch else None
     names = project.surface_names() if every else [surface] if surface and requested else []
     for name in names:

@@ -89,21 +89,21 @@ def describe_clock(cron: str, timezone: str, start: datetime) -> str:
 
     >>> spring = datetime(2026, 3, 20, tzinfo=UTC)
     >>> describe_clock("0 2 * * 1", "UTC", spring)
-    'times are meant in UTC, where clocks are not changed'
+    'the cron line is read in UTC, where clocks are not changed'
     >>> describe_clock("0 2 * * 1", "Europe/Berlin", spring)
-    'times are meant in Europe/Berlin'
+    'the cron line is read in Europe/Berlin'
     """
     changes = list(_find_changes(ZoneInfo(timezone), start))
     if not changes:
-        return f"times are meant in {timezone}, where clocks are not changed"
+        return f"the cron line is read in {timezone}, where clocks are not changed"
     moved = [change for change in changes if _runs_within(cron, change)]
     if not moved:
-        return f"times are meant in {timezone}"
+        return f"the cron line is read in {timezone}"
     days = " and ".join(f"{change.after:%a %d %B %Y}" for change in moved)
     kinds = {change.skips: change for change in moved}
     what = ["a run in the hour that is skipped comes an hour earlier"] * (True in kinds)
     what += ["one in the hour that comes twice runs once"] * (False in kinds)
-    return f"times are meant in {timezone}, where clocks are changed on {days}: {', '.join(what)}"
+    return f"the cron line is read in {timezone}, where clocks are changed on {days}: {', '.join(what)}"
 
 
 class _Change(NamedTuple):

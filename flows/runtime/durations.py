@@ -9,17 +9,27 @@ from pipelines.core.files import write_whole
 from pipelines.core.parsing import MalformedError, parse_json
 from pipelines.core.paths import Project
 
+# What is remembered last of a whole retrain, and of a whole adaptation, where the chosen attempt is made again.
+DECIDING = "decide"
+FINISHING = "adapt, the version"
 
-def usual_seconds(project: Project, surface: str) -> float | None:
-    """Return what all parts took together by the profile that was run last; None where nothing is remembered.
+
+def usual_seconds(project: Project, surface: str, *, adapting: bool) -> float | None:
+    """Return what all parts took together by the profile that was run last to its end; None where none was.
 
     Args:
         project: Its state folder remembers.
         surface: May have been trained by several profiles.
+        adapting: Whether adaptations count, or retrains.
     """
     files = sorted((project.state / "durations" / surface).glob("*.json"), key=lambda file: file.stat().st_mtime)
-    seconds = sum(Durations(project, surface, files[-1].stem).read().values()) if files else 0.0
-    return seconds or None
+    for file in reversed(files):
+        parts = Durations(project, surface, file.stem).read()
+        own = {part: seconds for part, seconds in parts.items() if part.startswith("adapt") == adapting}
+        # A run that is under way, or was stopped, has left the first of its parts alone.
+        if own.keys() & {DECIDING, FINISHING}:
+            return sum(own.values())
+    return None
 
 
 class Durations:

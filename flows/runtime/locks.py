@@ -103,7 +103,8 @@ def _hold(project: Project, name: str, doing: str, wait: float) -> Iterator[None
         lock.acquire(timeout=wait)
     except Timeout as error:
         held = _holder(note.read_text() if note.is_file() else "")
-        usual = usual_seconds(project, name) if "`retrain" in held or "`adapt" in held else None
+        adapting = "`adapt" in held
+        usual = usual_seconds(project, name, adapting=adapting) if adapting or "`retrain" in held else None
         took = f"; the last whole one here took {duration_in_words(usual)}" if usual else ""
         raise BusyError(f"{held}", hint=f"wait until it ends{took}") from error
     try:

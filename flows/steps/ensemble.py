@@ -65,7 +65,7 @@ def _make(shared: Shared, models: Sequence[VersionSummary], choice: MemberChoice
     for name, reason in choice.left_out.items():
         log.info("retrain %s: %s is no member of the ensemble: %s", job.surface, name, reason)
     for name, why in choice.doubted.items():
-        log.warning("retrain %s: %s is a member whatever it takes: %s", job.surface, name, why)
+        log.warning("retrain %s: %s joins the ensemble, its time is in doubt: %s", job.surface, name, why)
     lineage = {"members": ", ".join(f"{name}/{versions[name]}" for name in choice.members)}
     ours = shared._replace(job=job.model_copy(update={"lineage": {**job.lineage, **lineage}}))
 

@@ -3,13 +3,11 @@
 import logging
 from collections.abc import Sequence
 
-from flows.runtime.durations import Durations
+from flows.runtime.durations import DECIDING, Durations
 from flows.runtime.session import Session
 from flows.steps.job import Job
 from pipelines.core.wording import duration_in_words
 from pipelines.training.ensemble.settings import ENSEMBLE
-
-DECIDING = "decide"
 
 log = logging.getLogger(__name__)
 

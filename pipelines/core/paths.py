@@ -9,7 +9,7 @@ from urllib.parse import quote, unquote
 
 from pydantic import AfterValidator
 
-from pipelines.core.errors import CallError, PathError, offer_closest
+from pipelines.core.errors import CallError, PathError, offer
 
 _NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 
@@ -130,9 +130,10 @@ class Project:
     def surface(self, name: str) -> SurfacePaths:
         """Name a surface's paths; raise CallError where the name could leave its folder."""
         if not _NAME.fullmatch(name) or name == "index":
+            plain = re.sub("[^a-z0-9]+", "-", name[:63].lower()).strip("-") if name != "index" else ""
             raise CallError(
                 f"{name[:80]!r} cannot name a surface: expected up to 63 of a-z, 0-9 and inner '-', not 'index'",
-                hint=offer_closest("choose a name such as wood-boards", name, self._files()),
+                hint=offer("choose a name such as wood-boards", [plain] if _NAME.fullmatch(plain) else []),
             )
         return SurfacePaths(self.root, name)
 

@@ -144,7 +144,8 @@ def _decision(reports: Path, surface: str, number: int) -> Link:
 
 def _runs(reports: Path, surface: str, servers: Servers) -> list[_Run]:
     """List the last retrains and adaptations that have a page; those of before folders had names come last."""
-    found = []
+    found: list[_Run] = []
+    ended: set[str] = set()
     for folder, note in islice((n for n in list_runs(reports / surface) if not n.note.parent), _RUNS):
         links = list(_there(reports, folder / PAGE, "page"))
         if note.experiment:
@@ -152,7 +153,11 @@ def _runs(reports: Path, surface: str, servers: Servers) -> list[_Run]:
         if note.flow_run:
             flow_run = quote(note.flow_run, safe="")
             links.append(Link(href=f"{servers.prefect}/flow-runs/flow-run/{flow_run}", text="Prefect"))
-        found.append(_Run(note.title, _day(note.started), _outcome(note), note.again if note.outcome else "", links))
+        # The latest come first: once a later one of the same kind has ended, nothing is left to go on with.
+        again = note.again if note.outcome and note.title not in ended else ""
+        found.append(_Run(note.title, _day(note.started), _outcome(note), again, links))
+        if not note.is_unfinished:
+            ended.add(note.title)
     for folder in list_unnamed(reports / surface)[: _RUNS - len(found)]:
         date = _day(datetime.fromtimestamp(folder.stat().st_mtime, UTC))
         found.append(_Run("an earlier run", date, "", "", [Link(href=href(reports, folder / PAGE), text="page")]))

@@ -72,7 +72,9 @@ def _choose_by_figures(candidates: Mapping[str, Figures], alone: Proposal | None
         return None
     ordered = by_preference([name for name in candidates if name != ENSEMBLE])
     synthetic = _choose_by_synthetic({a: candidates[a] for a in ordered})
-    also = f"; synthetic anomalies would have taken {synthetic.algorithm}" if synthetic else ""
+    # The table beside it may show the ensemble ahead: it is not one of those that they choose among.
+    among = "without the ensemble, " if ENSEMBLE in candidates else ""
+    also = f"; {among}synthetic anomalies would have taken {synthetic.algorithm}" if synthetic else ""
     together = [ENSEMBLE, *ordered] if ENSEMBLE in candidates else ordered
     if len(together) == 1:
         return Proposal(algorithm=together[0], reason="the only algorithm that was trained")

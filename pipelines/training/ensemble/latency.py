@@ -36,7 +36,7 @@ def measure_latency(detector: Detector, prepared: Path, images: Sequence[Prepare
     chosen = subsample(list(images), _IMAGES)
     if not chosen:
         return None
-    with waiting("latency"):
+    with waiting("time a megapixel"):
         return _time_best(detector, prepared, chosen) * 1000
 
 

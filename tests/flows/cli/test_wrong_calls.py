@@ -115,6 +115,8 @@ def test_a_surfaces_settings_that_cannot_be(oak: Project, capsys: Said, text: st
     [
         ["data", "review", "oak", "review.json", "--photographs", "a\0b"],
         ["data", "update", "a\0b"],
+        ["schedule", "oak", "--timezone", "Europe/Berlin"],
+        ["schedule", "--all", "--profile", "quick"],
         ["inspect", "oak", "a\0b.png"],
         ["inspect", "oak", "x" * 300],
         ["inspect", "oak", "x/" * 3000],

@@ -70,7 +70,7 @@ def test_the_change_of_clocks_is_named_and_is_as_prefect_has_it(start: datetime,
     assert day in said
     assert "a run in the hour that is skipped comes an hour earlier, one in the hour that comes twice runs once" in said
     july = describe_clock("30 2 * 7 *", "Europe/Berlin", start)
-    assert july == describe_clock("0 3 * * *", "Europe/Berlin", start) == "times are meant in Europe/Berlin"
+    assert july == describe_clock("0 3 * * *", "Europe/Berlin", start) == "the cron line is read in Europe/Berlin"
     found = find_runs("30 2 * * *", "Europe/Berlin", start, count=2)
     assert [run.astimezone(UTC).isoformat()[:16] for run in found] == runs
 
@@ -84,7 +84,7 @@ def test_schedule_tells_the_next_three_runs(served: Project, capsys: pytest.Capt
         said = call_knotwatch(capsys, "schedule", "oak", "--cron", "30 6 1 7 *", "--watch").out.splitlines()
         told = [line for line in said if line.startswith("next retrain: ")]
         assert len(told) == 3
-        assert any(line.startswith("times are meant in UTC") for line in said)
+        assert any(line.startswith("the cron line is read in UTC") for line in said)
         assert all(line.endswith(", 02:30 EDT") and " 01 July 20" in line for line in told)
         listed = call_knotwatch(capsys, "schedule", "oak", "--json").json["schedules"]
         assert [len(found["next_runs"]) for found in listed] == [3, 3]

@@ -54,6 +54,14 @@ def test_a_name_that_could_leave_its_folder_is_refused(root: Path, name: str) ->
         Project(root).surface(name)
 
 
+def test_a_name_that_is_refused_is_offered_as_it_could_be(root: Path) -> None:
+    (root / "data/surfaces").mkdir(parents=True)
+    (root / "data/surfaces/cloth.yaml").touch()
+    with pytest.raises(CallError) as refused:
+        Project(root).surface("My cloth")
+    assert "did you mean 'my-cloth'?" in refused.value.hint
+
+
 def test_the_index_is_no_surface(root: Path) -> None:
     project = Project(root)
     project.surfaces_dir.mkdir()

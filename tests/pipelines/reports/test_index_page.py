@@ -148,6 +148,20 @@ def test_without_a_version_in_use_the_page_says_what_is_waited_for(reports: Path
     assert "None of 2 versions is in use" in said()
 
 
+def test_a_stopped_run_offers_its_command_until_a_later_one_has_ended(reports: Path) -> None:
+    again = "knotwatch retrain ash --profile quick"
+    stopped = RunNote(run_id="a" * 32, title="retrain quick", started=MORNING, outcome="stopped", again=again)
+    claim_folder(reports / "ash", stopped)
+    offered = f"not finished: stopped; to go on: <code>{again}"
+    later = RunNote(run_id="b" * 32, title="retrain full", started=datetime.now(UTC), outcome="version 1 accepted")
+    folder = claim_folder(reports / "ash", later)
+    assert offered in render_index(reports, [SurfaceCard(surface="ash")], SERVERS)
+    write_note(folder, later.model_copy(update={"title": "retrain quick"}))
+    html = render_index(reports, [SurfaceCard(surface="ash")], SERVERS)
+    assert "not finished: stopped" in html
+    assert again not in html
+
+
 def test_a_card_comes_back_as_it_was_and_a_damaged_one_is_empty(reports: Path) -> None:
     write_card(reports / "oak", card())
     assert read_card(reports / "oak") == card()

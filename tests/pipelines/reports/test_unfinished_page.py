@@ -30,6 +30,13 @@ def test_a_stopped_run_says_what_is_finished_and_how_to_go_on(tmp_path: Path) ->
     assert "retrain oak --profile full --set &#39;a=&lt;b&gt;&#39;" in said
 
 
+def test_a_stopped_adaptation_says_that_its_strategies_are_kept(tmp_path: Path) -> None:
+    for run_id, title in (("a" * 32, "adapt oak quick"), ("b" * 32, "retrain quick")):
+        run = claim_folder(tmp_path / "ash", RunNote(run_id=run_id, title=title, started=NINE, again=AGAIN))
+        end_unfinished(run, "stopped")
+        assert ("Strategies that were finished are kept" in (run / PAGE).read_text()) == title.startswith("adapt")
+
+
 def test_what_a_killed_process_left_is_ended_and_a_page_of_its_own_stays(tmp_path: Path) -> None:
     killed, stopped, whole = (_begin(tmp_path / "oak", name * 32) for name in "abc")
     end_unfinished(stopped, "stopped")

@@ -119,7 +119,7 @@ def test_without_labels_all_are_combined_whatever_synthetic_anomalies_say() -> N
     assert found is not None
     assert (found.algorithm, found.reason.rpartition("; ")[2]) == (
         ENSEMBLE,
-        "synthetic anomalies would have taken padim",
+        "without the ensemble, synthetic anomalies would have taken padim",
     )
 
 
