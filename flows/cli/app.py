@@ -73,7 +73,9 @@ def run(words: list[str]) -> int:
         print_error(told, as_json="--json" in words)
         return told.exit_code
     if code == _STOPPED:
-        err.print("knotwatch: stopped; nothing is left half written")
+        goes_on = words[:1] in (["retrain"], ["adapt"]) and "--trial" not in words
+        more = "; the same command goes on with what is finished" if goes_on else ""
+        err.print(f"knotwatch: stopped; nothing is left half written{more}")
         return exit_code_of_stop()
     return code
 

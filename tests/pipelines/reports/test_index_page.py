@@ -123,6 +123,18 @@ def test_no_card_links_out_of_the_project(reports: Path, tmp_path: Path) -> None
     assert outside.name not in html
 
 
+def test_without_a_labelled_image_the_page_says_that_figures_are_not_known(reports: Path) -> None:
+    known = card()
+    assert known.models
+    assert known.models.champion
+    assert known.models.champion.summary
+    summary = known.models.champion.summary.model_copy(update={"metrics": {}})
+    for found, said in ((summary, "No test image carries a label"), (None, "Its figures are not kept")):
+        champion = known.models.champion.model_copy(update={"summary": found})
+        models = known.models.model_copy(update={"champion": champion})
+        assert said in render_index(reports, [card(models=models)], SERVERS)
+
+
 def test_what_is_not_known_is_said(reports: Path) -> None:
     for models, said in (
         (None, "No version is known here yet"),
