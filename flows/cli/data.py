@@ -12,6 +12,7 @@ from flows.runtime.environment import log_to_terminal
 from pipelines.core.errors import CallError
 from pipelines.core.paths import find_project
 from pipelines.core.records import Layout
+from pipelines.core.wording import count_in_words
 
 app = typer.Typer(help="Add, update, show, share and bring back a surface's images.", no_args_is_help=True)
 
@@ -131,12 +132,13 @@ def review(
         print_json(change)
         return
     splits = ", ".join(f"{split} {count}" for split, count in sorted(change.splits.items()))
+    reviewed, confirmed = count_in_words(change.images, "image"), count_in_words(change.confirmed, "defect")
     say(
-        f"{surface}: {change.images} images reviewed, {change.new} new ({splits}); "
-        f"{change.confirmed} defects confirmed, {change.rejected} rejected"
+        f"{surface}: {reviewed} reviewed, {change.new} new ({splits}); {confirmed} confirmed, {change.rejected} rejected"
     )
     print_verdict(change.verdict)
     say(f"data version {change.data_version}; next: knotwatch retrain {surface} --profile quick")
+    say("where `knotwatch watch` looks at the surface, it retrains by itself, as policy.watch says")
 
 
 @app.command("list", epilog="Example: knotwatch data list")
