@@ -302,7 +302,7 @@ class Registry(Connection):
         """
         local = self._fetch(surface, version)
         check_loader(local, LOADER, f"{surface} version {version}")
-        return mlflow.pyfunc.load_model(str(local))
+        return mlflow.pyfunc.load_model(local.resolve().as_uri())
 
 
 @functools.cache

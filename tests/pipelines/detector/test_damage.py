@@ -4,6 +4,7 @@ import logging
 from pathlib import Path
 
 import mlflow
+import pandas as pd
 import pytest
 
 from flows.adapting.origins import find_origins
@@ -80,6 +81,8 @@ def test_another_version_s_calibration_is_no_reference_for_drift(store: Tracking
 
 
 def test_a_plain_mlflow_client_loads_no_damaged_version(store: Tracking) -> None:
+    tile = (store.folder("oak", 2) / "reference/0.png").read_bytes()
+    assert store.load_pyfunc("oak", 2).predict(pd.DataFrame({"image": [tile]}))["score"][0] == pytest.approx(0.5, 0.02)
     tiny.raise_threshold(store.folder("oak", 2))
     with pytest.raises(ModelError, match=r"model\.json was changed"):
         store.load_pyfunc("oak", 2)
