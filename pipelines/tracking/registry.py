@@ -2,6 +2,7 @@
 
 import functools
 import logging
+import shutil
 import tempfile
 import warnings
 from collections.abc import Mapping
@@ -302,7 +303,12 @@ class Registry(Connection):
         """
         local = self._fetch(surface, version)
         check_loader(local, LOADER, f"{surface} version {version}")
-        return mlflow.pyfunc.load_model(local.resolve().as_uri())
+        place = local.resolve()
+        if set("?%#") & set(str(place)):
+            # MLflow takes such a path for an address, and a link for a way out of the folder.
+            place = Path(tempfile.mkdtemp(dir=_make_scratch().name)) / "model"
+            shutil.copytree(local, place)
+        return mlflow.pyfunc.load_model(place.as_uri())
 
 
 @functools.cache

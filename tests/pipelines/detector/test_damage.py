@@ -57,7 +57,7 @@ def registered(tmp_path_factory: pytest.TempPathFactory) -> Project:
 def store(registered: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Tracking:
     for name in ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI"):
         monkeypatch.setenv(name, "")
-    return Tracking(copy_project(registered, tmp_path / "project"))
+    return Tracking(copy_project(registered, tmp_path / "a project? 100 %41 #1"))
 
 
 @pytest.mark.parametrize("name", ATTACKS)
