@@ -173,7 +173,8 @@ def run_knotwatch(
     The first ones are new interpreters: to import ahead for later ones would take longer than they do.
     """
     environment = {**os.environ, **(env or {})}
-    if next(_calls) < _NEW:
+    # Another package is found by a new interpreter alone.
+    if next(_calls) < _NEW or "PYTHONPATH" in (env or {}):
         command = [sys.executable, "-c", f"{before}\nfrom flows.cli import main; main()", *words]
         ended = subprocess.run(
             command, cwd=root, env=environment, capture_output=True, text=True, timeout=600, check=False

@@ -148,14 +148,16 @@ def _until_kept(act: Callable[[], Found]) -> Found:
 
 def finish_moves(session: Session) -> None:
     """Move the aliases of a decision record whose process was ended in between."""
-    with moves_lock(session.project, session.surface):
-        session.tracking.forget()
-        _finish_moves(session)
+    decisions = DecisionLog(session.tracking, session.surface)
+    # Where nothing was begun, nothing is asked again.
+    if decisions.unsettled() is not None:
+        with moves_lock(session.project, session.surface):
+            session.tracking.forget()
+            _finish_moves(session, decisions)
 
 
-def _finish_moves(session: Session) -> None:
+def _finish_moves(session: Session, decisions: DecisionLog) -> None:
     surface, tracking = session.surface, session.tracking
-    decisions = DecisionLog(tracking, surface)
     record = decisions.unsettled()
     if record is None:
         return
@@ -171,12 +173,13 @@ def _finish_moves(session: Session) -> None:
 def _settle_champion(session: Session) -> DecisionRecord | None:
     """Notice a champion that was moved by hand, and gate it afterwards against the one before it."""
     surface, tracking = session.surface, session.tracking
+    records, expected, named = _read_champion(tracking, surface)
+    if named == expected:
+        return None
     # Not between a decision of another process and the move that follows it.
     with moves_lock(session.project, surface):
         tracking.forget()
-        records = DecisionLog(tracking, surface).read()
-        named = tracking.aliases(surface).get("champion")
-    expected = records[-1].after if records else None
+        records, expected, named = _read_champion(tracking, surface)
     if named == expected:
         return None
     before = _find(tracking, surface, expected)
@@ -193,6 +196,12 @@ def _settle_champion(session: Session) -> DecisionRecord | None:
         log.warning("promote %s: %s; %s", surface, record.message, what)
         record = record.moved_by_hand(expected if back else named, what)
     return keep(session, record)
+
+
+def _read_champion(tracking: Tracking, surface: str) -> tuple[list[DecisionRecord], int | None, int | None]:
+    """Return the decisions, the champion that the last of them made, and the one that the alias names."""
+    records = list(DecisionLog(tracking, surface).read())
+    return records, records[-1].after if records else None, tracking.aliases(surface).get("champion")
 
 
 def _note_removal(
