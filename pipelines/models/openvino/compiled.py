@@ -49,6 +49,18 @@ def convert_network(network: nn.Module, tile: Sequence[int], dtype: torch.dtype)
             f"the network cannot be converted for tiles of {' x '.join(map(str, tile))}: {error}",
             hint="choose a bundled backbone, and the tile plan that the model was trained with",
         ) from error
+    finally:
+        _forget_traces()
+
+
+def _forget_traces() -> None:
+    """Let go of what torch keeps of every trace, weights and all: 23 MB for each version of PaDiM.
+
+    There is no public way; OpenVINO's and Hugging Face's own exports do it by these names, too.
+    """
+    torch._C._jit_clear_class_registry()
+    torch.jit._recursive.concrete_type_store = torch.jit._recursive.ConcreteTypeStore()
+    torch.jit._state._clear_class_state()
 
 
 class CompiledNetwork:
