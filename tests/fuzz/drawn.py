@@ -220,7 +220,7 @@ _ALIEN: Mapping[str, Callable[[Image.Image, np.random.Generator], bytes]] = {
     "html": lambda *_: b"<!DOCTYPE html><html><body>404 Not Found</body></html>",
     "svg": lambda *_: b'<svg xmlns="http://www.w3.org/2000/svg"><rect width="9" height="9"/></svg>',
     "zip": _archive,
-    "gzip": lambda image, rng: gzip.compress(_pillow("PNG")(image, rng)),
+    "gzip": lambda image, rng: gzip.compress(_pillow("PNG")(image, rng), mtime=0),
     "heic": lambda *_: b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(400),
     "avi": lambda *_: b"RIFF" + struct.pack("<I", 400) + b"AVI LIST" + bytes(392),
     "program": lambda *_: b"\x7fELF\x02\x01\x01" + bytes(400),
