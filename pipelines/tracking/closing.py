@@ -1,6 +1,7 @@
 """The end of an MLflow run whose process was told to stop: a database that others hold must not hold it up."""
 
 import logging
+from collections.abc import Callable, Mapping
 from threading import Thread
 
 import mlflow
@@ -19,18 +20,40 @@ def close_stopped(client: "mlflow.MlflowClient", run_id: str) -> None:
         client: Client of the store that the run is in.
         run_id: MLflow's id of a run that is still open.
     """
-    closed: list[bool] = []
+    if not _within_patience(lambda: client.set_terminated(run_id, "KILLED")):
+        log.warning("MLflow does not take the end of run %s: the next retrain closes it", run_id)
+
+
+def close_unheard(client: "mlflow.MlflowClient", experiment: str, name: str, tags: Mapping[str, str]) -> None:
+    """Close as killed what MLflow made of a run whose id a stop kept from us, within two seconds or not at all.
+
+    Args:
+        client: Client of the store.
+        experiment: Its id.
+        name: Of the run.
+        tags: All that it was to have; with the tag of this process they are no other run's.
+    """
 
     def close() -> None:
+        for run in client.search_runs([experiment], "attributes.status = 'RUNNING'"):
+            if run.info.run_name == name and all(run.data.tags.get(tag) == text for tag, text in tags.items()):
+                client.set_terminated(run.info.run_id, "KILLED")
+
+    _within_patience(close)
+
+
+def _within_patience(act: Callable[[], object]) -> bool:
+    done: list[bool] = []
+
+    def work() -> None:
         try:
-            client.set_terminated(run_id, "KILLED")
-            closed.append(True)
+            act()
+            done.append(True)
         except Exception as error:
-            log.debug("MLflow run %s: %s", run_id, error)
+            log.debug("MLflow: %s", error)
 
     # A thread, because nothing ends a call that waits for a lock.
-    worker = Thread(target=close, name="closing", daemon=True)
+    worker = Thread(target=work, name="closing", daemon=True)
     worker.start()
     worker.join(_PATIENCE)
-    if not closed:
-        log.warning("MLflow does not take the end of run %s: the next retrain closes it", run_id)
+    return bool(done)

@@ -14,7 +14,7 @@ from pipelines.core.errors import ModelError, ToolError
 from pipelines.core.progress import interrupts_first
 from pipelines.core.renamed import metric_names
 from pipelines.tracking.artifacts import SCHEME
-from pipelines.tracking.closing import close_stopped
+from pipelines.tracking.closing import close_stopped, close_unheard
 from pipelines.tracking.registry import Registry
 from pipelines.tracking.runs import PROCESS, Run, process_tag, without_groups
 
@@ -58,7 +58,13 @@ class Tracking(Registry):
         """
         nested = {"mlflow.parentRunId": parent} if parent else {}
         known = {**tags, **nested, PROCESS: process_tag()}
-        made = self._client.create_run(self.experiment(surface), run_name=name, tags=known)
+        experiment = self.experiment(surface)
+        try:
+            made = self._client.create_run(experiment, run_name=name, tags=known)
+        except BaseException:
+            # A stop may come once it is made and before its id is told.
+            close_unheard(self._client, experiment, name, known)
+            raise
         run = Run(self._client, made, parent or "")
         try:
             with interrupts_first():

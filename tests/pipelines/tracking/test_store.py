@@ -284,3 +284,22 @@ def test_a_version_says_what_became_of_it_above_its_card(store: Tracking) -> Non
     assert found.startswith("**In use** since"), "the last word alone"
     assert found.endswith("# A card")
     assert "Not in use" not in found
+
+
+def test_a_run_whose_making_was_stopped_is_closed(store: Tracking, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C between MLflow's commit and its answer left a run open until the next retrain."""
+    make = store.client.create_run
+
+    def stopped(*words: object, **options: object) -> None:
+        make(*words, **options)
+        raise KeyboardInterrupt
+
+    with store.run("stopped", "other", tags={}) as other:
+        monkeypatch.setattr(store.client, "create_run", stopped)
+        with pytest.raises(KeyboardInterrupt), store.run("stopped", "retrain", tags={}):
+            pytest.fail("it was opened")
+        experiment = store.client.get_experiment_by_name("stopped")
+        assert experiment is not None
+        found = {run.info.run_name: run.info.status for run in store.client.search_runs([experiment.experiment_id])}
+        assert found == {"retrain": "KILLED", "other": "RUNNING"}
+        assert other.id
