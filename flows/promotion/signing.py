@@ -7,7 +7,7 @@ from pipelines.core.records import Record
 from pipelines.core.surface_settings import SurfaceSettings
 from pipelines.detector.checksums import TAG, check_folder
 from pipelines.detector.signature import TAG as SIGNATURE
-from pipelines.detector.signature import make_key, sign
+from pipelines.detector.signature import make_key, publish_key, sign
 from pipelines.tracking.store import Tracking
 
 
@@ -40,9 +40,10 @@ def sign_version(project: Project, surface: str, version: int | None = None) -> 
     if not listed:
         raise ToolError(f"{surface} version {found.version} has no checksums to be signed", hint="retrain")
     check_folder(tracking.folder(surface, found.version, signed=False), listed)
-    made = not project.signing_key.exists()
+    made = not (project.signing_key.exists() and project.public_key.exists())
     if made:
-        make_key(project.signing_key, project.public_key)
+        # A call that was ended between the two files left the private one alone.
+        (publish_key if project.signing_key.exists() else make_key)(project.signing_key, project.public_key)
     tracking.tag_version(surface, found.version, {SIGNATURE: sign(project.signing_key, surface, listed)})
     key = str(project.public_key.relative_to(project.root)) if made else ""
     return SignResult(surface=surface, version=found.version, key=key)

@@ -8,9 +8,13 @@ import base64
 import os
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pipelines.core.errors import ToolError
 from pipelines.core.files import write_whole
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 TAG = "signature"
 
@@ -38,8 +42,23 @@ def make_key(private: Path, public: Path) -> None:
     )
     with os.fdopen(os.open(private, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as out:
         out.write(secret)
+    publish_key(private, public)
+
+
+def publish_key(private: Path, public: Path) -> None:
+    """Write the public half of a key, which follows from the private one.
+
+    Args:
+        private: File of the key.
+        public: File to write, in PEM; one that is there is replaced.
+
+    Raises:
+        ToolError: If the private file holds no such key.
+    """
+    from cryptography.hazmat.primitives import serialization
+
     form = serialization.PublicFormat.SubjectPublicKeyInfo
-    write_whole(public, key.public_key().public_bytes(serialization.Encoding.PEM, form))
+    write_whole(public, _read_private(private).public_key().public_bytes(serialization.Encoding.PEM, form))
 
 
 def sign(private: Path, surface: str, listed: str) -> str:
@@ -56,18 +75,7 @@ def sign(private: Path, surface: str, listed: str) -> str:
     Raises:
         ToolError: If the file holds no such key.
     """
-    from cryptography.hazmat.primitives import serialization
-    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-
-    # A project that was copied follows the umask of whoever copied it. Some file systems know no modes.
-    with suppress(OSError):
-        private.chmod(0o600)
-    try:
-        key = serialization.load_pem_private_key(private.read_bytes(), None)
-    except (ValueError, TypeError) as error:
-        raise _no_key(private) from error
-    if not isinstance(key, Ed25519PrivateKey):
-        raise _no_key(private)
+    key = _read_private(private)
     return base64.b64encode(key.sign(_message(surface, listed))).decode("ascii")
 
 
@@ -101,6 +109,22 @@ def is_signed(public: Path, surface: str, listed: str, signature: str) -> bool:
     except (InvalidSignature, ValueError):
         return False
     return True
+
+
+def _read_private(file: Path) -> "Ed25519PrivateKey":
+    from cryptography.hazmat.primitives import serialization
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+    # A project that was copied follows the umask of whoever copied it. Some file systems know no modes.
+    with suppress(OSError):
+        file.chmod(0o600)
+    try:
+        key = serialization.load_pem_private_key(file.read_bytes(), None)
+    except (ValueError, TypeError) as error:
+        raise _no_key(file) from error
+    if not isinstance(key, Ed25519PrivateKey):
+        raise _no_key(file)
+    return key
 
 
 def _message(surface: str, listed: str) -> bytes:

@@ -99,6 +99,8 @@ def test_what_is_not_signed_is_not_loaded_where_the_policy_asks_for_it_nor_signe
     assert not project.public_key.exists()
     told.write_bytes(whole)
     assert sign_version(project, "oak", 1).key == "mlflow/signing-key.pub.pem"
+    project.public_key.unlink()
+    assert sign_version(project, "oak", 1).key, "what a call that was ended between the two files left is completed"
     tracking.folder("oak", 1)
     refuse_unsigned(project, "oak", read_surface(project, "oak"))
     second = _register(tracking, project)
