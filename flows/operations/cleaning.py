@@ -76,11 +76,12 @@ def clean(project: Project, keep: int, *, dry_run: bool = False) -> Removed:
         kept = choose_kept(versions, former, keep)
         known = [v for some in versions.values() for v in some]
         old = [v for v in known if (v.surface, v.version) not in kept]
-        data = _superseded(project, {v.tags.get("data_version", "") for v in known if v not in old}, keep)
+        stay = [v for v in known if (v.surface, v.version) in kept]
+        data = _superseded(project, {v.tags.get("data_version", "") for v in stay}, keep)
         # All that can be damaged is read before anything is removed.
         files, cached = _unused(project, data)
         elsewhere = f"networks at {tracking.uri}: that server's files are not this project's"
-        drop = partial(_drop_models, project, tracking, known, kept, dry_run=dry_run)
+        drop = partial(_drop_models, project, tracking, old, stay, dry_run=dry_run)
         models, freed, skipped = drop() if tracking.local else ((), 0, (elsewhere,))
         if not dry_run:
             for surface, name in data:
@@ -136,19 +137,19 @@ def _parents(version: ModelVersion) -> Iterator[str]:
 
 
 def _drop_models(
-    project: Project, tracking: Tracking, known: Sequence[ModelVersion], kept: set[tuple[str, int]], *, dry_run: bool
+    project: Project, tracking: Tracking, old: Sequence[ModelVersion], stay: Sequence[ModelVersion], *, dry_run: bool
 ) -> tuple[tuple[str, ...], int, tuple[str, ...]]:
     """Remove the networks of versions, which keep their entry, card and run; return names, bytes, and what was left."""
     names, freed, skipped = [], 0, []
     home = (project.state / "mlflow/artifacts").resolve()
     # On MLflow's page one model is registered twice by a click, and with any folder by a request.
-    stays = {_folder_of(tracking, v): _name(v) for v in known if (v.surface, v.version) in kept}
-    for version in known:
+    shared = {_folder_of(tracking, version): _name(version) for version in stay}
+    for version in old:
         folder = _folder_of(tracking, version)
-        if (version.surface, version.version) in kept or version.tags.get(REMOVED) or folder is None:
+        if folder is None:
             continue  # gone already: `knotwatch doctor` and whoever loads it say so
-        if folder in stays or not folder.is_relative_to(home):
-            why = f"are those of {stays[folder]} too" if folder in stays else f"lie in {folder}, not in this project"
+        if folder in shared or not folder.is_relative_to(home):
+            why = f"are those of {shared[folder]} too" if folder in shared else f"lie in {folder}, not in this project"
             skipped.append(f"{_name(version)}, whose files {why}")
             continue
         names.append(_name(version))

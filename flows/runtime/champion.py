@@ -90,7 +90,7 @@ def load_version(tracking: Tracking, version: ModelVersion) -> Loaded:
         if "champion" in version.aliases:
             error = type(error)(
                 f"{version.surface} version {version.version}, the champion: {error.problem}",
-                hint=f"knotwatch rollback {version.surface} returns to the champion before; {error.hint}",
+                hint=rollback_hint(version.surface, error.hint),
             )
         raise error from None
     return Loaded(
@@ -99,3 +99,16 @@ def load_version(tracking: Tracking, version: ModelVersion) -> Loaded:
         detector=detector,
         run_id=version.run_id,
     )
+
+
+def rollback_hint(surface: str, more: str) -> str:
+    """Say what to do about a champion that cannot be used.
+
+    Args:
+        surface: Whose champion it is.
+        more: What else may be done.
+
+    Returns:
+        The way back first.
+    """
+    return f"knotwatch rollback {surface} returns to the champion before; {more}"

@@ -212,6 +212,7 @@ def _champions(project: Project) -> list[Check]:
 
 
 def _reproduce(tracking: "Tracking", champion: "ModelVersion", device: str) -> Damage | None:
+    from flows.runtime.champion import rollback_hint
     from pipelines.detector.detector import Detector
 
     surface = champion.surface
@@ -219,6 +220,5 @@ def _reproduce(tracking: "Tracking", champion: "ModelVersion", device: str) -> D
         Detector(tracking.folder(surface, champion.version), device).check_references()
     except Exception as error:
         fault = _as_damage(error)
-        todo = f"knotwatch rollback {surface} returns to the champion before; {fault.todo}"
-        return Damage(f"{surface} version {champion.version}: {fault.found}", todo)
+        return Damage(f"{surface} version {champion.version}: {fault.found}", rollback_hint(surface, fault.todo))
     return None
