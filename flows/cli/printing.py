@@ -134,7 +134,7 @@ def print_inspect(result: "InspectResult", *, everything: bool) -> None:
             (i.path, "-", "-", i.error) if i.score is None else (i.path, f"{i.score:.3f}", len(i.defects), _verdict(i))
             for i in shown
         ]
-        print_table(["image", "score", "defects", f"verdict (above {result.image_threshold:.3f})"], rows)
+        print_table(["image", "score", "regions", f"verdict (above {result.image_threshold:.3f})"], rows)
     if len(shown) < result.total:
         before = f" ({result.before} of them by an earlier call)" if result.before else ""
         say(

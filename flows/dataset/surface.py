@@ -6,14 +6,11 @@ from collections.abc import Collection
 from contextlib import ExitStack
 from pathlib import Path
 
-import yaml
-
 from flows.runtime.data_stages import note_unused, run_preprocess, run_validate
 from flows.runtime.locks import data_lock, surface_lock
 from flows.runtime.report_index import update_index
 from flows.runtime.session import open_session
 from pipelines.core.errors import CallError, SourceError
-from pipelines.core.files import write_whole
 from pipelines.core.paths import Project, SurfacePaths
 from pipelines.core.records import Layout, Record
 from pipelines.core.results import ValidationReport
@@ -32,6 +29,7 @@ from pipelines.data.prepared import PreparedImage, read_index
 from pipelines.data.type_examples import TypesIntake, take_in_types
 from pipelines.data.versioning.dvc_command import run_dvc
 from pipelines.data.versioning.sharing import pull, push
+from pipelines.data.versioning.surface_list import write_surface_list
 from pipelines.data.versioning.versions import data_version, forget_lock_entries, read_kept, restore
 
 log = logging.getLogger(__name__)
@@ -187,7 +185,7 @@ def checkout_version(project: Project, name: str, version: str) -> str:
 
         kept = find_data_version(project, name, version)
     with surface_lock(project, name, "data checkout"), data_lock(project):
-        restore(project, name, kept, lambda: write_index(project))
+        restore(project, name, kept, lambda: write_surface_list(project))
     update_index(project, name)
     return kept.version
 
@@ -226,15 +224,6 @@ def share(project: Project, verb: str, names: list[str]) -> str:
     for name in surfaces:
         update_index(project, name)
     return said
-
-
-def write_index(project: Project) -> None:
-    """List the surfaces for dvc.yaml, keeping the file's own words at the top."""
-    path = project.surfaces_index
-    head = [line for line in path.read_text("utf-8").splitlines() if line.startswith("#")] if path.is_file() else []
-    text = "\n".join([*head, yaml.safe_dump({"surfaces": project.surface_names()}, sort_keys=False)])
-    if not path.is_file() or path.read_text("utf-8") != text:
-        write_whole(path, text)
 
 
 def _bring(
@@ -293,7 +282,7 @@ def track_raw(project: Project, paths: SurfacePaths, settings: SurfaceSettings) 
     """
     folders = [paths.ledger] if settings.source.git_url else [paths.source, paths.ledger]
     with data_lock(project):
-        write_index(project)
+        write_surface_list(project)
         run_dvc(project, "add", *(str(p.relative_to(project.root)) for p in folders))
 
 
@@ -348,7 +337,7 @@ def _forget(project: Project, paths: SurfacePaths) -> None:
     paths.settings.unlink(missing_ok=True)
     with data_lock(project):
         forget_lock_entries(project, paths.name)
-        write_index(project)
+        write_surface_list(project)
 
 
 def check_source(path: Path) -> Path:

@@ -48,6 +48,7 @@ def run_ui(project: Project, prefect_port: int, mlflow_port: int | None, ready: 
             "this project's servers run already",
             hint="`knotwatch ui --link` prints links to them; or end that `knotwatch ui` first",
         )
+    log.info("ui: Prefect's server, MLflow's and a worker are starting, which takes 20 to 60 s")
     prepare_environment(project)
     # Its own database, whatever this process was told: what it would ask of another server, it would ask of itself.
     settings = {**_MLFLOW_SETTINGS, "MLFLOW_TRACKING_URI": _mlflow_store(project)}

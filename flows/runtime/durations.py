@@ -32,11 +32,20 @@ def usual_seconds(project: Project, surface: str, *, adapting: bool) -> float | 
     return None
 
 
+# A machine beside other work has been up to four times as slow; beyond that a part did something else than last time.
+_MOST_SLOWER = 4.0
+
+
 class Durations:
-    """Seconds by part, such as an algorithm, of the last run of a surface by a profile."""
+    """Seconds by part, such as an algorithm, of the last run of a surface by a profile.
+
+    What is expected of parts follows how fast those went that this object has timed, compared with their last time:
+    other work may have the machine now, or may have had it then.
+    """
 
     def __init__(self, project: Project, surface: str, profile: str) -> None:
         self._file = project.state / "durations" / surface / f"{profile}.json"
+        self._taken = self._expected = 0.0
 
     @contextmanager
     def timed(self, part: str) -> Iterator[None]:
@@ -52,12 +61,19 @@ class Durations:
             part: Its name.
             seconds: 0 or more.
         """
-        write_whole(self._file, json.dumps({**self.read(), part: round(seconds, 2)}, indent=1))
+        known = self.read()
+        if known.get(part):
+            self._taken += seconds
+            self._expected += known[part]
+        write_whole(self._file, json.dumps({**known, part: round(seconds, 2)}, indent=1))
 
     def expect(self, parts: Sequence[str]) -> float | None:
-        """Return how many seconds parts took together when each was last run; None where one never was."""
+        """Return how many seconds parts will take together at today's pace; None where one was never run."""
         known = self.read()
-        return sum(known[part] for part in parts) if all(part in known for part in parts) else None
+        if not all(part in known for part in parts):
+            return None
+        pace = self._taken / self._expected if self._expected else 1.0
+        return sum(known[part] for part in parts) * min(max(pace, 1 / _MOST_SLOWER), _MOST_SLOWER)
 
     def read(self) -> dict[str, float]:
         """Return the seconds of each part that was ever run."""

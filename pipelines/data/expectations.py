@@ -13,6 +13,8 @@ from pipelines.core.errors import ToolError
 from pipelines.core.records import Label, Split
 from pipelines.core.results import REGROUP, Quarantined, ValidationReport
 from pipelines.core.surface_settings import ValidationSettings
+from pipelines.core.wording import count_in_words
+from pipelines.data.review_ledger import is_reviewed
 
 _NULL = "ExpectColumnValuesToBeNull"
 _BETWEEN = "ExpectColumnValuesToBeBetween"
@@ -25,7 +27,8 @@ _NAMED = 3
 class Rule:
     """One expectation on a column, and what it means in plain words where a row fails it.
 
-    `reason` is a format that takes the row's columns; a rule that only warns says it of all its rows together.
+    `reason` is a format that takes the row's columns; a rule that only warns says it of all its images
+    together, after their number.
     """
 
     expectation: str
@@ -61,7 +64,7 @@ def judge(manifest: pd.DataFrame, settings: ValidationSettings, docs: Path | Non
     for rule, paths in zip(rules, failed, strict=True):
         concerned = [path for path in dict.fromkeys(paths) if path not in copies]
         if rule.warns and concerned:
-            warnings.append(f"{len(concerned)} {rule.reason}: {_name(concerned)}")
+            warnings.append(f"{count_in_words(len(concerned), 'image')} {rule.reason}: {_name(concerned)}")
         elif not rule.warns:
             for path in concerned:
                 reasons[path].append(rule.reason.format_map(rows[path]))
@@ -86,7 +89,8 @@ def _refusals(manifest: pd.DataFrame, usable: pd.DataFrame, bad: int, settings: 
     share = bad / len(manifest)
     if share > settings.max_quarantined_share:
         allowed = f"{settings.max_quarantined_share:.1%} (validation.max_quarantined_share)"
-        refusals.append(f"{bad} of {len(manifest)} images ({share:.1%}) are quarantined, allowed are {allowed}")
+        found = f"{bad} of {len(manifest)} images ({share:.1%}) {'is' if bad == 1 else 'are'} quarantined"
+        refusals.append(f"{found}, allowed are {allowed}")
     trained = usable[(usable["split"] == Split.TRAIN) & usable["label"].isin([Label.NORMAL, Label.UNKNOWN])]
     if trained.empty:
         refusals.append(f"no normal image is left to train on: {_why_untrained(manifest, usable)}")
@@ -135,13 +139,16 @@ def _view(manifest: pd.DataFrame) -> pd.DataFrame:
     kept = fine & (manifest["duplicate_of"] == "")
     near = manifest["near_duplicate_of"].where(manifest["near_duplicate_of"] != "")
     apart = manifest["group"] == manifest["path"]
+    anomalous = manifest["label"] == Label.ANOMALOUS
     return manifest.assign(
         error=manifest["error"].where(~fine),
         mask_error=manifest["mask_error"].where(manifest["mask_error"] != ""),
         label=manifest["label"].where(manifest["label"] != ""),
         shorter_side=manifest[["width", "height"]].min(axis=1).where(fine),
         normal_mask_area=manifest["mask_area"].where(manifest["label"] == Label.NORMAL),
-        anomalous_mask_area=manifest["mask_area"].where(manifest["label"] == Label.ANOMALOUS),
+        anomalous_mask_area=manifest["mask_area"].where(anomalous),
+        # A person who reviewed a mask saw what it marks.
+        found_mask_area=manifest["mask_area"].where(anomalous & ~manifest["mask"].map(is_reviewed).astype(bool)),
         contradicted_by=_contradicted(manifest),
         near_grouped=near.where(~apart),
         near_apart=near.where(apart),
@@ -157,7 +164,7 @@ def _rules(settings: ValidationSettings) -> list[Rule]:
         *_limits(settings),
         Rule(
             *("ExpectColumnValuesToNotBeInSet", "bit_depth"),
-            "images use 9 to 15 bits a sample, and are stretched by these",
+            "of 9 to 15 bits a sample, stretched by these",
             {"value_set": list(range(9, 16))},
             warns=True,
         ),
@@ -175,31 +182,31 @@ def _rules(settings: ValidationSettings) -> list[Rule]:
         Rule(_NULL, "contradicted_by", "the same file as {contradicted_by}, which has another label"),
         Rule(
             *(_BETWEEN, "anomalous_mask_area"),
-            "anomalous images have a mask that marks nothing",
+            "labelled anomalous with a mask that marks nothing",
             {"min_value": 0, "strict_min": True},
             warns=True,
         ),
         Rule(
-            *(_BETWEEN, "anomalous_mask_area"),
-            "anomalous images have a mask that marks more than half of them (inverted? what is not 0 is the defect)",
+            *(_BETWEEN, "found_mask_area"),
+            "with a mask that marks more than half of the image (inverted? what is not 0 is the defect)",
             {"max_value": 0.5},
             warns=True,
         ),
         Rule(
             *(_BETWEEN, "relative_area"),
-            f"images are more than {_SIZE_RATIO:g} times larger or smaller than the median",
+            f"more than {_SIZE_RATIO:g} times larger or smaller than the median",
             {"min_value": 1 / _SIZE_RATIO, "max_value": _SIZE_RATIO},
             warns=True,
         ),
         Rule(
             *(_NULL, "near_grouped"),
-            "images nearly repeat an earlier one and stay in its group (validation.near_duplicate_bits)",
+            "nearly the same as an earlier one, kept in its group (validation.near_duplicate_bits)",
             warns=True,
         ),
         Rule(
             *(_NULL, "near_apart"),
-            "images nearly repeat an earlier one and are split by themselves: they have another label, their group is "
-            "full (split.largest_group) or most images are alike, as of a part in a fixture (split.alike)",
+            "nearly the same as an earlier one, yet split by itself: it has another label, the group is full "
+            "(split.largest_group) or most images are alike, as of a part in a fixture (split.alike)",
             warns=True,
         ),
     ]

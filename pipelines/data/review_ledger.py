@@ -62,6 +62,15 @@ class Reviewed(Record):
         )
 
 
+def is_reviewed(name: str) -> bool:
+    """Tell whether a manifest's image or mask came from a review.
+
+    >>> is_reviewed("reviews/masks/a.png"), is_reviewed("masks/a.png")
+    (True, False)
+    """
+    return name.startswith(_PREFIX)
+
+
 def raw_file(source: Path, name: str) -> Path:
     """Find a manifest's image or mask: reviewed ones lie in the ledger beside the source.
 
@@ -80,7 +89,7 @@ def raw_file(source: Path, name: str) -> Path:
     >>> raw_file(Path("wood/source"), "reviews/masks/a.png").as_posix()
     'wood/ledger/reviews/masks/a.png'
     """
-    return inside(source.with_name("ledger") if name.startswith(_PREFIX) else source, name)
+    return inside(source.with_name("ledger") if is_reviewed(name) else source, name)
 
 
 def read_reviews(ledger: Path) -> list[Reviewed]:

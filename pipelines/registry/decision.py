@@ -136,7 +136,11 @@ class Evidence(Record):
 
 
 class Check(Record):
-    """One question of the gate: what was found, what is wanted, and the answer in a sentence."""
+    """One question of the gate: what was found, what is wanted, and the answer in a sentence.
+
+    `uncertain` marks one that passed although the figure is lower than allowed: the images are too few to tell that
+    from chance.
+    """
 
     former: ClassVar[Mapping[str, str]] = {"words": "message"}
     former_values: ClassVar[Mapping[str, Mapping[str, str]]] = {"name": {"planted_auroc": "synthetic_auroc"}}
@@ -146,6 +150,7 @@ class Check(Record):
     found: str
     wanted: str
     message: str
+    uncertain: bool = False
 
     @property
     def passed(self) -> bool:
@@ -175,10 +180,11 @@ class Decision(Record):
     def message(self) -> str:
         """Write the decision as one line.
 
-        It names every reason of a refusal, or what an acceptance rests on.
+        It names every reason of a refusal, or what an acceptance rests on and what stays uncertain.
         """
         candidate = self.evidence.candidate
         who = f"version {candidate.version} ({candidate.algorithm})"
         if self.accepted:
-            return f"{who} accepted; {self.basis}"
+            doubts = "".join(f"; but {check.message}" for check in self.checks if check.uncertain)
+            return f"{who} accepted; {self.basis}{doubts}"
         return f"{who} refused: {'; '.join(check.message for check in self.refusals)}"

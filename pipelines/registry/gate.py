@@ -100,7 +100,19 @@ def _check_detection(name: str, evidence: Evidence, policy: GateSettings) -> Che
         return Check(name=name, outcome=CheckOutcome.REFUSED, found=found, wanted=wanted, message=message)
     outcome = CheckOutcome.REFUSED if is_worse(difference, margin) else CheckOutcome.PASSED
     message = f"{title} {_difference_in_words(difference, margin, against.champion)}"
-    return Check(name=name, outcome=outcome, found=f"{found}, {_bounds(difference)}", wanted=wanted, message=message)
+    return Check(
+        name=name,
+        outcome=outcome,
+        found=f"{found}, {_bounds(difference)}",
+        wanted=wanted,
+        message=message,
+        uncertain=_is_uncertain(difference, margin),
+    )
+
+
+def _is_uncertain(difference: Interval, margin: float) -> bool:
+    """Tell whether a figure is lower by more than the margin, and passes because chance explains it as well."""
+    return difference.value < -margin - _ROUNDING and not is_worse(difference, margin)
 
 
 def _counted(name: str, evidence: Evidence) -> str:
@@ -166,35 +178,43 @@ def _check_recall(evidence: Evidence, policy: GateSettings) -> Check:
     difference: Interval | None = getattr(evidence.comparison, name, None)
     count = images.defective if labelled else images.synthetic
     title = f"recall of {count} {kind} anomalies at the image threshold"
-    outcome, wanted, message = _judge_recall(evidence, policy, figure, difference)
+    outcome, wanted, message, uncertain = _judge_recall(evidence, policy, figure, difference)
     found = f"{interval_in_words(figure)} of {count:,} {kind} anomalies" if figure else "none"
     found += f", {_bounds(difference)}" if difference else ""
-    return Check(name="recall", outcome=outcome, found=found, wanted=wanted, message=f"{title} {message}")
+    return Check(
+        name="recall", outcome=outcome, found=found, wanted=wanted, message=f"{title} {message}", uncertain=uncertain
+    )
 
 
 def _judge_recall(
     evidence: Evidence, policy: GateSettings, figure: Interval | None, difference: Interval | None
-) -> tuple[CheckOutcome, str, str]:
-    """Say what the recall comes to, what is wanted of it, and both in words."""
+) -> tuple[CheckOutcome, str, str, bool]:
+    """Say what the recall comes to, what is wanted of it, both in words, and whether that is uncertain."""
     floor, margin, against = policy.floors.recall, policy.margins.recall, evidence.comparison
     wanted = f"at least {floor:g}"
     if figure is None:
-        return CheckOutcome.REFUSED, wanted, "was not measured"
+        return CheckOutcome.REFUSED, wanted, "was not measured", False
     if not figure.value >= floor:
-        return CheckOutcome.REFUSED, wanted, f"is {figure.value:.3f}, at least {floor:g} is needed"
+        return CheckOutcome.REFUSED, wanted, f"is {figure.value:.3f}, at least {floor:g} is needed", False
     if against is None:
-        return CheckOutcome.PASSED, wanted, f"is {figure.value:.3f}, at least {floor:g} is needed"
+        return CheckOutcome.PASSED, wanted, f"is {figure.value:.3f}, at least {floor:g} is needed", False
     if against.image_threshold and evidence.image_threshold.achieved_rate < against.image_threshold.achieved_rate:
         rates = (
             f"{share_in_words(evidence.image_threshold.achieved_rate)}, not "
             f"{share_in_words(against.image_threshold.achieved_rate)}"
         )
-        return CheckOutcome.PASSED, wanted, f"is {figure.value:.3f}, at a threshold for false positives of {rates}"
+        return (
+            CheckOutcome.PASSED,
+            wanted,
+            f"is {figure.value:.3f}, at a threshold for false positives of {rates}",
+            False,
+        )
     wanted += f", and not shown to be lower than version {against.champion.version}'s by more than {margin:g}"
     if difference is None:
-        return CheckOutcome.REFUSED, wanted, f"was not compared with version {against.champion.version}"
+        return CheckOutcome.REFUSED, wanted, f"was not compared with version {against.champion.version}", False
     outcome = CheckOutcome.REFUSED if is_worse(difference, margin) else CheckOutcome.PASSED
-    return outcome, wanted, _difference_in_words(difference, margin, against.champion)
+    words = _difference_in_words(difference, margin, against.champion)
+    return outcome, wanted, words, _is_uncertain(difference, margin)
 
 
 def _check_false_alarms(evidence: Evidence, policy: GateSettings) -> Check:

@@ -1,18 +1,23 @@
 """The end of an MLflow run whose process was told to stop: a database that others hold must not hold it up."""
 
 import logging
+import math
+import time
 from collections.abc import Callable, Mapping
 from threading import Thread
 
 import mlflow
 
-_PATIENCE = 2.0  # seconds; MLflow itself waits up to 20 for a database that is locked, and a stop shall take ten in all
+# Seconds that all runs of one stop share: MLflow itself waits up to 20 for a database that is locked, and a stop is
+# ended by force after eight. A disk that is kept busy takes more than two for one commit.
+_PATIENCE = 6.0
+_LEAST = 0.2  # seconds that each has even so: a run takes 0.01 where nothing holds the database
 
 log = logging.getLogger(__name__)
 
 
 def close_stopped(client: "mlflow.MlflowClient", run_id: str) -> None:
-    """Close a run as killed, within two seconds or not at all.
+    """Close a run as killed, within the stop's seconds or not at all.
 
     What stays open, the next change of the surface closes; a warning says so. Nothing is raised.
 
@@ -25,7 +30,7 @@ def close_stopped(client: "mlflow.MlflowClient", run_id: str) -> None:
 
 
 def close_unheard(client: "mlflow.MlflowClient", experiment: str, name: str, tags: Mapping[str, str]) -> None:
-    """Close as killed what MLflow made of a run whose id a stop kept from us, within two seconds or not at all.
+    """Close as killed what MLflow made of a run whose id a stop kept from us, within the stop's seconds or not at all.
 
     Args:
         client: Client of the store.
@@ -42,6 +47,17 @@ def close_unheard(client: "mlflow.MlflowClient", experiment: str, name: str, tag
     _within_patience(close)
 
 
+class _Stop:
+    until = -math.inf  # by the monotonic clock
+
+
+def _seconds_left() -> float:
+    now = time.monotonic()
+    if now > _Stop.until + _PATIENCE:
+        _Stop.until = now + _PATIENCE
+    return max(_Stop.until - now, _LEAST)
+
+
 def _within_patience(act: Callable[[], object]) -> bool:
     done: list[bool] = []
 
@@ -55,5 +71,5 @@ def _within_patience(act: Callable[[], object]) -> bool:
     # A thread, because nothing ends a call that waits for a lock.
     worker = Thread(target=work, name="closing", daemon=True)
     worker.start()
-    worker.join(_PATIENCE)
+    worker.join(_seconds_left())
     return bool(done)

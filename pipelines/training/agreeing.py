@@ -64,7 +64,7 @@ def calibrate_agreeing(  # noqa: PLR0913, PLR0917 - a stage is handed all that i
             info = calibrate(trained, prepared, images, surface, own, score, data_version, wrap)
         except ParityError as error:
             safer = _next_safer(trained.precision, trained.algorithm)
-            if settings.export.precision != "auto" or safer is None:
+            if settings.export.forced or safer is None:
                 raise
             log.warning("export %s: %s: %s; %s is taken", trained.algorithm, trained.precision, error.problem, safer)
             trained = _take(trained, safer, draw_regions(prepared, images, trained.plan, settings.seed), rule)

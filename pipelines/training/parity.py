@@ -34,6 +34,7 @@ _VERDICTS_APART = 0.01
 _SAME_SCORE = 0.01
 LIMITS = f"AUROC at most {_AUROC_APART:g} from torch's, at most {100 * _VERDICTS_APART:g} % of verdicts different"
 _UNROUNDED = 0.001
+_TINY = 1e-9
 _FILE = "parity.json"
 
 
@@ -61,8 +62,8 @@ def disagreements(parity: Parity, threshold: float) -> tuple[str, ...]:
         threshold: A raw image score; the verdict is `score > threshold`.
 
     Returns:
-        One sentence for each fault: scores that are not finite, AUROC more than 0.005 apart, more than 1 % of the
-        verdicts. Empty where both agree.
+        One sentence for each fault: scores that are not finite, AUROC more than 0.005 and more than one pair of regions
+        apart, more than 1 % of the verdicts. Empty where both agree.
 
     >>> disagreements(Parity(torch=(1.0, 3.0), exported=(1.1, 3.1), synthetic=(False, True)), threshold=2.0)
     ()
@@ -73,7 +74,10 @@ def disagreements(parity: Parity, threshold: float) -> tuple[str, ...]:
         return ("scores are not finite",)
     found = []
     torch, exported = _aurocs(parity)
-    if torch is not None and exported is not None and abs(torch - exported) > _AUROC_APART:
+    # Of a dozen regions of each kind, one pair of nearly equal scores that change places is more than 0.005.
+    anomalies = sum(parity.synthetic)
+    pair = 1 / max(1, anomalies * (len(parity.synthetic) - anomalies))
+    if torch is not None and exported is not None and abs(torch - exported) > max(_AUROC_APART, pair) + _TINY:
         found.append(f"AUROC {exported:.3f} instead of {torch:.3f}")
     differ, regions = _count_different(parity, threshold), len(parity.torch)
     if differ > _VERDICTS_APART * regions:
@@ -194,15 +198,14 @@ def score_regions(
         model: The network, whose tiles have the plan's size.
         plan: How a region is cut into tiles.
         rule: How a map becomes a score.
-        regions: At least one, as `draw_regions` yields them; read once.
+        regions: As `draw_regions` yields them; read once.
         label: Word before the progress bar.
 
     Returns:
         Raw scores, in the order of `regions`.
     """
     rows = [(scan_region(model, plan, rule, r.image).score, r.synthetic) for r in track(regions, _REGIONS, label)]
-    scores, synthetic = zip(*rows, strict=True)
-    return RegionScores(scores, synthetic)
+    return RegionScores(tuple(score for score, _ in rows), tuple(synthetic for _, synthetic in rows))
 
 
 def _crop(region: NDArray[np.uint8], plan: TilePlan, random: np.random.Generator) -> NDArray[np.uint8]:

@@ -23,6 +23,7 @@ from pipelines.imaging.tiling import TileSet
 from pipelines.models.openvino.runtime import TileModel, machine_precisions
 from pipelines.models.registry import find_algorithm
 from pipelines.training.parity import ENOUGH, ParityRegion, RegionScores, disagreements, is_same, score_regions
+from pipelines.training.run_settings import ExportSettings
 
 UNROUNDED = "unrounded"  # where a network in int8 keeps the exact one until it is calibrated
 _QUANTISATION_TILES = 48
@@ -107,7 +108,7 @@ def export_agreeing(
     tiles: TileSet,
     regions: Callable[[], Iterable[ParityRegion]],
     rule: ScoreRule,
-    requested: str,
+    requested: ExportSettings,
     folder: Path,
 ) -> Exported:
     """Export a fitted torch model at a precision in which it agrees with torch.
@@ -118,9 +119,9 @@ def export_agreeing(
         tiles: The ones trained on; at least one. They fix what int8 can express, and the first one is timed.
         regions: Draws the same ones each time, at least one of them normal, for they may be too many to be kept.
         rule: How a map becomes a score.
-        requested: f32, bf16, int8, or auto: the least rounded of the fast ones.
-        folder: Existing folder that model.xml and model.bin are written to. Where `auto` chose int8, its subfolder
-            `unrounded` has the network in float32.
+        requested: A forced precision, or the least rounded of the fast ones.
+        folder: Existing folder that model.xml and model.bin are written to. Where int8 was chosen, not forced, its
+            subfolder `unrounded` has the network in float32.
 
     Returns:
         The precision that the network is to be run with; `parity` is never None.
@@ -131,9 +132,12 @@ def export_agreeing(
     from pipelines.models.openvino.quantize import move_ir, quantise
 
     possible = tuple(p for p in machine_precisions() if p in find_algorithm(algorithm).precisions)
-    wanted = possible if requested == "auto" else (Precision(requested),)
+    tried = possible if requested.precision == "auto" else tuple(p for p in possible if p != Precision.INT8)
+    wanted = (Precision(requested.precision),) if requested.forced else tried
     if not set(wanted) <= set(machine_precisions()):
-        raise ModelError(f"this processor does not compute in {requested}", hint="set export.precision to auto")
+        raise ModelError(
+            f"this processor does not compute in {requested.precision}", hint="set export.precision to auto"
+        )
     find_algorithm(algorithm).export(model, tiles.plan, folder)
     with tempfile.TemporaryDirectory(dir=folder) as scratch:
         if Precision.INT8 in wanted:
@@ -141,7 +145,7 @@ def export_agreeing(
         models = {p: TileModel(Path(scratch) if p == Precision.INT8 else folder, p) for p in wanted}
         exported = _choose(algorithm, model, models, tiles, regions, rule, requested)
         if exported.precision == Precision.INT8:
-            if requested == "auto":
+            if not requested.forced:
                 (folder / UNROUNDED).mkdir()
                 move_ir(folder, folder / UNROUNDED)
             move_ir(Path(scratch), folder)
@@ -156,52 +160,62 @@ def _choose(
     tiles: TileSet,
     regions: Callable[[], Iterable[ParityRegion]],
     rule: ScoreRule,
-    requested: str,
+    requested: ExportSettings,
 ) -> Exported:
     """Choose among exported networks, and say how the chosen one agrees with the fitted one.
 
     There is no threshold yet: the 99 % quantile of torch's scores of normal regions stands in. Where the first regions
-    come out the same, as they do of what is not rounded, the others are not scored.
+    come out the same, as they do of what is not rounded, the others are not scored; nor where no more are requested.
     """
     from pipelines.models.openvino.export import TorchTiles
 
     milliseconds = time_models(models, tiles[0])
     score = partial(score_regions, plan=tiles.plan, rule=rule)
     fitted_tiles = TorchTiles(fitted)
-    torch: dict[int | None, RegionScores] = {}
+    torch: dict[int, RegionScores] = {}
     parities: dict[Precision, Parity] = {}
 
-    def compare(precision: Precision, most: int | None) -> Parity:
-        if most not in torch:
-            torch[most] = score(fitted_tiles, regions=islice(regions(), most), label="parity, torch")
-        ours = torch[most]
-        theirs = score(models[precision], regions=islice(regions(), most), label=f"parity, {precision}")
+    def compare(precision: Precision, start: int, stop: int) -> Parity:
+        if start not in torch:
+            torch[start] = score(fitted_tiles, regions=islice(regions(), start, stop), label="parity, torch")
+        ours = torch[start]
+        theirs = score(models[precision], regions=islice(regions(), start, stop), label=f"parity, {precision}")
         return Parity(torch=ours.scores, exported=theirs.scores, synthetic=ours.synthetic)
 
     def disagree(precision: Precision) -> tuple[str, ...]:
-        first = compare(precision, ENOUGH)
-        parity = parities[precision] = first if is_same(first) else compare(precision, None)
+        parity = compare(precision, 0, ENOUGH)
+        if not is_same(parity) and requested.regions > ENOUGH:
+            parity = _join(parity, compare(precision, ENOUGH, requested.regions))
+        parities[precision] = parity
         normal = [s for s, p in zip(parity.torch, parity.synthetic, strict=True) if not p]
         return disagreements(parity, float(np.quantile(normal, 0.99)))
 
     chosen, refused = choose_precision(milliseconds, disagree)
-    if requested != "auto" and refused:
+    if requested.forced and refused:
         raise ModelError(
-            f"{algorithm} in {requested} does not agree with torch: {'; '.join(refused.values())}",
+            f"{algorithm} in {requested.precision} does not agree with torch: {'; '.join(refused.values())}",
             hint="set export.precision to auto",
         )
     return Exported(chosen, parities[chosen], _describe(chosen, milliseconds, refused))
 
 
-def export_unchecked(algorithm: str, model: Any, plan: TilePlan, requested: str, folder: Path) -> Exported:
+def _join(first: Parity, rest: Parity) -> Parity:
+    return Parity(
+        torch=first.torch + rest.torch,
+        exported=first.exported + rest.exported,
+        synthetic=first.synthetic + rest.synthetic,
+    )
+
+
+def export_unchecked(algorithm: str, model: Any, plan: TilePlan, requested: ExportSettings, folder: Path) -> Exported:
     """Export a fitted torch model without setting its scores against torch's.
 
     Args:
         algorithm: Name of the algorithm that fitted it.
         model: The fitted torch module, on the CPU, in eval mode.
         plan: Gives the size of a tile.
-        requested: f32, bf16, int8 or auto. `auto` is bf16 where this processor has it, which agrees with torch in all
-            but rare cases; f32 stands in for int8.
+        requested: What is not forced is bf16 where this processor has it, which agrees with torch in all but rare
+            cases; f32 stands in for int8.
         folder: Existing folder that model.xml and model.bin are written to.
 
     Returns:
@@ -210,7 +224,8 @@ def export_unchecked(algorithm: str, model: Any, plan: TilePlan, requested: str,
     find_algorithm(algorithm).export(model, plan, folder)
     quick = Precision.BF16 if Precision.BF16 in machine_precisions() else Precision.F32
     # int8 is made by a calibration of its own, and then told apart from torch: here f32 stands in for it.
-    precision = quick if requested == "auto" else Precision.F32 if requested == Precision.INT8 else Precision(requested)
+    forced = "f32" if requested.precision == "int8" else requested.precision
+    precision = Precision(forced) if requested.forced else quick
     return Exported(precision, None, f"{precision}, not compared with torch ({algorithm})")
 
 

@@ -93,7 +93,7 @@ def train(
     exported = (
         _export_checked(algorithm, fitted.model, tiles, prepared, images, settings, folder)
         if checked and (start is None or start.checked)
-        else export_unchecked(algorithm, fitted.model, plan, settings.export.precision, folder)
+        else export_unchecked(algorithm, fitted.model, plan, settings.export, folder)
     )
     seconds = time.monotonic() - started
     log.info("train %s: %d tiles of %d images, %.1f s", algorithm, len(tiles), len(train_images), seconds)
@@ -196,7 +196,7 @@ def _export_checked(
     score = settings.of(algorithm).score
     rule = ScoreRule(border_share=score.border_share, top_share=score.top_share)
     regions = partial(draw_regions, prepared, images, tiles.plan, settings.seed)
-    return export_agreeing(algorithm, model, tiles, regions, rule, settings.export.precision, folder)
+    return export_agreeing(algorithm, model, tiles, regions, rule, settings.export, folder)
 
 
 def _hold_out(

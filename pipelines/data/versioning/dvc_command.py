@@ -9,12 +9,11 @@ from pathlib import Path
 import psutil
 
 from pipelines.core.errors import BusyError, ToolError
-from pipelines.core.parsing import parse_yaml
 from pipelines.core.paths import Project
 from pipelines.core.progress import waiting
 from pipelines.data.versioning.rwlock import drop_torn_note, live_holders
+from pipelines.data.versioning.surface_list import write_surface_list
 
-_INDEX = "restore it from git; knotwatch itself keeps it"
 _PATIENCE = 600.0  # seconds that a DVC command may take which an earlier, killed call left at work
 
 
@@ -24,7 +23,7 @@ def run_dvc(project: Project, *words: str, quiet: bool = True) -> str:
     Where another one reads or writes the same files, such as one whose parent was killed, its end is waited for.
 
     Args:
-        project: Its list of surfaces is checked first.
+        project: Its list of surfaces for dvc.yaml is put right first.
         *words: The command and its arguments, without `dvc`; checked names only.
         quiet: Keep what DVC says. False lets it through to standard error, for a person to watch.
 
@@ -34,10 +33,10 @@ def run_dvc(project: Project, *words: str, quiet: bool = True) -> str:
     Raises:
         BusyError: If another DVC command holds the project as a whole (told apart only where `quiet`), or the same
             files for more than ten minutes.
-        ToolError: If the command fails, with DVC's own last words, or the list of surfaces is damaged.
-        CallError: If that list holds a name that no surface can have.
+        ToolError: If the command fails, with DVC's own last words.
+        CallError: If a file of settings has a name that no surface can have.
     """
-    _check_index(project)
+    write_surface_list(project)
     drop_torn_note(project.root)
     deadline = time.monotonic() + _PATIENCE
     while True:
@@ -80,19 +79,3 @@ def _wait_for(processes: list[psutil.Process], deadline: float) -> None:
             f"DVC's process {numbers} has held the same files for more than ten minutes",
             hint="wait until it ends, or end it, then run this again",
         )
-
-
-def _check_index(project: Project) -> None:
-    """Refuse a list of surfaces that DVC would make paths outside of the project of, and empty before a stage runs."""
-    path = project.surfaces_index
-    if not path.is_file():
-        return
-    try:
-        found = parse_yaml(path.read_text("utf-8"))
-        names = (found.get("surfaces") or []) if isinstance(found, dict) else None
-    except ValueError as error:
-        raise ToolError(f"{path} is damaged: {error}", hint=_INDEX) from error
-    if not isinstance(names, list):
-        raise ToolError(f"{path} holds no list of surfaces", hint=_INDEX)
-    for name in names:
-        project.surface(str(name))

@@ -5,13 +5,15 @@ import json
 from pathlib import Path
 
 import pytest
+import yaml
 
-from flows.dataset.surface import share, write_index
+from flows.dataset.surface import share
 from pipelines.core.errors import ToolError
 from pipelines.core.paths import Project
 from pipelines.core.records import Layout
 from pipelines.core.surface_settings import SourceSettings, SurfaceSettings, write_surface
 from pipelines.data.versioning.dvc_command import run_dvc
+from pipelines.data.versioning.surface_list import write_surface_list
 
 pytestmark = pytest.mark.services
 
@@ -22,7 +24,7 @@ STOLEN = "stolen.png"
 def shared(project: Project, tmp_path: Path) -> Project:
     """A project with a surface whose ledger somebody else put on the remote, which is a folder."""
     write_surface(project, "oak", SurfaceSettings(source=SourceSettings(layout=Layout.FOLDER, path="/nowhere")))
-    write_index(project)
+    write_surface_list(project)
     project.surface("oak").raw.mkdir(parents=True)
     with (project.root / ".dvc/config").open("a") as config:
         config.write(f"    remote = theirs\n['remote \"theirs\"']\n    url = {tmp_path / 'remote'}\n")
@@ -69,7 +71,13 @@ def test_a_pointer_that_leads_out_is_not_followed(shared: Project, tmp_path: Pat
     assert not (tmp_path / STOLEN).exists()
 
 
-def test_a_list_of_surfaces_that_leads_out_reaches_no_stage(shared: Project) -> None:
-    shared.surfaces_index.write_text('surfaces: ["../../../x"]\n')
-    with pytest.raises(Exception, match="cannot name a surface"):
-        run_dvc(shared, "status")
+@pytest.mark.parametrize(
+    "text",
+    ["# ours\nsurfaces: []\n", 'surfaces: ["../../../x"]\n', "surfaces: {", ""],
+    ids=["put back by git", "leads out", "damaged", "emptied"],
+)
+def test_a_list_of_surfaces_that_is_not_theirs_is_written_again_before_dvc_reads_it(shared: Project, text: str) -> None:
+    shared.surfaces_index.write_text(text)
+    assert "validate@oak" in run_dvc(shared, "stage", "list", "--names-only")
+    assert yaml.safe_load(shared.surfaces_index.read_text()) == {"surfaces": ["oak"]}
+    assert ("# ours" in shared.surfaces_index.read_text()) == ("# ours" in text)

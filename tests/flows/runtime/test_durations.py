@@ -14,7 +14,7 @@ def test_the_last_run_of_each_part_is_the_guess(project: Project, caplog: pytest
     durations = Durations(project, "oak", "quick")
     assert durations.expect(["padim"]) is None
     durations.remember("padim", 500.0)
-    durations.remember("padim", 140.0)
+    Durations(project, "oak", "quick").remember("padim", 140.0)
     durations.remember("ensemble", 60.0)
     assert durations.expect(["padim", "ensemble"]) == 200.0
     assert durations.expect(["padim", "fastflow"]) is None
@@ -25,6 +25,21 @@ def test_the_last_run_of_each_part_is_the_guess(project: Project, caplog: pytest
         "retrain oak: padim, then the ensemble; the last such run took 3 min 20 s",
         "retrain oak: 1 of 2 steps done, about 1 min 0 s left",
     ]
+
+
+def test_what_is_left_follows_the_pace_of_what_was_done(project: Project) -> None:
+    last = Durations(project, "oak", "quick")
+    for part, seconds in {"padim": 20.0, "fastflow": 40.0, "decide": 10.0}.items():
+        last.remember(part, seconds)
+    now = Durations(project, "oak", "quick")
+    assert now.expect(["fastflow", "decide"]) == 50.0
+    now.remember("padim", 60.0)
+    assert now.expect(["fastflow", "decide"]) == 150.0
+    now.remember("fastflow", 60.0)
+    assert now.expect(["decide"]) == 20.0
+    odd = Durations(project, "oak", "quick")
+    odd.remember("decide", 9000.0)
+    assert odd.expect(["padim"]) == 240.0
 
 
 def test_what_failed_or_is_damaged_is_no_guess(project: Project) -> None:

@@ -132,7 +132,7 @@ def test_each_fault_is_named_with_its_reason(tmp_path: Path, faulty: list[Source
         assert reasons[path].startswith(start)
     assert [(d.path, d.reason) for d in verdict.duplicates] == [("normal 00.png", "the same file as copy.png")]
     assert any("a mask that marks nothing: blank.png" in warning for warning in verdict.warnings)
-    assert any("more than half of them" in warning and "inverted.png" in warning for warning in verdict.warnings)
+    assert any("more than half of the image" in warning and "inverted.png" in warning for warning in verdict.warnings)
     assert (verdict.images, verdict.usable) == (26, 26 - 12 - 1)
     assert not verdict.accepted
     assert verdict.reasons == (
@@ -140,6 +140,20 @@ def test_each_fault_is_named_with_its_reason(tmp_path: Path, faulty: list[Source
     )
     assert verdict == _judge(tmp_path, faulty)
     assert _judge(tmp_path, faulty, share=0.5).accepted
+
+
+def test_a_mask_that_a_person_reviewed_is_not_called_inverted(tmp_path: Path) -> None:
+    rows = _normals(tmp_path)
+    for seed, name in enumerate(("found.png", "reviewed.png")):
+        _board(60 + seed).save(tmp_path / name)
+    Image.fromarray(np.full((48, 64), 255, np.uint8)).save(tmp_path / "large.png")
+    rows += [SourceRow(path=n, label=Label.ANOMALOUS, mask="large.png") for n in ("found.png", "reviewed.png")]
+    settings = ValidationSettings(max_megapixels=1)
+    frame = assign_splits(assign_groups(measure_rows(rows, tmp_path, settings), 20), SplitSettings())
+    frame.loc[frame["path"] == "reviewed.png", "mask"] = "reviews/masks/reviewed.png"
+    (warning,) = judge(frame, settings).warnings
+    assert warning.startswith("1 image with a mask that marks more than half")
+    assert warning.endswith(": found.png")
 
 
 def test_several_reasons_stand_together(tmp_path: Path) -> None:
@@ -160,9 +174,9 @@ def test_mixed_sizes_and_near_copies_only_warn(tmp_path: Path) -> None:
     verdict = _judge(tmp_path, rows)
     assert verdict.accepted
     assert [warning.split(" ", 1)[1] for warning in verdict.warnings] == [
-        "images use 9 to 15 bits a sample, and are stretched by these: camera.png",
-        "images are more than 4 times larger or smaller than the median: large.png",
-        "images nearly repeat an earlier one and stay in its group (validation.near_duplicate_bits): normal 03.png",
+        "image of 9 to 15 bits a sample, stretched by these: camera.png",
+        "image more than 4 times larger or smaller than the median: large.png",
+        "image nearly the same as an earlier one, kept in its group (validation.near_duplicate_bits): normal 03.png",
     ]
 
 

@@ -274,6 +274,18 @@ def test_recall_is_held_against_the_champion_s_where_its_threshold_guarantees_no
     assert not recalled(0.3, -0.4, theirs=loose.model_copy(update={"achieved_rate": 0.01})).accepted
 
 
+def test_what_few_images_cannot_tell_is_accepted_and_said_in_the_decision_s_own_line() -> None:
+    lower = {"image_auroc": around(-0.08, 0.09), "recall": around(-0.4, 0.5)}
+    doubtful = decide(evidence(comparison=compared(**lower)), POLICY)
+    assert doubtful.accepted
+    assert doubtful.message.endswith(
+        "; but image AUROC is 0.080 lower than version 3's, which these few images cannot tell from chance"
+        "; but recall of 220 labelled anomalies at the image threshold is 0.400 lower than version 3's, "
+        "which these few images cannot tell from chance"
+    )
+    assert "; but" not in decide(evidence(comparison=compared(image_auroc=around(-0.005))), POLICY).message
+
+
 def test_fewer_anomalies_than_needed_tell_nothing_of_recall_and_the_decision_says_so() -> None:
     few = EvidenceCounts(normal=100, defective=9, masked=9, synthetic=0)
     found = recalled(0.0, images=few)

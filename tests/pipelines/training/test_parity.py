@@ -106,6 +106,15 @@ def test_another_ranking_disagrees_even_where_verdicts_do_not() -> None:
     assert disagreements(_parity(np.full(100, np.nan)), 9.0) == ("scores are not finite",)
 
 
+def test_of_few_regions_one_pair_may_change_places() -> None:
+    torch = tuple(float(n) for n in range(24))
+    few = Parity(torch=torch, exported=torch, synthetic=tuple(n > 11 for n in range(24)))
+    one = few.model_copy(update={"exported": (*torch[:11], 12.0, 11.0, *torch[13:])})
+    assert disagreements(one, 99.0) == ()
+    two = few.model_copy(update={"exported": (*torch[:11], 13.5, *torch[12:])})
+    assert disagreements(two, 99.0) == ("AUROC 0.986 instead of 1.000",)
+
+
 def test_the_fastest_that_agrees_is_taken_and_f32_where_none_does() -> None:
     times = {F32: 3.0, BF16: 2.0, INT8: 1.0}
 
@@ -165,7 +174,8 @@ def speeds(monkeypatch: pytest.MonkeyPatch) -> dict[Precision, float]:
 
 
 def _export(tiles: TileSet, regions: list[ParityRegion], requested: str, folder: Path) -> room.Exported:
-    return export_agreeing("padim", Colours().eval(), tiles, lambda: regions, RULE, requested, folder)
+    export = ExportSettings(precision=requested)
+    return export_agreeing("padim", Colours().eval(), tiles, lambda: regions, RULE, export, folder)
 
 
 def _burn(region: ParityRegion) -> ParityRegion:
@@ -205,6 +215,8 @@ def test_a_forced_precision_that_disagrees_or_is_not_there_is_refused(
         _export(tiles, regions, "int8", tmp_path / "int8")
     kept = _export(tiles, regions, "auto", tmp_path / "auto")
     assert kept.precision == F32
+    monkeypatch.setattr("pipelines.models.openvino.quantize.quantise", pytest.fail)
+    assert _export(tiles, regions, "float", tmp_path / "float").message == "f32, 3.0 ms a tile"
     assert "int8 1.0, disagrees: " in kept.message
 
 
