@@ -11,7 +11,6 @@ from flows.operations.notify import tell_failure
 from flows.promotion.signing import refuse_unsigned
 from flows.runtime.cancelled import mark_cancelled
 from flows.runtime.data_stages import refuse_bad
-from flows.runtime.durations import DECIDING
 from flows.runtime.locks import LONGEST_WAIT
 from flows.runtime.session import Session, open_session
 from flows.steps.algorithm import log_data, parent_run, train_each
@@ -20,7 +19,7 @@ from flows.steps.conclusion import Outcome, answer, compare_models, decide_on
 from flows.steps.ensemble import add_ensemble
 from flows.steps.job import Job, command_again, resolve_job
 from flows.steps.opening import answer_requests, end_leftovers
-from flows.steps.outlook import durations_of
+from flows.steps.outlook import deciding_part, durations_of
 from flows.steps.results import RetrainResult, SomeFailedError
 from flows.steps.tasks import preprocess_task, validate_task
 from flows.steps.unchanged import Known, find_known, propose_among
@@ -92,7 +91,7 @@ def _train(
         models, failed = train_each(shared, known)
         add_ensemble(shared, models, failed, known)
         proposed = propose_among(session, models, job.settings.ensemble)
-        with durations_of(session, job).timed(DECIDING):
+        with durations_of(session, job).timed(deciding_part(session)):
             record = decide_on(shared, proposed)
         outcome = Outcome(models, failed, known, proposed, record)
         report = compare_models(shared, outcome)

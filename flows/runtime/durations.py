@@ -4,6 +4,7 @@ import json
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from typing import NamedTuple
 
 from pipelines.core.files import write_whole
 from pipelines.core.parsing import MalformedError, parse_json
@@ -11,6 +12,7 @@ from pipelines.core.paths import Project
 
 # What is remembered last of a whole retrain, and of a whole adaptation, where the chosen attempt is made again.
 DECIDING = "decide"
+COMPARING = "decide against a champion"  # takes several times as long: the champion scores the same images
 FINISHING = "adapt, the version"
 
 
@@ -26,10 +28,19 @@ def usual_seconds(project: Project, surface: str, *, adapting: bool) -> float | 
     for file in reversed(files):
         parts = Durations(project, surface, file.stem).read()
         own = {part: seconds for part, seconds in parts.items() if part.startswith("adapt") == adapting}
+        if COMPARING in own:
+            own.pop(DECIDING, None)
         # A run that is under way, or was stopped, has left the first of its parts alone.
-        if own.keys() & {DECIDING, FINISHING}:
+        if own.keys() & {DECIDING, COMPARING, FINISHING}:
             return sum(own.values())
     return None
+
+
+class Expected(NamedTuple):
+    """Seconds that parts will take; `whole` where each was run before, else those that never were come on top."""
+
+    seconds: float
+    whole: bool
 
 
 # A machine beside other work has been up to four times as slow; beyond that a part did something else than last time.
@@ -40,7 +51,7 @@ class Durations:
     """Seconds by part, such as an algorithm, of the last run of a surface by a profile.
 
     What is expected of parts follows how fast those went that this object has timed, compared with their last time:
-    other work may have the machine now, or may have had it then.
+    other work may have the machine now, or may have had it then. A short part says little of it.
     """
 
     def __init__(self, project: Project, surface: str, profile: str) -> None:
@@ -67,13 +78,19 @@ class Durations:
             self._expected += known[part]
         write_whole(self._file, json.dumps({**known, part: round(seconds, 2)}, indent=1))
 
-    def expect(self, parts: Sequence[str]) -> float | None:
-        """Return how many seconds parts will take together at today's pace; None where one was never run."""
+    def expect(self, parts: Sequence[str]) -> "Expected":
+        """Return how many seconds parts will take together at today's pace.
+
+        The pace is drawn towards that of last time by a third of what is left: a part of seconds, timed twice, differs
+        by chance.
+        """
         known = self.read()
-        if not all(part in known for part in parts):
-            return None
-        pace = self._taken / self._expected if self._expected else 1.0
-        return sum(known[part] for part in parts) * min(max(pace, 1 / _MOST_SLOWER), _MOST_SLOWER)
+        left, whole = sum(known.get(part, 0.0) for part in parts), all(part in known for part in parts)
+        if not left:
+            return Expected(0.0, whole)
+        steady = left / 3
+        pace = (self._taken + steady) / (self._expected + steady)
+        return Expected(left * min(max(pace, 1 / _MOST_SLOWER), _MOST_SLOWER), whole)
 
     def read(self) -> dict[str, float]:
         """Return the seconds of each part that was ever run."""

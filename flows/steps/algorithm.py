@@ -14,7 +14,7 @@ from flows.runtime.disk import explain_by_disk
 from flows.runtime.leftovers import scratch_folder
 from flows.runtime.session import Session
 from flows.steps.job import Job, read_images
-from flows.steps.outlook import algorithms_in_words, durations_of, list_parts, say_left, say_outlook
+from flows.steps.outlook import algorithms_in_words, deciding_part, durations_of, list_parts, say_left, say_outlook
 from flows.steps.pages import open_folder
 from flows.steps.tasks import evaluate_task, register_task, report_task, train_task
 from pipelines.core.errors import KnotwatchError
@@ -122,7 +122,7 @@ def train_each(shared: Shared, known: Mapping[str, VersionSummary]) -> tuple[lis
         KeyboardInterrupt: For Ctrl-C and SIGTERM, which are no failures.
     """
     job, durations = shared.job, durations_of(shared.session, shared.job)
-    parts = list_parts(job, list(known))
+    parts = list_parts(job, list(known), deciding_part(shared.session))
     what = f"retrain {job.surface}"
     say_outlook(f"{what}: {algorithms_in_words(parts)}", parts, durations)
     models: list[VersionSummary] = []

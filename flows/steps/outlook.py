@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Sequence
 
-from flows.runtime.durations import DECIDING, Durations
+from flows.runtime.durations import COMPARING, DECIDING, Durations
 from flows.runtime.session import Session
 from flows.steps.job import Job
 from pipelines.core.wording import duration_in_words
@@ -25,12 +25,18 @@ def durations_of(session: Session, job: Job) -> Durations:
     return Durations(session.project, job.surface, job.profile)
 
 
-def list_parts(job: Job, known: Sequence[str]) -> list[str]:
+def deciding_part(session: Session) -> str:
+    """Name the last part of a retrain: with a champion it takes much longer."""
+    return COMPARING if session.tracking.champion(session.surface) else DECIDING
+
+
+def list_parts(job: Job, known: Sequence[str], deciding: str) -> list[str]:
     """List what a retrain has to do: what is not known, the ensemble after its members, and the decision.
 
     Args:
         job: Has a fingerprint of each algorithm, and of the ensemble if one is wanted.
         known: Names that are not trained again.
+        deciding: Name of the last part.
 
     Returns:
         Parts in their order; a trial makes no ensemble and decides nothing.
@@ -38,7 +44,7 @@ def list_parts(job: Job, known: Sequence[str]) -> list[str]:
     names = [name for name in job.fingerprints if name not in known]
     if job.trial:
         return [name for name in names if name != ENSEMBLE]
-    return [*names, DECIDING]
+    return [*names, deciding]
 
 
 def say_outlook(what: str, parts: Sequence[str], durations: Durations) -> None:
@@ -49,8 +55,8 @@ def say_outlook(what: str, parts: Sequence[str], durations: Durations) -> None:
         parts: Names that durations are remembered by.
         durations: Of the surface and the profile.
     """
-    seconds = durations.expect(parts)
-    last = f"the last such run took {duration_in_words(seconds)}" if seconds is not None else "no such run here yet"
+    seconds, whole = durations.expect(parts)
+    last = f"took {duration_in_words(seconds)} last time" if whole else "no such run here yet"
     log.info("%s; %s", what, last)
 
 
@@ -62,11 +68,12 @@ def say_left(what: str, done: int, parts: Sequence[str], durations: Durations, f
         done: Number of parts that are done.
         parts: All of them, in their order.
         durations: Of the surface and the profile.
-        fallback: Seconds that are left where some part was never run here; None says nothing of the time then.
+        fallback: Seconds that are left where some part was never run here; None counts those that were.
     """
-    left = durations.expect(parts[done:])
-    seconds = fallback if left is None else left
-    time = f", about {duration_in_words(seconds)} left" if seconds else ""
+    seconds, whole = durations.expect(parts[done:])
+    if not whole and fallback is not None:
+        seconds, whole = fallback, True
+    time = f", {'about' if whole else 'more than'} {duration_in_words(seconds)} left" if seconds else ""
     log.info("%s: %d of %d steps done%s", what, done, len(parts), time)
 
 
@@ -78,7 +85,7 @@ def algorithms_in_words(parts: Sequence[str]) -> str:
     >>> algorithms_in_words(["decide"])
     'nothing to train, a decision is left'
     """
-    words = ", ".join(part for part in parts if part not in {ENSEMBLE, DECIDING})
+    words = ", ".join(part for part in parts if part not in {ENSEMBLE, DECIDING, COMPARING})
     if ENSEMBLE in parts:
         return f"{words}, then the ensemble" if words else "the ensemble"
     return words or "nothing to train, a decision is left"
