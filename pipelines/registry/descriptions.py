@@ -90,10 +90,13 @@ def describe_run(run: Run, surface: str, data_version: str, found: VersionSummar
         named = f"[Version {found.version}](#/models/{surface}/versions/{found.version}) of **{surface}**"
     else:
         named = f"A trial on **{surface}**, not registered"
+    made = f"trained on {found.tiles} tiles of normal images in {found.seconds:.0f} s"
+    if not found.tiles:
+        made = "the mean of the anomaly maps of other versions of the same run, trained no further"
     figures = [f"- {METRIC_NAMES[n]}: {interval_in_words(found.metrics[n])}" for n in _FIGURES if n in found.metrics]
     lines = figures or ["- No labelled test images: nothing is known of how well it finds defects."]
     return "\n".join([
-        f"{named}: {found.algorithm}, trained on {found.tiles} tiles of normal images in {found.seconds:.0f} s.",
+        f"{named}: {found.algorithm}, {made}.",
         "",
         "On the test split (95 % interval):",
         "",

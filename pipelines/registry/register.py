@@ -52,7 +52,8 @@ def log_version(
         "threshold/pixel_threshold": round(info.pixel_threshold.threshold, 4),
         "cost/train_seconds": round(trained.seconds, 1),
         "cost/evaluate_seconds": round(evaluation.seconds, 1),
-        "cost/peak_rss_mb": round(trained.peak_rss_mb),
+        # Of an ensemble nothing was fitted.
+        **({"cost/peak_rss_mb": round(trained.peak_rss_mb)} if trained.peak_rss_mb else {}),
     })  # fmt: skip
     run.curves(trained.curves)
     run.text(evaluation.model_dump_json(indent=1), EVALUATION)

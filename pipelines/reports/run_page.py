@@ -179,7 +179,7 @@ def describe_run(  # noqa: PLR0913 - one page says all of these, and every one i
         image_threshold=thresholds[0],
         pixel_threshold=thresholds[1],
         stages=(
-            StageUse(stage="train", seconds=trained.seconds, peak_memory_mb=trained.peak_rss_mb),
+            StageUse(stage="train", seconds=trained.seconds, peak_memory_mb=trained.peak_rss_mb or None),
             StageUse(stage="validation", seconds=selection.seconds),
             StageUse(stage="evaluate", seconds=evaluation.seconds),
             *([StageUse(stage="types", seconds=types.seconds)] if types else []),

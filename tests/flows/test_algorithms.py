@@ -133,6 +133,10 @@ def test_a_later_proposal_waits_as_challenger_and_all_are_trained_compared_and_c
     check_ensemble(project, pages["ensemble"])
 
 
+_DESCRIPTION = """select d.value from tags d join tags a on a.run_uuid = d.run_uuid
+    where d.key = 'mlflow.note.content' and a.key = 'algorithm' and a.value = 'ensemble'"""
+
+
 def check_ensemble(project: Project, report: Path | None) -> None:
     """See that it stores no network twice, says what its members are, and outlives them."""
     places = {info.parent for info in project.root.glob(".knotwatch/mlflow/artifacts/**/members/*/model.json")}
@@ -149,6 +153,8 @@ def check_ensemble(project: Project, report: Path | None) -> None:
     before = run_knotwatch(project.root, "inspect", "drawn", str(image), "--json").json
     assert before["model"] == "drawn/5 (ensemble)"
     with closing(sqlite3.connect(project.state / "mlflow" / "mlflow.db")) as connection, connection:
+        (said,) = connection.execute(_DESCRIPTION).fetchone()
+        assert "ensemble, the mean of the anomaly maps of other versions of the same run" in said
         connection.execute("delete from model_versions where version in (3, 4)")
     after = run_knotwatch(project.root, "inspect", "drawn", str(image), "--json").json
     assert after["images"][0]["score"] == before["images"][0]["score"]
