@@ -211,6 +211,8 @@ class DecisionRecord(Record):
         line = self.message
         if self.reason:
             line += f"; {'forced' if self.outcome == Outcome.REFUSED else 'reason'}: {self.reason}"
+        if self.outcome == Outcome.RETURNED:
+            return line
         if self.moved:
             return f"{line}; champion is version {self.after}" if self.after else f"{line}; there is no champion"
         return f"{line}; champion stays version {self.after}" if self.after else line
