@@ -12,6 +12,7 @@ _ANSWERS = (
     ("retrain", "flows.steps.results", "RetrainResult"),
     ("inspect", "flows.steps.results", "InspectResult"),
     ("adapt", "flows.adapting.results", "AdaptResult"),
+    ("tune", "flows.tuning.results", "TuneResult"),
     ("watch", "flows.watching.results", "WatchResult"),
     ("promote, rollback", "pipelines.registry.record", "DecisionRecord"),
     ("models --lineage", "flows.promotion.lineage", "Lineage"),

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 from rich.text import Text
 
-from flows.cli import adapting, data, drawing, promotion, serving, suspects, upkeep, watching
+from flows.cli import adapting, data, drawing, promotion, serving, suspects, tuning, upkeep, watching
 from flows.cli.parameters import Json, Surface
 from flows.cli.printing import err, print_error, print_json, print_retrain, say
 from flows.runtime.disk import explain_by_disk
@@ -73,7 +73,7 @@ def run(words: list[str]) -> int:
         print_error(told, as_json="--json" in words)
         return told.exit_code
     if code == _STOPPED:
-        goes_on = words[:1] in (["retrain"], ["adapt"]) and "--trial" not in words
+        goes_on = words[:1] in (["retrain"], ["adapt"], ["tune"]) and "--trial" not in words
         more = "; the same command goes on with what is finished" if goes_on else ""
         err.print(f"knotwatch: stopped; nothing is left half written{more}")
         return exit_code_of_stop()
@@ -207,6 +207,10 @@ app.command(
     epilog="Example: knotwatch adapt wood-boards tiles --shots 16 --profile quick --json",
 )(adapting.adapt)
 app.command(
+    short_help="Try an algorithm's settings on the validation split.",
+    epilog="Example: knotwatch tune wood-boards --algorithm padim --trials 40 --hours 2; the same command goes on",
+)(tuning.tune)
+app.command(
     short_help="Let the gate decide on a version, and put it in use.",
     epilog='Example: knotwatch promote wood-boards --version 4 --force --reason "fewer misses on pine"',
 )(promotion.promote)
@@ -231,8 +235,8 @@ app.command(
     epilog='Example: knotwatch schedule wood-boards --cron "0 2 * * 1" --watch; knotwatch schedule --all',
 )(serving.schedule)
 app.command(
-    short_help="Answer MLflow's scoring protocol with the champion.",
-    epilog="Example: knotwatch serve wood-boards --port 8400",
+    short_help="Answer MLflow's scoring protocol with champions.",
+    epilog="Examples: knotwatch serve wood-boards --port 8400; knotwatch serve oak pine --memory 500 --replicas 2",
 )(serving.serve)
 app.command(epilog="Example: knotwatch ui --prefect-port 4201 --mlflow-port 5001")(serving.ui)
 app.command(short_help="Check this machine and this project.", epilog="Example: knotwatch doctor")(upkeep.doctor)

@@ -1,12 +1,13 @@
 """`schedule`, `serve` and `ui`."""
 
+from collections.abc import Sequence
 from contextlib import nullcontext, suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from flows.cli.parameters import Json, Surface, complete_surface
+from flows.cli.parameters import Json, complete_surface
 from flows.cli.printing import print_json, print_table, say
 from pipelines.core.errors import CallError
 from pipelines.core.paths import Project, find_project
@@ -113,12 +114,19 @@ def _is_served() -> bool:
 
 
 def serve(
-    surface: Surface,
+    surfaces: Annotated[
+        list[str],
+        typer.Argument(help="One surface, or several that share the memory.", autocompletion=complete_surface),
+    ],
     port: Annotated[int, typer.Option(min=0, max=65535, help="The port; 0 takes a free one.")] = 8400,
     host: Annotated[str, typer.Option(help="Where to listen; another address needs --allow-remote.")] = "127.0.0.1",
     allow_remote: Annotated[
         bool, typer.Option("--allow-remote", help="Let other machines ask; each request then needs a token.")
     ] = False,
+    replicas: Annotated[int, typer.Option(min=1, max=256, help="Processes that share the port.")] = 1,
+    memory: Annotated[
+        int | None, typer.Option(min=1, help="Megabytes for loaded champions; default: all stay loaded.")
+    ] = None,
     most_images: Annotated[int, typer.Option(min=1, help="Images that one request may bring.")] = 64,
     most_mb: Annotated[int, typer.Option(min=1, help="Megabytes that one request may have.")] = 100,
     waiting: Annotated[int, typer.Option(min=0, help="Requests that may wait; more are told to come back.")] = 64,
@@ -132,27 +140,30 @@ def serve(
     seconds: Annotated[float, typer.Option(min=0.1, help="Seconds until a request is given up.")] = 60.0,
     connections: Annotated[int, typer.Option(min=1, help="Connections that may be open; idle ones make room.")] = 256,
 ) -> None:
-    """Answer MLflow's scoring protocol with the surface's champion, until Ctrl-C; a new champion takes over by itself.
+    """Answer MLflow's scoring protocol with surfaces' champions, until Ctrl-C; a new champion takes over by itself.
 
-    POST /invocations takes {"dataframe_split": {"columns": ["image"], "data": [["BASE64"]]}, "params": {"maps": true}}.
-    GET / tells what there is; /ping, /health and /version say how it is. Ctrl-C and SIGTERM answer what is under way
-    for four seconds, give up the rest and end within ten; a second one ends at once. With --allow-remote each request
-    needs the header `Authorization: Bearer TOKEN`: that of KNOTWATCH_SERVE_TOKEN, else of .knotwatch/serve-token. There
-    is no TLS: put a proxy before it.
+    POST /invocations, or /SURFACE/invocations where there are several, takes {"dataframe_split": {"columns": ["image"],
+    "data": [["BASE64"]]}, "params": {"maps": true}}. GET / tells what there is; /live, /ready, /health, /version and
+    /metrics say how it is. With --memory the champions asked for least recently are unloaded, and loaded again when
+    they are asked for. Ctrl-C and SIGTERM answer what is under way for four seconds, give up the rest and end within
+    ten; a second one ends at once. After SIGTERM /ready says 503 for two seconds while requests are still taken in.
+    With --allow-remote each request needs the header `Authorization: Bearer TOKEN`: that of KNOTWATCH_SERVE_TOKEN, else
+    of .knotwatch/serve-token. There is no TLS: put a proxy before it.
     """
     from flows.runtime.environment import log_to_terminal
     from flows.serving.access import choose_access
     from flows.serving.protocol import Limits
-    from flows.serving.server import serve as run
 
-    def ready(address: str, model: str) -> None:
-        say(f"{model}: {address}/invocations")
+    def ready(address: str, models: Sequence[str]) -> None:
+        for name, model in zip(names, models, strict=True):
+            say(f"{model}: {address}/{f'{name}/' if len(names) > 1 else ''}invocations")
         if access.token:
             say(f"Each request needs the token of {access.kept_in}.")
         say("A new champion takes over by itself. Ctrl-C stops.")
 
     log_to_terminal()
-    access = choose_access(find_project(), host, allow_remote=allow_remote)
+    project, names = find_project(), list(dict.fromkeys(surfaces))
+    access = choose_access(project, host, allow_remote=allow_remote)
     limits = Limits(
         images=most_images,
         megabytes=most_mb,
@@ -161,8 +172,16 @@ def serve(
         request_megapixels=most_request_mp,
         seconds=seconds,
         connections=connections,
+        memory=memory and memory * 10**6,
     )
-    run(find_project(), surface, port, limits, ready, access)
+    if replicas > 1:
+        from flows.serving.replicas.supervisor import supervise
+
+        supervise(project, names, port, limits, ready, access, replicas)
+    else:
+        from flows.serving.server import serve as run
+
+        run(project, names, port, limits, ready, access)
 
 
 def ui(

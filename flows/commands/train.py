@@ -17,9 +17,11 @@ from flows.watching.results import WatchResult
 from pipelines.core.errors import CallError
 from pipelines.core.paths import Project
 from pipelines.data.versioning.versions import data_version, is_current
+from pipelines.models.registry import find_algorithm
 
 if TYPE_CHECKING:
     from flows.adapting.results import AdaptResult
+    from flows.tuning.results import TuneResult
 
 log = logging.getLogger(__name__)
 
@@ -100,6 +102,42 @@ def call_watch(surface: str) -> WatchResult:
         from flows.watch import watch
 
         return WatchResult.model_validate(watch(surface, at_once=True))
+
+
+def call_tune(
+    surface: str, algorithm: str | None, number: int, hours: float | None, profile: str, *, apply: bool
+) -> "TuneResult":
+    """Try an algorithm's settings.
+
+    Args:
+        surface: Whose training and validation split are used.
+        algorithm: Name of a known algorithm; None takes the champion's, or the first that the surface trains.
+        number: Trials that there are to be in the end, those of earlier calls included.
+        hours: In which a trial may begin; None for ever.
+        profile: Profile of params.yaml, which says how much effort a trial is.
+        apply: Write the best settings into the surface's YAML.
+
+    Returns:
+        All trials, and the best settings.
+
+    Raises:
+        CallError: If the algorithm has nothing to be tuned, or there is no validation split.
+        SettingsError: If there is no such surface, profile or algorithm.
+        GateError: If validation stops the data.
+        DiskError: If less than 100 MB are free on the project's disk.
+        BusyError: If another process changes the surface.
+    """
+    session = _begin(surface)
+    session.run_settings(profile, [])
+    if algorithm is not None:
+        find_algorithm(algorithm)
+    require_space(session.project)
+    ensure_server(session.project)
+    from flows.tune import tune
+    from flows.tuning.results import TuneResult
+
+    with hold(session, "tune"):
+        return TuneResult.model_validate(tune(surface, algorithm, number, hours, profile, apply, wait=0.0))
 
 
 def drop_schedule(project: Project, surface: str) -> None:

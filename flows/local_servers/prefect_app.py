@@ -1,7 +1,6 @@
 """Prefect's server as knotwatch runs it, for this machine's programs alone; its argument is an open socket."""
 
 import os
-import signal
 import socket
 import sys
 from threading import Thread
@@ -9,6 +8,7 @@ from threading import Thread
 import uvicorn
 
 from flows.local_servers.door import make_door, run_routes
+from flows.local_servers.process import end_with_parent
 from pipelines.tracking.guard import Guard
 
 _LAST = 3  # seconds that requests under way may take at the end
@@ -47,7 +47,7 @@ def make_app(port: int, *, pages: bool) -> Guard:
 def main() -> None:
     """Serve on the socket that the parent bound, until SIGTERM or the parent's end."""
     listener = socket.socket(fileno=int(sys.argv[1]))
-    Thread(target=_end_with_parent, daemon=True).start()
+    Thread(target=end_with_parent, daemon=True).start()
     app = make_app(listener.getsockname()[1], pages=bool(os.environ.pop("KNOTWATCH_PAGES", "")))
     from prefect.settings import get_current_settings
 
@@ -63,13 +63,6 @@ def main() -> None:
         ws_ping_timeout=settings.api.websocket_ping_timeout,
     )
     uvicorn.Server(config).run(sockets=[listener])
-
-
-def _end_with_parent() -> None:
-    """Wait for the parent's end of standard input to close: the kernel does that, too, when it is killed."""
-    while os.read(0, 1):
-        pass
-    os.kill(os.getpid(), signal.SIGTERM)
 
 
 if __name__ == "__main__":

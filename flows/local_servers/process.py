@@ -1,6 +1,7 @@
 """A server in a process of its own, on 127.0.0.1: started, waited for and ended; Prefect's among them."""
 
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -154,6 +155,13 @@ def _stop(process: Process) -> None:
     for member in alive:
         signal_gently(member.kill)
     process.wait()
+
+
+def end_with_parent() -> None:
+    """Wait for the parent's end of standard input to close: the kernel does that, too, when it is killed."""
+    while os.read(0, 1):
+        pass
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def signal_gently(act: Callable[[], None]) -> None:

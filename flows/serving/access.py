@@ -18,7 +18,7 @@ TOKEN = "KNOTWATCH_SERVE_TOKEN"  # noqa: S105 - the name of the variable
 # What a request without a token may call the server; others are names of somebody else's (DNS rebinding).
 NAMES = ("127.0.0.1", "localhost")
 _LEAST = 16  # characters of a token that cannot be tried out
-_OPEN = "/ping"  # what a load balancer asks
+_OPEN = ("/ping", "/live", "/ready")  # what a load balancer asks
 
 
 class Access(Record):
@@ -92,14 +92,27 @@ def bind_listener(port: int, host: str = "127.0.0.1") -> socket.socket:
     return listener
 
 
+def address_of(listener: socket.socket, host: str) -> str:
+    """Write where a bound socket is reached.
+
+    Args:
+        listener: From `bind_listener`.
+        host: As it was given there.
+
+    Returns:
+        The beginning of an URL.
+    """
+    return f"http://{f'[{host}]' if ':' in host else host}:{listener.getsockname()[1]}"
+
+
 class TokenGuard:
-    """Lets a request pass that brings the token: `Authorization: Bearer TOKEN`. `/ping` needs none."""
+    """Lets a request pass that brings `Authorization: Bearer TOKEN`. What a load balancer asks needs no token."""
 
     def __init__(self, app: ASGIApp, token: str) -> None:
         self._app, self._expected = app, f"Bearer {token}".encode()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["path"] == _OPEN:
+        if scope["type"] != "http" or scope["path"] in _OPEN:
             await self._app(scope, receive, send)
             return
         given = [value for name, value in scope["headers"] if name == b"authorization"]

@@ -1,12 +1,18 @@
 """How long a request's work may go on: until its deadline, and only while somebody waits for the answer."""
 
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from threading import Lock
 
 import numpy as np
 from numpy.typing import NDArray
 
 from flows.serving.protocol import RequestError
 from pipelines.detector.scan import MapsTiles
+
+GONE = 499  # nginx's word for a client that left; nobody reads it
+_LOOK = 0.2  # seconds until a request that waits for its turn looks whether anybody waits for it
 
 
 class Patience:
@@ -55,8 +61,27 @@ class HeedingNetwork:
         return self._network.infer(tiles)
 
 
+@contextmanager
+def taking_turns(lock: Lock, heed: Callable[[], None]) -> Iterator[None]:
+    """Hold a lock within the block.
+
+    Args:
+        lock: That others may hold for long.
+        heed: Called again and again while it is waited for; what it raises ends the waiting.
+
+    Yields:
+        Nothing.
+    """
+    while not lock.acquire(timeout=_LOOK):
+        heed()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
 def gone() -> RequestError:
-    return RequestError("the client is gone", hint="wait for the answer", code="CANCELLED")
+    return RequestError("the client is gone", hint="wait for the answer", status=GONE, code="CANCELLED")
 
 
 def stopping() -> RequestError:

@@ -24,7 +24,8 @@ _BREAKS = b" \t\r\n\v\f"
 class Limits(Record):
     """What one request may bring and take, and how many may wait; together they may hold four of the largest.
 
-    Without `megapixels` the version in use says how large an image may be; see flows/serving/pixels.py.
+    Without `megapixels` the version in use says how large an image may be; see flows/serving/pixels.py. `memory` is the
+    bytes that loaded champions may take, None for any number.
     """
 
     images: int = 64
@@ -34,6 +35,7 @@ class Limits(Record):
     request_megapixels: float | None = None
     seconds: float = 60.0
     connections: int = 256
+    memory: int | None = None
 
     @property
     def bytes(self) -> int:

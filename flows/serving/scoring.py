@@ -2,15 +2,13 @@
 
 import base64
 import secrets
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from threading import Lock
 from typing import Any
 
 from flows.runtime.champion import Loaded
-from flows.serving.holder import Holder
-from flows.serving.patience import HeedingNetwork, Patience
+from flows.serving.champions.holder import Holder
+from flows.serving.patience import HeedingNetwork, Patience, taking_turns
 from flows.serving.pixels import check_pixels
 from flows.serving.protocol import Limits, RequestError, ScoringRequest
 from flows.serving.recorder import Recorder
@@ -20,17 +18,22 @@ from pipelines.imaging.overlay import encode_map
 from pipelines.inspection.history import Observation
 from pipelines.inspection.inspect import observe
 
-_LOOK = 0.2  # seconds until a request that waits for its turn looks whether anybody waits for it
-
 
 class Scorer:
-    """Scores requests. Threads may share it: they decode side by side and take turns at the network."""
+    """Scores requests of one surface. Threads may share it: they decode side by side and take turns at the network."""
 
-    def __init__(self, holder: Holder, recorder: Recorder) -> None:
+    def __init__(self, holder: Holder, recorder: Recorder, turn: Lock) -> None:
+        """Score with a surface's champion.
+
+        Args:
+            holder: Lends the champion.
+            recorder: Writes what was seen into the surface's history.
+            turn: Whoever has it may infer; the same for all surfaces of the process.
+        """
         self._holder = holder
         self._recorder = recorder
         # One inference takes all cores; two at once would only wait for each other, and OpenVINO's call is not shared.
-        self._turn = Lock()
+        self._turn = turn
 
     def score(self, request: ScoringRequest, limits: Limits, patience: Patience) -> list[dict[str, Any]]:
         """Return a prediction for each image, all by one version.
@@ -49,8 +52,15 @@ class Scorer:
         Raises:
             RequestError: Naming the row, if one cannot be read (status 400), is too large (413) or gets no finite score
                 (500); and if the request's time is over (504). No prediction is answered then.
+            ModelError: If the champion had been unloaded, and does not load again.
         """
-        used, seen = self._holder.current, list[Observation]()
+        with self._holder.lend(patience.heed) as used:
+            return self._score_all(used, request, limits, patience)
+
+    def _score_all(
+        self, used: Loaded, request: ScoringRequest, limits: Limits, patience: Patience
+    ) -> list[dict[str, Any]]:
+        seen = list[Observation]()
         request_id = secrets.token_hex(4)
         starts = [
             Observation(time=datetime.now(UTC), path=f"rest:{request_id}/{row}", version=used.version)
@@ -77,22 +87,13 @@ class Scorer:
         finally:
             self._recorder.add(seen)
 
-    @contextmanager
-    def _taking_turns(self, patience: Patience) -> Iterator[None]:
-        while not self._turn.acquire(timeout=_LOOK):
-            patience.heed()
-        try:
-            yield
-        finally:
-            self._turn.release()
-
     def _score_one(
         self, used: Loaded, data: bytes, start: Observation, patience: Patience, *, maps: bool
     ) -> tuple[dict[str, Any], Observation]:
         patience.heed()
         # How large it may be was looked at before, with the server's own limits.
         image = decode_image(data, float("inf")).image
-        with self._taking_turns(patience):
+        with taking_turns(self._turn, patience.heed):
             scan = used.detector.scan(image, lambda network: HeedingNetwork(network, patience))
         patience.heed()
         prediction = {

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from types import FrameType
 from typing import TypeVar
 
@@ -180,6 +181,40 @@ def waiting(label: str) -> Iterator[None]:
     finally:
         ended.set()
         speaker.join()
+
+
+Steps = Callable[[int, float], None]
+_steps: ContextVar[Steps | None] = ContextVar("_steps", default=None)
+
+
+@contextmanager
+def watching_steps(act: Steps) -> Iterator[None]:
+    """Within the block, be told how training by steps goes.
+
+    Args:
+        act: Called with the step and what the validation split says then, the lower the better; what it raises ends
+            the training.
+
+    Yields:
+        Nothing.
+    """
+    token = _steps.set(act)
+    try:
+        yield
+    finally:
+        _steps.reset(token)
+
+
+def note_step(step: int, value: float) -> None:
+    """Tell whoever watches how training goes.
+
+    Args:
+        step: That was taken last.
+        value: What the validation split says, the lower the better.
+    """
+    act = _steps.get()
+    if act is not None:
+        act(step, value)
 
 
 def _heeding(items: Iterable[_Item]) -> Iterator[_Item]:

@@ -112,6 +112,93 @@ def read_meanings() -> Mapping[str, str]:
     return found
 
 
+def put_values(text: str, values: Mapping[str, Any]) -> str:
+    """Write values into a YAML text; everything else, comments included, stays as it is.
+
+    Args:
+        text: Valid YAML that holds a mapping.
+        values: By key; nested mappings are sections, of which other keys stay.
+
+    Returns:
+        The text that reads back as what it was with these values laid on it.
+
+    Raises:
+        yaml.YAMLError: If the text is no YAML.
+
+    >>> print(put_values("a: 1  # one\\ntrain: {}\\n", {"train": {"padim": {"ridge": 0.5}}}), end="")
+    a: 1  # one
+    train:
+      padim:
+        ridge: 0.5
+    """
+    root = yaml.compose(text, Loader=yaml.SafeLoader)
+    if not isinstance(root, yaml.MappingNode) or root.flow_style:
+        return _dump({**(parse_yaml(text) or {}), **values})
+    # From the end: what comes before stays where it was found.
+    for start, end, words in sorted(_changes(text, root, values, 0), reverse=True):
+        text = text[:start] + words + text[end:]
+    return text
+
+
+def _changes(
+    text: str, node: yaml.MappingNode, values: Mapping[str, Any], indent: int
+) -> Iterator[tuple[int, int, str]]:
+    """Yield what is to stand in place of which characters."""
+    found = {key.value: value for key, value in node.value}
+    colons = {key.value: text.index(":", key.end_mark.index) for key, _ in node.value}
+    added = {key: value for key, value in values.items() if key not in found}
+    for key, value in values.items():
+        old = found.get(key)
+        if old is None:
+            continue
+        if isinstance(value, Mapping) and isinstance(old, yaml.MappingNode) and not old.flow_style:
+            yield from _changes(text, old, value, old.start_mark.column)
+            continue
+        start = colons[key] + 1
+        end = start + len(text[start : _last(old) + 1].rstrip())
+        if isinstance(value, Mapping):
+            # `{}`, or another section on one line, or nothing: what it holds stays.
+            kept = parse_yaml(text[start:end]) if text[start:end] else {}
+            merged = _lay(kept if isinstance(kept, Mapping) else {}, value)
+            yield start, end, "\n" + textwrap.indent(_dump(merged), " " * (indent + 2)).rstrip("\n")
+        else:
+            yield start, end, f" {_on_one_line(value)}"
+    if added:
+        end = text.find("\n", _last(node))
+        lines = textwrap.indent(_dump(added), " " * indent)
+        yield (len(text), len(text), f"\n{lines}") if end < 0 else (end + 1, end + 1, lines)
+
+
+def _lay(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    both = {key: _lay(base[key], over[key]) for key in base.keys() & over.keys() if isinstance(over[key], Mapping)}
+    return {**base, **over, **both}
+
+
+def _last(node: yaml.Node) -> int:
+    """Return the place of the last character that is of a node itself; a block's own end lies behind comments."""
+    if node.value and isinstance(node, yaml.MappingNode) and not node.flow_style:
+        return _last(node.value[-1][1])
+    if node.value and isinstance(node, yaml.SequenceNode) and not node.flow_style:
+        return _last(node.value[-1])
+    return int(node.end_mark.index) - 1
+
+
+def _on_one_line(value: Any) -> str:
+    return yaml.safe_dump(value, default_flow_style=True, width=_WIDTH * 10).removesuffix("\n").removesuffix("\n...")
+
+
+def _dump(values: Mapping[str, Any]) -> str:
+    """Write sections as blocks, and lists on one line."""
+    made = ""
+    for key, value in values.items():
+        name = _on_one_line(key)
+        if isinstance(value, Mapping) and value:
+            made += f"{name}:\n{textwrap.indent(_dump(value), '  ')}"
+        else:
+            made += f"{name}: {_on_one_line(value)}\n"
+    return made
+
+
 def explain_yaml(values: Mapping[str, Any], meanings: Mapping[str, str]) -> str:
     """Write settings as YAML with a comment above each key that has a meaning.
 

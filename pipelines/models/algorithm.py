@@ -8,6 +8,7 @@ from pipelines.core.errors import ModelError
 from pipelines.core.geometry import TilePlan
 from pipelines.core.records import Precision, Record, Strategy
 from pipelines.imaging.tile_plan import USUAL_INPUT_SIZE, InputSize
+from pipelines.models.search import Search
 from pipelines.models.settings import AlgorithmSettings, UnlabelledSettings
 
 if TYPE_CHECKING:
@@ -39,6 +40,13 @@ class Algorithm(Protocol):
     @property
     def settings(self) -> AlgorithmSettings:
         """The defaults of its section; their class is the section's model."""
+
+    @property
+    def search(self) -> Search:
+        """What `knotwatch tune` chooses from, by dotted key inside the section; empty where nothing is worth it.
+
+        Where training takes steps, none that changes what its validation loss means: trials are compared by it.
+        """
 
     @property
     def preference(self) -> int:
@@ -210,6 +218,7 @@ class BaseAlgorithm:
     name: str
     about: str
     settings: AlgorithmSettings
+    search: Search = {}  # noqa: RUF012 - nothing is put into it
     preference: int = 100
     input_size: InputSize = USUAL_INPUT_SIZE
     unlabelled_tile: int = 1

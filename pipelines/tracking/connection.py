@@ -42,9 +42,9 @@ class Connection:
         mlflow.set_tracking_uri(self.uri)
         mlflow.set_registry_uri(self.uri)
         try:
-            self._client = mlflow.MlflowClient(self.uri, self.uri)
-            # Two processes that both make the tables of a new database would fail.
+            # Two processes that both make the tables of a new database would fail; the client itself makes them.
             with FileLock(home / "open.lock") if self._local else nullcontext():
+                self._client = mlflow.MlflowClient(self.uri, self.uri)
                 self._client.search_experiments(max_results=1)
         except Exception as error:
             if self._local:

@@ -44,7 +44,9 @@ class Tracking(Registry):
             self._client.set_experiment_tag(experiment, MLFLOW_RUN_NOTE, text)
 
     @contextmanager
-    def run(self, surface: str, name: str, *, parent: str | None = None, tags: Mapping[str, str]) -> Iterator[Run]:
+    def run(
+        self, surface: str, name: str, *, parent: str | None = None, tags: Mapping[str, str], again: str = ""
+    ) -> Iterator[Run]:
         """Open a run and close it as what it became: finished, failed, or killed by Ctrl-C or SIGTERM.
 
         Args:
@@ -52,6 +54,7 @@ class Tracking(Registry):
             name: What MLflow shows; it need not be unique.
             parent: Id of the run that this one hangs below; None for none.
             tags: Set when it is opened, besides the tag that says which process writes it.
+            again: Id of a run that ended, to go on with where it is there still; empty for none.
 
         Yields:
             The open run. One whose `fail` was called ends as failed without an error.
@@ -60,7 +63,7 @@ class Tracking(Registry):
         known = {**tags, **nested, PROCESS: process_tag()}
         experiment = self.experiment(surface)
         try:
-            made = self._client.create_run(experiment, run_name=name, tags=known)
+            made = self._open_again(again, known) or self._client.create_run(experiment, run_name=name, tags=known)
         except BaseException:
             # A stop may come once it is made and before its id is told.
             close_unheard(self._client, experiment, name, known)
@@ -77,6 +80,21 @@ class Tracking(Registry):
             close_stopped(self._client, run.id)
             raise
         self._client.set_terminated(run.id, "FAILED" if run.failed else "FINISHED")
+
+    def _open_again(self, run_id: str, tags: Mapping[str, str]) -> "mlflow.entities.Run | None":
+        from mlflow.exceptions import MlflowException
+
+        try:
+            found = self._client.get_run(run_id) if run_id else None
+        except MlflowException:
+            return None
+        if found is None or str(found.info.lifecycle_stage) != "active":
+            return None
+        self.forget()
+        self._client.update_run(run_id, status="RUNNING")
+        for name, text in tags.items():
+            self._client.set_tag(run_id, name, text)
+        return found
 
     def log_input(self, run: Run, table: "Any", name: str, digest: str, context: str) -> None:
         """Record a data set on a run: its table, and the data version as digest.

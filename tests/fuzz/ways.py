@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from threading import Lock
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
@@ -27,6 +28,7 @@ from pipelines.imaging.decoding import Decoded, decode_image, decode_mask
 from pipelines.imaging.measures import measure_image
 from pipelines.inspection.inputs import find_images
 from pipelines.inspection.inspect import inspect_images
+from tests.flows.serving.doubles import hold
 from tests.fuzz.mutated import Case
 from tests.tiny_version import rewrite, save_version
 
@@ -60,11 +62,11 @@ class Ways:
         self._detector = Detector(folder / "version")
         values = {"source": {"layout": "unlabelled"}, "validation": {"max_megapixels": MEGAPIXELS}}
         self._settings = SurfaceSettings.model_validate(values)
-        holder: Any = SimpleNamespace(current=Loaded(1, "oak/1 (padim)", self._detector))
+        holder = hold("oak", Loaded(1, "oak/1 (padim)", self._detector))
         self._added: list[Answer] = []
         self._seen: list[Any] = []
         recorder: Any = SimpleNamespace(add=self._seen.extend)
-        self._scorer = Scorer(holder, recorder)
+        self._scorer = Scorer(holder, recorder, Lock())
 
     def all(self, case: Case) -> dict[str, Callable[[], Answer]]:
         """Name the ways of a case; each is called by itself, so that it can be measured."""

@@ -7,7 +7,7 @@ from pipelines.core.geometry import TilePlan
 from pipelines.core.records import Precision, Strategy
 from pipelines.imaging.tile_plan import TRANSFORMER_INPUT_SIZE
 from pipelines.models.algorithm import BaseAlgorithm, Cost
-from pipelines.models.anomalydino.settings import BLOCK, AnomalydinoSettings
+from pipelines.models.anomalydino.settings import BLOCK, SEARCH, AnomalydinoSettings
 from pipelines.models.settings import UnlabelledSettings
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ class AnomalyDino(BaseAlgorithm):
     name = "anomalydino"
     about = "AnomalyDINO (Damm et al. 2025): the distance of DINOv2's tokens to the nearest ones of normal images"
     settings = AnomalydinoSettings()
+    search = SEARCH
     preference = 4
     input_size = TRANSFORMER_INPUT_SIZE
     memorises = True

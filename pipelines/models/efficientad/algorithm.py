@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from pipelines.core.records import Strategy
 from pipelines.imaging.tile_plan import InputSize
 from pipelines.models.algorithm import BaseAlgorithm
-from pipelines.models.efficientad.settings import EfficientAdSettings
+from pipelines.models.efficientad.settings import SEARCH, EfficientAdSettings
 
 if TYPE_CHECKING:
     from pipelines.imaging.tiling import TileSet
@@ -22,6 +22,7 @@ class EfficientAd(BaseAlgorithm):
         "image is unusual, and an autoencoder for the larger picture"
     )
     settings = EfficientAdSettings()
+    search = SEARCH
     preference = 2
     input_size = InputSize(least_side=256)  # its autoencoder has no room in less
     strategies = (Strategy.REUSE, Strategy.STATISTICS, Strategy.FINETUNE, Strategy.SCRATCH)

@@ -17,7 +17,7 @@ from torch import nn
 from torch.utils.data import DataLoader, IterableDataset
 
 from pipelines.core.errors import ModelError
-from pipelines.core.progress import Pace
+from pipelines.core.progress import Pace, note_step
 from pipelines.models.engine.device import has_bf16
 from pipelines.models.engine.lightning import run_engine
 from pipelines.models.settings import SteppedSettings
@@ -144,6 +144,8 @@ class _KeepBest(Callback):
         else:
             self.stopped = Stopped(self.stopped.best_step, self.stopped.best_value, step)
             self._since += 1
+        if step:
+            note_step(step, value)
 
     def told(self) -> Stopped:
         """Return where training ended, with what is finite of the values on the way."""

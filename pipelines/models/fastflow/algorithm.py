@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from pipelines.core.records import Strategy
 from pipelines.imaging.tile_plan import TRANSFORMER_INPUT_SIZE, USUAL_INPUT_SIZE, InputSize
 from pipelines.models.algorithm import BaseAlgorithm
-from pipelines.models.fastflow.settings import WITH_DINOV2, FastflowSettings
+from pipelines.models.fastflow.settings import SEARCH, WITH_DINOV2, FastflowSettings
 
 if TYPE_CHECKING:
     from pipelines.imaging.tiling import TileSet
@@ -18,6 +18,7 @@ _AUXILIARY = "auxiliary.backbone"
 class Fastflow(BaseAlgorithm):
     """A normalising flow over frozen features."""
 
+    search = SEARCH
     strategies = (Strategy.REUSE, Strategy.STATISTICS, Strategy.FINETUNE, Strategy.SCRATCH)
     structural = (
         *("backbone", "layers", _AUXILIARY, "auxiliary.layers"),

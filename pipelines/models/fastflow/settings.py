@@ -5,6 +5,7 @@ from typing import ClassVar
 
 from pydantic import Field
 
+from pipelines.models.search import Choice, Real, Search, Whole
 from pipelines.models.settings import MOST, FeatureSettings, Layer, SteppedSettings
 
 
@@ -35,3 +36,13 @@ class FastflowSettings(SteppedSettings):
 
 # Its kept features take 2 MB a tile, which count as memory, and some hundred steps see no more tiles.
 WITH_DINOV2 = FastflowSettings(auxiliary=FeatureSettings(backbone="dinov2", layers=(5, 8)), max_train_tiles=300)
+
+# Not `layers`: the validation loss, by which trials are stopped early, would mean something else in each.
+SEARCH: Search = {
+    "learning_rate": Real(low=3e-4, high=1e-2, log=True),
+    "flow_steps": Whole(low=4, high=12),
+    "hidden_ratio": Real(low=0.25, high=1.5),
+    "conv3x3_only": Choice(values=(False, True)),
+    "batch": Choice(values=(4, 8, 16)),
+    "score.top_share": Real(low=0.0005, high=0.05, log=True),
+}

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from pipelines.core.geometry import TilePlan
 from pipelines.core.records import Strategy
 from pipelines.models.algorithm import BaseAlgorithm, Cost
-from pipelines.models.padim.settings import PadimSettings
+from pipelines.models.padim.settings import SEARCH, PadimSettings
 from pipelines.models.settings import UnlabelledSettings
 
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ class Padim(BaseAlgorithm):
     name = "padim"
     about = "PaDiM (Defard et al. 2021): Gaussians of ImageNet features, and the distance from them"
     settings = PadimSettings()
+    search = SEARCH
     preference = 1
     # Without labels it looks at two scales.
     unlabelled_tile = 2

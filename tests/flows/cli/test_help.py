@@ -23,6 +23,7 @@ Said = pytest.CaptureFixture[str]
 HEAVY = {"torch", "mlflow", "prefect", "dvc", "pandas", "numpy", "great_expectations"}
 COMMANDS = (
     "retrain",
+    "tune",
     "inspect",
     "serve",
     "promote",
@@ -83,7 +84,7 @@ def test_every_surface_is_completed(project: Project) -> None:
     }
     new = taken.pop(("data", "add", "surface"))
     assert new == [], "a new surface has a new name"
-    assert len(taken) == 20
+    assert len(taken) == 21
     assert {words for words, found in taken.items() if found != ["wood-boards", "wool"]} == set()
 
 

@@ -3,7 +3,6 @@
 import stat
 from collections.abc import Iterator
 from types import SimpleNamespace
-from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
@@ -15,17 +14,19 @@ from flows.serving.line import Line
 from flows.serving.protocol import Limits
 from pipelines.core.errors import CallError
 from pipelines.core.paths import Project
+from tests.flows.serving.doubles import make_serving
 
+SEEN = {"score": 1.0, "anomalous": False}
 SECRET = "correct horse battery staple"  # noqa: S105 - of this test
 
 
 @pytest.fixture
 def client() -> Iterator[TestClient]:
     """A server under another machine's name for it, which asks for a token."""
-    holder: Any = SimpleNamespace(surface="oak", problem=None, current=SimpleNamespace(name="oak/1 (padim)", version=1))
-    scorer: Any = SimpleNamespace(score=lambda requested, *_: [{"score": 1.0} for _ in requested.images])
+    scorer = SimpleNamespace(score=lambda requested, *_: [SEEN for _ in requested.images])
     line = Line(workers=1, waiting=1, held=2_000_000)
-    with TestClient(make_app(holder, scorer, line, Limits(), SECRET), base_url="http://line-4.example") as opened:
+    serving = make_serving(line, Limits(), oak=scorer)
+    with TestClient(make_app(serving, SECRET), base_url="http://line-4.example") as opened:
         yield opened
     line.close()
 
@@ -42,7 +43,9 @@ def client() -> Iterator[TestClient]:
         {"X-Authorization": f"Bearer {SECRET}"},
     ],
 )
-@pytest.mark.parametrize("path", ["/", "/health", "/version", "/invocations", "//ping", "/ping/"])
+@pytest.mark.parametrize(
+    "path", ["/", "/health", "/version", "/invocations", "/oak/invocations", "/metrics", "//ping", "/ready/"]
+)
 def test_without_the_token_nothing_is_told(client: TestClient, path: str, headers: dict[str, str]) -> None:
     for answer in (client.get(path, headers=headers), client.post(path, content=b"{}", headers=headers)):
         assert answer.status_code == 401
@@ -54,8 +57,10 @@ def test_with_the_token_all_is_answered_and_a_load_balancer_needs_none(client: T
     known = {"Authorization": f"Bearer {SECRET}"}
     assert client.get("/health", headers=known).json()["surface"] == "oak"
     body = {"dataframe_records": [{"image": "eA=="}]}
-    assert client.post("/invocations", json=body, headers=known).json() == {"predictions": [{"score": 1.0}]}
-    assert client.get("/ping").status_code == 200
+    assert client.post("/invocations", json=body, headers=known).json() == {"predictions": [SEEN]}
+    assert client.post("/oak/invocations", json=body, headers=known).status_code == 200
+    assert client.get("/metrics", headers=known).status_code == 200
+    assert [client.get(path).status_code for path in ("/ping", "/live", "/ready")] == [200] * 3
 
 
 def test_another_address_has_to_be_allowed(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,20 +6,16 @@ import io
 import json
 import signal
 import socket
-import subprocess
-import sys
 import time
 import urllib.error
 import urllib.request
 import warnings
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 from threading import Event
-from typing import Any, NamedTuple
+from typing import Any
 
-import mlflow
 import numpy as np
 import pandas as pd
 import pytest
@@ -30,51 +26,9 @@ from flows.serving.access import bind_listener
 from pipelines.core.paths import Project
 from pipelines.inspection.history import read_history
 from tests.conftest import run_knotwatch
-from tests.flows.processes import free_port, stop, until
-from tests.flows.projects import copy_project
-
-SURFACE = "drawn"
-
-
-class Served(NamedTuple):
-    project: Project
-    process: "subprocess.Popen[bytes]"
-    port: int
-    said: Path
-
-    def get(self, path: str) -> Any:
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/{path}", timeout=30) as answer:
-            return json.load(answer)
-
-    def ask(self, content: Any) -> Any:
-        request = urllib.request.Request(
-            f"http://127.0.0.1:{self.port}/invocations",
-            json.dumps(content).encode(),
-            {"Content-Type": "application/json"},
-        )
-        with urllib.request.urlopen(request, timeout=60) as answer:
-            return json.load(answer)["predictions"]
-
-
-@contextmanager
-def serving(project: Project, said: Path) -> Iterator[Served]:
-    """Run the server until the block ends."""
-    port = free_port()
-    words = ("serve", SURFACE, "--port", str(port))
-    with said.open("wb") as output:
-        process = subprocess.Popen(
-            [sys.executable, "-c", "from flows.cli import main; main()", *words],
-            cwd=project.root,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            # A shell starts background commands deaf to Ctrl-C, and pytest may be one of them.
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # noqa: PLW1509 - no threads yet
-        )
-    try:
-        until(lambda: "Ctrl-C" in said.read_text(), "the server", process)
-        yield Served(project, process, port, said)
-    finally:
-        stop(process)
+from tests.flows.processes import until
+from tests.flows.projects import SURFACE, copy_project
+from tests.flows.serving.served import Served, add_version, encode, put_in_use, registry_of, serving
 
 
 @pytest.fixture(scope="module")
@@ -91,24 +45,12 @@ def own(trained_once: Project, tmp_path: Path) -> Iterator[Served]:
         yield found
 
 
-def registry_of(project: Project) -> mlflow.MlflowClient:
-    """MLflow's client on a project's registry."""
-    uri = f"sqlite:///{project.state}/mlflow/mlflow.db"
-    # Where it looks a version's source up, the client follows this and not its own arguments.
-    mlflow.set_tracking_uri(uri)
-    return mlflow.MlflowClient(uri, uri)
-
-
 def mlflow_client(port: int) -> Any:
     with warnings.catch_warnings():
         # Its import warns of its own type hints.
         warnings.simplefilter("ignore")
         from mlflow.pyfunc.scoring_server.client import ScoringServerClient
     return ScoringServerClient("127.0.0.1", port)
-
-
-def encode(path: Path) -> str:
-    return base64.b64encode(path.read_bytes()).decode()
 
 
 def test_an_answer_does_not_wait_for_an_acknowledgement() -> None:
@@ -215,9 +157,7 @@ def test_a_champion_changes_under_load_and_ctrl_c_ends_it_with_all_that_was_aske
 
 def change_champion_under_load(served: Served, boards: Path) -> None:
     """No request fails, none goes back to the old champion, and the new one is in use soon."""
-    registry = registry_of(served.project)
-    first = registry.get_model_version(SURFACE, "1")
-    made = registry.create_model_version(SURFACE, first.source, first.run_id, tags=first.tags)
+    made = add_version(served.project)
     bodies = [{"dataframe_records": [{"image": encode(board)}]} for board in sorted(boards.iterdir())[:4]]
     enough = Event()
 
@@ -232,14 +172,14 @@ def change_champion_under_load(served: Served, boards: Path) -> None:
         try:
             time.sleep(1)
             moved = time.monotonic()
-            registry.set_registered_model_alias(SURFACE, "champion", made.version)
-            until(lambda: served.get("health")["version"] == int(made.version), "the new champion", seconds=30)
+            put_in_use(served.project, made)
+            until(lambda: served.get("health")["version"] == made, "the new champion", seconds=30)
             time.sleep(0.5)
         finally:
             enough.set()
         for answers in (load.result() for load in loads):
             versions = [answer["version"] for answer, _ in answers]
-            assert set(versions) == {1, int(made.version)}
+            assert set(versions) == {1, made}
             assert versions == sorted(versions), "no request went back"
             assert len({answer["score"] for answer, _ in answers}) == 1, "both versions hold the same network"
             taken = next(when for answer, when in answers if answer["version"] != 1)

@@ -4,6 +4,7 @@ import base64
 import io
 import json
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -12,8 +13,9 @@ from fastapi.testclient import TestClient
 from PIL import Image
 
 from flows.runtime.champion import Loaded
-from flows.serving.app import make_app
+from flows.serving.app import Served, Serving, make_app
 from flows.serving.line import Line
+from flows.serving.metrics import Metrics
 from flows.serving.protocol import Limits
 from flows.serving.scoring import Scorer
 from pipelines.core.errors import ModelError, ScoreError
@@ -22,6 +24,7 @@ from pipelines.detector.version import read_drift_reference
 from pipelines.inspection.inputs import find_images
 from pipelines.inspection.inspect import inspect_images
 from tests import tiny_version as tiny
+from tests.flows.serving.doubles import hold
 
 NAN, INF = float("nan"), float("inf")
 JSON = {"Content-Type": "application/json"}
@@ -122,10 +125,11 @@ def test_the_server_answers_500_in_json_and_records_the_error(spoilt: Detector) 
     used, recorder, file = Loaded(1, "oak/1 (padim)", spoilt), _Forgets(), io.BytesIO()
     board(200).save(file, "PNG")
     body = json.dumps({"dataframe_records": [{"image": base64.b64encode(file.getvalue()).decode()}]})
-    holder: Any = type("Holder", (), {"surface": "oak", "problem": None, "current": used})
+    holder = hold("oak", used)
     keeps: Any = recorder
     line = Line(workers=1, waiting=1, held=2_000_000)
-    app = make_app(holder, Scorer(holder, keeps), line, Limits())
+    served = {"oak": Served(holder, Scorer(holder, keeps, Lock()))}
+    app = make_app(Serving(served, line, Limits(), Metrics()))
     with TestClient(app, base_url="http://127.0.0.1", raise_server_exceptions=False) as client:
         answer = client.post("/invocations", content=body, headers=JSON)
     line.close()

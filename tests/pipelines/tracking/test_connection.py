@@ -1,13 +1,17 @@
-"""A server of the user's own that is not there, or not yet."""
+"""A store that is not there, or not yet: a server of the user's own, or the project's database."""
 
 import socket
 import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from threading import Timer
 
 import pytest
+from filelock import FileLock
 
 from pipelines.core.errors import ToolError
-from pipelines.tracking.connection import await_server
+from pipelines.core.paths import Project
+from pipelines.tracking.connection import Connection, await_server
 
 
 def test_a_server_that_is_not_there_is_named_soon_and_one_that_is_late_is_waited_for() -> None:
@@ -23,3 +27,20 @@ def test_a_server_that_is_not_there_is_named_soon_and_one_that_is_late_is_waited
         await_server(f"http://{place}/mlflow", 30.0)
         late.join()
     await_server("databricks", 0.0)
+
+
+@pytest.mark.services
+def test_a_new_database_is_made_by_one_process_while_others_wait(
+    project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Connection(Project(tmp_path / "other"))  # MLflow is loaded then, and the next one takes half a second
+    monkeypatch.delenv("MLFLOW_TRACKING_URI")  # which MLflow has set
+    home = project.state / "mlflow"
+    home.mkdir(parents=True)
+    with ThreadPoolExecutor(1) as pool:
+        with FileLock(home / "open.lock"):
+            opening = pool.submit(Connection, project)
+            time.sleep(3)
+            assert not (home / "mlflow.db").exists(), "nobody else makes its tables meanwhile"
+        assert opening.result(timeout=120).local
+    assert (home / "mlflow.db").exists()

@@ -5,8 +5,10 @@ from typing import Any
 
 import pytest
 
-from flows.serving import holder as holder_file
-from flows.serving.holder import Holder
+from flows.serving.champions import holder as holder_file
+from flows.serving.champions.holder import Holder
+from flows.serving.champions.shelf import Shelf
+from flows.serving.metrics import Metrics
 from pipelines.core.errors import ModelError
 from pipelines.core.paths import Project
 
@@ -52,7 +54,7 @@ def registry() -> Registry:
 
 def hold(project: Project, registry: Registry) -> Holder:
     tracking: Any = registry
-    return Holder(project, tracking, "oak")
+    return Holder(project, tracking, "oak", Shelf(weigh=lambda load: (load(), 1)), Metrics())
 
 
 def test_a_new_champion_takes_over_once(project: Project, registry: Registry, loads: Loads) -> None:
@@ -101,3 +103,16 @@ def test_a_champion_put_back_is_no_problem_any_more(project: Project, registry: 
     registry.number = 1
     held.check()
     assert (held.current.version, held.problem) == (1, None)
+
+
+def test_the_version_that_is_in_use_is_the_one_that_is_lent(project: Project, registry: Registry, loads: Loads) -> None:
+    held = hold(project, registry)
+    registry.number = 3
+    held.check()
+    with held.lend(lambda: None) as lent:
+        assert lent.version == 1, "version 3 did not load"
+        registry.number = 2
+        held.check()
+        assert lent.version == 1, "what a request began with it ends with"
+    with held.lend(lambda: None) as lent:
+        assert lent.version == 2

@@ -1,0 +1,2 @@
+-- Run once by PostgreSQL's image, which makes `prefect` itself.
+CREATE DATABASE mlflow OWNER knotwatch;

@@ -1,0 +1,1 @@
+"""The champions in use: which version, and which of them are loaded."""

@@ -1,0 +1,1 @@
+"""The parts of a search for an algorithm's settings."""
