@@ -26,6 +26,7 @@ COMMANDS = (
     "tune",
     "inspect",
     "serve",
+    "line",
     "promote",
     "rollback",
     "models",

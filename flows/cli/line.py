@@ -1,0 +1,45 @@
+"""`line`."""
+
+from typing import Annotated
+
+import typer
+
+from flows.cli.parameters import Json, Surface
+from flows.cli.printing import print_json, say
+from pipelines.core.errors import CallError
+from pipelines.core.paths import find_project
+
+
+def line(
+    surface: Surface,
+    source: Annotated[str, typer.Option(metavar="SOURCE", help="folder:PATH, which a camera writes into.")],
+    sink: Annotated[
+        list[str] | None,
+        typer.Option(metavar="SINK", help="mqtt://HOST/TOPIC, https://HOST/PATH or folder:PATH; may be repeated."),
+    ] = None,
+    leave: Annotated[bool, typer.Option("--leave", help="Leave judged images where they are, not in done/.")] = False,
+    settle: Annotated[float, typer.Option(min=0.0, max=60.0, help="Seconds that a file must have stood still.")] = 0.5,
+    frozen_after: Annotated[
+        float, typer.Option(min=0.0, help="Seconds of the same picture that are a fault; 0: never.")
+    ] = 10.0,
+    once: Annotated[bool, typer.Option("--once", help="Judge what is there, deliver it, end.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Judge each image that a camera writes and hand the verdict to machines, until Ctrl-C; a new champion takes over.
+
+    A verdict is good, anomalous or uninspectable. What a sink misses is kept and delivered later, in order; a restart
+    loses and doubles nothing. Secrets are read from KNOTWATCH_MQTT_USER, KNOTWATCH_MQTT_PASSWORD and
+    KNOTWATCH_WEBHOOK_KEY, or from the files that these names with _FILE name.
+    """
+    from flows.line.run import LineOptions, run_line
+    from flows.runtime.environment import log_to_terminal
+
+    if not sink:
+        raise CallError("a line without a sink tells nobody", hint="--sink mqtt://broker/line1/boards, for example")
+    log_to_terminal()
+    options = LineOptions(settle=settle, move=not leave, frozen_after=frozen_after, once=once)
+    counts = run_line(find_project(), surface, source, sink, options)
+    if as_json:
+        print_json({"surface": surface, **counts})
+        return
+    say(f"{surface}: " + ", ".join(f"{number} {answer}" for answer, number in counts.items()))

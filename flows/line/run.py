@@ -1,0 +1,212 @@
+"""A line: images come in, verdicts go out, until it is stopped; the next start goes on with whatever that left."""
+
+import logging
+import signal
+import time
+from collections import deque
+from collections.abc import Sequence
+from contextlib import ExitStack, closing, suppress
+from pathlib import Path
+from threading import Event, Thread
+
+import numpy as np
+from filelock import FileLock, Timeout
+
+from flows.line.addresses import KEY, SinkAddress, read_sink, read_source, secret
+from flows.line.delivery import Delivery
+from flows.line.eye import Eye, Seen, draw_picture
+from flows.line.folder_source import Arrival, FolderSource
+from flows.line.journal import Journal
+from flows.line.sinks.folder import FolderSink
+from flows.line.sinks.sink import Sink
+from flows.line.sinks.webhook import WebhookSink
+from flows.line.verdict import Answer
+from flows.runtime.environment import prepare_environment
+from flows.serving.holder import Holder
+from flows.serving.recorder import Recorder
+from pipelines.core.errors import BusyError, ImageError
+from pipelines.core.files import as_utf8, write_whole
+from pipelines.core.paths import Project
+from pipelines.core.records import Record
+from pipelines.core.wording import count_in_words
+from pipelines.tracking.store import Tracking
+
+_BEAT = 1.0  # seconds between two heartbeats
+_STALE = 2.0  # seconds after which a loop that has not come round is taken for stopped
+_EVERY = 30.0  # seconds between two lines of the log
+_UNREADABLE = 5.0  # seconds that a file which cannot be read may still be written for
+_DRAIN = 3.0  # seconds that sinks get at the end
+_PICTURES = 1000  # that are kept
+
+log = logging.getLogger(__name__)
+
+
+class LineOptions(Record):
+    """How a line works.
+
+    `settle` is how many seconds a file must have stood still, `frozen_after` how many the same picture may come; `move`
+    puts judged images into `done/`; `once` ends it when no image is left and all sinks have all.
+    """
+
+    settle: float = 0.5
+    move: bool = True
+    frozen_after: float = 10.0
+    once: bool = False
+
+
+class _Tally:
+    """What the log says every half minute."""
+
+    def __init__(self, surface: str) -> None:
+        self._surface, self._said = surface, time.monotonic()
+        self.counts = dict.fromkeys(Answer, 0)
+        self._seconds: deque[float] = deque(maxlen=500)
+
+    def add(self, seen: Seen) -> None:
+        self.counts[seen.verdict.verdict] += 1
+        self._seconds.append(seen.verdict.seconds)
+
+    def say(self, deliveries: Sequence[Delivery], journal: Journal, *, now: bool = False) -> None:
+        if not now and time.monotonic() - self._said < _EVERY:
+            return
+        self._said = time.monotonic()
+        total = count_in_words(sum(self.counts.values()), "image")
+        odd = f"{self.counts[Answer.ANOMALOUS]} anomalous, {self.counts[Answer.UNINSPECTABLE]} uninspectable"
+        late = f", 95 % within {np.quantile(list(self._seconds), 0.95):.2f} s" if self._seconds else ""
+        behind = [f"; {d.sink.name} misses {n}" for d in deliveries if (n := journal.waiting(d.sink.name))]
+        log.info("line %s: %s, %s%s%s", self._surface, total, odd, late, "".join(behind))
+
+
+def run_line(project: Project, surface: str, source: str, sinks: Sequence[str], options: LineOptions) -> dict[str, int]:
+    """Judge each image of a source by the surface's champion and hand verdicts to the sinks, until Ctrl-C or SIGTERM.
+
+    Args:
+        project: Its registry is looked at every two seconds for another champion; its state folder keeps the journal.
+        surface: Surface that has a champion.
+        source: Address of the source.
+        sinks: Addresses of the sinks, at least one.
+        options: How it works.
+
+    Returns:
+        How many images got which verdict in this call.
+
+    Raises:
+        CallError: If an address is none that is known.
+        BusyError: If a line of this surface runs already.
+        ModelError: If the surface has no champion, or it does not load and reproduce its reference tiles.
+    """
+    folder, addresses = read_source(source), [read_sink(text) for text in sinks]
+    prepare_environment(project)
+    home = project.state / "line" / surface
+    home.mkdir(parents=True, exist_ok=True)
+    stop = Event()
+    previous = signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    try:
+        with ExitStack() as stack:
+            try:
+                stack.enter_context(FileLock(home / "lock", timeout=0))
+            except Timeout as error:
+                raise BusyError(f"a line of '{surface}' runs already", hint="end it first") from error
+            holder = Holder(project, Tracking(project), surface)
+            recorder = stack.enter_context(closing(Recorder(project.surface(surface).history)))
+            journal = stack.enter_context(closing(Journal(home / "journal.db")))
+            pictures = home / "pictures"
+            deliveries = [
+                stack.enter_context(closing(Delivery(journal, _open(address, surface, pictures))))
+                for address in addresses
+            ]
+            images = FolderSource(folder, options.settle, move=options.move)
+            line = _Line(holder, recorder, journal, deliveries, Eye(surface, options.frozen_after), images, pictures)
+            for act, name in ((lambda: holder.watch(stop), "champion"), (lambda: line.beat(stop), "heartbeat")):
+                Thread(target=act, name=name, daemon=True).start()
+            log.info("line %s: %s looks at %s", surface, holder.current.name, folder)
+            with suppress(KeyboardInterrupt):
+                line.run(stop, once=options.once)
+            stop.set()
+            line.finish(None if options.once else _DRAIN)
+            return {answer.value: number for answer, number in line.tally.counts.items()}
+    finally:
+        signal.signal(signal.SIGTERM, previous)
+
+
+def _open(address: SinkAddress, surface: str, pictures: Path) -> Sink:
+    if address.kind == "folder":
+        return FolderSink(address.text, Path(address.path), pictures)
+    if address.kind in {"http", "https"}:
+        return WebhookSink(address.path, secret(KEY))
+    from flows.line.sinks.mqtt import MqttSink
+
+    return MqttSink(address, f"knotwatch-{surface}")
+
+
+class _Line:
+    """The loop, and the heart that beats while it comes round."""
+
+    def __init__(
+        self,
+        holder: Holder,
+        recorder: Recorder,
+        journal: Journal,
+        deliveries: Sequence[Delivery],
+        eye: Eye,
+        source: FolderSource,
+        pictures: Path,
+    ) -> None:
+        self._holder, self._recorder, self._journal = holder, recorder, journal
+        self._deliveries, self._eye, self._source, self._pictures = deliveries, eye, source, pictures
+        self._round = time.monotonic()
+        self.tally = _Tally(holder.surface)
+
+    def run(self, stop: Event, *, once: bool) -> None:
+        for arrival in self._source.images(stop):
+            self._round = time.monotonic()
+            self.tally.say(self._deliveries, self._journal)
+            if arrival is None:
+                if once and not self._source.waiting:
+                    return
+                continue
+            self._take(arrival)
+
+    def beat(self, stop: Event) -> None:
+        """Have every sink show each second whether the loop comes round."""
+        while not stop.wait(_BEAT):
+            alive = time.monotonic() - self._round < _STALE
+            for delivery in self._deliveries:
+                delivery.sink.beat(alive=alive)
+
+    def finish(self, seconds: float | None) -> None:
+        """Give the sinks some seconds for what they miss, all that they need with None, and say what came of it."""
+        for delivery in self._deliveries:
+            delivery.drain(float("inf") if seconds is None else seconds)
+        self.tally.say(self._deliveries, self._journal, now=True)
+
+    def _take(self, arrival: Arrival) -> None:
+        if not self._journal.knows(arrival.key):
+            used, name = self._holder.current, as_utf8(arrival.file.name)
+            try:
+                seen = self._eye.judge(used, arrival.file.read_bytes(), name, arrival.since)
+            except FileNotFoundError:
+                return
+            except (ImageError, OSError) as error:
+                # Written in bursts, or still locked: it is looked at again for a while.
+                if time.monotonic() - arrival.since < _UNREADABLE:
+                    return
+                problem = error.problem if isinstance(error, ImageError) else str(error)
+                seen = self._eye.refuse(used, name, arrival.since, problem)
+            self._keep(arrival, seen, used.detector.info.pixel_threshold.threshold)
+        self._source.finish(arrival)
+
+    def _keep(self, arrival: Arrival, seen: Seen, pixel_threshold: float) -> None:
+        picture = draw_picture(seen, pixel_threshold)
+
+        def write(number: int) -> str:
+            if picture is not None:
+                write_whole(self._pictures / f"{number}.jpg", picture)
+            return seen.verdict.model_copy(update={"number": number}).model_dump_json()
+
+        number = self._journal.add(arrival.key, write)
+        (self._pictures / f"{number - _PICTURES}.jpg").unlink(missing_ok=True)
+        self._recorder.add([seen.observation])
+        self.tally.add(seen)
+        for delivery in self._deliveries:
+            delivery.wake()
