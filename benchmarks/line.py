@@ -88,7 +88,15 @@ def line(
             "--source",
             f"folder:{camera}",
         ]
-        command += ["--settle", "0.2", "--frozen-after", "0", "--sink", f"mqtt://127.0.0.1:{port}/{_TOPIC}"]
+        command += [
+            "--settle",
+            "0.2",
+            "--frozen-after",
+            "0",
+            "--no-page",
+            "--sink",
+            f"mqtt://127.0.0.1:{port}/{_TOPIC}",
+        ]
         process = subprocess.Popen(command, cwd=project.root)
         written: dict[str, float] = {}
         writer = threading.Thread(target=_photograph, args=(camera, sources, images, rate, written))

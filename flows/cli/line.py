@@ -12,7 +12,7 @@ from pipelines.core.paths import find_project
 
 def line(
     surface: Surface,
-    source: Annotated[str, typer.Option(metavar="SOURCE", help="folder:PATH, which a camera writes into.")],
+    came: Annotated[str, typer.Option("--source", metavar="SOURCE", help="folder:PATH, which a camera writes into.")],
     sink: Annotated[
         list[str] | None,
         typer.Option(metavar="SINK", help="mqtt://HOST/TOPIC, https://HOST/PATH or folder:PATH; may be repeated."),
@@ -22,6 +22,8 @@ def line(
     frozen_after: Annotated[
         float, typer.Option(min=0.0, help="Seconds of the same picture that are a fault; 0: never.")
     ] = 10.0,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port of the page on this machine; 0 takes any.")] = 8410,
+    no_page: Annotated[bool, typer.Option("--no-page", help="Serve no page.")] = False,
     once: Annotated[bool, typer.Option("--once", help="Judge what is there, deliver it, end.")] = False,
     as_json: Json = False,
 ) -> None:
@@ -38,7 +40,9 @@ def line(
         raise CallError("a line without a sink tells nobody", hint="--sink mqtt://broker/line1/boards, for example")
     log_to_terminal()
     options = LineOptions(settle=settle, move=not leave, frozen_after=frozen_after, once=once)
-    counts = run_line(find_project(), surface, source, sink, options)
+    if not (once or no_page):
+        options = options.model_copy(update={"port": port})
+    counts = run_line(find_project(), surface, came, sink, options, lambda address: say(f"page: {address}"))
     if as_json:
         print_json({"surface": surface, **counts})
         return

@@ -3,6 +3,7 @@
 import os
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from threading import Event
 from typing import NamedTuple
@@ -64,24 +65,26 @@ class FolderSource:
             yield None
             stop.wait(_EVERY)
 
-    def finish(self, arrival: Arrival) -> None:
+    def finish(self, arrival: Arrival) -> Path:
         """Put an image away whose verdict is kept.
 
         Args:
             arrival: As it was yielded. Its file may be gone.
+
+        Returns:
+            Where it lies now.
         """
         if not self._move:
             self._left.add(arrival.key)
-            return
+            return arrival.file
         target = self._folder / DONE / arrival.file.name
         target.parent.mkdir(exist_ok=True)
         if target.exists():
             # A camera that counts anew: neither of the two is overwritten.
             target = target.with_stem(f"{target.stem}-{time.time_ns()}")
-        try:
+        with suppress(FileNotFoundError):
             arrival.file.rename(target)
-        except FileNotFoundError:
-            return
+        return target
 
     def _look(self) -> list[Arrival]:
         now, found, whole = time.monotonic(), {}, []

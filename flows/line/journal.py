@@ -10,6 +10,7 @@ from pathlib import Path
 from threading import Lock
 from typing import NamedTuple
 
+from flows.line.verdict import Verdict
 from pipelines.core.errors import ToolError
 
 _KEPT = 10_000  # delivered verdicts whose text is kept
@@ -60,21 +61,22 @@ class Journal:
         """Tell whether an image has its verdict."""
         return bool(self._ask("select 1 from verdicts where key = ?", key))
 
-    def add(self, key: str, write: Callable[[int], str]) -> int:
+    def add(self, key: str, make: Callable[[int], Verdict]) -> Verdict:
         """Keep a verdict for good.
 
         Args:
             key: Of an image that has none.
-            write: Makes the verdict's JSON, given its number.
+            make: Makes the verdict, given its number.
 
         Returns:
-            The number.
+            The verdict.
         """
         with self._lock, self._database:
             self._database.execute("begin immediate")
             number = self._database.execute("insert into verdicts(key) values (?)", (key,)).lastrowid or 0
-            self._database.execute("update verdicts set body = ? where number = ?", (write(number), number))
-        return number
+            verdict = make(number)
+            self._database.execute("update verdicts set body = ? where number = ?", (verdict.model_dump_json(), number))
+        return verdict
 
     def join(self, sink: str) -> None:
         """Begin to remember how far a sink has got: a new one gets what comes from now on."""

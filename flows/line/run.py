@@ -3,24 +3,24 @@
 import logging
 import signal
 import time
-from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 from threading import Event, Thread
 
-import numpy as np
 from filelock import FileLock, Timeout
 
 from flows.line.addresses import KEY, SinkAddress, read_sink, read_source, secret
+from flows.line.board import Board, Judged
 from flows.line.delivery import Delivery
 from flows.line.eye import Eye, Seen, draw_picture
 from flows.line.folder_source import Arrival, FolderSource
 from flows.line.journal import Journal
+from flows.line.page import make_app, show_page
 from flows.line.sinks.folder import FolderSink
 from flows.line.sinks.sink import Sink
 from flows.line.sinks.webhook import WebhookSink
-from flows.line.verdict import Answer
+from flows.line.verdict import Answer, Verdict
 from flows.runtime.environment import prepare_environment
 from flows.serving.holder import Holder
 from flows.serving.recorder import Recorder
@@ -45,39 +45,25 @@ class LineOptions(Record):
     """How a line works.
 
     `settle` is how many seconds a file must have stood still, `frozen_after` how many the same picture may come; `move`
-    puts judged images into `done/`; `once` ends it when no image is left and all sinks have all.
+    puts judged images into `done/`; `once` ends it when no image is left and all sinks have all. The page is served on
+    `port` of this machine; None serves none.
     """
 
     settle: float = 0.5
     move: bool = True
     frozen_after: float = 10.0
     once: bool = False
+    port: int | None = None
 
 
-class _Tally:
-    """What the log says every half minute."""
-
-    def __init__(self, surface: str) -> None:
-        self._surface, self._said = surface, time.monotonic()
-        self.counts = dict.fromkeys(Answer, 0)
-        self._seconds: deque[float] = deque(maxlen=500)
-
-    def add(self, seen: Seen) -> None:
-        self.counts[seen.verdict.verdict] += 1
-        self._seconds.append(seen.verdict.seconds)
-
-    def say(self, deliveries: Sequence[Delivery], journal: Journal, *, now: bool = False) -> None:
-        if not now and time.monotonic() - self._said < _EVERY:
-            return
-        self._said = time.monotonic()
-        total = count_in_words(sum(self.counts.values()), "image")
-        odd = f"{self.counts[Answer.ANOMALOUS]} anomalous, {self.counts[Answer.UNINSPECTABLE]} uninspectable"
-        late = f", 95 % within {np.quantile(list(self._seconds), 0.95):.2f} s" if self._seconds else ""
-        behind = [f"; {d.sink.name} misses {n}" for d in deliveries if (n := journal.waiting(d.sink.name))]
-        log.info("line %s: %s, %s%s%s", self._surface, total, odd, late, "".join(behind))
-
-
-def run_line(project: Project, surface: str, source: str, sinks: Sequence[str], options: LineOptions) -> dict[str, int]:
+def run_line(
+    project: Project,
+    surface: str,
+    source: str,
+    sinks: Sequence[str],
+    options: LineOptions,
+    ready: Callable[[str], None] = log.info,
+) -> dict[str, int]:
     """Judge each image of a source by the surface's champion and hand verdicts to the sinks, until Ctrl-C or SIGTERM.
 
     Args:
@@ -86,6 +72,7 @@ def run_line(project: Project, surface: str, source: str, sinks: Sequence[str], 
         source: Address of the source.
         sinks: Addresses of the sinks, at least one.
         options: How it works.
+        ready: Called with the address of the page, once it is there.
 
     Returns:
         How many images got which verdict in this call.
@@ -117,6 +104,10 @@ def run_line(project: Project, surface: str, source: str, sinks: Sequence[str], 
             ]
             images = FolderSource(folder, options.settle, move=options.move)
             line = _Line(holder, recorder, journal, deliveries, Eye(surface, options.frozen_after), images, pictures)
+            if options.port is not None:
+                wrong = project.surface(surface).reports / "line-wrong"
+                app = make_app(line.board, lambda: line.board.state(deliveries, journal), pictures, wrong)
+                ready(stack.enter_context(show_page(app, options.port)))
             for act, name in ((lambda: holder.watch(stop), "champion"), (lambda: line.beat(stop), "heartbeat")):
                 Thread(target=act, name=name, daemon=True).start()
             log.info("line %s: %s looks at %s", surface, holder.current.name, folder)
@@ -124,7 +115,7 @@ def run_line(project: Project, surface: str, source: str, sinks: Sequence[str], 
                 line.run(stop, once=options.once)
             stop.set()
             line.finish(None if options.once else _DRAIN)
-            return {answer.value: number for answer, number in line.tally.counts.items()}
+            return {answer.value: number for answer, number in line.board.counts().items()}
     finally:
         signal.signal(signal.SIGTERM, previous)
 
@@ -154,13 +145,15 @@ class _Line:
     ) -> None:
         self._holder, self._recorder, self._journal = holder, recorder, journal
         self._deliveries, self._eye, self._source, self._pictures = deliveries, eye, source, pictures
-        self._round = time.monotonic()
-        self.tally = _Tally(holder.surface)
+        self._round = self._said = time.monotonic()
+        self.board = Board(holder.surface)
+        self.board.model = holder.current.name
 
     def run(self, stop: Event, *, once: bool) -> None:
         for arrival in self._source.images(stop):
             self._round = time.monotonic()
-            self.tally.say(self._deliveries, self._journal)
+            if self._round - self._said > _EVERY:
+                self._say()
             if arrival is None:
                 if once and not self._source.waiting:
                     return
@@ -178,7 +171,16 @@ class _Line:
         """Give the sinks some seconds for what they miss, all that they need with None, and say what came of it."""
         for delivery in self._deliveries:
             delivery.drain(float("inf") if seconds is None else seconds)
-        self.tally.say(self._deliveries, self._journal, now=True)
+        self._say()
+
+    def _say(self) -> None:
+        self._said, counts, p95 = time.monotonic(), self.board.counts(), self.board.p95()
+        total = count_in_words(sum(counts.values()), "image")
+        odd = f"{counts[Answer.ANOMALOUS]} anomalous, {counts[Answer.UNINSPECTABLE]} uninspectable"
+        late = "" if p95 is None else f", 95 % within {p95:.2f} s"
+        missed = [(d.sink.name, self._journal.waiting(d.sink.name)) for d in self._deliveries]
+        behind = "".join(f"; {name} misses {number}" for name, number in missed if number)
+        log.info("line %s: %s, %s%s%s", self.board.surface, total, odd, late, behind)
 
     def _take(self, arrival: Arrival) -> None:
         if not self._journal.knows(arrival.key):
@@ -194,19 +196,20 @@ class _Line:
                 problem = error.problem if isinstance(error, ImageError) else str(error)
                 seen = self._eye.refuse(used, name, arrival.since, problem)
             self._keep(arrival, seen, used.detector.info.pixel_threshold.threshold)
+            return
         self._source.finish(arrival)
 
     def _keep(self, arrival: Arrival, seen: Seen, pixel_threshold: float) -> None:
         picture = draw_picture(seen, pixel_threshold)
 
-        def write(number: int) -> str:
+        def number_it(number: int) -> Verdict:
             if picture is not None:
                 write_whole(self._pictures / f"{number}.jpg", picture)
-            return seen.verdict.model_copy(update={"number": number}).model_dump_json()
+            return seen.verdict.model_copy(update={"number": number})
 
-        number = self._journal.add(arrival.key, write)
-        (self._pictures / f"{number - _PICTURES}.jpg").unlink(missing_ok=True)
+        verdict = self._journal.add(arrival.key, number_it)
         self._recorder.add([seen.observation])
-        self.tally.add(seen)
+        self.board.add(Judged(verdict, self._source.finish(arrival), picture is not None))
+        (self._pictures / f"{verdict.number - _PICTURES}.jpg").unlink(missing_ok=True)
         for delivery in self._deliveries:
             delivery.wake()

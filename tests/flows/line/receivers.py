@@ -5,6 +5,7 @@ import subprocess
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import paho.mqtt.client as mqtt
 import pytest
 from paho.mqtt.enums import CallbackAPIVersion
 
+from flows.line.verdict import Answer, Verdict
 from tests.flows.processes import free_port, until
 
 
@@ -86,4 +88,21 @@ class Listener:
         self._client.loop_stop()
 
 
-__all__ = ["HttpReceiver", "Listener", "broker", "free_port", "until"]
+def verdict(number: int) -> Verdict:
+    """Make the verdict of a number."""
+    return Verdict(
+        id=f"id{number}",
+        number=number,
+        surface="oak",
+        image=f"{number}.png",
+        time=datetime(2026, 11, 30, tzinfo=UTC),
+        verdict=Answer.GOOD,
+        score=0.5,
+        image_threshold=1.0,
+        model="oak/3 (padim)",
+        version=3,
+        seconds=0.1,
+    )
+
+
+__all__ = ["HttpReceiver", "Listener", "broker", "free_port", "until", "verdict"]

@@ -12,7 +12,7 @@ from flows.line.journal import Journal
 from flows.line.sinks.folder import FolderSink
 from flows.line.sinks.mqtt import MqttSink
 from flows.line.sinks.webhook import WebhookSink, sign
-from tests.flows.line.receivers import HttpReceiver, Listener, broker, free_port, until
+from tests.flows.line.receivers import HttpReceiver, Listener, broker, free_port, until, verdict
 
 
 @pytest.fixture
@@ -24,7 +24,7 @@ def journal(tmp_path: Path) -> Iterator[Journal]:
 
 def fill(journal: Journal, first: int, last: int) -> None:
     for number in range(first, last + 1):
-        journal.add(f"k{number}", lambda n: json.dumps({"id": f"id{n}", "number": n}))
+        journal.add(f"k{number}", verdict)
 
 
 def test_a_webhook_gets_all_in_order_signed_also_what_it_missed(journal: Journal) -> None:
