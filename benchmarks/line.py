@@ -103,6 +103,7 @@ def line(
         writer.start()
         memory = [_wait_for(receiver, images // 4, process)]
         serving.terminate()
+        serving.wait(timeout=20)
         time.sleep(away)
         serving = _start_broker(broker, Path(scratch))
         _wait_for(receiver, images // 2, process)
@@ -117,6 +118,7 @@ def line(
         time.sleep(1)
         receiver.close()
         serving.terminate()
+        serving.wait(timeout=20)
     _report(receiver, written, memory)
 
 
