@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 from rich.text import Text
 
-from flows.cli import adapting, data, drawing, line, promotion, serving, suspects, tuning, upkeep, watching
+from flows.cli import adapting, data, drawing, promotion, serving, suspects, tuning, upkeep, watching
 from flows.cli.parameters import Json, Surface
 from flows.cli.printing import err, print_error, print_json, print_retrain, say
 from flows.runtime.disk import explain_by_disk
@@ -241,7 +241,7 @@ app.command(
 app.command(
     short_help="Judge what a camera writes, and tell machines.",
     epilog="Example: knotwatch line boards --source folder:/camera --sink mqtt://127.0.0.1/line1/boards",
-)(line.line)
+)(watching.line)
 app.command(epilog="Example: knotwatch ui --prefect-port 4201 --mlflow-port 5001")(serving.ui)
 app.command(short_help="Check this machine and this project.", epilog="Example: knotwatch doctor")(upkeep.doctor)
 app.command(

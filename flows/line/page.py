@@ -20,6 +20,7 @@ from starlette.routing import Route
 
 from flows.line.board import Board
 from flows.serving.access import NAMES, bind_listener
+from flows.serving.metrics import CONTENT_TYPE
 from pipelines.reports.pages import page_environment
 
 _LOOK = 0.25  # seconds until a page is told what is new
@@ -31,7 +32,9 @@ _POLICY = "default-src 'self'; style-src 'unsafe-inline'; script-src 'self'; fra
 log = logging.getLogger(__name__)
 
 
-def make_app(board: Board, state: Callable[[], dict[str, Any]], pictures: Path, wrong: Path) -> Starlette:
+def make_app(
+    board: Board, state: Callable[[], dict[str, Any]], pictures: Path, wrong: Path, metrics: Callable[[], bytes]
+) -> Starlette:
     """Make the page's application.
 
     Args:
@@ -39,6 +42,7 @@ def make_app(board: Board, state: Callable[[], dict[str, Any]], pictures: Path, 
         state: Returns all that the page shows.
         pictures: Folder of marked pictures, NUMBER.jpg.
         wrong: Folder that images go to whose verdict a person calls wrong.
+        metrics: Returns what Prometheus reads.
 
     Returns:
         The application, which answers under the names of this machine alone.
@@ -60,6 +64,9 @@ def make_app(board: Board, state: Callable[[], dict[str, Any]], pictures: Path, 
         file = pictures / f"{request.path_params['number']}.jpg"
         return FileResponse(file) if file.is_file() else Response(status_code=404)
 
+    async def measure(_: Request) -> Response:
+        return Response(metrics(), media_type=CONTENT_TYPE)
+
     async def call_wrong(request: Request) -> Response:
         if request.headers.get(_HEADER) != "line":
             return JSONResponse({"message": "only the line's own page may call a verdict wrong"}, 403)
@@ -77,6 +84,7 @@ def make_app(board: Board, state: Callable[[], dict[str, Any]], pictures: Path, 
             Route("/", page),
             Route("/line.js", script),
             Route("/events", events),
+            Route("/metrics", measure),
             Route("/picture/{number:int}", picture),
             Route("/wrong/{number:int}", call_wrong, methods=["POST"]),
         ],

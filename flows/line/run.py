@@ -5,6 +5,7 @@ import signal
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from threading import Event, Thread
 
@@ -22,7 +23,9 @@ from flows.line.sinks.sink import Sink
 from flows.line.sinks.webhook import WebhookSink
 from flows.line.verdict import Answer, Verdict
 from flows.runtime.environment import prepare_environment
-from flows.serving.holder import Holder
+from flows.serving.champions.holder import Holder, watch
+from flows.serving.champions.shelf import Shelf
+from flows.serving.metrics import Metrics
 from flows.serving.recorder import Recorder
 from pipelines.core.errors import BusyError, ImageError
 from pipelines.core.files import as_utf8, write_whole
@@ -94,7 +97,8 @@ def run_line(
                 stack.enter_context(FileLock(home / "lock", timeout=0))
             except Timeout as error:
                 raise BusyError(f"a line of '{surface}' runs already", hint="end it first") from error
-            holder = Holder(project, Tracking(project), surface)
+            metrics = Metrics()
+            holder = Holder(project, Tracking(project), surface, Shelf(), metrics)
             recorder = stack.enter_context(closing(Recorder(project.surface(surface).history)))
             journal = stack.enter_context(closing(Journal(home / "journal.db")))
             pictures = home / "pictures"
@@ -103,12 +107,16 @@ def run_line(
                 for address in addresses
             ]
             images = FolderSource(folder, options.settle, move=options.move)
-            line = _Line(holder, recorder, journal, deliveries, Eye(surface, options.frozen_after), images, pictures)
+            line = _Line(
+                holder, recorder, journal, deliveries, Eye(surface, options.frozen_after), images, pictures, metrics
+            )
             if options.port is not None:
                 wrong = project.surface(surface).reports / "line-wrong"
-                app = make_app(line.board, lambda: line.board.state(deliveries, journal), pictures, wrong)
+                app = make_app(
+                    line.board, lambda: line.board.state(deliveries, journal), pictures, wrong, metrics.render
+                )
                 ready(stack.enter_context(show_page(app, options.port)))
-            for act, name in ((lambda: holder.watch(stop), "champion"), (lambda: line.beat(stop), "heartbeat")):
+            for act, name in ((lambda: watch([holder], stop), "champion"), (lambda: line.beat(stop), "heartbeat")):
                 Thread(target=act, name=name, daemon=True).start()
             log.info("line %s: %s looks at %s", surface, holder.current.name, folder)
             with suppress(KeyboardInterrupt):
@@ -130,32 +138,31 @@ def _open(address: SinkAddress, surface: str, pictures: Path) -> Sink:
     return MqttSink(address, f"knotwatch-{surface}")
 
 
+@dataclass
 class _Line:
     """The loop, and the heart that beats while it comes round."""
 
-    def __init__(
-        self,
-        holder: Holder,
-        recorder: Recorder,
-        journal: Journal,
-        deliveries: Sequence[Delivery],
-        eye: Eye,
-        source: FolderSource,
-        pictures: Path,
-    ) -> None:
-        self._holder, self._recorder, self._journal = holder, recorder, journal
-        self._deliveries, self._eye, self._source, self._pictures = deliveries, eye, source, pictures
+    holder: Holder
+    recorder: Recorder
+    journal: Journal
+    deliveries: Sequence[Delivery]
+    eye: Eye
+    source: FolderSource
+    pictures: Path
+    metrics: Metrics
+
+    def __post_init__(self) -> None:
         self._round = self._said = time.monotonic()
-        self.board = Board(holder.surface)
-        self.board.model = holder.current.name
+        self.board = Board(self.holder.surface)
+        self.board.model = self.holder.current.name
 
     def run(self, stop: Event, *, once: bool) -> None:
-        for arrival in self._source.images(stop):
+        for arrival in self.source.images(stop):
             self._round = time.monotonic()
             if self._round - self._said > _EVERY:
                 self._say()
             if arrival is None:
-                if once and not self._source.waiting:
+                if once and not self.source.waiting:
                     return
                 continue
             self._take(arrival)
@@ -164,12 +171,12 @@ class _Line:
         """Have every sink show each second whether the loop comes round."""
         while not stop.wait(_BEAT):
             alive = time.monotonic() - self._round < _STALE
-            for delivery in self._deliveries:
+            for delivery in self.deliveries:
                 delivery.sink.beat(alive=alive)
 
     def finish(self, seconds: float | None) -> None:
         """Give the sinks some seconds for what they miss, all that they need with None, and say what came of it."""
-        for delivery in self._deliveries:
+        for delivery in self.deliveries:
             delivery.drain(float("inf") if seconds is None else seconds)
         self._say()
 
@@ -178,15 +185,18 @@ class _Line:
         total = count_in_words(sum(counts.values()), "image")
         odd = f"{counts[Answer.ANOMALOUS]} anomalous, {counts[Answer.UNINSPECTABLE]} uninspectable"
         late = "" if p95 is None else f", 95 % within {p95:.2f} s"
-        missed = [(d.sink.name, self._journal.waiting(d.sink.name)) for d in self._deliveries]
+        missed = [(d.sink.name, self.journal.waiting(d.sink.name)) for d in self.deliveries]
         behind = "".join(f"; {name} misses {number}" for name, number in missed if number)
         log.info("line %s: %s, %s%s%s", self.board.surface, total, odd, late, behind)
 
     def _take(self, arrival: Arrival) -> None:
-        if not self._journal.knows(arrival.key):
-            used, name = self._holder.current, as_utf8(arrival.file.name)
+        if self.journal.knows(arrival.key):
+            self.source.finish(arrival)
+            return
+        with self.holder.lend(lambda: None) as used:
+            name = as_utf8(arrival.file.name)
             try:
-                seen = self._eye.judge(used, arrival.file.read_bytes(), name, arrival.since)
+                seen = self.eye.judge(used, arrival.file.read_bytes(), name, arrival.since)
             except FileNotFoundError:
                 return
             except (ImageError, OSError) as error:
@@ -194,22 +204,24 @@ class _Line:
                 if time.monotonic() - arrival.since < _UNREADABLE:
                     return
                 problem = error.problem if isinstance(error, ImageError) else str(error)
-                seen = self._eye.refuse(used, name, arrival.since, problem)
+                seen = self.eye.refuse(used, name, arrival.since, problem)
             self._keep(arrival, seen, used.detector.info.pixel_threshold.threshold)
-            return
-        self._source.finish(arrival)
 
     def _keep(self, arrival: Arrival, seen: Seen, pixel_threshold: float) -> None:
         picture = draw_picture(seen, pixel_threshold)
 
         def number_it(number: int) -> Verdict:
             if picture is not None:
-                write_whole(self._pictures / f"{number}.jpg", picture)
+                write_whole(self.pictures / f"{number}.jpg", picture)
             return seen.verdict.model_copy(update={"number": number})
 
-        verdict = self._journal.add(arrival.key, number_it)
-        self._recorder.add([seen.observation])
-        self.board.add(Judged(verdict, self._source.finish(arrival), picture is not None))
-        (self._pictures / f"{verdict.number - _PICTURES}.jpg").unlink(missing_ok=True)
-        for delivery in self._deliveries:
+        verdict = self.journal.add(arrival.key, number_it)
+        self.recorder.add([seen.observation])
+        self.metrics.note_request(verdict.surface, verdict.verdict.value, verdict.seconds)
+        if verdict.score is not None:
+            anomalous = verdict.verdict == Answer.ANOMALOUS
+            self.metrics.note_predictions(verdict.surface, [{"score": verdict.score, "anomalous": anomalous}])
+        self.board.add(Judged(verdict, self.source.finish(arrival), picture is not None))
+        (self.pictures / f"{verdict.number - _PICTURES}.jpg").unlink(missing_ok=True)
+        for delivery in self.deliveries:
             delivery.wake()

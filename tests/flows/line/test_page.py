@@ -24,7 +24,8 @@ def board() -> Board:
 @pytest.fixture
 def address(board: Board, tmp_path: Path) -> Iterator[str]:
     state = lambda: board.state((), None)  # type: ignore[arg-type]  # noqa: E731 - no sinks, so nothing is asked
-    with show_page(make_app(board, state, tmp_path / "pictures", tmp_path / "wrong"), 0) as found:
+    app = make_app(board, state, tmp_path / "pictures", tmp_path / "wrong", lambda: b"knotwatch_images 3")
+    with show_page(app, 0) as found:
         yield found
 
 
@@ -50,6 +51,7 @@ def wait(tab: Tab, code: str) -> None:
 def test_the_page_follows_the_line_and_keeps_what_was_wrong(
     board: Board, address: str, tab: Tab, tmp_path: Path
 ) -> None:
+    assert urllib.request.urlopen(f"{address}metrics", timeout=20).read() == b"knotwatch_images 3"
     add(board, tmp_path, 1, Answer.GOOD)
     tab.visit(address)
     wait(tab, "document.getElementById('verdict').className === 'good'")
