@@ -238,6 +238,10 @@ app.command(
     short_help="Answer MLflow's scoring protocol with champions.",
     epilog="Examples: knotwatch serve wood-boards --port 8400; knotwatch serve oak pine --memory 500 --replicas 2",
 )(serving.serve)
+app.command(
+    short_help="Judge what a camera writes, and tell machines.",
+    epilog="Example: knotwatch line boards --source folder:/camera --sink mqtt://127.0.0.1/line1/boards",
+)(watching.line)
 app.command(epilog="Example: knotwatch ui --prefect-port 4201 --mlflow-port 5001")(serving.ui)
 app.command(short_help="Check this machine and this project.", epilog="Example: knotwatch doctor")(upkeep.doctor)
 app.command(

@@ -1,4 +1,4 @@
-"""`watch`."""
+"""`watch` and `line`."""
 
 import math
 import time
@@ -6,9 +6,10 @@ from typing import Annotated
 
 import typer
 
-from flows.cli.parameters import Surface
+from flows.cli.parameters import Json, Surface
 from flows.cli.printing import print_json, say
 from pipelines.core.errors import CallError
+from pipelines.core.paths import find_project
 
 _LONGEST = 31_536_000.0  # a year
 
@@ -39,3 +40,42 @@ def watch(
         time.sleep(every)
     if result.retrained and result.retrained.problem:
         raise typer.Exit(1)
+
+
+def line(
+    surface: Surface,
+    came: Annotated[str, typer.Option("--source", metavar="SOURCE", help="folder:PATH, which a camera writes into.")],
+    sink: Annotated[
+        list[str] | None,
+        typer.Option(metavar="SINK", help="mqtt://HOST/TOPIC, https://HOST/PATH or folder:PATH; may be repeated."),
+    ] = None,
+    leave: Annotated[bool, typer.Option("--leave", help="Leave judged images where they are, not in done/.")] = False,
+    settle: Annotated[float, typer.Option(min=0.0, max=60.0, help="Seconds that a file must have stood still.")] = 0.5,
+    frozen_after: Annotated[
+        float, typer.Option(min=0.0, help="Seconds of the same picture that are a fault; 0: never.")
+    ] = 10.0,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port of the page on this machine; 0 takes any.")] = 8410,
+    no_page: Annotated[bool, typer.Option("--no-page", help="Serve no page.")] = False,
+    once: Annotated[bool, typer.Option("--once", help="Judge what is there, deliver it, end.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Judge each image that a camera writes and hand the verdict to machines, until Ctrl-C; a new champion takes over.
+
+    A verdict is good, anomalous or uninspectable. What a sink misses is kept and delivered later, in order; a restart
+    loses and doubles nothing. Secrets are read from KNOTWATCH_MQTT_USER, KNOTWATCH_MQTT_PASSWORD and
+    KNOTWATCH_WEBHOOK_KEY, or from the files that these names with _FILE name.
+    """
+    from flows.line.run import LineOptions, run_line
+    from flows.runtime.environment import log_to_terminal
+
+    if not sink:
+        raise CallError("a line without a sink tells nobody", hint="--sink mqtt://broker/line1/boards, for example")
+    log_to_terminal()
+    options = LineOptions(settle=settle, move=not leave, frozen_after=frozen_after, once=once)
+    if not (once or no_page):
+        options = options.model_copy(update={"port": port})
+    counts = run_line(find_project(), surface, came, sink, options, lambda address: say(f"page: {address}"))
+    if as_json:
+        print_json({"surface": surface, **counts})
+        return
+    say(f"{surface}: " + ", ".join(f"{number} {answer}" for answer, number in counts.items()))

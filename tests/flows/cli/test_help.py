@@ -26,6 +26,7 @@ COMMANDS = (
     "tune",
     "inspect",
     "serve",
+    "line",
     "promote",
     "rollback",
     "models",
@@ -84,7 +85,7 @@ def test_every_surface_is_completed(project: Project) -> None:
     }
     new = taken.pop(("data", "add", "surface"))
     assert new == [], "a new surface has a new name"
-    assert len(taken) == 21
+    assert len(taken) == 22
     assert {words for words, found in taken.items() if found != ["wood-boards", "wool"]} == set()
 
 

@@ -71,6 +71,8 @@ _SHOWN = {
     "Suspect.path": "shown",
     "ThresholdImage.path": "shown",
     "Shown.path": "where the user's image lies",
+    "Verdict.image": "shown",
+    "SinkAddress.path": "where a person who called the command wants verdicts to go",
     "Inspected.path": "where the user's image lies",
     "BackupResult.file": "where this process wrote it",
     "Inspected.map": "where this process wrote it",

@@ -1,0 +1,59 @@
+"""A folder that a camera writes into: taken once, whole, in order."""
+
+import os
+import time
+from pathlib import Path
+from threading import Event, Thread
+
+from flows.line.folder_source import DONE, FolderSource
+
+
+def take(source: FolderSource, number: int) -> list[str]:
+    """Take so many images, and finish each."""
+    names, deadline = list[str](), time.monotonic() + 30
+    for arrival in source.images(Event()):
+        if arrival is not None:
+            names.append(f"{arrival.file.name}:{arrival.file.read_bytes().decode()}")
+            source.finish(arrival)
+        if len(names) >= number or time.monotonic() > deadline:
+            break
+    return names
+
+
+def test_images_come_in_the_order_of_their_time_and_go_to_done(tmp_path: Path) -> None:
+    for number, name in enumerate(("b.png", "a.png", "c.png", ".hidden.png", "note.txt", "x.xmp")):
+        (tmp_path / name).write_text(name)
+        os.utime(tmp_path / name, (number, number))
+    (tmp_path / "link.png").symlink_to(tmp_path / "a.png")
+    assert take(FolderSource(tmp_path, 0.05, move=True), 3) == ["b.png:b.png", "a.png:a.png", "c.png:c.png"]
+    assert sorted(p.name for p in (tmp_path / DONE).iterdir()) == ["a.png", "b.png", "c.png"]
+    (tmp_path / "a.png").write_text("again")
+    assert take(FolderSource(tmp_path, 0.05, move=True), 1) == ["a.png:again"]
+    assert len(list((tmp_path / DONE).iterdir())) == 4, "a camera that counts anew overwrites nothing"
+
+
+def test_what_is_written_slowly_is_taken_when_it_is_whole(tmp_path: Path) -> None:
+    def write() -> None:
+        with (tmp_path / "slow.png").open("w") as file:
+            for _ in range(8):
+                file.write("x")
+                file.flush()
+                time.sleep(0.1)
+        (tmp_path / ".part").write_text("y")
+        (tmp_path / ".part").rename(tmp_path / "renamed.png")
+
+    writer = Thread(target=write)
+    writer.start()
+    assert sorted(take(FolderSource(tmp_path, 0.6, move=True), 2)) == ["renamed.png:y", "slow.png:xxxxxxxx"]
+    writer.join()
+
+
+def test_what_is_left_where_it_is_is_taken_once(tmp_path: Path) -> None:
+    source = FolderSource(tmp_path, 0.0, move=False)
+    (tmp_path / "a.png").write_text("a")
+    assert take(source, 1) == ["a.png:a"]
+    (tmp_path / "b.png").write_text("b")
+    assert take(source, 1) == ["b.png:b"]
+    (tmp_path / "a.png").write_text("another")
+    assert take(source, 1) == ["a.png:another"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a.png", "b.png"]
