@@ -56,6 +56,8 @@ class Holder:
         self.problem: str | None = None
         self._failed: tuple[int, float] | None = None
         self._champion = find_champion(project, tracking, surface)
+        # Seconds, in which a person would otherwise see nothing.
+        log.info("%s: loading version %d and checking it", surface, self._champion.version)
         self.current = self._use(self._champion)
 
     @contextmanager
