@@ -15,6 +15,7 @@ import yaml
 from flows.local_servers.door import DOOR, make_code
 from flows.local_servers.process import HOST, Process, bind_port, prefect_server, run_server, signal_gently
 from flows.operations.deployments import refresh_after_move
+from flows.operations.lost_runs import end_runs, resume_lost
 from flows.operations.pool import ensure_pool
 from flows.runtime.environment import prepare_environment, running_servers, since_boot, state_file, use_secret
 from flows.runtime.report_index import update_index
@@ -72,6 +73,10 @@ def run_ui(project: Project, prefect_port: int, mlflow_port: int | None, ready: 
             ensure_pool(project)
             for surface in refresh_after_move(project):
                 log.info("schedule of %s: the project was moved, deployed again", surface)
+            for run in resume_lost():
+                log.info("%s", run)
+            # Once the worker has ended: of one that was killed, they go on.
+            stack.callback(end_runs, prefect_url)
             servers["worker"] = stack.enter_context(run_server(project, "worker", _worker_command(), None))
             # All are told to end before the first is waited for.
             stack.callback(_terminate_all, servers)

@@ -38,6 +38,8 @@ class Connection:
             refuse_lost(project)
             home.mkdir(parents=True, exist_ok=True)
         else:
+            # MLflow itself asks for four minutes, and again for the next thing that it has to tell.
+            os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", str(_RETRIES))
             await_server(self.uri, _PATIENCE)
         mlflow.set_tracking_uri(self.uri)
         mlflow.set_registry_uri(self.uri)
@@ -95,7 +97,8 @@ class Connection:
 _BACK = "end what uses it, then put it back from a copy, or restore a backup into a fresh clone (`knotwatch restore`)"
 
 
-_PATIENCE = 15.0  # seconds that a server which is being started may take to listen
+_PATIENCE = 30.0  # seconds that a server which is being started may take to listen
+_RETRIES = 4  # of a request: half a minute, in which a server that is started again comes back
 
 
 def await_server(uri: str, seconds: float) -> None:
@@ -108,25 +111,46 @@ def await_server(uri: str, seconds: float) -> None:
     Raises:
         ToolError: If it is refused to the end.
     """
+    deadline = time.monotonic() + seconds
+    while isinstance(problem := _connect(uri), ConnectionRefusedError):
+        if time.monotonic() > deadline:
+            raise ToolError(
+                f"MLflow at {_place(uri)} does not answer: nothing listens there",
+                hint="start that server, or unset MLFLOW_TRACKING_URI to use the project's own store",
+            ) from problem
+        time.sleep(0.5)
+
+
+def explain_lost_mlflow() -> ToolError | None:
+    """Say that the user's own server, which answered before, is gone; None where it listens, or there is none."""
+    uri = os.environ.get("MLFLOW_TRACKING_URI", "")
+    problem = _connect(uri)
+    if problem is None:
+        return None
+    return ToolError(
+        f"MLflow at {_place(uri)} does not answer any more ({problem.strerror or problem})",
+        hint="start that server, then run this again: what is registered is not trained again",
+    )
+
+
+def _place(uri: str) -> str:
+    """Return host and port of a server's address without what a person logs in with; empty where it is no http(s)."""
     address = urlsplit(uri)
     if address.scheme not in {"http", "https"} or not address.hostname:
-        return
-    place = (address.hostname, address.port or (443 if address.scheme == "https" else 80))
-    deadline = time.monotonic() + seconds
-    while True:
-        try:
-            socket.create_connection(place, timeout=5).close()
-        except ConnectionRefusedError as error:
-            if time.monotonic() > deadline:
-                raise ToolError(
-                    f"MLflow at {place[0]}:{place[1]} does not answer: nothing listens there",
-                    hint="start that server, or unset MLFLOW_TRACKING_URI to use the project's own store",
-                ) from error
-            time.sleep(0.5)
-        except OSError:
-            return
-        else:
-            return
+        return ""
+    return f"{address.hostname}:{address.port or (443 if address.scheme == 'https' else 80)}"
+
+
+def _connect(uri: str) -> OSError | None:
+    """Return what keeps a server from being reached; None where nothing does, or the address is no http(s) one."""
+    host, _, port = _place(uri).rpartition(":")
+    if not host:
+        return None
+    try:
+        socket.create_connection((host, int(port)), timeout=5).close()
+    except OSError as error:
+        return error
+    return None
 
 
 def refuse_lost(project: Project) -> None:
