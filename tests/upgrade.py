@@ -211,7 +211,7 @@ def main(only: Annotated[list[str] | None, typer.Option(help="TOOL==VERSION, ins
         base = make_base(Path(place) / "base")
         for tool, version in wanted:
             tried.append(try_version(tool, version, base, Path(place)))
-            typer.echo(f"{tool} {version}: {tried[-1].seconds:.0f} s")
+            typer.echo(f"{as_table(tried[-1:])}\n({tried[-1].seconds:.0f} s)\n")
     typer.echo(as_table(tried))
 
 

@@ -1,9 +1,12 @@
 """A server that went away while a flow asked it, in words."""
 
 from collections.abc import Iterator
+from threading import Event
 
 from flows.runtime.disk import explain_by_disk
 from pipelines.core.errors import KnotwatchError, ToolError
+
+_prefect_lost = Event()
 
 
 def explain_lost_server(error: BaseException) -> KnotwatchError | None:
@@ -17,6 +20,7 @@ def explain_lost_server(error: BaseException) -> KnotwatchError | None:
     """
     found = {type(each).__module__.partition(".")[0] for each in _causes(error)}
     if "httpx" in found:  # Prefect's client alone speaks HTTP by it
+        _prefect_lost.set()
         # Of a full disk Prefect says only that.
         return explain_by_disk(error) or ToolError(
             f"Prefect's server does not answer any more ({error})",
@@ -27,6 +31,11 @@ def explain_lost_server(error: BaseException) -> KnotwatchError | None:
 
         return explain_lost_mlflow()
     return None
+
+
+def is_prefect_lost() -> bool:
+    """Tell whether Prefect's server was ever found gone in this process."""
+    return _prefect_lost.is_set()
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:

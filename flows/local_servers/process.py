@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -150,18 +150,12 @@ def _stop(process: Process) -> None:
         family = [*psutil.Process(process.pid).children(recursive=True), psutil.Process(process.pid)]
     except psutil.NoSuchProcess:
         return
-    end_all(reversed(family))
-    process.wait()
-
-
-def end_all(family: Iterable[psutil.Process]) -> None:
-    """End processes, by force after ten seconds."""
-    found = list(family)
-    for member in found:
+    for member in reversed(family):
         signal_gently(member.terminate)
-    _, alive = psutil.wait_procs(found, timeout=10)
+    _, alive = psutil.wait_procs(family, timeout=10)
     for member in alive:
         signal_gently(member.kill)
+    process.wait()
 
 
 def end_with_parent() -> None:

@@ -17,6 +17,8 @@ from filelock import FileLock
 from pipelines.core.errors import ToolError, refuse_forbidden
 from pipelines.core.paths import Project, database_address
 
+log = logging.getLogger(__name__)
+
 
 class Connection:
     """A project's MLflow store: the user's own server where MLFLOW_TRACKING_URI says so, else a local database."""
@@ -25,6 +27,8 @@ class Connection:
         # MLflow's and alembic's migration lines are of no use to a person who waits for a model.
         for noisy in ("alembic", "mlflow"):
             logging.getLogger(noisy).setLevel(logging.WARNING)
+        # It writes a line for each time that it asks a server again; the last one's failure is an error anyhow.
+        logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)
         # A bar for each small file that is read would bury the stages' own lines.
         os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
         self._project = project
@@ -68,6 +72,10 @@ class Connection:
         """Tell whether the store is the project's own."""
         return self._local
 
+    def answers(self) -> bool:
+        """Tell whether somebody listens where the store is; the project's own is a file."""
+        return self._local or _connect(self.uri) is None
+
     @contextmanager
     def remembering(self) -> Iterator[None]:
         """Ask the registry once for what is read within the block, and again after this object writes to it.
@@ -97,7 +105,8 @@ class Connection:
 _BACK = "end what uses it, then put it back from a copy, or restore a backup into a fresh clone (`knotwatch restore`)"
 
 
-_PATIENCE = 30.0  # seconds that a server which is being started may take to listen
+_PATIENCE = 60.0  # seconds that a server which is being started may take to listen
+_SOON = 3.0  # seconds that one waits for without a word
 _RETRIES = 4  # of a request: half a minute, in which a server that is started again comes back
 
 
@@ -111,13 +120,17 @@ def await_server(uri: str, seconds: float) -> None:
     Raises:
         ToolError: If it is refused to the end.
     """
-    deadline = time.monotonic() + seconds
+    began = time.monotonic()
+    deadline, said = began + seconds, False
     while isinstance(problem := _connect(uri), ConnectionRefusedError):
         if time.monotonic() > deadline:
             raise ToolError(
                 f"MLflow at {_place(uri)} does not answer: nothing listens there",
                 hint="start that server, or unset MLFLOW_TRACKING_URI to use the project's own store",
             ) from problem
+        if time.monotonic() > began + _SOON and not said:
+            log.info("MLflow at %s does not answer yet; waiting for it, up to %.0f s", _place(uri), seconds)
+            said = True
         time.sleep(0.5)
 
 

@@ -26,7 +26,10 @@ LONG = 300  # seconds that a retrain may take on a busy machine
 
 
 @pytest.fixture
-def project(added_once: Project, tmp_path: Path) -> Project:
+def project(added_once: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
+    # As commands set them, which the driver is before.
+    for name in ("PREFECT_LOGGING_LEVEL", "PREFECT_SERVER_LOGGING_LEVEL"):
+        monkeypatch.setenv(name, "CRITICAL")
     made = copy_project(added_once, tmp_path / "project")
     few = {"padim": {"features": 20}, "evaluation": {"bootstrap": 20, "synthetic": 1, "pictures": 1}}
     set_training(made.root, "drawn", algorithms=["padim"], export={"precision": "f32"}, **few)
@@ -39,7 +42,7 @@ def in_training(project: Project, driver: str = DRIVER) -> Iterator[Started]:
     process = start_knotwatch(project.root, "flows.steps.tasks:train", *RETRAIN, driver=driver)
     family: list[psutil.Process] = []
     try:
-        until(lambda: "here" in (project.root / "said.log").read_text(), "training", process)
+        until(lambda: "\nhere\n" in (project.root / "said.log").read_text(), "training", process)
         family = psutil.Process(process.pid).children(recursive=True)
         yield Started(project, process, family)
         (project.root / "go").touch()
@@ -74,7 +77,7 @@ def test_a_temporary_server_that_is_gone_for_good_ends_the_retrain_in_a_sentence
     assert time.monotonic() - began < LONG / 3
     assert "Prefect's server does not answer any more" in said
     assert "run this again" in said
-    assert "Traceback" not in said
+    assert not [word for word in ("Traceback", "prefect.", "EventsWorker", "---") if word in said], said
     assert run_knotwatch(project.root, *RETRAIN, "--json").json["champion"]["version"] == 1
 
 
@@ -90,8 +93,13 @@ def mlflow_server(folder: Path, port: int) -> Iterator["subprocess.Popen[bytes]"
     try:
         yield process
     finally:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+        kill_all(process)
+
+
+def kill_all(server: "subprocess.Popen[bytes]") -> None:
+    if server.poll() is None:
+        os.killpg(server.pid, signal.SIGKILL)
+        server.wait()
 
 
 def test_an_mlflow_server_that_is_killed_is_named_and_one_that_comes_late_completes_it(
@@ -100,13 +108,12 @@ def test_an_mlflow_server_that_is_killed_is_named_and_one_that_comes_late_comple
     port = free_port()
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{port}")
     with mlflow_server(tmp_path / "own", port) as server, in_training(project) as started:
-        os.killpg(server.pid, signal.SIGKILL)
-        server.wait()
+        kill_all(server)
     said = started.said()
     assert started.process.returncode == 1, said
     assert f"MLflow at 127.0.0.1:{port} does not answer any more" in said
     assert "run this again" in said
-    assert "Traceback" not in said
+    assert not [word for word in ("Traceback", "urllib3", "Max retries") if word in said], said
     again = start_knotwatch(project.root, *RETRAIN, driver="from flows.cli import main; main()")
     time.sleep(1)
     with mlflow_server(tmp_path / "own", port):

@@ -14,7 +14,7 @@ from tests.flows.started import Ui, start_ui
 
 pytestmark = pytest.mark.slow
 
-AT_WORK = 60  # seconds; ten and a few are enough on a machine that does nothing else
+AT_WORK = 300  # seconds; twenty are enough on a machine that does nothing else
 
 
 @pytest.fixture
@@ -54,10 +54,10 @@ def test_the_next_worker_completes_what_a_killed_one_had_begun(project: Project)
         worker.kill()
         assert ui.process.wait(timeout=AT_WORK) == 1
         assert "worker ended by itself" in ui.said
+        assert "retrain drawn: its worker ended, it begins again with the next one" in ui.said
         assert "Traceback" not in ui.said
         assert_gone(family)
     with start_ui(project) as ui:
-        assert "its worker ended, it begins again" in ui.said
         until(lambda: ui.api(f"flow_runs/{run}")["state_type"] == "COMPLETED", "the run")
     listed = run_knotwatch(project.root, "models", "drawn", "--json").json["models"]
     assert [(model["version"], model["aliases"]) for model in listed] == [(1, ["champion"])]
