@@ -12,7 +12,7 @@ DATA ?=
 OUT ?=
 PROFILE ?= full
 
-.PHONY: help install demo test test-fast test-all test-faults test-fuzz coverage lint format bench weeks study notebook ui sheet docs audit sbom clean
+.PHONY: help install demo test test-fast test-all test-faults test-fuzz test-upgrade coverage lint format bench weeks study notebook ui sheet docs audit sbom clean
 help: ## Show the tasks
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
@@ -55,9 +55,13 @@ test: install ## Run all tests but the slow ones: ten minutes
 test-all: install ## Run all tests, as CI does
 	$(PYTEST)
 
-test-faults: install ## Fill disks, end 100 commands at random moments, check, run them again: make test-faults [SEED=1]
-	$(BIN)/python -m pytest tests/faults/full_disk.py
-	$(BIN)/python -m tests.faults --kills 100 --seed $(or $(SEED),1)
+KILLS ?= 100
+test-faults: install ## Fill disks, end 100 commands at random moments, check, run them again: make test-faults [SEED=1] [KILLS=100]
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/faults/full_disk.py
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.faults --kills $(KILLS) --seed $(or $(SEED),1)
+
+test-upgrade: install ## MLflow, Prefect and DVC one minor version up and down from the pins: what breaks, as a table
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.upgrade
 
 # Cases of one seed are always the same; a failed one is repeated by its number, see tests/fuzz/__main__.py.
 IMAGES ?= 20000

@@ -33,7 +33,7 @@ _PRESSING = 4
 
 def measure(effort: Effort, folder: Path) -> list[Figure]:
     """Time a request against the same image's decoding and scan in this process, on drawn boards."""
-    project = _draw_project(folder / "project")
+    project = draw_project(folder / "project")
     files = sorted((project.surface("drawn").source / "images").iterdir())
     tracking = Tracking(project)
     champion = load_version(tracking, find_champion(project, tracking, "drawn"))
@@ -47,7 +47,8 @@ def measure(effort: Effort, folder: Path) -> list[Figure]:
     return [ratio_figure(SUBJECT, "decoding and scan alone", "ms", ours=ours, reference=reference, note=note)]
 
 
-def _draw_project(root: Path) -> Project:
+def draw_project(root: Path) -> Project:
+    """Draw a small surface in a new project and train it quickly."""
     project = make_project(root)
     words = ("--layout", "procedural", "--normal", "40", "--defective", "8", "--size", "192x128")
     run_knotwatch(root, "data", "add", "drawn", *words)

@@ -13,8 +13,9 @@ from rich.text import Text
 from flows.cli import adapting, data, drawing, promotion, serving, suspects, tuning, upkeep, watching
 from flows.cli.parameters import Json, Surface
 from flows.cli.printing import err, print_error, print_json, print_retrain, say
+from flows.local_servers.lost import explain_lost_server
 from flows.runtime.disk import explain_by_disk
-from pipelines.core.errors import CallError, KnotwatchError, ToolError, find_closest
+from pipelines.core.errors import CallError, KnotwatchError, find_closest
 from pipelines.core.progress import exit_code_of_stop, interrupts_first, remember_interrupts
 
 app = typer.Typer(
@@ -68,7 +69,7 @@ def run(words: list[str]) -> int:
     except (KeyboardInterrupt, typer.Abort):
         code = _STOPPED
     except Exception as error:
-        if (told := explain_by_disk(error) or _explain_lost_server(error)) is None:
+        if (told := explain_lost_server(error) or explain_by_disk(error)) is None:
             raise
         print_error(told, as_json="--json" in words)
         return told.exit_code
@@ -78,16 +79,6 @@ def run(words: list[str]) -> int:
         err.print(f"knotwatch: stopped; nothing is left half written{more}")
         return exit_code_of_stop()
     return code
-
-
-def _explain_lost_server(error: Exception) -> ToolError | None:
-    """Say that Prefect's server went away during a flow: its client alone speaks HTTP by httpx."""
-    if type(error).__module__.partition(".")[0] != "httpx":
-        return None
-    return ToolError(
-        f"Prefect's server does not answer any more ({error})",
-        hint="run this again: what is registered is not trained again",
-    )
 
 
 def _offer_choice(said: str) -> None:

@@ -70,6 +70,9 @@ def _begin(surface: str) -> Session:
     # The command prints an error itself, once and without a traceback.
     os.environ.setdefault("PREFECT_LOGGING_LEVEL", "CRITICAL")
     os.environ.setdefault("PREFECT_SERVER_LOGGING_LEVEL", "CRITICAL")
+    os.environ.setdefault("PREFECT_LOGGING_INTERNAL_LEVEL", "CRITICAL")
+    # Else Prefect says beside it that its server does not take the lines of a log.
+    logging.raiseExceptions = False
     return look_at(surface)
 
 

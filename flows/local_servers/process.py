@@ -16,6 +16,7 @@ import psutil
 from flows.runtime.secret import prefect_secret
 from pipelines.core.errors import BusyError, ToolError
 from pipelines.core.paths import Project
+from pipelines.tracking.guard import ENDS_WITH_PARENT
 
 HOST = "127.0.0.1"
 NEW_DATABASE = "move it away, Prefect makes a new one; then set schedules again with `knotwatch schedule`"
@@ -92,7 +93,7 @@ def run_server(
 ) -> Iterator[Process]:
     """Run a server with its output in a log file, until the block ends.
 
-    One that is given a bound socket listens on it, and can tell by its standard input that this process has ended.
+    It can tell by its standard input that this process has ended.
 
     Args:
         project: The server's working folder; logs are in its state folder.
@@ -114,8 +115,8 @@ def run_server(
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
     with (logs / f"{name}.log").open("ab") as output:
         process = subprocess.Popen(  # noqa: S603 - our own interpreter and fixed words
-            command, cwd=project.root, env={**os.environ, **(settings or {}), "PATH": path},
-            stdin=subprocess.PIPE if listener else subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT,
+            command, cwd=project.root, env={**os.environ, **(settings or {}), "PATH": path, ENDS_WITH_PARENT: "1"},
+            stdin=subprocess.PIPE, stdout=output, stderr=subprocess.STDOUT,
             start_new_session=True, pass_fds=[listener.fileno()] if listener else [],
         )  # fmt: skip
     try:

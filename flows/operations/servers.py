@@ -15,6 +15,7 @@ import yaml
 from flows.local_servers.door import DOOR, make_code
 from flows.local_servers.process import HOST, Process, bind_port, prefect_server, run_server, signal_gently
 from flows.operations.deployments import refresh_after_move
+from flows.operations.lost_runs import resume_lost
 from flows.operations.pool import ensure_pool
 from flows.runtime.environment import prepare_environment, running_servers, since_boot, state_file, use_secret
 from flows.runtime.report_index import update_index
@@ -72,6 +73,7 @@ def run_ui(project: Project, prefect_port: int, mlflow_port: int | None, ready: 
             ensure_pool(project)
             for surface in refresh_after_move(project):
                 log.info("schedule of %s: the project was moved, deployed again", surface)
+            _resume_lost()
             servers["worker"] = stack.enter_context(run_server(project, "worker", _worker_command(), None))
             # All are told to end before the first is waited for.
             stack.callback(_terminate_all, servers)
@@ -133,6 +135,15 @@ def _link_runs(project: Project, prefect: str) -> None:
         log.debug("%d runs and versions linked to Prefect's pages", filled)
 
 
+def _resume_lost() -> None:
+    """Say what became of runs that lost their worker; that it fails stops no server: the next start tries again."""
+    try:
+        for run in resume_lost():
+            log.info("%s", run)
+    except Exception as error:
+        log.warning("runs that lost their worker are as they were: %s", error)
+
+
 def _mlflow_store(project: Project) -> str:
     from pipelines.tracking.connection import local_uri  # loads MLflow, which takes seconds
 
@@ -152,6 +163,8 @@ def _watch(project: Project, servers: dict[str, Process]) -> None:
     while True:
         for name, process in servers.items():
             if process.poll() is not None:
+                if name == "worker":
+                    _resume_lost()
                 raise ToolError(f"{name} ended by itself", hint=f"read {project.state / 'logs' / f'{name}.log'}")
         time.sleep(0.5)
 

@@ -12,6 +12,7 @@ from flows.operations.deployments import entrypoint, job_variables
 from flows.operations.pool import LIMIT, POOL, QUEUES
 from pipelines.core.errors import KnotwatchError
 from pipelines.core.paths import Project, find_project
+from pipelines.tracking.guard import end_group_with_parent
 
 
 class ForeignRunError(KnotwatchError):
@@ -83,7 +84,8 @@ def find_foreign(project: Project, deployment: Any) -> list[str]:
 
 
 async def work() -> None:
-    """Work until SIGTERM or Ctrl-C."""
+    """Work until SIGTERM or Ctrl-C, or until the servers' process ends."""
+    end_group_with_parent()
     # Here, inside the loop, whose own handler they call.
     setup_signal_handlers_worker(os.getpid(), "the worker", print)
     worker = OwnWorker(work_pool_name=POOL, name="knotwatch", limit=LIMIT, create_pool_if_not_found=False)

@@ -30,6 +30,8 @@ def prepare_environment(project: Project) -> None:
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         # What a flow returns is read from Prefect by nobody; if it ever is kept, then as JSON.
         "PREFECT_RESULTS_DEFAULT_SERIALIZER": "json",
+        # Else it pickles what each task is given, open networks among it, for a key that nothing is looked up by.
+        "PREFECT_TASKS_DEFAULT_NO_CACHE": "true",
         "PREFECT_LOGGING_EXTRA_LOGGERS": ",".join(LOGGERS),
         "PREFECT_LOGGING_LEVEL": "WARNING",
         "PREFECT_SERVER_LOGGING_LEVEL": "ERROR",

@@ -172,8 +172,9 @@ def _changing(session: Session) -> Iterator[None]:
 
 
 def _update_index(session: Session) -> None:
-    # Not opened for this alone.
-    update_index(session.project, session.surface, vars(session).get("tracking"))
+    # Not opened for this alone, nor asked where its server is gone, which may be what ended the block.
+    tracking = vars(session).get("tracking")
+    update_index(session.project, session.surface, tracking if tracking and tracking.answers() else None)
 
 
 @contextmanager

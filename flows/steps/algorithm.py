@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
+from flows.local_servers.lost import explain_lost_server
 from flows.runtime.disk import explain_by_disk
 from flows.runtime.leftovers import scratch_folder
 from flows.runtime.session import Session
@@ -247,8 +248,11 @@ def describe_failure(algorithm: str, error: Exception) -> Failure:
 
     Raises:
         KeyboardInterrupt: If it was Ctrl-C: Prefect's engine, stopped while it sets up a task, raises ValueError.
+        ToolError: If MLflow's or Prefect's server is gone: whatever comes next would fail, after minutes of training.
     """
     heed_interrupt()
+    if (lost := explain_lost_server(error)) is not None:
+        raise lost from error
     if not isinstance(error, KnotwatchError):
         error = explain_by_disk(error) or error
     if isinstance(error, KnotwatchError):

@@ -8,6 +8,9 @@ from threading import Thread
 
 import mlflow
 
+from pipelines.tracking.connection import explain_lost_mlflow
+from pipelines.tracking.runs import Run
+
 # Seconds that all runs of one stop share: MLflow itself waits up to 20 for a database that is locked, and a stop is
 # ended by force after eight. A disk that is kept busy takes more than two for one commit.
 _PATIENCE = 6.0
@@ -27,6 +30,27 @@ def close_stopped(client: "mlflow.MlflowClient", run_id: str) -> None:
     """
     if not _within_patience(lambda: client.set_terminated(run_id, "KILLED")):
         log.warning("MLflow does not take the end of run %s: the next retrain closes it", run_id)
+
+
+def close_failed(client: "mlflow.MlflowClient", run: Run, reason: str) -> None:
+    """Close a run as failed, unless MLflow's server is gone, which may be the very reason.
+
+    What stays open, the next change of the surface closes; a warning says so. Nothing is raised.
+
+    Args:
+        client: Client of the store that the run is in.
+        run: Still open.
+        reason: In words; kept with the run.
+    """
+    if (lost := explain_lost_mlflow()) is None:
+        try:
+            run.fail(reason)
+            client.set_terminated(run.id, "FAILED")
+        except mlflow.MlflowException as error:
+            lost = error
+    if lost is not None:
+        log.warning("MLflow does not take the end of run %s: the next retrain closes it", run.id)
+        log.debug("MLflow: %s", lost)
 
 
 def close_unheard(client: "mlflow.MlflowClient", experiment: str, name: str, tags: Mapping[str, str]) -> None:

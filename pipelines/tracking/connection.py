@@ -17,6 +17,8 @@ from filelock import FileLock
 from pipelines.core.errors import ToolError, refuse_forbidden
 from pipelines.core.paths import Project, database_address
 
+log = logging.getLogger(__name__)
+
 
 class Connection:
     """A project's MLflow store: the user's own server where MLFLOW_TRACKING_URI says so, else a local database."""
@@ -25,6 +27,8 @@ class Connection:
         # MLflow's and alembic's migration lines are of no use to a person who waits for a model.
         for noisy in ("alembic", "mlflow"):
             logging.getLogger(noisy).setLevel(logging.WARNING)
+        # It writes a line for each time that it asks a server again; the last one's failure is an error anyhow.
+        logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)
         # A bar for each small file that is read would bury the stages' own lines.
         os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
         self._project = project
@@ -38,6 +42,8 @@ class Connection:
             refuse_lost(project)
             home.mkdir(parents=True, exist_ok=True)
         else:
+            # MLflow itself asks for four minutes, and again for the next thing that it has to tell.
+            os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", str(_RETRIES))
             await_server(self.uri, _PATIENCE)
         mlflow.set_tracking_uri(self.uri)
         mlflow.set_registry_uri(self.uri)
@@ -65,6 +71,10 @@ class Connection:
     def local(self) -> bool:
         """Tell whether the store is the project's own."""
         return self._local
+
+    def answers(self) -> bool:
+        """Tell whether somebody listens where the store is; the project's own is a file."""
+        return self._local or _connect(self.uri) is None
 
     @contextmanager
     def remembering(self) -> Iterator[None]:
@@ -95,7 +105,9 @@ class Connection:
 _BACK = "end what uses it, then put it back from a copy, or restore a backup into a fresh clone (`knotwatch restore`)"
 
 
-_PATIENCE = 15.0  # seconds that a server which is being started may take to listen
+_PATIENCE = 60.0  # seconds that a server which is being started may take to listen
+_SOON = 3.0  # seconds that one waits for without a word
+_RETRIES = 4  # of a request: half a minute, in which a server that is started again comes back
 
 
 def await_server(uri: str, seconds: float) -> None:
@@ -108,25 +120,50 @@ def await_server(uri: str, seconds: float) -> None:
     Raises:
         ToolError: If it is refused to the end.
     """
+    began = time.monotonic()
+    deadline, said = began + seconds, False
+    while isinstance(problem := _connect(uri), ConnectionRefusedError):
+        if time.monotonic() > deadline:
+            raise ToolError(
+                f"MLflow at {_place(uri)} does not answer: nothing listens there",
+                hint="start that server, or unset MLFLOW_TRACKING_URI to use the project's own store",
+            ) from problem
+        if time.monotonic() > began + _SOON and not said:
+            log.info("MLflow at %s does not answer yet; waiting for it, up to %.0f s", _place(uri), seconds)
+            said = True
+        time.sleep(0.5)
+
+
+def explain_lost_mlflow() -> ToolError | None:
+    """Say that the user's own server, which answered before, is gone; None where it listens, or there is none."""
+    uri = os.environ.get("MLFLOW_TRACKING_URI", "")
+    problem = _connect(uri)
+    if problem is None:
+        return None
+    return ToolError(
+        f"MLflow at {_place(uri)} does not answer any more ({problem.strerror or problem})",
+        hint="start that server, then run this again: what is registered is not trained again",
+    )
+
+
+def _place(uri: str) -> str:
+    """Return host and port of a server's address without what a person logs in with; empty where it is no http(s)."""
     address = urlsplit(uri)
     if address.scheme not in {"http", "https"} or not address.hostname:
-        return
-    place = (address.hostname, address.port or (443 if address.scheme == "https" else 80))
-    deadline = time.monotonic() + seconds
-    while True:
-        try:
-            socket.create_connection(place, timeout=5).close()
-        except ConnectionRefusedError as error:
-            if time.monotonic() > deadline:
-                raise ToolError(
-                    f"MLflow at {place[0]}:{place[1]} does not answer: nothing listens there",
-                    hint="start that server, or unset MLFLOW_TRACKING_URI to use the project's own store",
-                ) from error
-            time.sleep(0.5)
-        except OSError:
-            return
-        else:
-            return
+        return ""
+    return f"{address.hostname}:{address.port or (443 if address.scheme == 'https' else 80)}"
+
+
+def _connect(uri: str) -> OSError | None:
+    """Return what keeps a server from being reached; None where nothing does, or the address is no http(s) one."""
+    host, _, port = _place(uri).rpartition(":")
+    if not host:
+        return None
+    try:
+        socket.create_connection((host, int(port)), timeout=5).close()
+    except OSError as error:
+        return error
+    return None
 
 
 def refuse_lost(project: Project) -> None:

@@ -1,8 +1,43 @@
-"""Who a server on 127.0.0.1 answers: the programs of this machine and its own pages, no other page of a browser."""
+"""Who a server on 127.0.0.1 answers, the programs of this machine and its own pages, and how long it lives."""
 
+import os
+import signal
+import time
+from contextlib import suppress
+from threading import Thread
+
+import psutil
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+# Set for a server whose standard input its parent holds open.
+ENDS_WITH_PARENT = "KNOTWATCH_ENDS_WITH_PARENT"
+_LAST = 10.0  # seconds that an orderly end may take
+
+
+def end_group_with_parent() -> None:
+    """Have this process, its group and what it started end with the parent, which holds its standard input open.
+
+    The system closes that, too, when the parent is killed. Where `ENDS_WITH_PARENT` is not set, standard input says
+    nothing of the kind, and nothing is done.
+    """
+    if os.environ.get(ENDS_WITH_PARENT):
+        Thread(target=_await_end, name="parent", daemon=True).start()
+
+
+def _await_end() -> None:
+    while os.read(0, 1):
+        pass
+    # A worker's flow runs are no part of its group. Told to end, they would count as crashed: left open, they begin$
+    # again with the next worker.
+    for child in psutil.Process().children(recursive=True):
+        with suppress(psutil.NoSuchProcess):
+            child.kill()
+    os.killpg(0, signal.SIGTERM)
+    # Whoever has not ended by itself until then.
+    time.sleep(_LAST)
+    os.killpg(0, signal.SIGKILL)
 
 
 class Guard:

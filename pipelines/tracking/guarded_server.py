@@ -9,7 +9,7 @@ from pathlib import Path
 from starlette.responses import HTMLResponse, PlainTextResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from pipelines.tracking.guard import Guard
+from pipelines.tracking.guard import Guard, end_group_with_parent
 from pipelines.tracking.pages import RUNS_TABLE
 
 # What a browser remembers of MLflow's pages, as it is where nobody has chosen yet: the view of model training instead
@@ -58,7 +58,8 @@ class OpensOnTraining:
 
 
 def make_app() -> Guard:
-    """Make MLflow's application, guarded."""
+    """Make MLflow's application, guarded; its process ends with `knotwatch ui`."""
+    end_group_with_parent()
     from mlflow.server import app as pages
     from mlflow.server.fastapi_app import app
 

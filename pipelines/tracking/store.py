@@ -14,7 +14,7 @@ from pipelines.core.errors import ModelError, ToolError
 from pipelines.core.progress import interrupts_first
 from pipelines.core.renamed import metric_names
 from pipelines.tracking.artifacts import SCHEME
-from pipelines.tracking.closing import close_stopped, close_unheard
+from pipelines.tracking.closing import close_failed, close_stopped, close_unheard
 from pipelines.tracking.registry import Registry
 from pipelines.tracking.runs import PROCESS, Run, process_tag, without_groups
 
@@ -73,8 +73,7 @@ class Tracking(Registry):
             with interrupts_first():
                 yield run
         except Exception as error:
-            run.fail(f"{type(error).__name__}: {error}")
-            self._client.set_terminated(run.id, "FAILED")
+            close_failed(self._client, run, f"{type(error).__name__}: {error}")
             raise
         except BaseException:
             close_stopped(self._client, run.id)

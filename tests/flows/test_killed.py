@@ -60,7 +60,7 @@ class Killed(NamedTuple):
     def hang_in(self, place: str, *words: str) -> "subprocess.Popen[bytes] | Forked":
         process = self._start(place, "", "hang", *words)
         deadline = time.monotonic() + 600
-        while "here" not in self.said():
+        while "\nhere\n" not in f"\n{self.said()}":
             assert time.monotonic() < deadline
             assert process.poll() is None, self.said()
             time.sleep(0.2)

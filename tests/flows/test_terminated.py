@@ -96,7 +96,7 @@ def retraining(project: Project, place: str) -> Iterator[Started]:
     process = start_knotwatch(project.root, place, *RETRAIN, driver=DRIVER)
     family: list[psutil.Process] = []
     try:
-        until(lambda: "here" in (project.root / "said.log").read_text(), place, process)
+        until(lambda: "\nhere\n" in f"\n{(project.root / 'said.log').read_text()}", place, process)
         family = psutil.Process(process.pid).children(recursive=True)
         yield Started(project, process, family)
     finally:
