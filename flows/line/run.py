@@ -219,10 +219,10 @@ class _Line:
                     return
                 problem = error.problem if isinstance(error, ImageError) else str(error)
                 seen = self.eye.refuse(used, arrival.name, arrival.since, problem)
-            self._keep(arrival, seen, used.detector.info.pixel_threshold.threshold)
+            self._keep(arrival, seen)
 
-    def _keep(self, arrival: Arrival, seen: Seen, pixel_threshold: float) -> None:
-        picture = draw_picture(seen, pixel_threshold)
+    def _keep(self, arrival: Arrival, seen: Seen) -> None:
+        picture = draw_picture(seen)
 
         def number_it(number: int) -> Verdict:
             if picture is not None:
