@@ -8,6 +8,7 @@ import typer
 
 from flows.cli.parameters import Json, Surface
 from flows.cli.printing import print_json, say
+from flows.line.source import Behind
 from pipelines.core.errors import CallError
 from pipelines.core.paths import find_project
 
@@ -44,7 +45,12 @@ def watch(
 
 def line(
     surface: Surface,
-    came: Annotated[str, typer.Option("--source", metavar="SOURCE", help="folder:PATH, which a camera writes into.")],
+    came: Annotated[
+        str,
+        typer.Option(
+            "--source", metavar="SOURCE", help="folder:PATH, video:FILE, camera:0, rtsp://…, http://… (MJPEG)."
+        ),
+    ],
     sink: Annotated[
         list[str] | None,
         typer.Option(metavar="SINK", help="mqtt://HOST/TOPIC, https://HOST/PATH or folder:PATH; may be repeated."),
@@ -56,6 +62,10 @@ def line(
     ] = 10.0,
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port of the page on this machine; 0 takes any.")] = 8410,
     no_page: Annotated[bool, typer.Option("--no-page", help="Serve no page.")] = False,
+    rate: Annotated[float, typer.Option(min=0.0, help="Frames a second at most, of cameras; 0: all.")] = 0.0,
+    behind: Annotated[
+        Behind | None, typer.Option(help="Of frames that come too fast. Default: drop-oldest; of videos: block.")
+    ] = None,
     once: Annotated[bool, typer.Option("--once", help="Judge what is there, deliver it, end.")] = False,
     as_json: Json = False,
 ) -> None:
@@ -71,7 +81,7 @@ def line(
     if not sink:
         raise CallError("a line without a sink tells nobody", hint="--sink mqtt://broker/line1/boards, for example")
     log_to_terminal()
-    options = LineOptions(settle=settle, move=not leave, frozen_after=frozen_after, once=once)
+    options = LineOptions(settle=settle, move=not leave, frozen_after=frozen_after, once=once, rate=rate, behind=behind)
     if not (once or no_page):
         options = options.model_copy(update={"port": port})
     counts = run_line(find_project(), surface, came, sink, options, lambda address: say(f"page: {address}"))

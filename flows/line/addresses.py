@@ -2,16 +2,19 @@
 
 import os
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
+
+from pydantic import Field
 
 from pipelines.core.errors import CallError
 from pipelines.core.records import Record
 
-_SOURCES = "folder:PATH"
+_SOURCES = "folder:PATH, video:FILE, camera:0, rtsp://HOST/PATH or http://HOST/PATH"
 _SINKS = "mqtt://HOST/TOPIC, mqtts://HOST/TOPIC, https://HOST/PATH, folder:PATH"
 _LOCAL = ("127.0.0.1", "localhost", "::1")
 _PORTS = {"mqtt": 1883, "mqtts": 8883, "http": 80, "https": 443}
 USER, PASSWORD, KEY = "KNOTWATCH_MQTT_USER", "KNOTWATCH_MQTT_PASSWORD", "KNOTWATCH_WEBHOOK_KEY"
+CAMERA_USER, CAMERA_PASSWORD = "KNOTWATCH_CAMERA_USER", "KNOTWATCH_CAMERA_PASSWORD"
 
 
 class SinkAddress(Record):
@@ -24,25 +27,60 @@ class SinkAddress(Record):
     path: str = ""
 
 
-def read_source(text: str) -> Path:
-    """Return the folder that a camera writes into.
+class SourceAddress(Record):
+    """A source. `text` is the address as it was given, which holds no secret; `opened` is what is opened, which may."""
+
+    text: str
+    kind: str
+    opened: str = Field(repr=False)
+
+
+def read_source(text: str) -> SourceAddress:
+    """Read where images come from.
 
     Args:
-        text: `folder:PATH`.
+        text: An address. A camera's user and password do not belong into it.
 
     Returns:
-        The folder, absolute.
+        Its parts.
 
     Raises:
-        CallError: If it is no such address, or no folder.
+        CallError: If it is no address that is known, holds a password, or names no folder or file that is there.
     """
-    kind, _, path = text.partition(":")
-    if kind != "folder" or not path:
+    kind, _, rest = text.partition(":")
+    path = Path(rest).expanduser().absolute()
+    if kind == "folder" and rest:
+        if not path.is_dir():
+            raise CallError(f"{path} is not a folder", hint="name the folder that the camera writes into")
+        return SourceAddress(text=text, kind=kind, opened=str(path))
+    if kind == "video" and rest:
+        if not path.is_file():
+            raise CallError(f"{path} is not a file", hint="name a video")
+        return SourceAddress(text=text, kind=kind, opened=str(path))
+    if kind == "camera" and rest.isdecimal():
+        return SourceAddress(text=text, kind=kind, opened=rest)
+    if kind not in {"rtsp", "rtsps", "http", "https"}:
         raise CallError(f"{text!r} is no source that is known", hint=f"give {_SOURCES}")
-    folder = Path(path).expanduser().absolute()
-    if not folder.is_dir():
-        raise CallError(f"{folder} is not a folder", hint="name the folder that the camera writes into")
-    return folder
+    return _read_stream(text, kind)
+
+
+def _read_stream(text: str, kind: str) -> SourceAddress:
+    try:
+        parts = urlsplit(text)
+    except ValueError as error:
+        raise CallError(f"a source is no address: {error}", hint=f"give {_SOURCES}") from error
+    if not parts.hostname:
+        raise CallError(f"{text!r} names no host", hint=f"give {_SOURCES}")
+    if parts.username or parts.password:
+        raise CallError(
+            f"an address of {parts.hostname} holds a user or a password, which processes and logs would show",
+            hint=f"set {CAMERA_USER} and {CAMERA_PASSWORD} in the environment",
+        )
+    opened = text
+    if user := secret(CAMERA_USER):
+        account = f"{quote(user, safe='')}:{quote(secret(CAMERA_PASSWORD), safe='')}"
+        opened = parts._replace(netloc=f"{account}@{parts.netloc}").geturl()
+    return SourceAddress(text=text, kind=kind, opened=opened)
 
 
 def read_sink(text: str) -> SinkAddress:

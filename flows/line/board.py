@@ -11,6 +11,7 @@ import numpy as np
 
 from flows.line.delivery import Delivery
 from flows.line.journal import Journal
+from flows.line.source import Source
 from flows.line.verdict import Answer, Verdict
 
 SHOWN = 50
@@ -21,7 +22,7 @@ class Judged(NamedTuple):
     """A verdict, where its image lies now, and whether there is a picture of it."""
 
     verdict: Verdict
-    file: Path
+    file: Path | None
     pictured: bool
 
 
@@ -59,12 +60,13 @@ class Board:
         with self._lock:
             return float(np.quantile(list(self._seconds), 0.95)) if self._seconds else None
 
-    def state(self, deliveries: Sequence[Delivery], journal: Journal) -> dict[str, Any]:
+    def state(self, deliveries: Sequence[Delivery], journal: Journal, source: Source) -> dict[str, Any]:
         """Return all that the page shows, as JSON values.
 
         Args:
             deliveries: Of the line's sinks.
             journal: Tells what each has not got.
+            source: Tells what was dropped, and why nothing comes.
 
         Returns:
             Counts, rate in images a second, p95 in seconds, sinks, and the last verdicts, the newest first.
@@ -82,6 +84,8 @@ class Board:
             "sinks": [
                 {"name": d.sink.name, "waiting": journal.waiting(d.sink.name), "problem": d.problem} for d in deliveries
             ],
+            "dropped": source.dropped,
+            "problem": source.problem,
             "last": last,
         }
 

@@ -16,13 +16,14 @@ from pipelines.detector.detector import Scan
 from pipelines.detector.version import read_drift_reference
 from pipelines.imaging.components import draw_regions
 from pipelines.imaging.decoding import decode_image
-from pipelines.imaging.overlay import encode_picture, strip
+from pipelines.imaging.measures import shrink
+from pipelines.imaging.overlay import FOUND, encode_picture, outline
 from pipelines.inspection.history import Observation
 from pipelines.inspection.inspect import observe
 
 # Shares of the lowest brightness and sharpness on the calibration split below which an image shows too little.
 _DARK, _BLURRED = 0.5, 0.25
-_PANEL = 600  # pixels of the picture's panels
+_SIDE = 900  # pixels of the picture's longer side, at most
 
 
 class Seen(NamedTuple):
@@ -140,17 +141,17 @@ class Eye:
         return ""
 
 
-def draw_picture(seen: Seen, pixel_threshold: float) -> bytes | None:
+def draw_picture(seen: Seen) -> bytes | None:
     """Draw what was found on an image.
 
     Args:
         seen: Of an image that was scored, or not.
-        pixel_threshold: On the version's scale.
 
     Returns:
-        A JPEG of the image, its heatmap and its outlines; None where nothing was scored.
+        A JPEG of the image, at most 900 pixels long, with its outlines; None where nothing was scored.
     """
     if seen.image is None or seen.scan is None:
         return None
     found = draw_regions(seen.scan.defects, *seen.scan.map.shape) > 0
-    return encode_picture(strip(seen.image, seen.scan.map, pixel_threshold, max_side=_PANEL, found=found))
+    width = max(1, round(2 * max(seen.image.shape[:2]) / _SIDE))
+    return encode_picture(shrink(outline(seen.image, found, FOUND, width), _SIDE))

@@ -1,5 +1,6 @@
 """A folder that a camera writes into: each image is taken once, when it is whole, in the order in which it came."""
 
+import logging
 import os
 import time
 from collections.abc import Iterator
@@ -8,18 +9,14 @@ from pathlib import Path
 from threading import Event
 from typing import NamedTuple
 
+from flows.line.source import Arrival
+from pipelines.core.files import as_utf8
 from pipelines.data.layouts.listing import is_image_file
 
 DONE = "done"
 _EVERY = 0.1  # seconds between two looks
 
-
-class Arrival(NamedTuple):
-    """An image that is whole: `key` is another one's never, also after a restart; `since` is when it was seen whole."""
-
-    file: Path
-    key: str
-    since: float
+log = logging.getLogger(__name__)
 
 
 class _State(NamedTuple):
@@ -46,17 +43,10 @@ class FolderSource:
         self._folder, self._settle, self._move = folder, settle, move
         self._seen: dict[str, tuple[_State, float]] = {}
         self._left: set[str] = set()
-        self.waiting = 0  # images that the last look saw and that are not finished
+        self._files: dict[str, Path] = {}  # of the last look, by key
+        self.problem, self.dropped, self.waiting = "", 0, 0
 
     def images(self, stop: Event) -> Iterator[Arrival | None]:
-        """Yield what is whole, the oldest first, and None after each look: whoever asks shows that it is alive.
-
-        Args:
-            stop: Ends it.
-
-        Yields:
-            Images that `finish` was not called for.
-        """
         while not stop.is_set():
             for arrival in self._look():
                 yield arrival
@@ -65,48 +55,55 @@ class FolderSource:
             yield None
             stop.wait(_EVERY)
 
-    def finish(self, arrival: Arrival) -> Path:
-        """Put an image away whose verdict is kept.
-
-        Args:
-            arrival: As it was yielded. Its file may be gone.
-
-        Returns:
-            Where it lies now.
-        """
-        if not self._move:
+    def finish(self, arrival: Arrival) -> Path | None:
+        file = self._files.get(arrival.key)
+        if file is None or not self._move:
             self._left.add(arrival.key)
-            return arrival.file
-        target = self._folder / DONE / arrival.file.name
+            return file
+        target = self._folder / DONE / file.name
         target.parent.mkdir(exist_ok=True)
         if target.exists():
             # A camera that counts anew: neither of the two is overwritten.
             target = target.with_stem(f"{target.stem}-{time.time_ns()}")
         with suppress(FileNotFoundError):
-            arrival.file.rename(target)
+            file.rename(target)
         return target
 
     def _look(self) -> list[Arrival]:
-        now, found, whole = time.monotonic(), {}, []
+        now = time.monotonic()
+        try:
+            states = dict(self._states())
+        except OSError as error:
+            self._report(f"{self._folder} cannot be looked at ({error.strerror})")
+            return []
+        self._report("")
+        before, self._seen, self._files = self._seen, {}, {}
+        whole = []
+        for name, state in states.items():
+            known, since = before.get(name, (None, now))
+            self._seen[name] = (state, since if known == state else now)
+            key = f"{name}\n{state.size}\n{state.modified}"
+            self._files[key] = file = self._folder / name
+            if known == state and now - since >= self._settle and key not in self._left:
+                whole.append((state.modified, name, Arrival(key, as_utf8(name), since, file.read_bytes)))
+        self._left &= self._files.keys()
+        self.waiting = len(self._files) - len(self._left)
+        return [arrival for *_, arrival in sorted(whole, key=lambda found: found[:2])]
+
+    def _states(self) -> Iterator[tuple[str, _State]]:
         with os.scandir(self._folder) as entries:
             for entry in entries:
                 if entry.name.startswith(".") or not is_image_file(Path(entry.path)):
                     continue
-                try:
-                    if not entry.is_file(follow_symlinks=False):
-                        continue
-                    stat = entry.stat(follow_symlinks=False)
-                except FileNotFoundError:
-                    continue
-                state = _State(stat.st_size, stat.st_mtime_ns)
-                before, since = self._seen.get(entry.name, (None, now))
-                found[entry.name] = (state, since if before == state else now)
-                key = f"{entry.name}\n{state.size}\n{state.modified}"
-                if before == state and now - since >= self._settle and key not in self._left:
-                    whole.append((state.modified, entry.name, Arrival(Path(entry.path), key, since)))
-        self._seen = found
-        self.waiting = sum(
-            f"{name}\n{state.size}\n{state.modified}" not in self._left for name, (state, _) in found.items()
-        )
-        self._left &= {f"{name}\n{state.size}\n{state.modified}" for name, (state, _) in found.items()}
-        return [arrival for *_, arrival in sorted(whole)]
+                # A camera may have taken it back, or another program it away.
+                with suppress(FileNotFoundError):
+                    if entry.is_file(follow_symlinks=False):
+                        stat = entry.stat(follow_symlinks=False)
+                        yield entry.name, _State(stat.st_size, stat.st_mtime_ns)
+
+    def _report(self, problem: str) -> None:
+        if problem and not self.problem:
+            log.warning("line: %s; it is tried again", problem)
+        if self.problem and not problem:
+            log.info("line: %s is back", self._folder)
+        self.problem = problem

@@ -71,7 +71,7 @@ def make_app(
         if request.headers.get(_HEADER) != "line":
             return JSONResponse({"message": "only the line's own page may call a verdict wrong"}, 403)
         judged = board.find(request.path_params["number"])
-        if judged is None or not judged.file.is_file():
+        if judged is None or judged.file is None or not judged.file.is_file():
             return JSONResponse({"message": "this image is not here any more"}, 404)
         wrong.mkdir(parents=True, exist_ok=True)
         target = wrong / f"{judged.verdict.number:08d}-{judged.verdict.verdict}{judged.file.suffix}"

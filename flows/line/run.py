@@ -11,16 +11,18 @@ from threading import Event, Thread
 
 from filelock import FileLock, Timeout
 
-from flows.line.addresses import KEY, SinkAddress, read_sink, read_source, secret
+from flows.line.addresses import KEY, SinkAddress, SourceAddress, read_sink, read_source, secret
 from flows.line.board import Board, Judged
 from flows.line.delivery import Delivery
 from flows.line.eye import Eye, Seen, draw_picture
-from flows.line.folder_source import Arrival, FolderSource
+from flows.line.folder_source import FolderSource
+from flows.line.frame_source import FrameSource
 from flows.line.journal import Journal
 from flows.line.page import make_app, show_page
 from flows.line.sinks.folder import FolderSink
 from flows.line.sinks.sink import Sink
 from flows.line.sinks.webhook import WebhookSink
+from flows.line.source import Arrival, Behind, Source
 from flows.line.verdict import Answer, Verdict
 from flows.runtime.environment import prepare_environment
 from flows.serving.champions.holder import Holder, watch
@@ -28,7 +30,7 @@ from flows.serving.champions.shelf import Shelf
 from flows.serving.metrics import Metrics
 from flows.serving.recorder import Recorder
 from pipelines.core.errors import BusyError, ImageError
-from pipelines.core.files import as_utf8, write_whole
+from pipelines.core.files import write_whole
 from pipelines.core.paths import Project
 from pipelines.core.records import Record
 from pipelines.core.wording import count_in_words
@@ -49,7 +51,8 @@ class LineOptions(Record):
 
     `settle` is how many seconds a file must have stood still, `frozen_after` how many the same picture may come; `move`
     puts judged images into `done/`; `once` ends it when no image is left and all sinks have all. The page is served on
-    `port` of this machine; None serves none.
+    `port` of this machine; None serves none. Of cameras, streams and videos at most `rate` frames a second are taken, 0
+    takes all; `behind` says what becomes of those that come too fast.
     """
 
     settle: float = 0.5
@@ -57,6 +60,8 @@ class LineOptions(Record):
     frozen_after: float = 10.0
     once: bool = False
     port: int | None = None
+    rate: float = 0.0
+    behind: Behind | None = None
 
 
 def run_line(
@@ -85,7 +90,7 @@ def run_line(
         BusyError: If a line of this surface runs already.
         ModelError: If the surface has no champion, or it does not load and reproduce its reference tiles.
     """
-    folder, addresses = read_source(source), [read_sink(text) for text in sinks]
+    came, addresses = read_source(source), [read_sink(text) for text in sinks]
     prepare_environment(project)
     home = project.state / "line" / surface
     home.mkdir(parents=True, exist_ok=True)
@@ -106,19 +111,19 @@ def run_line(
                 stack.enter_context(closing(Delivery(journal, _open(address, surface, pictures))))
                 for address in addresses
             ]
-            images = FolderSource(folder, options.settle, move=options.move)
+            images = _open_source(came, options)
             line = _Line(
                 holder, recorder, journal, deliveries, Eye(surface, options.frozen_after), images, pictures, metrics
             )
             if options.port is not None:
                 wrong = project.surface(surface).reports / "line-wrong"
                 app = make_app(
-                    line.board, lambda: line.board.state(deliveries, journal), pictures, wrong, metrics.render
+                    line.board, lambda: line.board.state(deliveries, journal, images), pictures, wrong, metrics.render
                 )
                 ready(stack.enter_context(show_page(app, options.port)))
             for act, name in ((lambda: watch([holder], stop), "champion"), (lambda: line.beat(stop), "heartbeat")):
                 Thread(target=act, name=name, daemon=True).start()
-            log.info("line %s: %s looks at %s", surface, holder.current.name, folder)
+            log.info("line %s: %s looks at %s", surface, holder.current.name, came.text)
             with suppress(KeyboardInterrupt):
                 line.run(stop, once=options.once)
             stop.set()
@@ -126,6 +131,15 @@ def run_line(
             return {answer.value: number for answer, number in line.board.counts().items()}
     finally:
         signal.signal(signal.SIGTERM, previous)
+
+
+def _open_source(address: SourceAddress, options: LineOptions) -> Source:
+    if address.kind == "folder":
+        return FolderSource(Path(address.opened), options.settle, move=options.move)
+    ends = address.kind == "video"
+    opened = int(address.opened) if address.kind == "camera" else address.opened
+    behind = options.behind or (Behind.BLOCK if ends else Behind.DROP_OLDEST)
+    return FrameSource(opened, address.text, options.rate, behind, ends=ends)
 
 
 def _open(address: SinkAddress, surface: str, pictures: Path) -> Sink:
@@ -147,7 +161,7 @@ class _Line:
     journal: Journal
     deliveries: Sequence[Delivery]
     eye: Eye
-    source: FolderSource
+    source: Source
     pictures: Path
     metrics: Metrics
 
@@ -170,7 +184,7 @@ class _Line:
     def beat(self, stop: Event) -> None:
         """Have every sink show each second whether the loop comes round."""
         while not stop.wait(_BEAT):
-            alive = time.monotonic() - self._round < _STALE
+            alive = time.monotonic() - self._round < _STALE and not self.source.problem
             for delivery in self.deliveries:
                 delivery.sink.beat(alive=alive)
 
@@ -187,16 +201,16 @@ class _Line:
         late = "" if p95 is None else f", 95 % within {p95:.2f} s"
         missed = [(d.sink.name, self.journal.waiting(d.sink.name)) for d in self.deliveries]
         behind = "".join(f"; {name} misses {number}" for name, number in missed if number)
-        log.info("line %s: %s, %s%s%s", self.board.surface, total, odd, late, behind)
+        dropped = f", {self.source.dropped} dropped" if self.source.dropped else ""
+        log.info("line %s: %s, %s%s%s%s", self.board.surface, total, odd, dropped, late, behind)
 
     def _take(self, arrival: Arrival) -> None:
         if self.journal.knows(arrival.key):
             self.source.finish(arrival)
             return
         with self.holder.lend(lambda: None) as used:
-            name = as_utf8(arrival.file.name)
             try:
-                seen = self.eye.judge(used, arrival.file.read_bytes(), name, arrival.since)
+                seen = self.eye.judge(used, arrival.read(), arrival.name, arrival.since)
             except FileNotFoundError:
                 return
             except (ImageError, OSError) as error:
@@ -204,11 +218,11 @@ class _Line:
                 if time.monotonic() - arrival.since < _UNREADABLE:
                     return
                 problem = error.problem if isinstance(error, ImageError) else str(error)
-                seen = self.eye.refuse(used, name, arrival.since, problem)
-            self._keep(arrival, seen, used.detector.info.pixel_threshold.threshold)
+                seen = self.eye.refuse(used, arrival.name, arrival.since, problem)
+            self._keep(arrival, seen)
 
-    def _keep(self, arrival: Arrival, seen: Seen, pixel_threshold: float) -> None:
-        picture = draw_picture(seen, pixel_threshold)
+    def _keep(self, arrival: Arrival, seen: Seen) -> None:
+        picture = draw_picture(seen)
 
         def number_it(number: int) -> Verdict:
             if picture is not None:

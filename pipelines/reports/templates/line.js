@@ -6,11 +6,11 @@ let state = null, chosen = null;
 const make = (tag, text, className = "") => Object.assign(document.createElement(tag), { textContent: text, className });
 
 function figures() {
-  const { counts, rate, p95, model, sinks } = state;
+  const { counts, rate, p95, model, sinks, dropped, problem } = state;
   const all = counts.good + counts.anomalous + counts.uninspectable;
   const share = (n) => (all ? `${n} (${(100 * n / all).toFixed(1)} %)` : "0");
   const rows = [["version", model || "–"], ["images", all], ["anomalous", share(counts.anomalous)],
-    ["uninspectable", share(counts.uninspectable)], ["images a second", rate.toFixed(2)],
+    ["uninspectable", share(counts.uninspectable)], ["dropped", dropped], ["images a second", rate.toFixed(2)],
     ["95 % within", p95 === null ? "–" : `${p95.toFixed(2)} s`],
     ...sinks.map((s) => [s.name, s.waiting ? `${s.waiting} waiting` : "has all"])];
   at("figures").replaceChildren(...rows.map(([name, value]) => {
@@ -18,7 +18,7 @@ function figures() {
     cell.append(make("dt", name), make("dd", String(value)));
     return cell;
   }));
-  at("away").textContent = sinks.filter((s) => s.problem).map((s) => s.problem).join("; ");
+  at("away").textContent = [problem, ...sinks.map((s) => s.problem)].filter(Boolean).join("; ");
 }
 
 function show() {

@@ -4,12 +4,13 @@ from pathlib import Path
 
 import pytest
 
-from flows.line.addresses import PASSWORD, read_sink, read_source, secret
+from flows.line.addresses import CAMERA_PASSWORD, CAMERA_USER, PASSWORD, read_sink, read_source, secret
 from pipelines.core.errors import CallError
 
 
 def test_addresses_are_read(tmp_path: Path) -> None:
-    assert read_source(f"folder:{tmp_path}") == tmp_path
+    assert read_source(f"folder:{tmp_path}").opened == str(tmp_path)
+    assert read_source("camera:0").opened == "0"
     mqtt = read_sink("mqtt://127.0.0.1/line1/boards")
     assert (mqtt.kind, mqtt.host, mqtt.port, mqtt.path) == ("mqtt", "127.0.0.1", 1883, "line1/boards")
     assert read_sink("mqtts://broker:8900/a").port == 8900
@@ -47,7 +48,20 @@ def test_secrets_come_from_the_environment_or_a_file(tmp_path: Path, monkeypatch
         secret(PASSWORD)
 
 
-@pytest.mark.parametrize("text", ["folder:/nowhere/at/all", "camera:0", "folder:"])
+@pytest.mark.parametrize(
+    "text", ["folder:/nowhere/at/all", "video:/nowhere.mp4", "camera:front", "folder:", "rtsp:///x", "ftp://x/y"]
+)
 def test_a_source_that_is_not_there_is_refused(text: str) -> None:
     with pytest.raises(CallError):
         read_source(text)
+
+
+def test_a_camera_s_password_comes_from_the_environment_and_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(CallError, match="processes and logs would show") as refused:
+        read_source("rtsp://root:hidden@10.0.0.9/stream")
+    assert "hidden" not in str(refused.value)
+    monkeypatch.setenv(CAMERA_USER, "root")
+    monkeypatch.setenv(CAMERA_PASSWORD, "p@ss:word")
+    found = read_source("rtsp://10.0.0.9:554/stream?channel=1")
+    assert found.opened == "rtsp://root:p%40ss%3Aword@10.0.0.9:554/stream?channel=1"
+    assert "word" not in repr(found)

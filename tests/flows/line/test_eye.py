@@ -36,8 +36,8 @@ def test_good_anomalous_and_too_dark_are_told_apart(used: Loaded) -> None:
     assert dark.verdict.reason == "too dark: brightness 40, at least 50 is needed"
     assert (dark.verdict.score, dark.observation.error) == (None, dark.verdict.reason)
     assert good.observation.score == good.verdict.score
-    assert draw_picture(dark, 1.0) is None
-    assert (draw_picture(bad, 1.0) or b"").startswith(b"\xff\xd8")
+    assert draw_picture(dark) is None
+    assert (draw_picture(bad) or b"").startswith(b"\xff\xd8")
 
 
 def test_a_picture_that_stands_still_is_a_fault(used: Loaded, monkeypatch: pytest.MonkeyPatch) -> None:

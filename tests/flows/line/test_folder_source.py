@@ -13,7 +13,7 @@ def take(source: FolderSource, number: int) -> list[str]:
     names, deadline = list[str](), time.monotonic() + 30
     for arrival in source.images(Event()):
         if arrival is not None:
-            names.append(f"{arrival.file.name}:{arrival.file.read_bytes().decode()}")
+            names.append(f"{arrival.name}:{arrival.read().decode()}")
             source.finish(arrival)
         if len(names) >= number or time.monotonic() > deadline:
             break
@@ -57,3 +57,17 @@ def test_what_is_left_where_it_is_is_taken_once(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_text("another")
     assert take(source, 1) == ["a.png:another"]
     assert sorted(p.name for p in tmp_path.iterdir()) == ["a.png", "b.png"]
+
+
+def test_a_folder_that_is_away_is_named_and_looked_at_again(tmp_path: Path) -> None:
+    folder, stop = tmp_path / "share", Event()
+    folder.mkdir()
+    source = FolderSource(folder, 0.0, move=True)
+    images = source.images(stop)
+    folder.rmdir()
+    assert next(images) is None
+    assert source.problem.endswith("cannot be looked at (No such file or directory)")
+    folder.mkdir()
+    (folder / "a.png").write_text("a")
+    assert next(arrival for arrival in images if arrival).name == "a.png"
+    assert source.problem == ""

@@ -4,6 +4,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -23,7 +24,7 @@ def board() -> Board:
 
 @pytest.fixture
 def address(board: Board, tmp_path: Path) -> Iterator[str]:
-    state = lambda: board.state((), None)  # type: ignore[arg-type]  # noqa: E731 - no sinks, so nothing is asked
+    state = lambda: board.state((), None, SimpleNamespace(dropped=0, problem=""))  # type: ignore[arg-type]  # noqa: E731 - no sinks, so nothing is asked
     app = make_app(board, state, tmp_path / "pictures", tmp_path / "wrong", lambda: b"knotwatch_images 3")
     with show_page(app, 0) as found:
         yield found
