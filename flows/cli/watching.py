@@ -47,10 +47,8 @@ def line(
     surface: Surface,
     came: Annotated[
         str,
-        typer.Option(
-            "--source", metavar="SOURCE", help="folder:PATH, video:FILE, camera:0, rtsp://…, http://… (MJPEG)."
-        ),
-    ],
+        typer.Option("--source", metavar="SOURCE", help="folder:PATH, video:FILE, camera:0, rtsp://… or http://…."),
+    ] = "",
     sink: Annotated[
         list[str] | None,
         typer.Option(metavar="SINK", help="mqtt://HOST/TOPIC, https://HOST/PATH or folder:PATH; may be repeated."),
@@ -73,18 +71,25 @@ def line(
 
     A verdict is good, anomalous or uninspectable. What a sink misses is kept and delivered later, in order; a restart
     loses and doubles nothing. Secrets are read from KNOTWATCH_MQTT_USER, KNOTWATCH_MQTT_PASSWORD and
-    KNOTWATCH_WEBHOOK_KEY, or from the files that these names with _FILE name.
+    KNOTWATCH_WEBHOOK_KEY, or from the files that these names with _FILE name. Addresses may stand in the surface's
+    YAML, under `line`.
     """
     from flows.line.run import LineOptions, run_line
     from flows.runtime.environment import log_to_terminal
+    from pipelines.core.surface_settings import read_surface
 
-    if not sink:
-        raise CallError("a line without a sink tells nobody", hint="--sink mqtt://broker/line1/boards, for example")
+    own = read_surface(find_project(), surface).line
+    source, sinks = came or own.source, sink or list(own.sinks)
+    if not source or not sinks:
+        raise CallError(
+            "a line needs a source and a sink",
+            hint="--source folder:/camera --sink mqtt://broker/line1/boards, or `line` in the surface's YAML",
+        )
     log_to_terminal()
     options = LineOptions(settle=settle, move=not leave, frozen_after=frozen_after, once=once, rate=rate, behind=behind)
     if not (once or no_page):
         options = options.model_copy(update={"port": port})
-    counts = run_line(find_project(), surface, came, sink, options, lambda address: say(f"page: {address}"))
+    counts = run_line(find_project(), surface, source, sinks, options, lambda address: say(f"page: {address}"))
     if as_json:
         print_json({"surface": surface, **counts})
         return

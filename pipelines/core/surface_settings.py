@@ -237,6 +237,13 @@ class PolicySettings(Settings):
     watch: WatchSettings = WatchSettings()
 
 
+class LineSettings(Settings):
+    """Where `knotwatch line` takes images from and hands verdicts to; empty: its options say so."""
+
+    source: str = ""
+    sinks: tuple[str, ...] = ()
+
+
 class SurfaceSettings(Settings):
     """One surface's YAML. `train` overrides params.yaml for this surface."""
 
@@ -247,6 +254,7 @@ class SurfaceSettings(Settings):
     region: RegionSettings = RegionSettings()
     split: SplitSettings = SplitSettings()
     policy: PolicySettings = PolicySettings()
+    line: LineSettings = LineSettings()
     train: dict[str, Any] = Field(default_factory=dict)
 
 

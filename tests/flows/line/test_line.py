@@ -9,16 +9,33 @@ from pathlib import Path
 import pytest
 
 from pipelines.core.paths import Project
-from tests.conftest import run_knotwatch, start_knotwatch
+from pipelines.core.records import Layout
+from pipelines.core.surface_settings import LineSettings, SourceSettings, SurfaceSettings, write_surface
+from tests.conftest import call_knotwatch, run_knotwatch, start_knotwatch
 from tests.flows.line.receivers import HttpReceiver
 from tests.flows.processes import until
 from tests.flows.projects import SURFACE
 
-pytestmark = [pytest.mark.services, pytest.mark.slow]
-
 DRIVER = "from flows.cli import main; main()"
 
 
+def test_addresses_may_stand_in_the_surface_s_yaml(
+    project: Project, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(project.root)
+    settings = SurfaceSettings(
+        source=SourceSettings(layout=Layout.FOLDER, path="/nowhere"), line=LineSettings(source="folder:/no/camera")
+    )
+    write_surface(project, "oak", settings)
+    assert "a line needs a source and a sink" in call_knotwatch(capsys, "line", "oak", expect=2).err
+    said = call_knotwatch(capsys, "line", "oak", "--sink", "mqtt://127.0.0.1/a", "--once", expect=2)
+    assert "/no/camera is not a folder" in said.err
+    words = ("line", "oak", "--source", "folder:/other", "--sink", "mqtt://127.0.0.1/a", "--once")
+    assert "/other is not a folder" in call_knotwatch(capsys, *words, expect=2).err
+
+
+@pytest.mark.services
+@pytest.mark.slow
 def test_a_line_that_is_killed_goes_on_and_loses_and_doubles_nothing(
     in_use: Project, boards: Path, tmp_path: Path
 ) -> None:
