@@ -47,7 +47,9 @@ def line(
     surface: Surface,
     came: Annotated[
         str,
-        typer.Option("--source", metavar="SOURCE", help="folder:PATH, video:FILE, camera:0, rtsp://… or http://…."),
+        typer.Option(
+            "--source", metavar="SOURCE", help="folder:PATH, video:FILE, camera:0, rtsp://HOST or http://HOST."
+        ),
     ] = "",
     sink: Annotated[
         list[str] | None,
