@@ -49,6 +49,8 @@ def whole_file(path: Path) -> Iterator[Path]:
 
 # Control characters, bytes that are no UTF-8, and what would break a line.
 _UNSHOWN = ("Cc", "Cs", "Zl", "Zp")
+# What turns the direction of writing: `b<202E>gnp.exe.png` is read as `bgnp.exe.png` backwards.
+_TURNING = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 _LONGEST = 255  # bytes of a name, in nearly every file system
 
 
@@ -64,7 +66,24 @@ def show_name(name: str) -> str:
     >>> show_name("Br\udcfccke, 1.png"), show_name("two\nlines.png")
     ('Br\\xfccke, 1.png', 'two\\x0alines.png')
     """
-    return "".join(_escape(ord(c)) if unicodedata.category(c) in _UNSHOWN else c for c in name)
+    if name.isascii() and name.isprintable():
+        return name
+    return "".join(_escape(ord(c)) if c in _TURNING or unicodedata.category(c) in _UNSHOWN else c for c in name)
+
+
+def show_lines(text: str) -> str:
+    r"""Write a text of several lines so that no name in it can command the terminal; line breaks and tabs stay.
+
+    Args:
+        text: For people, with names from outside in it.
+
+    Returns:
+        The text, with what `show_name` escapes.
+
+    >>> show_lines("a\x1b[31m.png\nb.png")
+    'a\\x1b[31m.png\nb.png'
+    """
+    return "\n".join("\t".join(show_name(part) for part in line.split("\t")) for line in text.split("\n"))
 
 
 def _escape(code: int) -> str:
