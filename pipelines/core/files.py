@@ -1,7 +1,9 @@
 """Writing files whole or not at all, and names of files that anybody can read and any system takes."""
 
+import errno
 import hashlib
 import os
+import stat
 import tempfile
 import unicodedata
 from collections.abc import Iterator
@@ -45,6 +47,28 @@ def whole_file(path: Path) -> Iterator[Path]:
         if isinstance(error, OSError) and (neighbour is None or error.filename in (None, str(neighbour))):
             error.filename, error.filename2 = str(path), None
         raise
+
+
+def read_at_most(path: Path, most: float) -> bytes:
+    """Read a file that anybody may have made: a few kilobytes of an archive become a file of terabytes, all holes.
+
+    Args:
+        path: A regular file; a pipe or a device would never end.
+        most: Bytes that such a file has at most; infinity for no limit.
+
+    Returns:
+        What it holds.
+
+    Raises:
+        OSError: If it is larger, no file, or cannot be read; `strerror` says so in words.
+    """
+    found = path.stat()
+    if not stat.S_ISREG(found.st_mode):
+        raise OSError(errno.EINVAL, "it is no regular file", str(path))
+    if found.st_size > most:
+        said = f"it has {found.st_size / 1e6:,.0f} MB, at most {most / 1e6:,.0f} are read"
+        raise OSError(errno.EINVAL, said, str(path))
+    return path.read_bytes()
 
 
 # Control characters, bytes that are no UTF-8, and what would break a line.
