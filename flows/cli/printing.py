@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from pipelines.core.errors import KnotwatchError
+from pipelines.core.files import show_lines, show_name
 from pipelines.core.records import Record
 from pipelines.core.results import ValidationReport
 from pipelines.core.wording import count_in_words, counts_in_words
@@ -38,7 +39,7 @@ def print_json(value: Record | Mapping[str, object]) -> None:
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Print a table; cells are text, not markup.
+    """Print a table; cells are text, neither markup nor commands to the terminal.
 
     Args:
         columns: Headings; no column is narrower than the longest word of its heading.
@@ -48,18 +49,18 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Non
     for column in columns:
         table.add_column(column, overflow="fold", min_width=max(map(len, column.split())))
     for row in rows:
-        table.add_row(*(Text("" if cell is None else str(cell)) for cell in row))
+        table.add_row(*(Text("" if cell is None else show_name(str(cell))) for cell in row))
     out.print(table)
 
 
 def say(text: str, style: str = "") -> None:
-    """Print a sentence; names from outside are not read as markup.
+    """Print a sentence; names from outside are read neither as markup nor as commands to the terminal.
 
     Args:
         text: One or more lines for standard output.
         style: A style of rich, such as `yellow`; empty for none.
     """
-    out.print(Text(text), style=style)
+    out.print(Text(show_lines(text)), style=style)
 
 
 def print_verdict(verdict: ValidationReport) -> None:
@@ -115,7 +116,7 @@ def print_error(error: KnotwatchError, *, as_json: bool) -> None:
         error: Goes to standard error, in red.
         as_json: Also print one JSON object on standard output, with the exit code.
     """
-    err.print(Text(f"knotwatch: {error}"), style="red")
+    err.print(Text(show_lines(f"knotwatch: {error}")), style="red")
     if as_json:
         print_json({"error": error.problem, "hint": error.hint, "exit_code": error.exit_code})
 

@@ -6,6 +6,7 @@ read back before it counts as written, and checked whole before anything is rest
 
 import hashlib
 import os
+import re
 import shutil
 import sqlite3
 import tempfile
@@ -27,6 +28,7 @@ from pipelines.core.parsing import MalformedError, first_fault, parse_json
 from pipelines.core.paths import InsidePath, Project, inside
 from pipelines.core.progress import track
 from pipelines.core.records import Record
+from pipelines.data.versioning.dvc_files import read_pointer
 from pipelines.data.versioning.sharing import check_out, has_remote
 
 _MANIFEST = "manifest.json"
@@ -44,10 +46,18 @@ _KEPT = (
     ".knotwatch/versions/**/*",
     ".knotwatch/mlflow/artifacts/**/*",
 )
-_ROOMS = ("data/", ".knotwatch/versions/", ".knotwatch/mlflow/", ".dvc/cache/")
+# What a backup may hold, and nothing else. DVC would run what a `dvc.yaml` says anywhere in the project.
+_BELONGS = re.compile(
+    "|".join(
+        re.escape(pattern).replace(r"\*\*/\*", ".+").replace(r"\*", "[^/]+")
+        for pattern in (*_KEPT, *_IMAGES, _DATABASE)
+    )
+)
+_DVC_READS = re.compile(r"(?!data/raw/[^/]+/[^/]+\.dvc$).*(\.dvc|/dvc\.yaml)")
 _RESTORING = "restoring"  # in the state folder, until all is there
 _CHUNK = 2**20
 _MOST_LINE = 5000  # bytes of the manifest that say of one file what it is
+_MOST_POINTER = 100_000  # bytes; DVC's own have a few hundred
 _NO_BACKUP = "take another backup; this one cannot be relied on"
 
 
@@ -164,6 +174,7 @@ def restore(project: Project, source: Path) -> RestoreResult:
             _refuse_used(project)
             _refuse_bomb(project, manifest, source)
         _verify(archive, manifest, source)
+        _refuse_pointers(archive, manifest)
         write_whole(mark, token)
         # The database last: until it is there, nothing points to anything.
         names = sorted(manifest.files, key=lambda name: name == _DATABASE)
@@ -264,7 +275,17 @@ def _refuse_bomb(project: Project, manifest: _Manifest, source: Path) -> None:
 
 
 def _belongs(name: str) -> bool:
-    return name.startswith(_ROOMS) or any(PurePosixPath(name).match(pattern) for pattern in _KEPT if "*" not in pattern)
+    hidden = PurePosixPath(name).name.startswith(".")
+    return not hidden and _BELONGS.fullmatch(name) is not None and _DVC_READS.fullmatch(name) is None
+
+
+def _refuse_pointers(archive: zipfile.ZipFile, manifest: _Manifest) -> None:
+    """Refuse a pointer by which DVC would fetch something else than a surface's images."""
+    for name in manifest.files:
+        place = PurePosixPath(name)
+        if place.match("data/raw/*/*.dvc"):
+            text = archive.read(name).decode(errors="replace") if manifest.files[name].size < _MOST_POINTER else ""
+            read_pointer(place.name, text, name)
 
 
 def _verify(archive: zipfile.ZipFile, manifest: _Manifest, source: Path) -> None:

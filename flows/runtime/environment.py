@@ -9,6 +9,7 @@ from pathlib import Path
 import psutil
 
 from flows.runtime.secret import prefect_secret
+from pipelines.core.files import show_lines
 from pipelines.core.parsing import parse_json
 from pipelines.core.paths import Project, database_address
 
@@ -94,10 +95,17 @@ def state_file(project: Project) -> Path:
     return project.state / "ui.json"
 
 
+class _Plain(logging.Formatter):
+    """Writes lines in which no name from outside can command the terminal."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return show_lines(super().format(record))
+
+
 def log_to_terminal() -> None:
     """Write one line a stage to standard error; standard output is for results."""
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
+    handler.setFormatter(_Plain("%(asctime)s %(message)s", "%H:%M:%S"))
     for name in LOGGERS:
         logging.getLogger(name).handlers = [handler]
         logging.getLogger(name).propagate = False

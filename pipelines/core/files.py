@@ -1,7 +1,9 @@
 """Writing files whole or not at all, and names of files that anybody can read and any system takes."""
 
+import errno
 import hashlib
 import os
+import stat
 import tempfile
 import unicodedata
 from collections.abc import Iterator
@@ -47,8 +49,32 @@ def whole_file(path: Path) -> Iterator[Path]:
         raise
 
 
+def read_at_most(path: Path, most: float) -> bytes:
+    """Read a file that anybody may have made: a few kilobytes of an archive become a file of terabytes, all holes.
+
+    Args:
+        path: A regular file; a pipe or a device would never end.
+        most: Bytes that such a file has at most; infinity for no limit.
+
+    Returns:
+        What it holds.
+
+    Raises:
+        OSError: If it is larger, no file, or cannot be read; `strerror` says so in words.
+    """
+    found = path.stat()
+    if not stat.S_ISREG(found.st_mode):
+        raise OSError(errno.EINVAL, "it is no regular file", str(path))
+    if found.st_size > most:
+        said = f"it has {found.st_size / 1e6:,.0f} MB, at most {most / 1e6:,.0f} are read"
+        raise OSError(errno.EINVAL, said, str(path))
+    return path.read_bytes()
+
+
 # Control characters, bytes that are no UTF-8, and what would break a line.
 _UNSHOWN = ("Cc", "Cs", "Zl", "Zp")
+# What turns the direction of writing: `b<202E>gnp.exe.png` is read as `bgnp.exe.png` backwards.
+_TURNING = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 _LONGEST = 255  # bytes of a name, in nearly every file system
 
 
@@ -64,7 +90,24 @@ def show_name(name: str) -> str:
     >>> show_name("Br\udcfccke, 1.png"), show_name("two\nlines.png")
     ('Br\\xfccke, 1.png', 'two\\x0alines.png')
     """
-    return "".join(_escape(ord(c)) if unicodedata.category(c) in _UNSHOWN else c for c in name)
+    if name.isascii() and name.isprintable():
+        return name
+    return "".join(_escape(ord(c)) if c in _TURNING or unicodedata.category(c) in _UNSHOWN else c for c in name)
+
+
+def show_lines(text: str) -> str:
+    r"""Write a text of several lines so that no name in it can command the terminal; line breaks and tabs stay.
+
+    Args:
+        text: For people, with names from outside in it.
+
+    Returns:
+        The text, with what `show_name` escapes.
+
+    >>> show_lines("a\x1b[31m.png\nb.png")
+    'a\\x1b[31m.png\nb.png'
+    """
+    return "\n".join("\t".join(show_name(part) for part in line.split("\t")) for line in text.split("\n"))
 
 
 def _escape(code: int) -> str:

@@ -1,5 +1,6 @@
 """Copying a user's folder into the project: once, whole, and never touching the source."""
 
+import errno
 import fcntl
 import filecmp
 import hashlib
@@ -26,6 +27,7 @@ from pipelines.data.review_ledger import read_reviews
 
 # linux/fs.h: share the file's blocks until one copy is written to.
 _FICLONE = 0x40049409
+_LARGEST = 2**32  # bytes, where TIFF ends
 _CLOCKS_DIFFER = 60.0  # seconds that clocks of two machines may differ by without being wrong
 
 
@@ -111,6 +113,7 @@ def _copy(layout: Layout, source: Path, mirror: Path, names: Sequence[str]) -> d
     for name in track(names, len(names), "copy"):
         target = inside(mirror, name)
         try:
+            _refuse_huge(source / name)
             copy_file(source / name, target)
         except ChangingError as error:
             left[name] = error.problem
@@ -122,6 +125,12 @@ def _copy(layout: Layout, source: Path, mirror: Path, names: Sequence[str]) -> d
         if name in left and has_table(layout):
             raise SourceError(left[name], hint="wait until the source is written, or mend it, then run this again")
     return left
+
+
+def _refuse_huge(file: Path) -> None:
+    """Refuse to copy what no image is as large as: a file of holes takes no room at its source, and all of it here."""
+    if (size := file.stat().st_size) > _LARGEST:
+        raise OSError(errno.EINVAL, f"it has {size / 1e9:,.1f} GB, more than any image", str(file))
 
 
 def _warn_of_left(left: Mapping[str, str]) -> list[str]:

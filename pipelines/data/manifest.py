@@ -21,7 +21,7 @@ from pipelines.core.surface_settings import ValidationSettings
 from pipelines.data.review_ledger import Reviewed, raw_file
 from pipelines.data.splits.assign import assign_splits
 from pipelines.data.splits.groups import assign_groups
-from pipelines.imaging.decoding import Decoded, decode_image, decode_mask
+from pipelines.imaging.decoding import Decoded, decode_image, decode_mask, read_image_file
 from pipelines.imaging.measures import measure_image
 
 _DEFECTS = TypeAdapter(dict[MaskValue, str])
@@ -142,11 +142,11 @@ def _measure(
     known: Mapping[Any, Any] | None,
     reviews: Mapping[str, Reviewed],
 ) -> dict[str, Any]:
-    image, error = _read(raw_file(folder, row.path))
+    image, error = _read(raw_file(folder, row.path), settings)
     sha256 = _sha256(image)
     if sha256 in reviews and row.path != reviews[sha256].image:
         row = reviews[sha256].over(row)
-    mask, mask_error = _read(raw_file(folder, row.mask)) if row.mask else (b"", "")
+    mask, mask_error = _read(raw_file(folder, row.mask), settings) if row.mask else (b"", "")
     facts: dict[str, Any] = {
         "path": row.path,
         "sha256": sha256,
@@ -218,11 +218,11 @@ def _measure_mask(data: bytes, image: Decoded, row: SourceRow) -> dict[str, Any]
     return {**found, "defects": _as_json({value: row.defects[value] for value in values})}
 
 
-def _read(path: Path) -> tuple[bytes, str]:
+def _read(path: Path, settings: ValidationSettings) -> tuple[bytes, str]:
     try:
-        return path.read_bytes(), ""
-    except OSError as error:
-        return b"", f"file cannot be read: {error.strerror}"
+        return read_image_file(path, settings.max_megapixels), ""
+    except ImageError as error:
+        return b"", error.problem
 
 
 def _sha256(data: bytes) -> str:

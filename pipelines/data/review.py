@@ -12,20 +12,21 @@ from numpy.typing import NDArray
 from pydantic import Field, ValidationError, model_validator
 
 from pipelines.core.errors import CallError, ImageError
-from pipelines.core.files import write_whole
+from pipelines.core.files import read_at_most, write_whole
 from pipelines.core.geometry import Box
 from pipelines.core.parsing import first_fault
 from pipelines.core.paths import inside
 from pipelines.core.progress import track
 from pipelines.core.records import MOST_TYPES, NORMAL, UNKNOWN, Label, Record, Side
 from pipelines.data.review_ledger import FOLDER, Reviewed, drop_unnamed, read_reviews, write_reviews
-from pipelines.imaging.decoding import decode_image
+from pipelines.imaging.decoding import decode_image, read_image_file
 from pipelines.imaging.overlay import encode_picture
 
 UNTYPED = "defect"
 # What filling outlines may take, as corners times rows: on an image of 8,000 rows 2,500 corners, or 3 seconds. What a
 # page saves has a few hundred corners a region.
 _MOST_WORK = 20_000_000
+_MOST_BYTES = 200_000_000  # of a saved review
 
 
 class JudgedDefect(Record):
@@ -105,7 +106,7 @@ class Review(Record):
 def read_review(file: Path) -> Review:
     """Read a saved review; raise CallError where the file is none."""
     try:
-        return Review.model_validate_json(file.read_bytes())
+        return Review.model_validate_json(read_at_most(file, _MOST_BYTES))
     except OSError as error:
         raise CallError(
             f"{file} cannot be read: {error.strerror}", hint="name the file that the report saved"
@@ -185,7 +186,7 @@ def take_review(review: Review, files: Sequence[Path], ledger: Path, max_megapix
 
 
 def _take(judged: JudgedImage, file: Path, ledger: Path, max_megapixels: float, before: Reviewed | None) -> Reviewed:
-    data = file.read_bytes()
+    data = read_image_file(file, max_megapixels)
     height, width = decode_image(data, max_megapixels).image.shape[:2]
     if (width, height) != (judged.width, judged.height):
         raise ImageError(

@@ -11,7 +11,7 @@ from pipelines.core.progress import track
 from pipelines.core.records import NORMAL, Record
 from pipelines.data.intake import copy_file
 from pipelines.data.layouts.listing import check_inside, folders, image_files, relative, require_folder
-from pipelines.imaging.decoding import decode_image
+from pipelines.imaging.decoding import decode_image, read_image_file
 from pipelines.imaging.measures import shrink
 
 NORMAL_WORDS = ("perfect", "good", "normal", "sound")
@@ -125,7 +125,7 @@ def prepare_types(kept: Path, out: Path, max_megapixels: float) -> set[Path]:
     """
     written = set()
     for file in _files(kept):
-        data = file.read_bytes()
+        data = read_image_file(file, max_megapixels)
         target = out / _type_of(file.parent.name) / f"{hashlib.sha256(data).hexdigest()[:24]}.png"
         written.add(target)
         crop = shrink(decode_image(data, max_megapixels).image, _SIDE)

@@ -121,8 +121,10 @@ def _read_list(folder: Path) -> Checksums | None:
 
 def _find_files(folder: Path) -> set[str]:
     found = set()
-    for place, _, names in os.walk(folder):
-        found |= {(Path(place) / name).relative_to(folder).as_posix() for name in names}
+    for place, folders, names in os.walk(folder):
+        # A link to a folder is not entered, and whoever opens a file by it would.
+        linked = [name for name in folders if (Path(place) / name).is_symlink()]
+        found |= {(Path(place) / name).relative_to(folder).as_posix() for name in [*names, *linked]}
     return found - {FILE}
 
 

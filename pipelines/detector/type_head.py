@@ -7,7 +7,7 @@ from typing import ClassVar, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import ValidationError, field_validator
+from pydantic import field_validator
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 from scipy.special import softmax
@@ -100,9 +100,29 @@ def load_head(path: Path) -> TypeHead:
     try:
         with safe_open(path, framework="np") as file:
             limits = Limits.model_validate_json((file.metadata() or {})["limits"])
-            return TypeHead(limits, **{name: file.get_tensor(name).astype(np.float32) for name in _TENSORS})
-    except (SafetensorError, OSError, KeyError, ValidationError) as error:
+            head = TypeHead(limits, **{name: file.get_tensor(name).astype(np.float32) for name in _TENSORS})
+            _check_shapes(head)
+            return head
+    except (SafetensorError, OSError, KeyError, ValueError, TypeError) as error:
         raise ModelError(f"{path} holds no head for types: {error}", hint="restore the file, or retrain") from error
+
+
+def _check_shapes(head: TypeHead) -> None:
+    """Raise ValueError where limits or tensors are not finite, or do not fit each other."""
+    limits = head.limits
+    if not (0 < limits.temperature < np.inf and limits.max_distance >= 0 and limits.drop_above >= 0):
+        raise ValueError(f"its limits are no numbers that a head can have: {limits}")
+    types, width = len(head.limits.types), head.mean.shape[-1] if head.mean.ndim else 0
+    wanted = {"mean": (width,), "scale": (width,), "weights": (types, width), "bias": (types,)}
+    for name in _TENSORS:
+        found = getattr(head, name)
+        fits = (
+            found.shape == wanted[name]
+            if name in wanted
+            else found.ndim == 2 and found.shape[1] == width and len(found)
+        )
+        if not fits or not np.isfinite(found).all():
+            raise ValueError(f"{name} of shape {found.shape} does not fit {types} types of {width} features")
 
 
 def nearest(scaled: Floats, examples: Floats) -> Floats:

@@ -14,10 +14,12 @@ from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageFile, UnidentifiedImageError
 
 from pipelines.core.errors import ImageError
+from pipelines.core.files import read_at_most
 from pipelines.imaging.depth import depth_of, mask_values, stored_inverted, to_rgb, used_bits
 
 _FORMATS = ("JPEG", "PNG", "TIFF", "BMP", "WEBP", "GIF", "PPM", "JPEG2000", "AVIF")
 _HINT = "replace the file with a whole image, or remove it"
+_BYTES, _BESIDES = 8, 64e6  # of a file: four samples of 16 bits for each pixel, and whatever else it holds
 # Turns and flips that bring a stored image upright, by its EXIF orientation.
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -85,7 +87,7 @@ def decode_image(data: bytes | Path, max_megapixels: float) -> Decoded:
             decoding), of several frames, in LAB colours, of samples without a fixed white, or in colours of 16 bits
             that use 12 at most.
     """
-    with _opened(data) as file:
+    with _opened(data if isinstance(data, bytes) else read_image_file(data, max_megapixels)) as file:
         _check(file, max_megapixels)
         _check_scans(file)
         mode, bit_depth, inverted = file.mode, depth_of(file), stored_inverted(file)
@@ -144,9 +146,8 @@ def decode_mask(data: bytes | Path, source_image: Decoded) -> NDArray[np.uint8]:
 
 
 @contextmanager
-def _opened(data: bytes | Path) -> Iterator[ImageFile.ImageFile]:
+def _opened(content: bytes) -> Iterator[ImageFile.ImageFile]:
     """Open an image without decoding it; every way to fail becomes an ImageError, and Pillow stays as it was."""
-    content = data if isinstance(data, bytes) else _read(data)
     if not content:
         raise ImageError("file is empty (0 bytes)", hint=_HINT)
     _refuse_camera_file(content)
@@ -188,9 +189,21 @@ def _export(name: str) -> ImageError:
     return ImageError(f"a camera's {name} file: export it as JPEG or PNG", hint="replace the file with what you export")
 
 
-def _read(path: Path) -> bytes:
+def read_image_file(path: Path, max_megapixels: float) -> bytes:
+    """Read the file of an image, unless it is larger than one of so many pixels could be.
+
+    Args:
+        path: The encoded file.
+        max_megapixels: Most pixels that are decoded, in millions; infinity for no limit.
+
+    Returns:
+        The file's bytes.
+
+    Raises:
+        ImageError: If the file cannot be read, or has more than 8 bytes a pixel and 64 MB besides.
+    """
     try:
-        return path.read_bytes()
+        return read_at_most(path, _BESIDES + _BYTES * max_megapixels * 1e6)
     except OSError as error:
         raise ImageError(f"file cannot be read: {error.strerror}", hint=_HINT) from error
 

@@ -66,13 +66,26 @@ class Table:
     def add(self, seen: InspectedImage) -> None:
         found = seen.result
         for number, d in enumerate(found.defects, 1):
-            place = (found.path, found.score, found.anomalous, number, *d.box, d.area, d.orientation)
+            place = (_as_path(found.path), found.score, found.anomalous, number, *d.box, d.area, d.orientation)
+            kind = _as_word(d.type or "")
             self._rows.writerow(
-                (*place, d.length, d.width, d.score, d.mean_score, d.type, d.confidence, "; ".join(d.also))
+                (*place, d.length, d.width, d.score, d.mean_score, kind, d.confidence, _as_word("; ".join(d.also)))
             )
 
     def close(self) -> None:
         write_whole(self._path, self._text.getvalue())
+
+
+# A spreadsheet computes a cell that begins so, and may ask an address or run a program by it.
+_FORMULA = tuple("=+-@\t\r\n")
+
+
+def _as_path(path: str) -> str:
+    return f"./{path}" if path.startswith(_FORMULA) else path
+
+
+def _as_word(text: str) -> str:
+    return f"'{text}" if text.startswith(_FORMULA) else text
 
 
 class Coco:

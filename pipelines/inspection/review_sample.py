@@ -16,13 +16,14 @@ from numpy.typing import NDArray
 from pipelines.core.errors import ImageError
 from pipelines.core.files import shorten_name, write_whole
 from pipelines.detector.version import DriftReference
-from pipelines.imaging.decoding import read_pixels
+from pipelines.imaging.decoding import read_image_file, read_pixels
 from pipelines.imaging.measures import MEASURES
 from pipelines.inspection.drift import JUDGED, NAMES, SCORE, Drift, DriftKind
 
 TABLE = "photographs.csv"
 # One in four is drawn at random: only such images may be calibrated on once they were reviewed.
 _RANDOM = 4
+_MOST_MEGAPIXELS = 200.0  # of an image that is copied; a larger file is read by nobody who reviews
 _COLUMNS = ("file", "path", "picked", "why", "version", "score", "anomalous", *MEASURES)
 
 log = logging.getLogger(__name__)
@@ -82,7 +83,7 @@ def sample_for_review(
 def _is_image(path: Path) -> bool:
     """Tell whether a file is an image: what the folder of reviews holds is backed up, and shown to others."""
     try:
-        return read_pixels(path.read_bytes()) > 0
+        return read_pixels(read_image_file(path, _MOST_MEGAPIXELS)) > 0
     except (ImageError, OSError):
         return False
 

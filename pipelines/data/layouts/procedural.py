@@ -1,6 +1,7 @@
 """Layout `procedural`: images drawn from a seed, their masks, and a table of both."""
 
 import csv
+import io
 import json
 import re
 from collections.abc import Iterator
@@ -15,12 +16,13 @@ from PIL import Image
 from pydantic import ValidationError
 
 from pipelines.core.errors import SourceError
-from pipelines.core.files import write_whole
+from pipelines.core.files import read_at_most, write_whole
 from pipelines.core.parsing import first_fault, parse_json
 from pipelines.core.paths import inside
 from pipelines.core.progress import track
 from pipelines.core.records import Label, SourceRow
 from pipelines.core.surface_settings import ProceduralSettings
+from pipelines.data.layouts.table import MOST_TABLE
 from pipelines.imaging.procedural import DEFECTS, DRAWING, check_look, draw, light_of
 
 _COLUMNS = ("image", "mask", "condition", "defects")
@@ -77,10 +79,10 @@ def read_procedural(folder: Path) -> list[SourceRow]:
         if not path.is_file():
             raise SourceError(f"{path} is missing: expected images/, masks/, labels.csv and defects.json", hint=_HINT)
     try:
-        names = {int(number): str(name) for number, name in parse_json(types.read_bytes()).items()}
-        with table.open(encoding="utf-8", newline="") as lines:
-            return [_read_row(folder, row, names) for row in csv.DictReader(lines)]
-    except (ValueError, KeyError, TypeError, AttributeError, csv.Error) as error:
+        names = {int(number): str(name) for number, name in parse_json(read_at_most(types, 1e6)).items()}
+        lines = io.StringIO(read_at_most(table, MOST_TABLE).decode("utf-8"), newline="")
+        return [_read_row(folder, row, names) for row in csv.DictReader(lines)]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, csv.Error) as error:
         fault = first_fault(error) if isinstance(error, ValidationError) else repr(error)
         raise SourceError(f"{folder}: labels.csv or defects.json is damaged ({fault})", hint=_HINT) from error
 

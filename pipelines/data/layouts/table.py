@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from pipelines.core.errors import SourceError
+from pipelines.core.files import read_at_most
 
 _DELIMITERS = ",;\t|"
+MOST_TABLE = 200_000_000  # a million rows have 100
 
 
 class Row(NamedTuple):
@@ -64,7 +66,12 @@ def read_table(table: Path, required: Sequence[str]) -> list[Row]:
 
 
 def _decode(table: Path) -> str:
-    data = table.read_bytes()
+    try:
+        data = read_at_most(table, MOST_TABLE)
+    except OSError as error:
+        raise SourceError(
+            f"{table} cannot be read: {error.strerror}", hint="mend the table, or name another"
+        ) from error
     try:
         return data.decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
     except UnicodeDecodeError as error:

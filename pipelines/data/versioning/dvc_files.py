@@ -20,6 +20,8 @@ class _Listed(BaseModel):
     md5: str = ""
 
 
+# What DVC writes into a pointer. `deps` of an import from git lead to that repository.
+_POINTER = {"md5", "outs", "deps", "frozen", "desc", "meta"}
 _LISTING = TypeAdapter(tuple[_Listed, ...])
 
 
@@ -90,7 +92,8 @@ def read_pointer(name: str, text: str, where: str) -> tuple[DvcFile, ...]:
         Its one out.
 
     Raises:
-        ToolError: If it names anything but what lies beside it under its own name.
+        ToolError: If it names anything but what lies beside it under its own name, or DVC would fetch that from
+            somewhere by itself: only an import from git may stand there, which waits for `dvc update`.
 
     >>> read_pointer("source.dvc", "outs: [{path: source, md5: 0f.dir}]", "wood/source.dvc")[0].md5
     '0f.dir'
@@ -100,9 +103,18 @@ def read_pointer(name: str, text: str, where: str) -> tuple[DvcFile, ...]:
         outs = DvcStage.model_validate({"outs": found.get("outs", [])}).outs if isinstance(found, dict) else ()
     except ValueError:
         outs = ()
-    if [out.path for out in outs] != [name.removesuffix(".dvc")] or "wdir" in found:
+    if [out.path for out in outs] != [name.removesuffix(".dvc")] or not found.keys() <= _POINTER or _fetches(found):
         raise ToolError(f"{where} does not point at what lies beside it: {text[:80]!r}", hint="do not use this data")
     return outs
+
+
+def _fetches(pointer: dict[str, Any]) -> bool:
+    """Tell whether DVC would copy a file of this machine's, or from an address, whenever it reproduces a stage."""
+    deps = pointer.get("deps") or []
+    imported = isinstance(deps, list) and all(
+        isinstance(dep, dict) and isinstance(dep.get("repo"), dict) for dep in deps
+    )
+    return bool(deps) and not (imported and pointer.get("frozen") is True)
 
 
 def check_listings(cache: Path, folders: Iterable[DvcFile]) -> None:

@@ -10,9 +10,10 @@ import yaml
 
 from pipelines.core.errors import ToolError
 from pipelines.core.files import write_whole
-from pipelines.core.parsing import read_record
+from pipelines.core.parsing import parse_yaml, read_record
 from pipelines.core.paths import Project, SurfacePaths
 from pipelines.core.records import Record
+from pipelines.core.settings import explain_yaml, read_meanings, read_yaml
 from pipelines.core.surface_settings import renew_surface
 from pipelines.data.versioning.cache import refuse_changed
 from pipelines.data.versioning.dvc_command import run_dvc
@@ -176,6 +177,7 @@ def read_kept(project: Project, surface: str, version: str) -> DataVersion | Non
 def restore(project: Project, surface: str, kept: DataVersion, refresh: Callable[[], None]) -> None:
     """Bring a data version back: raw files, settings, manifest and prepared images, byte for byte.
 
+    Of the settings, those stay as they are here that say where images come from, and whether versions must be signed.
     Where DVC lacks the files, all is put back as it was.
 
     Args:
@@ -185,16 +187,17 @@ def restore(project: Project, surface: str, kept: DataVersion, refresh: Callable
         refresh: Lists the surfaces for dvc.yaml again; called once the settings are there, and again after a failure.
 
     Raises:
-        ToolError: If the version names files that are not the surface's, or DVC cannot bring its files.
+        ToolError: If the version names files that are not the surface's, holds other data than it is named after, or
+            DVC cannot bring its files.
         BusyError: If another DVC command holds the project.
     """
     paths = project.surface(surface)
-    outs = _check_own(project, surface, kept)
+    outs, settings = _check_own(project, surface, kept), _keep_own(paths.settings, kept)
     files = [*(paths.raw / name for name in _POINTERS), paths.settings, project.dvc_lock]
     before = {file: file.read_bytes() if file.is_file() else None for file in files}
     for name, text in kept.pointers.items():
         write_whole(paths.raw / name, text)
-    write_whole(paths.settings, kept.settings)
+    write_whole(paths.settings, settings)
     lock = read_lock(project.dvc_lock)
     stages = {**lock.get("stages", {}), **kept.lock}
     write_whole(project.dvc_lock, yaml.safe_dump({**lock, "stages": stages}, sort_keys=False))
@@ -202,6 +205,7 @@ def restore(project: Project, surface: str, kept: DataVersion, refresh: Callable
     targets += stage_names(surface)
     try:
         refresh()
+        _check_named(project, surface, kept)
         _check_cached(project, surface)
         refuse_damaged(project, outs)
         run_dvc(project, "checkout", "--force", *targets)
@@ -213,6 +217,37 @@ def restore(project: Project, surface: str, kept: DataVersion, refresh: Callable
                 write_whole(file, data)
         refresh()
         raise
+
+
+def _keep_own(file: Path, kept: DataVersion) -> str:
+    """Return a version's settings, in which what opens doors is as in the surface's own: a shared server must not name
+    a private folder as the source of images, nor have unsigned versions used.
+    """
+    try:
+        theirs = dict(parse_yaml(kept.settings))
+    except (ValueError, TypeError) as error:
+        raise ToolError(f"data version {kept.version} has no settings: {error}", hint="use another one") from error
+    if not file.is_file():
+        return kept.settings
+    ours = read_yaml(file)
+    source, policy = _section(theirs, "source"), _section(theirs, "policy")
+    wanted = {**_section(ours, "source"), **{key: source[key] for key in ("layout",) if key in source}}
+    signed = _section(ours, "policy").get("require_signature", False)
+    if source == wanted and policy.get("require_signature", False) == signed:
+        return kept.settings
+    merged = {**theirs, "source": wanted, "policy": {**policy, "require_signature": signed}}
+    return explain_yaml(merged, read_meanings())
+
+
+def _section(values: Mapping[str, Any], name: str) -> dict[str, Any]:
+    found = values.get(name)
+    return found if isinstance(found, dict) else {}
+
+
+def _check_named(project: Project, surface: str, kept: DataVersion) -> None:
+    """Raise ToolError where the lock that is brought back makes another data version than was asked for."""
+    if data_version(project, surface) != kept.version:
+        raise ToolError(f"data version {kept.version} holds other data than that", hint="do not use this version")
 
 
 def _check_cached(project: Project, surface: str) -> None:

@@ -1,9 +1,14 @@
-"""What an inspection of many images prints."""
+"""What an inspection of many images prints, and what no name in it can do to the terminal."""
+
+import logging
+from collections.abc import Callable
 
 import pytest
 
-from flows.cli.printing import print_inspect
+from flows.cli.printing import print_error, print_inspect, print_table, say
+from flows.runtime.environment import log_to_terminal
 from flows.steps.results import InspectResult
+from pipelines.core.errors import CallError
 from pipelines.core.results import Inspected
 
 Said = pytest.CaptureFixture[str]
@@ -55,3 +60,29 @@ def test_each_image_is_listed_where_they_are_few_or_all_are_wanted(capsys: Said)
     said = capsys.readouterr().out
     assert len(_listed(said)) == 6
     assert "not listed" not in said
+
+
+# Sets the window's title, colours what follows, clears the line, and turns the direction of writing.
+HOSTILE = "a\x1b]0;owned\x07\x1b[31m\x9b2K\r\u202egnp.png"
+
+
+def _log(text: str) -> None:
+    log_to_terminal()
+    logging.getLogger("flows").warning("%s", text)
+
+
+@pytest.mark.parametrize(
+    "tell",
+    [
+        say,
+        lambda text: print_table(["image"], [[text]]),
+        lambda text: print_error(CallError(text, hint="rename it"), as_json=True),
+        _log,
+    ],
+    ids=["sentence", "table", "error", "log"],
+)
+def test_no_name_of_a_file_commands_the_terminal(tell: Callable[[str], None], capsys: Said) -> None:
+    tell(HOSTILE)
+    said = "".join(capsys.readouterr())
+    assert "gnp.png" in said
+    assert not set(said) & set("\x1b\x07\x9b\r\u202e")

@@ -88,6 +88,12 @@ def list_too(manifest: dict[str, dict[str, object]], name: str) -> bytes:
         ("data/../flows/evil.py", "leads out of the folder"),
         (".git/hooks/post-checkout", "which no backup has"),
         (".dvc/config", "which no backup has"),
+        # What DVC reads anywhere in the project: `dvc repro` would run its commands.
+        ("data/raw/oak/dvc.yaml", "which no backup has"),
+        ("data/work/oak/history/dvc.yaml", "which no backup has"),
+        ("data/work/oak/review/1/source.dvc", "which no backup has"),
+        ("data/reports/index.html", "which no backup has"),
+        ("data/raw/oak/source.dvc", "does not point at what lies beside it"),
     ],
 )
 def test_a_file_that_belongs_elsewhere_is_refused(small: Project, tmp_path: Path, name: str, refusal: str) -> None:

@@ -7,9 +7,12 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from pipelines.core.errors import SourceError
+from pipelines.core.errors import CallError, ImageError, SourceError
 from pipelines.core.records import Layout
 from pipelines.data.intake import Intake, compare_source, note_arrivals, take_in
+from pipelines.data.layouts.table import read_table
+from pipelines.data.review import read_review
+from pipelines.imaging.decoding import decode_image
 
 FOLDER = Layout.FOLDER
 
@@ -225,3 +228,25 @@ def test_an_interrupted_copy_leaves_whole_files_only(
     assert take_in(FOLDER, source, mirror, ledger).changed == 2
     assert {name: (mirror / name).read_bytes() for name in new} == new
     assert batches(ledger)["good/a new one.png"] == 2, "an image whose copy was interrupted later has no batch"
+
+
+def test_files_of_sixty_gigabytes_of_holes_and_pipes_are_neither_read_nor_copied(
+    source: Path, mirror: Path, ledger: Path, tmp_path: Path
+) -> None:
+    huge, pipe = tmp_path / "huge.png", tmp_path / "pipe.png"
+    with huge.open("wb") as file:
+        file.truncate(60 * 10**9)
+    os.mkfifo(pipe)
+    with pytest.raises(ImageError, match="it has 60,000 MB, at most 72 are read"):
+        decode_image(huge, 1.0)
+    with pytest.raises(ImageError, match="no regular file"):
+        decode_image(pipe, 1.0)
+    with pytest.raises(SourceError, match="60,000 MB"):
+        read_table(huge, ["image"])
+    for file in (huge, pipe):
+        with pytest.raises(CallError, match=r"60,000 MB|no regular file"):
+            read_review(file)
+    huge.replace(source / "good/a.png")
+    taken = take_in(FOLDER, source, mirror, ledger)
+    assert "it has 60.0 GB, more than any image" in taken.warnings[0]
+    assert files(mirror) == {"good/b, 'b'.png", "bad/dent/c.png", "masks/dent/c.png"}

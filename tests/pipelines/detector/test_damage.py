@@ -4,6 +4,7 @@ import logging
 from pathlib import Path
 
 import mlflow
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -12,6 +13,7 @@ from flows.runtime.champion import load_version
 from pipelines.core.errors import ModelError
 from pipelines.core.paths import Project
 from pipelines.detector.detector import Detector
+from pipelines.detector.type_head import Limits, TypeHead, load_head
 from pipelines.detector.version import read_drift_reference
 from pipelines.registry.checks import reproduce
 from pipelines.tracking.store import Tracking
@@ -32,6 +34,7 @@ ATTACKS: dict[str, tuple[tiny.Attack, str]] = {
     "swapped files": (tiny.swap_files, r"reference/0\.png was changed, reference/1\.png was changed"),
     "removed file": (lambda folder: (folder / "calibration.json").unlink(), r"calibration\.json is missing"),
     "added file": (lambda folder: (folder / "types").mkdir() or (folder / "types/x").touch(), "types/x was added"),
+    "linked folder": (lambda folder: (folder / "types").symlink_to(folder / "reference"), "types was added"),
     "rewritten list": (tiny.and_its_line(tiny.raise_threshold, "model.json"), r"checksums\.json was changed"),
     "removed list": (lambda folder: (folder / "checksums.json").unlink(), r"checksums\.json is missing"),
 }
@@ -70,6 +73,20 @@ def test_a_damaged_version_is_loaded_by_nobody(store: Tracking, name: str) -> No
         load_version(store, version)
     with pytest.raises(ModelError, match=said):
         find_origins(store, "oak", ["padim"], "pine")
+
+
+@pytest.mark.parametrize(
+    ("limits", "types"), [({}, ("a",)), ({"temperature": 0.0}, ("a", "b")), ({"max_distance": np.nan}, ("a", "b"))]
+)
+def test_a_head_of_types_whose_parts_do_not_fit_is_refused_by_name(
+    limits: dict[str, float], types: tuple[str, ...], tmp_path: Path
+) -> None:
+    ones = np.ones((2, 4), np.float32)
+    found = {"temperature": 1.0, "max_distance": 1.0, "drop_above": 1.0, **limits}
+    head = TypeHead(Limits(types=types, **found), ones[0], ones[0], ones, ones[:, 0], ones)
+    head.save(tmp_path / "head.safetensors")
+    with pytest.raises(ModelError, match=r"head\.safetensors holds no head for types"):
+        load_head(tmp_path / "head.safetensors")
 
 
 def test_another_version_s_calibration_is_no_reference_for_drift(store: Tracking) -> None:

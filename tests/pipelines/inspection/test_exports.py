@@ -108,6 +108,16 @@ def test_the_table_has_a_row_for_each_defect(tmp_path: Path) -> None:
     assert table[["left", "top", "right", "bottom"]].to_numpy().tolist() == [list(d.box) for d in expected]
 
 
+@pytest.mark.parametrize("start", ["=", "+", "-", "@"])
+def test_no_name_in_the_table_is_a_formula_to_a_spreadsheet(tmp_path: Path, start: str) -> None:
+    seen = see(0, (f"{start}cmd|calc", None))
+    path = f"{start}HYPERLINK(1).png"
+    write(Exports(csv=tmp_path / "d.csv"), seen._replace(result=seen.result.model_copy(update={"path": path})))
+    table = pd.read_csv(tmp_path / "d.csv", dtype=str)
+    assert table["path"].tolist() == [f"./{path}"] * 2, "it still opens the image"
+    assert table["type"].tolist()[0] == f"'{start}cmd|calc"
+
+
 def test_masks_have_the_images_size_and_name(tmp_path: Path) -> None:
     write(Exports(masks=tmp_path / "m"), see(0), see(2))
     with Image.open(tmp_path / "m/line 1/=board, “a”.png") as file:

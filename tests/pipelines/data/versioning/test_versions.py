@@ -104,7 +104,7 @@ def test_restoring_changes_one_surface_and_checks_out_no_other(bare: Project, mo
     kept = capture(bare, "oak")
     lock(bare, oak="b", ash="d")
     paths = bare.surface("oak")
-    paths.settings.write_text("source: {later: 1}\n")
+    paths.settings.write_text("source: {}\nvalidation: {later: 1}\n")
     (paths.raw / "source.dvc").write_text(POINTER.replace("1", "2"))
     requested: list[tuple[str, ...]] = []
     monkeypatch.setattr(versions, "run_dvc", lambda _, *words: requested.append(words) or "")
@@ -127,13 +127,42 @@ def test_a_foreign_pointer_is_refused_before_anything_is_written(bare: Project, 
 
 
 @pytest.mark.parametrize(
-    "text", ["wdir: ../../..\nouts:\n- path: source\n", "outs:\n- path: ../../../flows\n", "outs: []\n", "just words"]
+    "text",
+    [
+        "wdir: ../../..\nouts:\n- path: source\n",
+        "outs:\n- path: ../../../flows\n",
+        "outs: []\n",
+        "just words",
+        # DVC would copy that file into the surface's data with the next `data update` or `retrain`.
+        "frozen: true\ndeps:\n- path: /home/me/.ssh/id_ed25519\nouts:\n- path: source\n",
+        "frozen: false\ndeps:\n- path: d\n  repo: {url: /home/me/private}\nouts:\n- path: source\n",
+        "cmd: touch evil\nouts:\n- path: source\n",
+    ],
 )
 def test_a_pointer_that_leads_elsewhere_is_refused(bare: Project, text: str) -> None:
     evil = capture(bare, "oak").model_copy(update={"pointers": {"source.dvc": text}})
     with pytest.raises(ToolError, match="is not of 'oak'"):
         restore(bare, "oak", evil, lambda: None)
     assert (bare.surface("oak").raw / "source.dvc").read_text() == POINTER
+
+
+def test_a_shared_version_names_no_private_folder_as_source_and_switches_no_signatures_off(
+    bare: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = bare.surface("oak").settings
+    settings.write_text("source: {layout: folder, path: /photos}\npolicy: {require_signature: true}\n")
+    kept = capture(bare, "oak")
+    theirs = "source: {layout: mvtec, path: /home/me/private, git_url: x}\npolicy: {latency_ms: 5}\nsplit: {small: 3}\n"
+    monkeypatch.setattr(versions, "run_dvc", lambda *_: "")
+    restore(bare, "oak", kept.model_copy(update={"settings": theirs}), lambda: None)
+    found = yaml.safe_load(settings.read_text())
+    assert found["source"] == {"layout": "mvtec", "path": "/photos"}
+    assert found["policy"] == {"latency_ms": 5, "require_signature": True}
+    assert found["split"] == {"small": 3}
+    before = settings.read_text()
+    with pytest.raises(ToolError, match="holds other data than that"):
+        restore(bare, "oak", kept.model_copy(update={"version": "0" * 16}), lambda: None)
+    assert settings.read_text() == before
 
 
 def test_outputs_outside_the_surfaces_folder_are_refused(bare: Project) -> None:
