@@ -20,6 +20,7 @@ from pipelines.tracking.guard import ENDS_WITH_PARENT
 
 HOST = "127.0.0.1"
 NEW_DATABASE = "move it away, Prefect makes a new one; then set schedules again with `knotwatch schedule`"
+_END = 20_000  # bytes of a log that the last start has written
 _START = 120.0  # seconds that a server may take to answer on a slow disk
 
 Process = subprocess.Popen[bytes]
@@ -77,9 +78,20 @@ def prefect_server(project: Project, listener: socket.socket, *, pages: bool = F
         except ToolError:
             from pipelines.tracking.connection import refuse_damage  # loads MLflow, which takes seconds
 
-            refuse_damage(project.state / "prefect" / "prefect.db", NEW_DATABASE)
+            database = project.state / "prefect" / "prefect.db"
+            refuse_damage(database, NEW_DATABASE)
+            _refuse_newer(database, project.state / "logs" / "prefect.log")
             raise
         yield process, url
+
+
+def _refuse_newer(database: Path, logfile: Path) -> None:
+    """Raise ToolError where Prefect's log ends with a state of its database that this version does not know."""
+    if "Can't locate revision" in logfile.read_bytes()[-_END:].decode(errors="replace"):
+        raise ToolError(
+            f"{database} was written by a newer version of Prefect than the one that is installed",
+            hint=f"install that version again, or {NEW_DATABASE}",
+        )
 
 
 @contextmanager
