@@ -93,9 +93,8 @@ class FolderSource:
             key = _key(name, state)
             self._files[key] = file = self._folder / name
             if known == state and now - since >= self._settle and key not in self._left:
-                whole.append(
-                    (state.modified, name, Arrival(key, as_utf8(name), since, partial(read_at_most, file, _LARGEST)))
-                )
+                read = partial(read_at_most, file, _LARGEST)
+                whole.append((state.modified, name, Arrival(key, as_utf8(name), since, read)))
         self._left &= self._files.keys()
         self.waiting = len(self._files) - len(self._left)
         return [arrival for *_, arrival in sorted(whole, key=lambda found: found[:2])]
