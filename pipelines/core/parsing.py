@@ -40,7 +40,7 @@ def _read_whole(loader: _Loader, node: yaml.ScalarNode) -> int:
     """Read a whole number. `59:59:59` is one to base 60, and a megabyte of it takes PyYAML hours."""
     if len(node.value) > _DIGITS:
         raise MalformedError(f"a number of {len(node.value):,} characters is none that anything here can have")
-    return int(loader.construct_yaml_int(node))  # type: ignore[no-untyped-call]  # the stubs leave it out
+    return int(loader.construct_yaml_int(node))
 
 
 _Loader.add_constructor("tag:yaml.org,2002:int", _read_whole)

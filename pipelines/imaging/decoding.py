@@ -126,7 +126,7 @@ def decode_mask(data: bytes | Path, source_image: Decoded) -> NDArray[np.uint8]:
         ImageError: If the mask cannot be read, has another size, or holds values other than 0 to 255.
     """
     height, width = source_image.image.shape[:2]
-    with _opened(data) as file:
+    with _opened(data if isinstance(data, bytes) else read_image_file(data, width * height / 1e6)) as file:
         found = file.size
         if file.width * file.height == width * height:
             # Of the image's size, and still not of its cost: one tile may hold far more.
