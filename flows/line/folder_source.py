@@ -5,16 +5,18 @@ import os
 import time
 from collections.abc import Iterator
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from threading import Event
 from typing import NamedTuple
 
 from flows.line.source import Arrival
-from pipelines.core.files import as_utf8
+from pipelines.core.files import as_utf8, read_at_most, shorten_name
 from pipelines.data.layouts.listing import is_image_file
 
 DONE = "done"
 _EVERY = 0.1  # seconds between two looks
+_LARGEST = 2e9  # bytes of an image
 
 log = logging.getLogger(__name__)
 
@@ -22,6 +24,11 @@ log = logging.getLogger(__name__)
 class _State(NamedTuple):
     size: int
     modified: int  # nanoseconds
+
+
+def _key(name: str, state: _State) -> str:
+    """Write what tells an image from all others; bytes of a name that are no UTF-8 cannot be kept in a database."""
+    return f"{as_utf8(name)}\n{state.size}\n{state.modified}"
 
 
 class FolderSource:
@@ -64,7 +71,8 @@ class FolderSource:
         target.parent.mkdir(exist_ok=True)
         if target.exists():
             # A camera that counts anew: neither of the two is overwritten.
-            target = target.with_stem(f"{target.stem}-{time.time_ns()}")
+            again = f"-{time.time_ns()}{target.suffix}"
+            target = target.with_name(shorten_name(as_utf8(target.stem), len(again.encode())) + again)
         with suppress(FileNotFoundError):
             file.rename(target)
         return target
@@ -82,10 +90,11 @@ class FolderSource:
         for name, state in states.items():
             known, since = before.get(name, (None, now))
             self._seen[name] = (state, since if known == state else now)
-            key = f"{name}\n{state.size}\n{state.modified}"
+            key = _key(name, state)
             self._files[key] = file = self._folder / name
             if known == state and now - since >= self._settle and key not in self._left:
-                whole.append((state.modified, name, Arrival(key, as_utf8(name), since, file.read_bytes)))
+                read = partial(read_at_most, file, _LARGEST)
+                whole.append((state.modified, name, Arrival(key, as_utf8(name), since, read)))
         self._left &= self._files.keys()
         self.waiting = len(self._files) - len(self._left)
         return [arrival for *_, arrival in sorted(whole, key=lambda found: found[:2])]

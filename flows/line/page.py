@@ -13,13 +13,12 @@ from typing import Any
 import uvicorn
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
-from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import Request
 from starlette.responses import FileResponse, HTMLResponse, JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from flows.line.board import Board
-from flows.serving.access import NAMES, bind_listener
+from flows.serving.access import PageGuard, bind_listener
 from flows.serving.metrics import CONTENT_TYPE
 from pipelines.reports.pages import page_environment
 
@@ -88,7 +87,7 @@ def make_app(
             Route("/picture/{number:int}", picture),
             Route("/wrong/{number:int}", call_wrong, methods=["POST"]),
         ],
-        middleware=[Middleware(TrustedHostMiddleware, allowed_hosts=list(NAMES))],
+        middleware=[Middleware(PageGuard)],
     )
 
 

@@ -6,6 +6,8 @@ import json
 import os
 import socket
 
+from starlette.datastructures import Headers
+from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -13,6 +15,7 @@ from flows.runtime.secret import serve_token, token_file
 from pipelines.core.errors import BusyError, CallError
 from pipelines.core.paths import Project
 from pipelines.core.records import Record
+from pipelines.tracking.guard import is_foreign
 
 TOKEN = "KNOTWATCH_SERVE_TOKEN"  # noqa: S105 - the name of the variable
 # What a request without a token may call the server; others are names of somebody else's (DNS rebinding).
@@ -103,6 +106,19 @@ def address_of(listener: socket.socket, host: str) -> str:
         The beginning of an URL.
     """
     return f"http://{f'[{host}]' if ':' in host else host}:{listener.getsockname()[1]}"
+
+
+class PageGuard:
+    """Refuses what a page of another origin asks, and whoever calls this machine by another name."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._named = TrustedHostMiddleware(app, list(NAMES))
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and is_foreign(Headers(scope=scope)):
+            await Response("no page of another origin is answered", 403, media_type="text/plain")(scope, receive, send)
+        else:
+            await self._named(scope, receive, send)
 
 
 class TokenGuard:

@@ -8,10 +8,9 @@ from importlib.metadata import version as installed_version
 from typing import Any, NamedTuple
 
 from fastapi import FastAPI, Request, Response
-from fastapi.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import ClientDisconnect
 
-from flows.serving.access import NAMES, TokenGuard
+from flows.serving.access import PageGuard, TokenGuard
 from flows.serving.bodies import drain, read_body
 from flows.serving.champions.holder import Holder
 from flows.serving.line import FullError, Line
@@ -98,7 +97,7 @@ def _guard(app: FastAPI, token: str) -> None:
         app.add_middleware(TokenGuard, token=token)
     else:
         # A page in the user's browser must not reach the server under a name of its own.
-        app.add_middleware(TrustedHostMiddleware, allowed_hosts=list(NAMES))
+        app.add_middleware(PageGuard)
 
 
 def _tell_states(app: FastAPI, serving: Serving, is_ready: Callable[[], bool]) -> None:

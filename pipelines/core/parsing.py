@@ -11,6 +11,7 @@ from pipelines.core.errors import KnotwatchError, ToolError
 
 _DEEPEST = 50
 _LONGEST = 10_000_000  # characters; the lock file of a thousand surfaces has one million
+_DIGITS = 100  # of a number
 _Model = TypeVar("_Model", bound=BaseModel)
 
 
@@ -33,6 +34,16 @@ class _Loader(yaml.SafeLoader):
             return super().compose_node(parent, index)
         finally:
             self._depth -= 1
+
+
+def _read_whole(loader: _Loader, node: yaml.ScalarNode) -> int:
+    """Read a whole number. `59:59:59` is one to base 60, and a megabyte of it takes PyYAML hours."""
+    if len(node.value) > _DIGITS:
+        raise MalformedError(f"a number of {len(node.value):,} characters is none that anything here can have")
+    return int(loader.construct_yaml_int(node))
+
+
+_Loader.add_constructor("tag:yaml.org,2002:int", _read_whole)
 
 
 def parse_yaml(text: str) -> Any:

@@ -4,12 +4,12 @@ import hashlib
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, ValidationError, model_validator
+from pydantic import FailFast, Field, ValidationError, model_validator
 
 from pipelines.core.errors import CallError, ImageError
 from pipelines.core.files import read_at_most, write_whole
@@ -100,7 +100,8 @@ class Review(Record):
     surface: str
     model: str
     reviewed: str
-    images: tuple[JudgedImage, ...] = Field(min_length=1)
+    # The first fault is told; to collect a million takes minutes.
+    images: Annotated[tuple[JudgedImage, ...], FailFast()] = Field(min_length=1)
 
 
 def read_review(file: Path) -> Review:

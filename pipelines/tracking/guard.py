@@ -58,12 +58,17 @@ class Guard:
 
 
 def _is_own(headers: Headers, port: int) -> bool:
-    hosts, origins = headers.getlist("host"), headers.getlist("origin")
+    hosts = headers.getlist("host")
     named = len(hosts) == 1 and hosts[0] in {f"127.0.0.1:{port}", f"localhost:{port}"}
-    # Browsers name no origin where a page asks without wanting to read; they say so in these. A link may lead here.
+    return named and not is_foreign(headers)
+
+
+def is_foreign(headers: Headers) -> bool:
+    """Tell whether a page of another origin asks; programs name no origin."""
+    # Browsers name none either where a page asks without wanting to read; they say so in these. A link may lead here.
     own = headers.get("sec-fetch-site", "none") in {"none", "same-origin"}
     followed = headers.get("sec-fetch-mode") == "navigate"
-    return named and set(origins) <= {f"http://{hosts[0]}"} and (own or followed)
+    return not (set(headers.getlist("origin")) <= {f"http://{headers.get('host')}"} and (own or followed))
 
 
 # What these pages may ask for: this server alone. Prefect's ask a host that counts visits, whatever its settings say.

@@ -2,6 +2,7 @@
 
 import csv
 import io
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -94,6 +95,6 @@ def _check_columns(table: Path, found: list[str], required: Sequence[str]) -> No
             f"{table}: expected the columns {', '.join(required)}, found {', '.join(filter(None, found)) or 'none'}",
             hint=f"add {', '.join(missing)} (cells may be blank)",
         )
-    twice = [name for name in found if name and found.count(name) > 1]
+    twice = [name for name, times in Counter(found).items() if name and times > 1]
     if twice:
         raise SourceError(f"{table} has two columns '{twice[0]}'", hint="keep one of them")

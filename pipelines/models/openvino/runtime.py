@@ -32,14 +32,13 @@ class TileModel:
         try:
             self.precision = runnable(precision, device)
             self._compiled = compile_network(_core().read_model(folder / XML, folder / BIN), self.precision, device)
+            self._tile = _tile_of(self._compiled)
         except RuntimeError as error:
             hint = "retrain, or restore the model's folder"
             if device != PROCESSOR:
                 hint = f"unset {DEVICE}; where it does not load either, {hint}"
             raise ModelError(f"{folder / XML} cannot be loaded for {device}: {error}", hint=hint) from error
         self._folder = folder
-        shape = self._compiled.input(0).get_partial_shape()
-        self._tile = (int(shape[1].get_length()), int(shape[2].get_length()), 3)
 
     @functools.cached_property
     def identity(self) -> str:
@@ -62,6 +61,16 @@ class TileModel:
             )
         # OpenVINO's Python gives a copy of what the next call writes over, unless it is asked to share.
         return np.asarray(self._compiled(tiles)[0], np.float32)
+
+
+def _tile_of(network: openvino.CompiledModel) -> tuple[int, int, int]:
+    """Return height, width and channels of what a network takes; raise RuntimeError where it takes anything but RGB."""
+    if len(network.inputs) != 1 or len(network.outputs) != 1 or network.input(0).get_element_type() != openvino.Type.u8:
+        raise RuntimeError("it does not turn one batch of bytes into one of numbers")
+    shape = network.input(0).get_partial_shape()
+    if shape.rank.get_length() != 4 or shape[3].get_length() != 3:
+        raise RuntimeError(f"it takes {shape}, expected (n, height, width, 3)")
+    return int(shape[1].get_length()), int(shape[2].get_length()), 3
 
 
 def compile_network(model: openvino.Model, precision: Precision, device: str = PROCESSOR) -> openvino.CompiledModel:

@@ -1,14 +1,18 @@
 """Sinks that are away: nothing is lost, doubled or out of order, and nobody else is held up."""
 
 import json
+import socket
+import time
 from collections.abc import Iterator
+from contextlib import closing, suppress
 from pathlib import Path
+from threading import Thread
 
 import pytest
 
 from flows.line.addresses import read_sink
 from flows.line.delivery import Delivery
-from flows.line.journal import Journal
+from flows.line.journal import Journal, Kept
 from flows.line.sinks.folder import FolderSink
 from flows.line.sinks.mqtt import MqttSink
 from flows.line.sinks.webhook import WebhookSink, sign
@@ -88,3 +92,26 @@ def test_a_broker_that_goes_and_comes_back_gets_each_verdict_once_with_birth_hea
     assert [json.loads(body)["number"] for body in listener.of("line1/oak")] == [1, 2, 3, 4, 5, 6, 7, 8]
     states = [json.loads(body)["state"] for body in listener.of("line1/oak/state")]
     assert states[:2] == ["online", "stopped"]
+
+
+def test_an_endless_answer_holds_up_and_fills_nothing() -> None:
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def answer() -> None:
+        with suppress(OSError):
+            for _ in range(2):
+                connection, _address = listener.accept()
+                with connection, suppress(OSError):
+                    connection.recv(65536)
+                    connection.sendall(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+                    for _ in range(400):
+                        connection.sendall(b"4000\r\n" + b"x" * 0x4000 + b"\r\n")
+                        time.sleep(0.05)
+
+    Thread(target=answer, daemon=True).start()
+    sink = WebhookSink(f"http://127.0.0.1:{listener.getsockname()[1]}/", "")
+    started = time.monotonic()
+    with closing(listener), closing(sink):
+        for number in (1, 2):
+            sink.send(Kept(number, verdict(number).model_dump_json()))
+    assert time.monotonic() - started < 10, "the answer was read to its end"

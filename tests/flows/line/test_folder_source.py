@@ -2,10 +2,13 @@
 
 import os
 import time
+from contextlib import closing
 from pathlib import Path
 from threading import Event, Thread
 
 from flows.line.folder_source import DONE, FolderSource
+from flows.line.journal import Journal
+from tests.flows.line.receivers import verdict
 
 
 def take(source: FolderSource, number: int) -> list[str]:
@@ -71,3 +74,24 @@ def test_a_folder_that_is_away_is_named_and_looked_at_again(tmp_path: Path) -> N
     (folder / "a.png").write_text("a")
     assert next(arrival for arrival in images if arrival).name == "a.png"
     assert source.problem == ""
+
+
+def test_no_name_of_an_image_ends_the_line(tmp_path: Path) -> None:
+    folder = tmp_path / "camera"
+    folder.mkdir()
+    names = [os.fsencode("n" * 251 + ".png"), b"\xff\n.png"]
+    with closing(Journal(tmp_path / "journal.db")) as journal:
+        for _ in range(2):  # the second of a name gets another one in `done`, which must not be too long
+            for name in names:
+                Path(os.fsdecode(os.fsencode(folder) + b"/" + name)).write_text("x")
+                time.sleep(0.01)
+            taken = 0
+            for arrival in (source := FolderSource(folder, 0.02, move=True)).images(Event()):
+                if arrival is not None:
+                    assert not journal.knows(arrival.key)
+                    journal.add(arrival.key, verdict)
+                    source.finish(arrival)
+                    taken += 1
+                if taken == len(names):
+                    break
+    assert len(list((folder / DONE).iterdir())) == 2 * len(names)

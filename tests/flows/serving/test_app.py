@@ -94,6 +94,24 @@ def test_what_is_not_taken_is_refused(
     assert under_way(client, 0)
 
 
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Origin": "http://evil.example"},
+        {"Origin": "null"},
+        {"Origin": "http://127.0.0.1:8000"},
+        {"Sec-Fetch-Site": "same-site", "Sec-Fetch-Mode": "no-cors"},
+        {"Host": "evil.example"},
+    ],
+)
+def test_no_page_of_another_origin_is_told_anything(client: TestClient, headers: dict[str, str]) -> None:
+    for path in ("/", "/health", "/metrics", "/version"):
+        assert client.get(path, headers=headers).status_code in {400, 403}
+    assert client.post("/invocations", content=BODY, headers={**JSON, **headers}).status_code in {400, 403}
+    followed = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate"}
+    assert client.get("/health", headers=followed).status_code == 200, "a person followed a link"
+
+
 def test_the_model_is_named_and_trouble_is_told(client: TestClient) -> None:
     assert client.get("/ping").status_code == 200
     assert client.get("/version").json()["version"] == 1

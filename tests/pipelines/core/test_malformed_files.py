@@ -6,13 +6,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from flows.study.outlines import read_outlines
-from pipelines.core.errors import KnotwatchError
+from pipelines.core.errors import CallError, KnotwatchError
 from pipelines.core.records import Layout
 from pipelines.core.settings import read_yaml
 from pipelines.data.intake import note_arrivals
 from pipelines.data.layouts import read_source
+from pipelines.data.layouts.table import read_table
 from pipelines.data.prepared import read_index
 from pipelines.data.review import read_review
 from pipelines.data.review_ledger import read_reviews
@@ -117,7 +119,10 @@ def test_a_damaged_index_of_prepared_images(tmp_path: Path, cells: dict[str, obj
         ("a: !!bool maybe", "cannot be read"),
         ("a: !!timestamp now", "cannot be read"),
         ("a: !!python/object/apply:os.system [true]", "not valid YAML"),
-        ("a: " + "9" * 5000, "cannot be read"),
+        ("a: " + "9" * 5000, "a number of 5,000 characters"),
+        ("a: 0x" + "f" * 5000, "a number of 5,002 characters"),
+        # To base 60: this one alone would take minutes.
+        ("a: " + ":".join(["59"] * 600_000), "a number of 1,799,999 characters"),
         ("a: [1\0]", "not valid YAML"),
     ],
     ids=lambda text: text[:30],
@@ -162,3 +167,20 @@ def refuses(read: Any, file: Path, said: str) -> None:
     assert str(file) in refused.value.problem
     assert said in refused.value.problem
     assert len(refused.value.problem) < 1000
+
+
+def test_a_review_of_a_hundred_thousand_faults_is_refused_by_the_first(tmp_path: Path) -> None:
+    said = {"kind": "knotwatch review", "schema_version": 1, "surface": "oak", "model": "m", "reviewed": "x"}
+    file = write_file(tmp_path / "review.json", json.dumps({**said, "images": [{}] * 100_000}))
+    with pytest.raises(CallError, match=r"images\.0\.") as refused:
+        read_review(file)
+    assert isinstance(refused.value.__cause__, ValidationError)
+    assert refused.value.__cause__.error_count() < 20
+
+
+def test_a_table_of_a_hundred_thousand_columns_is_read_or_refused_at_once(tmp_path: Path) -> None:
+    columns = [f"c{number}" for number in range(100_000)]
+    wide = write_file(tmp_path / "labels.csv", ",".join(["image", *columns]) + "\na.png\n")
+    assert read_table(wide, ["image"])[0].cells["image"] == "a.png"
+    wide.write_text(",".join(["image", *columns, "c99999"]) + "\n")
+    refuses(lambda: read_table(wide, ["image"]), wide, "two columns 'c99999'")

@@ -4,15 +4,17 @@ import os
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 
 from pipelines.core.errors import CallError, ImageError, SourceError
 from pipelines.core.records import Layout
 from pipelines.data.intake import Intake, compare_source, note_arrivals, take_in
 from pipelines.data.layouts.table import read_table
 from pipelines.data.review import read_review
-from pipelines.imaging.decoding import decode_image
+from pipelines.imaging.decoding import Decoded, decode_image, decode_mask
 
 FOLDER = Layout.FOLDER
 
@@ -241,6 +243,11 @@ def test_files_of_sixty_gigabytes_of_holes_and_pipes_are_neither_read_nor_copied
         decode_image(huge, 1.0)
     with pytest.raises(ImageError, match="no regular file"):
         decode_image(pipe, 1.0)
+    pixels = np.zeros((8, 8, 3), np.uint8)
+    with pytest.raises(ImageError, match="it has 60,000 MB"):
+        decode_mask(huge, Decoded(pixels, "RGB", 8, 1, (8, 8)))
+    Image.fromarray(pixels[..., 0]).save(tmp_path / "mask.png")
+    assert not decode_mask(tmp_path / "mask.png", Decoded(pixels, "RGB", 8, 1, (8, 8))).any()
     with pytest.raises(SourceError, match="60,000 MB"):
         read_table(huge, ["image"])
     for file in (huge, pipe):

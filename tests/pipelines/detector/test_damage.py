@@ -5,8 +5,10 @@ from pathlib import Path
 
 import mlflow
 import numpy as np
+import openvino
 import pandas as pd
 import pytest
+from openvino import opset13 as opset
 
 from flows.adapting.origins import find_origins
 from flows.runtime.champion import load_version
@@ -15,6 +17,7 @@ from pipelines.core.paths import Project
 from pipelines.detector.detector import Detector
 from pipelines.detector.type_head import Limits, TypeHead, load_head
 from pipelines.detector.version import read_drift_reference
+from pipelines.models.openvino.runtime import TileModel
 from pipelines.registry.checks import reproduce
 from pipelines.tracking.store import Tracking
 from tests import tiny_version as tiny
@@ -87,6 +90,23 @@ def test_a_head_of_types_whose_parts_do_not_fit_is_refused_by_name(
     head.save(tmp_path / "head.safetensors")
     with pytest.raises(ModelError, match=r"head\.safetensors holds no head for types"):
         load_head(tmp_path / "head.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("shapes", "kind"),
+    [(([-1],), "u8"), (([-1, -1, -1, 3],), "u8"), (([-1, 8, 8, 3],), "f32"), (([-1, 8, 8, 3], [1]), "u8"), ((), "u8")],
+    ids=["a vector", "of no size", "of floats", "two inputs", "no input"],
+)
+def test_a_network_that_takes_anything_but_tiles_is_refused_by_name(
+    shapes: tuple[list[int], ...], kind: str, tmp_path: Path
+) -> None:
+    inputs = [opset.parameter(shape, {"u8": np.uint8, "f32": np.float32}[kind]) for shape in shapes]
+    found = [opset.convert(one, "f32") for one in inputs] or [opset.constant(np.zeros(3, np.float32))]
+    made = found[0] if len(found) < 2 else opset.add(*found)
+    openvino.save_model(openvino.Model([made], inputs), tmp_path / "model.xml")
+    (tmp_path / "model.bin").touch()
+    with pytest.raises(ModelError, match=r"model\.xml cannot be loaded"):
+        TileModel(tmp_path)
 
 
 def test_another_version_s_calibration_is_no_reference_for_drift(store: Tracking) -> None:
