@@ -58,6 +58,8 @@ class Connection:
                 refuse_damage(home / "mlflow.db")
             remote = "start that server, or unset MLFLOW_TRACKING_URI to use the project's own store"
             local = "end what holds the database, or put it back from a copy; `knotwatch doctor` says what is wrong"
+            if any(words in str(error) for words in _OF_ANOTHER):
+                local = "another release of MLflow wrote it: `make install` brings the one that this code is pinned to"
             raise ToolError(
                 f"MLflow at {self.uri} does not answer: {error}", hint=local if self._local else remote
             ) from error
@@ -104,6 +106,9 @@ class Connection:
 
 _BACK = "end what uses it, then put it back from a copy, or restore a backup into a fresh clone (`knotwatch restore`)"
 
+
+# What alembic and MLflow say of tables that another release has made.
+_OF_ANOTHER = ("Can't locate revision", "out-of-date database schema")
 
 _PATIENCE = 60.0  # seconds that a server which is being started may take to listen
 _SOON = 3.0  # seconds that one waits for without a word
