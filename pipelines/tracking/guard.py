@@ -29,7 +29,7 @@ def end_group_with_parent() -> None:
 def _await_end() -> None:
     while os.read(0, 1):
         pass
-    # A worker's flow runs are no part of its group. Told to end, they would count as crashed: left open, they begin$
+    # A worker's flow runs are no part of its group. Told to end, they would count as crashed: left open, they begin
     # again with the next worker.
     for child in psutil.Process().children(recursive=True):
         with suppress(psutil.NoSuchProcess):
